@@ -1,0 +1,144 @@
+"""What an engine must offer: n draws of one prompt, and teacher-forced scores of given completions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posttrain_diag.types import FinishReason, Message, SamplingParams
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What the model is conditioned on, before tokenization.
+
+    The response prefix is part of the *response* side: it is appended after the chat template's generation
+    prompt, tokenized so that its ids are a prefix of the full response's ids.
+    """
+
+    text: str | None = None
+    messages: tuple[Message, ...] | None = None
+    response_prefix_ids: tuple[int, ...] = ()
+    """Token ids of an already written beginning of the response."""
+
+
+@dataclass(frozen=True)
+class SampleRequest:
+    """Draws `sample_indices` of one prompt."""
+
+    key: str
+    """Names the request in what comes back; unique within one call."""
+    prompt: Prompt
+    sample_indices: tuple[int, ...]
+    seeds: tuple[int, ...]
+    """One seed per draw: the draw depends on nothing else that varies between runs."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One finished draw."""
+
+    key: str
+    sample_idx: int
+    seed: int
+    text: str
+    """Decoded new tokens, special tokens removed; the response prefix is not included."""
+    token_ids: tuple[int, ...]
+    """New tokens, the stop token included when one was drawn."""
+    token_logprobs: tuple[float, ...]
+    """Raw-model log-probability of each new token, nats."""
+    finish_reason: FinishReason
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class ScoreRequest:
+    """A completion to be scored after a prompt. Give exactly one of `completion`, `completion_ids`."""
+
+    key: str
+    prompt: Prompt
+    completion: str | None = None
+    completion_ids: tuple[int, ...] | None = None
+    append_stop: bool = True
+    """Score the stop token after the completion too."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Teacher-forced scores of one completion. Arrays have shape (T,), T = completion tokens (+ stop)."""
+
+    key: str
+    token_ids: tuple[int, ...]
+    token_texts: tuple[str, ...]
+    logprob_T: NDArray[np.float32]
+    """log pi(token | everything before), nats; for the stop position: log of the summed mass of all stop tokens."""
+    rank_T: NDArray[np.int32]
+    """0 = the token is the most likely one."""
+    entropy_T: NDArray[np.float32]
+    """Entropy of the next-token law, nats."""
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What the run directory records of the engine and the model behind it."""
+
+    engine: str
+    model: str
+    """As the user named it."""
+    model_sha: str
+    """Hash over the weights and the tokenizer."""
+    architecture: str
+    n_parameters: int
+    vocab_size: int
+    context_length: int | None
+    dtype: str
+    device: str
+    stop_token_ids: tuple[int, ...]
+    """Empty when the model has no stop token at all."""
+    stop_tokens: tuple[str, ...]
+    chat_template_sha: str | None
+    """None for a model whose prompts are used as they are."""
+    notices: tuple[str, ...] = ()
+    """Facts about loading that a reader must know (e.g. a doubled BOS that was removed)."""
+
+
+class Engine(Protocol):
+    """A model that can be sampled from and can score."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """What is loaded."""
+        ...
+
+    def prompt_ids(self, prompt: Prompt) -> tuple[int, ...]:
+        """Token ids the model is conditioned on, response prefix included."""
+        ...
+
+    def response_ids(self, completion: str) -> tuple[int, ...]:
+        """Token ids of a completion as it would follow a prompt (no special tokens added)."""
+        ...
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Text of response tokens, special tokens removed."""
+        ...
+
+    def sample(self, requests: Sequence[SampleRequest], params: SamplingParams) -> Iterator[Draw]:
+        """Draw all requests; every draw is yielded as soon as it is finished, in any order.
+
+        Raises:
+            EngineError: a prompt leaves no room in the context (the message names the request).
+            ModelError: the model's outputs are not numbers.
+        """
+        ...
+
+    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
+        """Score all requests, each yielded when its batch is done, in any order."""
+        ...
+
+    def close(self) -> None:
+        """Free the model's memory."""
+        ...

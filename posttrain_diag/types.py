@@ -1,0 +1,290 @@
+"""The data that flows through the tool, as frozen dataclasses.
+
+    Problem ──► Rollout ──► Measurement ──► Diagnosis ──► Plan
+
+Everything here is plain data: no torch, no I/O. Pydantic models live only at file boundaries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Verdict = Literal["pass", "fail", "truncated", "error"]
+FinishReason = Literal["stop", "length", "error"]
+Label = Literal["measured", "estimated", "model-dependent", "undefined"]
+InstrumentStatus = Literal["ok", "suspect", "broken"]
+FindingKind = Literal[
+    "gold_fails",
+    "truncation",
+    "no_eos",
+    "template",
+    "guessable",
+    "duplicate_draws",
+    "verifier_error",
+]
+Severity = Literal["note", "suspect", "broken"]
+ProblemClass = Literal["mastered", "reshaping", "format", "guided", "support", "unresolved"]
+Bottleneck = Literal[
+    "support",
+    "reshaping",
+    "format",
+    "guided",
+    "consolidation",
+    "mixed",
+    "saturated",
+    "instrument",
+    "undetermined",
+]
+Message = Mapping[str, str]
+"""One chat turn: {"role": "system" | "user" | "assistant", "content": text}."""
+
+CLASSES: tuple[ProblemClass, ...] = ("mastered", "reshaping", "format", "guided", "support")
+"""The classes a problem can be resolved to; `unresolved` means that no posterior reaches .95."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A preference pair for one problem."""
+
+    chosen: str
+    rejected: str
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One task item: a prompt and how to tell a right completion from a wrong one."""
+
+    id: str
+    """Unique in its tasks file."""
+    prompt: str | None
+    """Plain-text prompt; None when `messages` is given."""
+    messages: tuple[Message, ...] | None
+    """Chat turns; None when `prompt` is given."""
+    answer: str | None
+    """The gold final answer as the verifier compares it."""
+    verifier: Mapping[str, Any]
+    """Verifier as data: {"type": "exact" | "regex" | "numeric" | "choice" | "contains" | "python", ...}."""
+    demos: tuple[str, ...] = ()
+    """Complete correct completions (traces), best first."""
+    pairs: tuple[Pair, ...] = ()
+    tags: tuple[str, ...] = ()
+    source: str = ""
+    """Where the row came from: `file:line`."""
+
+    @property
+    def prompt_text(self) -> str:
+        """The prompt as one string, for display and hashing."""
+        if self.prompt is not None:
+            return self.prompt
+        return "\n".join(f"[{m['role']}] {m['content']}" for m in self.messages or ())
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a verifier says of one completion: two readings of the same text."""
+
+    strict: bool
+    """Passes exactly as the task demands."""
+    lenient: bool
+    """The right answer is there once surface format is forgiven; strict implies lenient."""
+    extracted: str | None
+    """The answer that was compared; None when nothing could be extracted."""
+    error: str | None = None
+    """Why the verifier itself failed; then both readings are False and mean nothing."""
+    score: float | None = None
+    """Partial credit in [0, 1] where the verifier offers it."""
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """Everything that fixes the distribution of a draw. Hashed into every rollout's identity."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    """0 means off."""
+    max_new_tokens: int = 256
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One draw of one problem, judged. Identity: (model_sha, prompt_sha, sampling_sha, sample_idx)."""
+
+    problem_id: str
+    arm: str
+    """"main", or the variation of the prompt that was drawn, e.g. "prefix:0.50"."""
+    sample_idx: int
+    seed: int
+    text: str
+    token_ids: tuple[int, ...]
+    token_logprobs: tuple[float, ...]
+    """Log-probability of each token under the raw model (temperature 1, no truncation of the law), nats."""
+    finish_reason: FinishReason
+    verdict: Verdict
+    lenient: bool
+    """The lenient reading of the verifier passed (also judged on truncated text)."""
+    extracted: str | None
+    score: float | None
+    engine: str
+    model_sha: str
+    prompt_sha: str
+    sampling_sha: str
+    verifier_sha: str
+    error: str | None = None
+
+    @property
+    def n_tokens(self) -> int:
+        """Generated tokens, the stop token included."""
+        return len(self.token_ids)
+
+    @property
+    def logprob(self) -> float:
+        """Sum of token log-probabilities, nats."""
+        return float(sum(self.token_logprobs))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its interval and with what it rests on. Undefined is a state, never 0, NaN or 999."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    level: float = 0.9
+    """Nominal coverage of [low, high]."""
+    n: int = 0
+    """Observations it rests on (problems, unless the name says otherwise)."""
+    label: Label = "measured"
+    reason: str = ""
+    """Why it is undefined, or the assumption a model-dependent value rests on."""
+
+    @staticmethod
+    def undefined(reason: str, level: float = 0.9) -> Estimate:
+        """The estimate that does not exist, and why."""
+        return Estimate(None, None, None, level, 0, "undefined", reason)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something the instrument check saw."""
+
+    kind: FindingKind
+    severity: Severity
+    share: Estimate
+    """Share of the problems (or rollouts, as the advice says) concerned."""
+    problems: tuple[str, ...]
+    advice: str
+    """One or two sentences: what was seen, and what to do about it."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Data for one figure; the report decides how to draw it."""
+
+    name: str
+    title: str
+    data: Mapping[str, Any]
+    """JSON-compatible."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one probe found."""
+
+    probe: str
+    question: str
+    per_problem: pd.DataFrame
+    """Indexed by problem id; columns are the probe's own."""
+    summary: Mapping[str, Estimate]
+    figures: tuple[Figure, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What could not be measured, and why."""
+
+
+@dataclass(frozen=True)
+class ProbeFailure:
+    """A probe that raised; shown in the report while its siblings go on."""
+
+    probe: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """Another bottleneck the evidence allows."""
+
+    bottleneck: Bottleneck
+    probability: float
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """Can the measurement be trusted at all?"""
+
+    status: InstrumentStatus
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Which bottleneck holds the model back on these tasks, and how sure that is."""
+
+    bottleneck: Bottleneck
+    confidence: float
+    """Posterior probability of `bottleneck`, in [0, 1]."""
+    alternatives: tuple[Alternative, ...]
+    instrument: Instrument
+    shares: Mapping[ProblemClass, Estimate]
+    """Share of problems in each class; `unresolved` counts problems with no posterior >= .95."""
+    estimates: Mapping[str, Estimate]
+    """pass@1, pass@16, pass@256, coverage, expected_successes, mixed_groups@8, ..."""
+    per_problem: pd.DataFrame
+    """One row per problem: the columns of problems.parquet."""
+    reasons: tuple[str, ...]
+    """The evidence in sentences, strongest first."""
+    measurements: tuple[Measurement, ...] = ()
+    failures: tuple[ProbeFailure, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a stage would cost on this device."""
+
+    tokens: int
+    flops: float
+    time_s: float | None
+    """None where no speed was measured."""
+
+
+@dataclass(frozen=True)
+class StageProposal:
+    """One stage that could be run next."""
+
+    stage: str
+    role: str
+    """The role it is expected to play: reshaping | expansion | consolidation | repair."""
+    expected_gain: Estimate
+    """Change of pass@1 over all problems."""
+    retention_risk: float
+    """Probability in [0, 1] that retained tasks lose more than 5 points."""
+    cost: Cost
+    needs: tuple[str, ...]
+    """What the user must still provide; empty means it can run now."""
+    why: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Stages in the order in which they pay, and why the others do not."""
+
+    proposals: tuple[StageProposal, ...]
+    rejected: Mapping[str, str] = field(default_factory=dict[str, str])
+    """stage -> why it is not proposed."""
