@@ -31,8 +31,7 @@ class MissingExtra(DiagError, ImportError):
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
-            f"{purpose} needs the package {package!r}, which is not installed: "
-            f"pip install 'posttrain-diag[{extra}]'"
+            f"{purpose} needs the package {package!r}, which is not installed: pip install 'posttrain-diag[{extra}]'"
         )
         self.package = package
         self.extra = extra

@@ -122,7 +122,9 @@ class Rollout:
     sample_idx: int
     seed: int
     text: str
+    """The whole response: the given prefix, if any, and what was drawn after it."""
     token_ids: tuple[int, ...]
+    """The drawn tokens only."""
     token_logprobs: tuple[float, ...]
     """Log-probability of each token under the raw model (temperature 1, no truncation of the law), nats."""
     finish_reason: FinishReason
@@ -137,6 +139,8 @@ class Rollout:
     sampling_sha: str
     verifier_sha: str
     error: str | None = None
+    response_prefix: str = ""
+    """The beginning of `text` that was given to the model rather than drawn."""
 
     @property
     def n_tokens(self) -> int:

@@ -1,0 +1,6 @@
+"""Recommendation: the stage catalogue as data, and the rules that turn a diagnosis into an ordered plan."""
+
+from posttrain_diag.recommend.catalogue import CATALOGUE, StageCard
+from posttrain_diag.recommend.rules import Resources, recommend
+
+__all__ = ["CATALOGUE", "Resources", "StageCard", "recommend"]

@@ -1,0 +1,89 @@
+"""Statistics of rollout counts: numpy and scipy only.
+
+Counts ──► measured (pass@k for k <= n) · MixingLaw (forecasts, per-problem posteriors) · certificates · bounds.
+"""
+
+from posttrain_diag.stats.allocation import FIRST_BLOCK, RESOLVED, Settled, next_blocks, verdict_settled
+from posttrain_diag.stats.bounds import assumption_free_bounds
+from posttrain_diag.stats.certify import certified_below, certified_share, e_bh, log_e_below
+from posttrain_diag.stats.chance import ChanceFloor, chance_floor, guess_rate_per_problem
+from posttrain_diag.stats.counts import Counts
+from posttrain_diag.stats.detect import SamplingFlaw, sampling_flaws
+from posttrain_diag.stats.functionals import (
+    Functional,
+    below,
+    mixed_group,
+    pass_at,
+    pass_hat,
+    solve_rate,
+)
+from posttrain_diag.stats.importance import (
+    WeightHealth,
+    betting_lower_bound,
+    deep_support,
+    importance_terms,
+    weight_health,
+)
+from posttrain_diag.stats.intervals import clopper_pearson, mean_interval, wilson
+from posttrain_diag.stats.mixing_law import MixingLaw, fit_mixing_law
+from posttrain_diag.stats.paired import (
+    McNemar,
+    PairedComparison,
+    compare_pass_at_k,
+    mcnemar_exact,
+    paired_difference,
+)
+from posttrain_diag.stats.pass_at_k import (
+    cover_at_tau,
+    maj_at_k,
+    pass_at_k,
+    pass_at_k_per_problem,
+    pass_hat_k,
+    pass_hat_k_per_problem,
+)
+
+__all__ = [
+    "FIRST_BLOCK",
+    "RESOLVED",
+    "ChanceFloor",
+    "Counts",
+    "Functional",
+    "McNemar",
+    "MixingLaw",
+    "PairedComparison",
+    "SamplingFlaw",
+    "Settled",
+    "WeightHealth",
+    "assumption_free_bounds",
+    "below",
+    "betting_lower_bound",
+    "certified_below",
+    "certified_share",
+    "chance_floor",
+    "clopper_pearson",
+    "compare_pass_at_k",
+    "cover_at_tau",
+    "deep_support",
+    "e_bh",
+    "fit_mixing_law",
+    "guess_rate_per_problem",
+    "importance_terms",
+    "log_e_below",
+    "maj_at_k",
+    "mcnemar_exact",
+    "mean_interval",
+    "mixed_group",
+    "next_blocks",
+    "paired_difference",
+    "pass_at",
+    "pass_at_k",
+    "pass_at_k_per_problem",
+    "pass_hat",
+    "pass_hat_k",
+    "pass_hat_k_per_problem",
+    "sampling_flaws",
+    "solve_rate",
+    "verdict_settled",
+    "weight_health",
+    "wilson",
+]

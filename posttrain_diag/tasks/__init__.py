@@ -1,0 +1,26 @@
+"""Problems and how their completions are judged: loaders, verifiers, and the checks of both."""
+
+from posttrain_diag.tasks.check import TasksCheck, check_tasks
+from posttrain_diag.tasks.load import load_tasks, parse_verifier
+from posttrain_diag.tasks.references import corrupted_completions, reference_completions
+from posttrain_diag.tasks.rows import builtin_names
+from posttrain_diag.tasks.taskset import TaskSet, problem_sha, tasks_sha
+from posttrain_diag.tasks.verifiers import check_verifier, verifier_sha, verify
+from posttrain_diag.tasks.write import write_tasks
+
+__all__ = [
+    "TaskSet",
+    "TasksCheck",
+    "builtin_names",
+    "check_tasks",
+    "check_verifier",
+    "corrupted_completions",
+    "load_tasks",
+    "parse_verifier",
+    "problem_sha",
+    "reference_completions",
+    "tasks_sha",
+    "verifier_sha",
+    "verify",
+    "write_tasks",
+]

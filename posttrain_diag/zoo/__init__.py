@@ -1,0 +1,45 @@
+"""The zoo: tiny real models whose bottleneck is known by construction and whose exact p can be enumerated.
+
+world       families of problems and the law of pre-training responses: closed-form p
+problems    words and task rows; held-out and training never overlap
+build       trains the models                     (needs torch)
+truth       exact p of a trained model            (needs torch)
+registry    what is there, by name                (no torch)
+ship        makes the files under posttrain_diag/data/zoo
+"""
+
+from posttrain_diag.zoo.build import build
+from posttrain_diag.zoo.paths import cache_dir
+from posttrain_diag.zoo.problems import family_of, mastered_problems, problems, split_of
+from posttrain_diag.zoo.registry import (
+    ZooFamily,
+    ZooModel,
+    list_families,
+    list_models,
+    load_truth,
+    resolve_model,
+    truth_table,
+)
+from posttrain_diag.zoo.truth import exact_success
+from posttrain_diag.zoo.world import FAMILIES, MASTERED, Family, family
+
+__all__ = [
+    "FAMILIES",
+    "MASTERED",
+    "Family",
+    "ZooFamily",
+    "ZooModel",
+    "build",
+    "cache_dir",
+    "exact_success",
+    "family",
+    "family_of",
+    "list_families",
+    "list_models",
+    "load_truth",
+    "mastered_problems",
+    "problems",
+    "resolve_model",
+    "split_of",
+    "truth_table",
+]

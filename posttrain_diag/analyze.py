@@ -1,0 +1,298 @@
+"""`diag analyze` end to end: tasks → engine → store → probes → diagnosis → plan → report, in one screen.
+
+    analyze(config)  →  Analysis   (everything is in the run directory as well)
+
+The same command continues what was interrupted; a larger --rollouts tops up; nothing is drawn twice.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import pandas as pd
+import yaml
+from posttrain_probes import all_probes, boundary
+from posttrain_reports import ReportData, write_report
+
+from posttrain_diag.collect import Collector, Owed, current_rollouts
+from posttrain_diag.config import AnalyzeConfig
+from posttrain_diag.diagnose import diagnose, diagnosis_json
+from posttrain_diag.diagnose.contract import measurement_json
+from posttrain_diag.engines.base import Engine, EngineInfo, Prompt
+from posttrain_diag.errors import UsageError
+from posttrain_diag.evidence import MAIN, DrawSpec, Evidence, Settings
+from posttrain_diag.recommend import recommend
+from posttrain_diag.store import RolloutStore, RunDir, write_atomic
+from posttrain_diag.tasks import TaskSet, load_tasks, reference_completions, write_tasks
+from posttrain_diag.types import Diagnosis, Measurement, Plan, Problem, SamplingParams
+
+Phase = Literal["load", "sample", "probe", "diagnose", "report"]
+
+
+class Progress:
+    """What a caller may want to show while it runs; this base class shows nothing."""
+
+    def phase(self, name: Phase, detail: str) -> None:
+        """A phase begins."""
+
+    def plan(self, draws: int, done: int, cap: int) -> None:
+        """`draws` rollouts are planned in this phase, `done` are stored already, each has at most `cap` tokens."""
+
+    def advance(self, rollouts: int, tokens: int) -> None:
+        """Rollouts became durable."""
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """The outcome of one run."""
+
+    diagnosis: Diagnosis
+    plan: Plan
+    evidence: Evidence
+    json: Mapping[str, Any]
+    run: RunDir
+
+
+@dataclass(frozen=True)
+class Estimated:
+    """What a run would cost (`--dry-run`)."""
+
+    problems: int
+    rollouts: int
+    stored: int
+    max_new_tokens: int
+    most_tokens: int
+    flops: float
+
+
+EngineLoader = Callable[[AnalyzeConfig], Engine]
+
+
+def load_engine(config: AnalyzeConfig) -> Engine:
+    """Load the model a config names."""
+    from posttrain_diag.engines.hf import load_hf_engine
+    from posttrain_diag.zoo import resolve_model
+
+    model = str(resolve_model(config.model)) if config.model.startswith("zoo:") else config.model
+    return load_hf_engine(
+        model,
+        device=config.device,
+        dtype=config.dtype,
+        template=config.template,
+        use_chat_template=config.chat_template,
+        system_prompt=config.system_prompt,
+        batch_rows=config.batch_rows,
+        trust_remote_code=config.trust_remote_code,
+    )
+
+
+def load_problems(config: AnalyzeConfig) -> TaskSet:
+    """The tasks of a config, demonstrations of --demos merged in by problem id."""
+    tasks = load_tasks(
+        config.tasks,
+        mapping=config.mapping or None,
+        verifier=config.verifier,
+        limit=config.limit,
+        allow_code=config.allow_code,
+    )
+    if config.demos is None:
+        return tasks
+    given = {p.id: p.demos for p in load_tasks(config.demos, allow_code=config.allow_code).problems if p.demos}
+    known = {p.id for p in tasks.problems}
+    if not known & given.keys():
+        raise UsageError(
+            f"--demos {config.demos}: none of its {len(given)} problem ids is in {config.tasks} "
+            f"(e.g. {next(iter(given), None)!r} against {tasks.problems[0].id!r}); use the same ids in both files"
+        )
+    merged = tuple(replace(p, demos=(*p.demos, *given.get(p.id, ()))) for p in tasks.problems)
+    return replace(tasks, problems=merged)
+
+
+def analyze(config: AnalyzeConfig, progress: Progress | None = None, command: str = "") -> Analysis:
+    """Measure, diagnose, prescribe and report.
+
+    Args:
+        config: what was asked for.
+        progress: shown while running; silent by default.
+        command: the command line, for the report.
+
+    Raises:
+        DiagError: bad tasks, model, settings or run directory; what was computed before stays in the run directory.
+    """
+    progress = progress or Progress()
+    progress.phase("load", config.model)
+    tasks = load_problems(config)
+    engine = load_engine(config)
+    run = RunDir(config.out, create=True)
+    run.lock()
+    try:
+        sampling = sampling_of(config, tasks, engine)
+        identity = {"model_sha": engine.info.model_sha, "sampling": asdict(sampling)}
+        resumed = run.claim({**identity, "model": config.model, "tasks": config.tasks, "tasks_sha": tasks.sha})
+        save_inputs(run, config, tasks, engine.info)
+        run.event("analyze", resumed=resumed, command=command, rollouts=config.rollouts_per_problem)
+        evidence = gather(config, tasks, engine, run, sampling, progress)
+        engine.close()
+        return conclude(evidence, tasks, run, progress, command)
+    finally:
+        run.unlock()
+
+
+def conclude(evidence: Evidence, tasks: TaskSet, run: RunDir, progress: Progress, command: str) -> Analysis:
+    """Everything after sampling: probes, diagnosis, plan, files, report. Needs no model."""
+    progress.phase("diagnose", "probes, posteriors, verdict")
+    outcomes = [boundary(probe, evidence) for probe in all_probes()]
+    measurements = [outcome for outcome in outcomes if isinstance(outcome, Measurement)]
+    failures = [outcome for outcome in outcomes if not isinstance(outcome, Measurement)]
+    diagnosis = diagnose(evidence, measurements, failures)
+    plan = recommend(diagnosis, evidence, str(run.path))
+    data = diagnosis_json(diagnosis, plan, evidence, tasks={"source": tasks.source, "sha": tasks.sha})
+    run.write_parquet("problems.parquet", diagnosis.per_problem)
+    run.write_json("measurements.json", {"measurements": [measurement_json(m) for m in measurements]})
+    write_atomic(run.path / "plan.yaml", yaml.safe_dump(data["plan"], sort_keys=False, allow_unicode=True))
+    run.write_json("diagnosis.json", data)
+    progress.phase("report", "report.html")
+    write_report(report_data(diagnosis, data, measurements, evidence, command), run.path)
+    run.event("diagnosis", bottleneck=diagnosis.bottleneck, confidence=diagnosis.confidence)
+    return Analysis(diagnosis, plan, evidence, data, run)
+
+
+def gather(
+    config: AnalyzeConfig, tasks: TaskSet, engine: Engine, run: RunDir, sampling: SamplingParams, progress: Progress
+) -> Evidence:
+    """Draw the main arm, ask the probes what else they need, draw and score that."""
+    problems = {problem.id: problem for problem in tasks.problems}
+    references = {key: refs for key, p in problems.items() if (refs := reference_completions(p))}
+    store = run.store()
+    try:
+        collector = Collector(engine, store, problems, sampling)
+        base = Evidence(problems, pd.DataFrame(), (), Settings.of(config, sampling), engine.info, references)
+        owed = collector.owed(DrawSpec(key, MAIN, config.rollouts_per_problem) for key in problems)
+        draw(collector, owed, progress, "sample", "main arm")
+        main = replace(base, rollouts=current_rollouts(store, engine.info.model_sha, owed, problems))
+        needs = [probe.plan(main, engine) for probe in all_probes() if probe.plan is not None]
+        collector.score(spec for need in needs for spec in need.scores)
+        owed += (extra := collector.owed(spec for need in needs for spec in need.draws))
+        draw(collector, extra, progress, "probe", "prefixes, longer caps, format retries")
+        return read_evidence(base, store, owed, tuple(note for need in needs for note in need.notes))
+    finally:
+        store.close()
+
+
+def draw(collector: Collector, owed: list[Owed], progress: Progress, phase: Phase, detail: str) -> None:
+    """Make the missing draws of one phase."""
+    progress.phase(phase, detail)
+    total, missing = sum(item.spec.n for item in owed), sum(len(item.missing) for item in owed)
+    progress.plan(total, total - missing, max((item.params.max_new_tokens for item in owed), default=0))
+    collector.draw(owed, progress.advance)
+
+
+def read_evidence(base: Evidence, store: RolloutStore, owed: list[Owed], notes: tuple[str, ...]) -> Evidence:
+    """The stored evidence of a plan."""
+    assert base.model is not None
+    rollouts = current_rollouts(store, base.model.model_sha, owed, base.problems)
+    return replace(base, rollouts=rollouts, scores=tuple(store.scores(base.model.model_sha)), notes=notes)
+
+
+def sampling_of(config: AnalyzeConfig, tasks: TaskSet, engine: Engine) -> SamplingParams:
+    """The sampling law; an unset token cap becomes four times the longest reference, within the context."""
+    if config.max_new_tokens is not None:
+        return config.sampling(config.max_new_tokens)
+    longest = max(
+        (len(engine.response_ids(text)) for p in tasks.problems for text in reference_completions(p)), default=0
+    )
+    cap = min(1024, max(32, 4 * (longest + 1))) if longest else 256
+    context = engine.info.context_length
+    if context is not None:
+        prompts = (len(engine.prompt_ids(Prompt(p.prompt, p.messages))) for p in tasks.problems)
+        cap = min(cap, max(1, context - max(prompts)))
+    return config.sampling(cap)
+
+
+def estimate_cost(config: AnalyzeConfig) -> Estimated:
+    """What a run would draw and at most cost; loads the model but draws nothing."""
+    tasks = load_problems(config)
+    engine = load_engine(config)
+    sampling = sampling_of(config, tasks, engine)
+    problems = {problem.id: problem for problem in tasks.problems}
+    n = config.rollouts_per_problem
+    stored = 0
+    if (config.out / "rollouts.sqlite").exists():
+        store = RolloutStore(config.out / "rollouts.sqlite")
+        owed = Collector(engine, store, problems, sampling).owed(DrawSpec(key, MAIN, n) for key in problems)
+        stored = sum(n - len(item.missing) for item in owed)
+        store.close()
+    most = (n * len(problems) - stored) * sampling.max_new_tokens
+    engine.close()
+    flops = 2.0 * engine.info.n_parameters * most
+    return Estimated(len(problems), n * len(problems), stored, sampling.max_new_tokens, most, flops)
+
+
+def save_inputs(run: RunDir, config: AnalyzeConfig, tasks: TaskSet, info: EngineInfo) -> None:
+    """config.yaml, the tasks and the model's card: what a re-rendered report needs."""
+    write_atomic(run.config_path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    write_tasks(tasks.problems, run.path / "tasks.jsonl")
+    run.write_json("model.json", asdict(info))
+
+
+TRANSCRIPT_COLUMNS = [
+    "problem_id",
+    "arm",
+    "sample_idx",
+    "text",
+    "verdict",
+    "lenient",
+    "extracted",
+    "finish_reason",
+    "n_tokens",
+    "logprob",
+]
+
+
+def report_data(
+    diagnosis: Diagnosis,
+    data: Mapping[str, Any],
+    measurements: list[Measurement],
+    evidence: Evidence,
+    command: str,
+) -> ReportData:
+    """What the report shows, as plain data."""
+    problems = diagnosis.per_problem.copy()
+    by_id: Mapping[str, Problem] = evidence.problems
+    problems["prompt"] = [by_id[key].prompt_text for key in problems["id"]]
+    problems["answer"] = [by_id[key].answer for key in problems["id"]]
+    return ReportData(
+        diagnosis=data,
+        problems=problems,
+        measurements=[measurement_json(m) for m in measurements],
+        failures=data["failures"],
+        transcripts=evidence.rollouts[TRANSCRIPT_COLUMNS].to_dict("records"),
+        command=command,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+
+
+def stored_report(run: RunDir, command: str) -> ReportData:
+    """The report's data as an earlier `analyze` left it; needs neither model nor tasks file."""
+    data = run.read_json("diagnosis.json")
+    problems = pd.read_parquet(run.problems_path)
+    by_id = {p.id: p for p in load_tasks(str(run.path / "tasks.jsonl"), allow_code=True).problems}
+    problems["prompt"] = [by_id[key].prompt_text for key in problems["id"]]
+    problems["answer"] = [by_id[key].answer for key in problems["id"]]
+    store = run.store()
+    try:
+        rollouts = store.frame(run.read_json("run.json")["model_sha"])
+    finally:
+        store.close()
+    return ReportData(
+        diagnosis=data,
+        problems=problems,
+        measurements=run.read_json("measurements.json")["measurements"],
+        failures=data["failures"],
+        transcripts=rollouts[rollouts["problem_id"].isin(by_id)][TRANSCRIPT_COLUMNS].to_dict("records"),
+        command=command,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )

@@ -1,0 +1,203 @@
+"""`diag analyze`: flags → config → analysis → verdict box."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from posttrain_diag.errors import UsageError
+
+if TYPE_CHECKING:
+    from posttrain_diag.config import AnalyzeConfig
+
+Model = Annotated[str | None, typer.Argument(help="HF directory, PEFT adapter directory, hub id, or zoo:NAME.")]
+Tasks = Annotated[str | None, typer.Option(help="JSONL, JSON, CSV, Parquet, HF data set, or builtin:zoo/FAMILY.")]
+Out = Annotated[Path | None, typer.Option(help="Run directory. Default: runs/MODEL-TASKS-HASH.")]
+Effort = Annotated[str, typer.Option(help="quick (16 rollouts per problem), standard (64) or thorough (256).")]
+Rollouts = Annotated[
+    int | None, typer.Option(help="Mean rollouts per problem; overrides --effort. Raise it to top up.")
+]
+Budget = Annotated[int, typer.Option(help="B: rollouts per prompt your RL stage can afford; support means p >= 1/B.")]
+MaxTokens = Annotated[int | None, typer.Option(help="Token cap. Default: four times the longest reference.")]
+Temperature = Annotated[float, typer.Option(help="Sampling temperature.")]
+TopP = Annotated[float, typer.Option(help="Nucleus sampling threshold.")]
+TopK = Annotated[int, typer.Option(help="Top-k sampling; 0 is off.")]
+Seed = Annotated[int, typer.Option(help="One seed; every draw derives its own from it.")]
+Mastery = Annotated[float, typer.Option(help="Success probability from which a problem counts as mastered.")]
+Level = Annotated[float, typer.Option(help="Nominal coverage of the intervals.")]
+Demos = Annotated[str | None, typer.Option(help="Tasks file whose demonstrations are merged in by problem id.")]
+Mapping = Annotated[list[str] | None, typer.Option("--map", help="FIELD=COLUMN, e.g. --map prompt=question.")]
+Verifier = Annotated[str | None, typer.Option(help="path.py:function or package.module:function.")]
+AllowCode = Annotated[bool, typer.Option("--allow-code", help="Run verifier code that the tasks file names.")]
+Limit = Annotated[int | None, typer.Option(help="Use only the first N problems.")]
+Engine = Annotated[str, typer.Option(help="Sampling engine.")]
+Template = Annotated[str | None, typer.Option(help="Plain template for base models, e.g. 'Q: {prompt}\\nA:'.")]
+ChatTemplate = Annotated[
+    bool | None, typer.Option("--chat-template/--no-chat-template", help="Default: used when the tokenizer has one.")
+]
+SystemPrompt = Annotated[str | None, typer.Option(help="System turn for chat models.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ... Default: cuda when there is one.")]
+Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.")]
+BatchRows = Annotated[int | None, typer.Option(help="Sequences per batch. Default: from free memory.")]
+Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run code that the model directory brings.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print diagnosis.json on stdout; everything else on stderr.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what the run would draw and cost; draw nothing.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+Resume = Annotated[
+    bool | None,
+    typer.Option(
+        "--resume/--no-resume",
+        help="--resume: continue --out with its own settings (MODEL and --tasks not needed). --no-resume: refuse an "
+        "existing run. Default: the same command continues.",
+    ),
+]
+
+
+def analyze(
+    model: Model = None,
+    tasks: Tasks = None,
+    out: Out = None,
+    effort: Effort = "standard",
+    rollouts: Rollouts = None,
+    rollout_budget: Budget = 256,
+    max_new_tokens: MaxTokens = None,
+    temperature: Temperature = 1.0,
+    top_p: TopP = 1.0,
+    top_k: TopK = 0,
+    seed: Seed = 0,
+    mastery: Mastery = 0.8,
+    level: Level = 0.9,
+    demos: Demos = None,
+    mapping: Mapping = None,
+    verifier: Verifier = None,
+    allow_code: AllowCode = False,
+    limit: Limit = None,
+    engine: Engine = "hf",
+    template: Template = None,
+    chat_template: ChatTemplate = None,
+    system_prompt: SystemPrompt = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    batch_rows: BatchRows = None,
+    trust_remote_code: Trust = False,
+    as_json: AsJson = False,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+    resume: Resume = None,
+) -> None:
+    """Measure a model on tasks, name the bottleneck, prescribe the stage that pays, write an HTML report."""
+    values = {
+        "effort": effort,
+        "rollouts": rollouts,
+        "rollout_budget": rollout_budget,
+        "max_new_tokens": max_new_tokens,
+        "temperature": temperature,
+        "top_p": top_p,
+        "top_k": top_k,
+        "seed": seed,
+        "mastery": mastery,
+        "level": level,
+        "demos": demos,
+        "mapping": parse_mapping(mapping),
+        "verifier": verifier,
+        "allow_code": allow_code,
+        "limit": limit,
+        "engine": engine,
+        "template": template,
+        "chat_template": chat_template,
+        "system_prompt": system_prompt,
+        "device": device,
+        "dtype": dtype,
+        "batch_rows": batch_rows,
+        "trust_remote_code": trust_remote_code,
+    }
+    config = resolve_config(model, tasks, out, values, resume)
+    if dry_run:
+        show_cost(config, as_json)
+        return
+    from posttrain_diag.analyze import analyze as run_analysis
+    from posttrain_diag.cli.progress import make_progress
+
+    with make_progress(quiet=quiet) as progress:
+        analysis = run_analysis(config, progress, shlex.join(["diag", *sys.argv[1:]]))
+    if as_json:
+        typer.echo(json.dumps(analysis.json, indent=1, allow_nan=False, default=str))
+    else:
+        from posttrain_diag.cli.verdict import print_verdict
+
+        print_verdict(analysis.json, analysis.run.path)
+
+
+def parse_mapping(pairs: list[str] | None) -> dict[str, str]:
+    """FIELD=COLUMN pairs as a dict.
+
+    Raises:
+        UsageError: a pair without "=".
+    """
+    out: dict[str, str] = {}
+    for pair in pairs or []:
+        field, separator, column = pair.partition("=")
+        if not separator or not field or not column:
+            raise UsageError(f"--map {pair!r}: expected FIELD=COLUMN, e.g. --map prompt=question")
+        out[field] = column
+    return out
+
+
+def resolve_config(
+    model: str | None, tasks: str | None, out: Path | None, values: dict[str, Any], resume: bool | None
+) -> AnalyzeConfig:
+    """The config from flags, or from the run directory that is to be resumed."""
+    from posttrain_diag.config import load_config, make_config
+
+    if resume and (model is None or tasks is None):
+        if out is None:
+            raise UsageError("--resume without MODEL and --tasks needs --out RUN, the run to go on with")
+        return load_config(out / "config.yaml").model_copy(update={"out": out})
+    if model is None or tasks is None:
+        missing = "MODEL" if model is None else "--tasks"
+        raise UsageError(
+            f"{missing} is missing: diag analyze MODEL --tasks FILE (try: diag analyze zoo:base --tasks builtin:zoo/S)"
+        )
+    config = make_config(model=model, tasks=tasks, out=out or default_out(model, tasks, values), **values)
+    if resume is False and (config.out / "run.json").exists():
+        raise UsageError(f"--no-resume: {config.out} holds a run already; choose another --out")
+    return config
+
+
+def default_out(model: str, tasks: str, values: dict[str, Any]) -> Path:
+    """runs/MODEL-TASKS-HASH, the hash over what fixes the draws, so that the same command continues its run."""
+    fixed = {key: values[key] for key in ("max_new_tokens", "temperature", "top_p", "top_k", "seed", "template")}
+    text = json.dumps([str(model), str(tasks), fixed], sort_keys=True)
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:6]
+    names = (Path(model).name, Path(tasks).name.removesuffix(".gz").rsplit(".", 1)[0])
+    slug = "-".join(re.sub(r"[^A-Za-z0-9_.]+", "-", name).strip("-") or "x" for name in names)
+    return Path("runs") / f"{slug}-{digest}"
+
+
+def show_cost(config: AnalyzeConfig, as_json: bool) -> None:
+    """Print what a run would draw."""
+    from dataclasses import asdict
+
+    from posttrain_diag.analyze import estimate_cost
+
+    cost = estimate_cost(config)
+    if as_json:
+        typer.echo(json.dumps({**asdict(cost), "out": str(config.out)}, indent=1))
+        return
+    typer.echo(
+        f"{cost.problems} problems, {cost.rollouts} rollouts in the main arm, {cost.stored} of them stored already"
+    )
+    typer.echo(
+        f"at most {cost.max_new_tokens} new tokens each: at most {cost.most_tokens:,} tokens, {cost.flops:.2g} FLOPs"
+    )
+    typer.echo(
+        "prefix ladder and other probes come on top, at most about as much again on problems that are never solved"
+    )
+    typer.echo(f"run directory: {config.out}")

@@ -1,0 +1,67 @@
+"""`diag stages`, `diag probes`, `diag doctor`: what there is and what works here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def stages(as_json: AsJson = False) -> None:
+    """List every post-training stage family: provenance, interface, role, needs, known failure."""
+    from posttrain_diag.recommend import CATALOGUE
+
+    if as_json:
+        typer.echo(json.dumps([asdict(card) for card in CATALOGUE], indent=1))
+        return
+    for card in CATALOGUE:
+        typer.echo(f"{card.name}: {card.title}")
+        typer.echo(f"  {card.provenance} / {card.interface}; role: {card.role}")
+        typer.echo(f"  when: {card.prescribe_when}")
+        typer.echo(f"  fails by: {card.known_failure}")
+        state = "run by diag train" if card.executable else "named by the plan; not executable by diag yet"
+        typer.echo(f"  needs: {', '.join(card.needs)}; {state}")
+
+
+def probes(
+    as_json: AsJson = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Validate each probe on evidence with a known answer.")
+    ] = False,
+) -> None:
+    """List the probes: question, method, chance level, cost, references."""
+    from posttrain_probes import all_probes
+
+    rows: list[dict[str, Any]] = []
+    for probe in all_probes():
+        row = asdict(probe.card)
+        if check:
+            probe.validate()
+            row["valid"] = True
+        rows.append(row)
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        typer.echo(f"{row['name']}: {row['question']}{'  [valid]' if check else ''}")
+        for key in ("method", "chance_level", "cost"):
+            typer.echo(f"  {key.replace('_', ' ')}: {row[key]}")
+        typer.echo(f"  references: {', '.join(row['references'])}")
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Check the installation: packages, device, memory, shipped zoo; exit 1 when the main job cannot run."""
+    from posttrain_diag.cli.doctor import examine
+
+    checks = examine()
+    if as_json:
+        typer.echo(json.dumps([asdict(check) for check in checks], indent=1))
+    else:
+        for check in checks:
+            typer.echo(f"{check.state:<8} {check.name}: {check.detail}")
+    if any(check.state == "missing" and check.required for check in checks):
+        raise typer.Exit(1)

@@ -1,0 +1,83 @@
+"""What works on this machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Literal
+
+PACKAGES: tuple[tuple[str, str, bool], ...] = (
+    ("torch", "hf", True),
+    ("transformers", "hf", True),
+    ("safetensors", "hf", True),
+    ("peft", "hf", False),
+    ("trl", "train", False),
+    ("vllm", "vllm", False),
+    ("ray", "ray", False),
+)
+"""(package, extra that brings it, needed by `diag analyze`)."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One fact about the installation."""
+
+    name: str
+    state: Literal["ok", "missing", "note"]
+    detail: str
+    required: bool = False
+
+
+def examine() -> list[Check]:
+    """All checks, in reading order."""
+    return [_python(), *_packages(), *_torch(), _memory(), _disk(), _zoo()]
+
+
+def _python() -> Check:
+    return Check("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+
+
+def _packages() -> list[Check]:
+    out: list[Check] = []
+    for package, extra, required in PACKAGES:
+        try:
+            out.append(Check(package, "ok", metadata.version(package), required))
+        except metadata.PackageNotFoundError:
+            detail = f"pip install 'posttrain-diag[{extra}]'"
+            out.append(Check(package, "missing" if required else "note", f"not installed: {detail}", required))
+    return out
+
+
+def _torch() -> list[Check]:
+    try:
+        import torch
+    except ImportError:
+        return []
+    out = [Check("threads", "ok", f"{torch.get_num_threads()} of {os.cpu_count()} cores")]
+    if torch.cuda.is_available():
+        names = {torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
+        out.append(Check("gpu", "ok", f"{torch.cuda.device_count()} x {', '.join(sorted(names))}"))
+    else:
+        out.append(Check("gpu", "note", "none; models run on the CPU"))
+    return out
+
+
+def _memory() -> Check:
+    pages = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return Check("memory", "ok", f"{pages / 2**30:.1f} GiB free")
+
+
+def _disk() -> Check:
+    free = shutil.disk_usage(".").free
+    return Check("disk", "ok" if free > 2**30 else "note", f"{free / 2**30:.1f} GiB free here")
+
+
+def _zoo() -> Check:
+    from posttrain_diag.zoo import list_models
+
+    there = [model.name for model in list_models() if model.path is not None]
+    state: Literal["ok", "missing"] = "ok" if there else "missing"
+    return Check("zoo", state, f"models at hand: {', '.join(there) or 'none; reinstall the package'}")

@@ -1,0 +1,64 @@
+"""How `diag tasks check` shows what it found."""
+
+from __future__ import annotations
+
+import typer
+
+from posttrain_diag.tasks import TasksCheck
+from posttrain_diag.tasks.check import Hits
+
+MAX_TEXT = 160
+
+
+def print_check(found: TasksCheck) -> None:
+    """Print the findings as plain lines."""
+    echo = typer.echo
+    echo(f"{found.source}: {found.problems} problems, layout {found.layout}, sha {found.sha[:12]}")
+    echo("columns: " + ", ".join(f"{field} from {column}" for field, column in found.columns.items()))
+    for note in found.notes:
+        echo(f"note: {note}")
+    for name, check in found.types.items():
+        echo(f"verifier {name}: {check.problems} problems")
+        echo(
+            f"  golds that pass: {check.golds_passed}/{check.golds}; "
+            f"failed {check.golds_failed}, errored {check.golds_errored}"
+        )
+        echo(
+            f"  corrupted completions that pass: {check.corrupted_passed}/{check.corrupted} strictly, "
+            f"{check.corrupted_passed_leniently} leniently"
+        )
+    _hits("golds that fail", found.golds_failing)
+    _hits("without a reference (verifier unchecked)", found.without_reference)
+    _hits("corrupted completions pass", found.corrupted_passing)
+    _hits("duplicate prompts", found.duplicate_prompts)
+    _hits("same prompt, another answer", found.conflicting_answers)
+    echo(
+        f"demonstrations on {found.share_with_demos:.0%}, preference pairs on {found.share_with_pairs:.0%} "
+        "of the problems"
+    )
+    if found.guess_rate is not None:
+        common = _short(found.most_common_answer or "")
+        echo(f"{found.distinct_answers} distinct answers; the most common, {common!r}, solves {found.guess_rate:.1%}")
+    sizes = found.prompt_chars
+    echo(f"prompt length in characters: min {sizes['min']:.0f}, median {sizes['median']:.0f}, max {sizes['max']:.0f}")
+    for example in found.examples:
+        echo(f"\nexample {example.id}")
+        echo(f"  prompt:    {_short(example.prompt)}")
+        echo(f"  answer:    {_short(example.answer or '-')}")
+        if example.reference is not None:
+            echo(f"  reference: {_short(example.reference)}  (verifier reads {_short(example.extracted or '-')!r})")
+
+
+def _hits(title: str, hits: Hits) -> None:
+    if not hits.total:
+        return
+    typer.echo(f"{title}: {hits.total}")
+    for index, key in enumerate(hits.ids):
+        reason = hits.reasons[index] if index < len(hits.reasons) else ""
+        typer.echo(f"  {_short(key)}{': ' + _short(reason) if reason else ''}")
+
+
+def _short(text: str) -> str:
+    """One printable line."""
+    line = "".join(char if char.isprintable() else " " for char in text)
+    return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…"

@@ -1,0 +1,119 @@
+"""`diag zoo`: tiny models whose bottleneck is known."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(help="Tiny real models whose bottleneck is known by construction.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.callback()
+def group() -> None:
+    """Tiny real models whose bottleneck is known by construction."""
+
+
+@app.command("list")
+def list_zoo(as_json: AsJson = False) -> None:
+    """List families (tasks, model, bottleneck, closed-form p) and models."""
+    from posttrain_diag.zoo import list_families, list_models
+
+    families = [
+        {
+            "family": f.name,
+            "tasks": f.tasks,
+            "model": f.model,
+            "bottleneck": f.bottleneck,
+            "closed_form_p": f.closed_form_p,
+            "summary": f.summary,
+            "path": str(f.tasks_path),
+        }
+        for f in list_families()
+    ]
+    models = [
+        {
+            "model": m.spec,
+            "summary": m.summary,
+            "shipped": m.shipped,
+            "path": None if m.path is None else str(m.path),
+        }
+        for m in list_models()
+    ]
+    if as_json:
+        typer.echo(json.dumps({"families": families, "models": models}, indent=1))
+        return
+    _table(("tasks", "model", "bottleneck", "closed_form_p", "summary"), families)
+    typer.echo("")
+    _table(("model", "path", "summary"), [{**m, "path": m["path"] or "not built"} for m in models])
+
+
+@app.command("build")
+def build(
+    names: Annotated[list[str] | None, typer.Argument(help="Models to train; default: all.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Directory; default: the zoo's cache, found by zoo:NAME.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of weights and examples.")] = 0,
+    steps: Annotated[int | None, typer.Option(help="Training steps of every model; default: its recipe's.")] = None,
+) -> None:
+    """Train zoo models on the CPU, in minutes each."""
+    from posttrain_diag.zoo import build as build_models
+    from posttrain_diag.zoo import cache_dir, list_models
+
+    wanted = names or [model.name for model in list_models()]
+
+    def show(name: str, done: int, total: int, loss: float) -> None:
+        if done == total or done % 100 == 0:
+            sys.stderr.write(f"{name}: step {done}/{total}, loss {loss:.4f} nats per token\n")
+
+    for name, path in build_models(wanted, out or cache_dir(), seed=seed, steps=steps, progress=show).items():
+        typer.echo(f"{name}\t{path}")
+
+
+@app.command("truth")
+def truth(
+    family: Annotated[
+        str | None, typer.Argument(help="FAMILY of builtin:zoo/FAMILY; default: a line per family.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="zoo:NAME or a directory; default: the shipped table.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Exact success probabilities: the shipped table, or computed for a model and a family."""
+    from posttrain_diag.errors import UsageError
+    from posttrain_diag.zoo import load_truth, truth_table
+
+    if family is None:
+        frame = truth_table()
+    elif model is None:
+        frame = load_truth()
+        frame = frame[frame["tasks"].isin([family, f"builtin:zoo/{family}"])]
+        if frame.empty:
+            known = ", ".join(sorted(load_truth()["tasks"].unique()))
+            raise UsageError(f"no shipped truth for the family {family!r}; there is truth for {known}")
+    else:
+        from posttrain_diag.tasks import load_tasks
+        from posttrain_diag.zoo import exact_success, resolve_model
+
+        directory = resolve_model(model) if model.startswith("zoo:") else Path(model)
+        frame = exact_success(directory, load_tasks(f"builtin:zoo/{family}").problems)
+    rows: list[dict[str, Any]] = frame.to_dict("records")
+    if as_json:
+        typer.echo(frame.to_json(orient="records", indent=1))
+    else:
+        _table(tuple(frame.columns), rows)
+
+
+def _table(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
+    """Plain aligned columns: readable in a pipe as on a terminal."""
+    cells = [[_cell(row[column]) for column in columns] for row in rows]
+    widths = [max(len(line[i]) for line in [list(columns), *cells]) for i in range(len(columns))]
+    for line in [list(columns), *cells]:
+        typer.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

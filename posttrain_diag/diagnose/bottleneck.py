@@ -1,0 +1,225 @@
+"""From class posteriors to one bottleneck, with its probability, the alternatives, and the right to abstain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from posttrain_diag.diagnose.classes import ClassPosterior, class_posterior
+from posttrain_diag.evidence import Evidence
+from posttrain_diag.types import (
+    CLASSES,
+    Alternative,
+    Bottleneck,
+    Diagnosis,
+    Estimate,
+    Finding,
+    Instrument,
+    Measurement,
+    ProbeFailure,
+    ProblemClass,
+)
+
+SATURATED = 0.9
+"""From this share of mastered problems on, no stage is worth its cost on these tasks."""
+DOMINANT = 0.6
+"""A bottleneck is named when it holds at least this share of the problems that are not mastered; else "mixed"."""
+NAMED = 0.6
+"""A bottleneck is named when it is at least this probable; else "undetermined"."""
+GATE = 0.05
+"""Share of affected problems or draws from which a broken instrument decides the verdict."""
+SUSPECT = 0.25
+"""Probability given to the instrument for each suspect finding: not enough to overrule, enough to be seen."""
+PRIOR = 0.2
+"""Dirichlet pseudo-problems per class: the verdict speaks of the task family, not of these problems alone, so
+three problems that agree are not yet a certainty."""
+
+_ESTIMATES = {
+    "pass_at_k": None,
+    "coverage": None,
+    "signal": None,
+    "format": ("lenient_pass@1", "hinted_pass@1"),
+    "likelihood": None,
+    "instrument": None,
+    "prefix_ladder": None,
+}
+"""Which summaries enter diagnosis.json's estimates, by probe; None: all of them."""
+
+
+def diagnose(
+    evidence: Evidence, measurements: Sequence[Measurement], failures: Sequence[ProbeFailure] = ()
+) -> Diagnosis:
+    """Say which bottleneck holds the model back on these tasks.
+
+    Args:
+        evidence: what was drawn and scored.
+        measurements: what the probes made of it.
+        failures: probes that raised.
+    """
+    by_name = {measurement.probe: measurement for measurement in measurements}
+    findings = tuple(finding for measurement in measurements for finding in measurement.findings)
+    instrument = Instrument(_status(findings), findings)
+    level = evidence.settings.level
+    posterior = class_posterior(evidence, by_name) if len(evidence.measured) else None
+    if posterior is None:
+        shares: dict[ProblemClass, Estimate] = {
+            name: Estimate.undefined("no rollout could be judged", level) for name in (*CLASSES, "unresolved")
+        }
+        probabilities: dict[Bottleneck, float] = {"undetermined": 1.0}
+    else:
+        shares = posterior.shares(level)
+        probabilities = label_probabilities(
+            posterior.shares_SC, len(evidence.measured), evidence.settings.sampling.seed
+        )
+    probabilities = _with_instrument(probabilities, instrument)
+    bottleneck, confidence = _name(probabilities)
+    alternatives = tuple(
+        Alternative(name, round(value, 4))
+        for name, value in sorted(probabilities.items(), key=lambda item: -item[1])
+        if name != bottleneck and value >= 0.01
+    )
+    return Diagnosis(
+        bottleneck=bottleneck,
+        confidence=confidence,
+        alternatives=alternatives,
+        instrument=instrument,
+        shares=shares,
+        estimates=_estimates(by_name),
+        per_problem=problem_table(evidence, by_name, posterior),
+        reasons=reasons(evidence, shares, by_name, instrument),
+        measurements=tuple(measurements),
+        failures=tuple(failures),
+    )
+
+
+def _status(findings: Sequence[Finding]) -> str:
+    severities = {finding.severity for finding in findings}
+    return "broken" if "broken" in severities else "suspect" if "suspect" in severities else "ok"
+
+
+def label_probabilities(shares_SC: NDArray[np.float64], n_problems: int, seed: int) -> dict[Bottleneck, float]:
+    """Probability of each verdict for the task family the problems stand for.
+
+    Every posterior draw of the shares is smoothed by a Dirichlet over the family's shares, then labelled.
+
+    Args:
+        shares_SC: draws of the shares of these problems, shape (S, 5).
+        n_problems: how many problems the shares are of.
+        seed: of the Dirichlet draws.
+    """
+    rng = np.random.default_rng(seed)
+    gamma_SC = rng.standard_gamma(shares_SC * n_problems + PRIOR)
+    family_SC = gamma_SC / gamma_SC.sum(axis=1, keepdims=True)
+    open_SC = family_SC[:, 1:]
+    total_S = open_SC.sum(axis=1)
+    best_S = open_SC.argmax(axis=1)
+    dominant_S = open_SC.max(axis=1) >= DOMINANT * total_S
+    labels = np.where(dominant_S, np.asarray(CLASSES[1:])[best_S], "mixed")
+    labels = np.where(1 - total_S >= SATURATED, "saturated", labels)
+    names, counts = np.unique(labels, return_counts=True)
+    return {str(name): float(count) / len(labels) for name, count in zip(names, counts, strict=True)}
+
+
+def _with_instrument(probabilities: dict[Bottleneck, float], instrument: Instrument) -> dict[Bottleneck, float]:
+    """Give the instrument its probability: a broken one by how surely it concerns more than GATE of the tasks."""
+    if instrument.status == "ok":
+        return probabilities
+    if instrument.status == "broken":
+        doubt = max(_prob_above(f.share, GATE) for f in instrument.findings if f.severity == "broken")
+        doubt = max(doubt, NAMED)
+    else:
+        doubt = 1 - (1 - SUSPECT) ** sum(f.severity == "suspect" for f in instrument.findings)
+        doubt = min(doubt, 0.5)
+    rest = {name: value * (1 - doubt) for name, value in probabilities.items()}
+    return {**rest, "instrument": doubt}
+
+
+def _prob_above(share: Estimate, threshold: float) -> float:
+    """P(share > threshold) by a normal through the interval."""
+    if share.value is None or share.low is None or share.high is None:
+        return NAMED
+    z = float(stats.norm.ppf((1 + share.level) / 2))
+    spread = max((share.high - share.low) / (2 * z), 1e-6)
+    return min(0.999, float(stats.norm.sf((threshold - share.value) / spread)))
+
+
+def _name(probabilities: Mapping[Bottleneck, float]) -> tuple[Bottleneck, float]:
+    """The verdict and its probability; below NAMED the verdict is that there is none."""
+    best = max(probabilities, key=lambda name: probabilities[name])
+    value = probabilities[best]
+    if best == "undetermined" or value < NAMED:
+        return "undetermined", round(1 - value, 4) if best != "undetermined" else 1.0
+    return best, round(value, 4)
+
+
+def _estimates(by_name: Mapping[str, Measurement]) -> dict[str, Estimate]:
+    out: dict[str, Estimate] = {}
+    for probe, names in _ESTIMATES.items():
+        if probe not in by_name:
+            continue
+        summary = by_name[probe].summary
+        out.update({name: value for name, value in summary.items() if names is None or name in names})
+    return out
+
+
+def problem_table(
+    evidence: Evidence, by_name: Mapping[str, Measurement], posterior: ClassPosterior | None
+) -> pd.DataFrame:
+    """The rows of problems.parquet, in the order of the tasks file."""
+    table = evidence.main[["drawn", "n", "c", "failed", "truncated", "errored", "lenient"]].copy()
+    for column in ("p_mean", "p_low", "p_high"):
+        table[column] = np.nan
+    table["class"] = "unresolved"
+    if posterior is not None:
+        index = evidence.measured.index
+        interval_P2 = evidence.law.posterior_interval(evidence.settings.level)
+        table.loc[index, "p_mean"] = evidence.law.posterior_mean()
+        table.loc[index, "p_low"] = interval_P2[:, 0]
+        table.loc[index, "p_high"] = interval_P2[:, 1]
+        table.loc[index, "class"] = posterior.classes
+        for name in CLASSES:
+            table.loc[index, f"posterior_{name}"] = posterior.posterior[name]
+    for measurement in by_name.values():
+        for column in measurement.per_problem.columns:
+            if column not in table:
+                table[column] = measurement.per_problem[column].reindex(table.index)
+    return table.reset_index(names="id")
+
+
+def reasons(
+    evidence: Evidence,
+    shares: Mapping[ProblemClass, Estimate],
+    by_name: Mapping[str, Measurement],
+    instrument: Instrument,
+) -> tuple[str, ...]:
+    """The evidence in sentences, strongest first."""
+    settings = evidence.settings
+    out = [finding.advice for finding in instrument.findings if finding.severity != "note"]
+    drawn, problems = int(evidence.main["drawn"].sum()), len(evidence.problems)
+    passed = int(evidence.main["c"].sum())
+    out.append(f"{passed} of {drawn} draws on {problems} problems passed.")
+    ranked = sorted(CLASSES, key=lambda name: -(shares[name].value or 0.0))
+    wording = {
+        "mastered": f"mastered (p >= {settings.mastery:g})",
+        "reshaping": f"solved sometimes (1/{settings.rollout_budget} <= p < {settings.mastery:g})",
+        "format": "right in substance, wrong in format",
+        "guided": f"out of reach alone (p < 1/{settings.rollout_budget}), reachable after a prefix of a correct trace",
+        "support": f"out of effective support (p < 1/{settings.rollout_budget}) and no tested prefix helps",
+    }
+    for name in ranked:
+        share = shares[name]
+        if share.value is not None and share.value >= 0.02 and share.low is not None and share.high is not None:
+            out.append(f"{share.value:.0%} [{share.low:.0%}, {share.high:.0%}] of the problems are {wording[name]}.")
+    successes = by_name["signal"].summary.get("expected_successes") if "signal" in by_name else None
+    if successes is not None and successes.value is not None:
+        out.append(
+            f"{successes.value:.3g} successes are expected when every problem is drawn {settings.rollout_budget} times."
+        )
+    out.extend(
+        note for measurement in by_name.values() for note in measurement.notes if measurement.probe == "instrument"
+    )
+    return tuple(out)

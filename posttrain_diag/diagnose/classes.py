@@ -1,0 +1,114 @@
+"""Per-problem classes: how probable is it that problem i is mastered, reshaping-, format-, guided- or support-limited?
+
+Suffixes: P problems, S posterior draws, C classes in the order of `types.CLASSES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from posttrain_diag.config import RESOLVED
+from posttrain_diag.evidence import Evidence
+from posttrain_diag.types import CLASSES, Estimate, Measurement, ProblemClass
+
+DRAWS = 1000
+"""Joint posterior draws behind the intervals of the shares."""
+
+
+@dataclass(frozen=True)
+class ClassPosterior:
+    """What each problem probably is, and the joint uncertainty of the shares."""
+
+    posterior: pd.DataFrame
+    """Indexed by problem id, one column per class, rows sum to 1."""
+    shares_SC: NDArray[np.float64]
+    """Posterior draws of the share of these problems in each class, shape (DRAWS, 5)."""
+
+    @property
+    def classes(self) -> pd.Series:
+        """The resolved class per problem, else "unresolved"."""
+        best = self.posterior.idxmax(axis=1)
+        return best.where(self.posterior.max(axis=1) >= RESOLVED, "unresolved")
+
+    def shares(self, level: float) -> dict[ProblemClass, Estimate]:
+        """Share of problems per class with intervals, and the share left unresolved."""
+        n = len(self.posterior)
+        tail = (1 - level) / 2
+        out: dict[ProblemClass, Estimate] = {}
+        for index, name in enumerate(CLASSES):
+            low, high = np.quantile(self.shares_SC[:, index], [tail, 1 - tail])
+            value = float(self.posterior[name].mean())
+            out[name] = Estimate(value, min(float(low), value), max(float(high), value), level, n, "estimated")
+        unresolved = float((self.classes == "unresolved").mean())
+        out["unresolved"] = Estimate(unresolved, unresolved, unresolved, level, n, "measured")
+        return out
+
+
+def class_posterior(evidence: Evidence, measurements: Mapping[str, Measurement]) -> ClassPosterior:
+    """Combine the law of p with the format and the prefix evidence.
+
+    mastered: p >= mastery. Of the rest, format-limited with the probability that format explains at least half of
+    the strict failures; else reshaping-limited when p >= eps; below eps guided-reachable with the probability that
+    some prefix of a correct trace lifts success to eps, else support-limited.
+
+    Args:
+        evidence: rollouts; needs at least one measured problem.
+        measurements: by probe name; `format` and `prefix_ladder` are used where they are there.
+    """
+    settings = evidence.settings
+    index = evidence.measured.index
+    law = evidence.law
+    format_P = _column(measurements, "format", "format_posterior", index)
+    reach_P = _reach(measurements, index)
+    below_P, middle_P, mastered_P = law.class_posterior(settings.eps, settings.mastery).T
+    rest_P = 1 - format_P
+    posterior = pd.DataFrame(
+        {
+            "mastered": mastered_P,
+            "reshaping": middle_P * rest_P,
+            "format": (below_P + middle_P) * format_P,
+            "guided": below_P * rest_P * reach_P,
+            "support": below_P * rest_P * (1 - reach_P),
+        },
+        index=index,
+    )
+    rng = np.random.default_rng(settings.sampling.seed)
+    p_SP = law.sample_p(DRAWS, rng=rng)
+    mastered_SP = p_SP >= settings.mastery
+    low_SP = p_SP < settings.eps
+    format_SP = ~mastered_SP & (rng.random(p_SP.shape) < format_P)
+    reach_SP = rng.random(p_SP.shape) < reach_P
+    open_SP = ~mastered_SP & ~format_SP
+    members = {
+        "mastered": mastered_SP,
+        "reshaping": open_SP & ~low_SP,
+        "format": format_SP,
+        "guided": open_SP & low_SP & reach_SP,
+        "support": open_SP & low_SP & ~reach_SP,
+    }
+    shares_SC = np.stack([members[name].mean(axis=1) for name in CLASSES], axis=1)
+    return ClassPosterior(posterior, shares_SC)
+
+
+def _column(
+    measurements: Mapping[str, Measurement], probe: str, column: str, index: pd.Index[str]
+) -> NDArray[np.float64]:
+    """A probe's per-problem column in the order of `index`; 0 where the probe did not run."""
+    found = measurements.get(probe)
+    if found is None or column not in found.per_problem:
+        return np.zeros(len(index))
+    return found.per_problem[column].reindex(index).fillna(0.0).to_numpy(float)
+
+
+def _reach(measurements: Mapping[str, Measurement], index: pd.Index[str]) -> NDArray[np.float64]:
+    """Reach posterior per problem; problems outside the ladder's sample get the mean of those inside."""
+    found = measurements.get("prefix_ladder")
+    if found is None or "reach" not in found.per_problem or not found.per_problem["reach"].notna().any():
+        return np.zeros(len(index))
+    reach = found.per_problem["reach"].astype(float)
+    return reach.reindex(index).fillna(float(reach.mean())).to_numpy(float)

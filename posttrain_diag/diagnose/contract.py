@@ -1,0 +1,120 @@
+"""diagnosis.json: the machine-readable contract of DESIGN.md, also printed by `--json`."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib import metadata
+from typing import Any
+
+from posttrain_diag.evidence import Evidence
+from posttrain_diag.types import Diagnosis, Estimate, Finding, Measurement, Plan
+
+PACKAGES = ("posttrain-diag", "numpy", "scipy", "pandas", "torch", "transformers", "tokenizers", "peft")
+
+
+def estimate_json(estimate: Estimate) -> dict[str, Any]:
+    """An estimate as JSON; undefined values are null with their reason."""
+    return {
+        "value": estimate.value,
+        "low": estimate.low,
+        "high": estimate.high,
+        "level": estimate.level,
+        "n": estimate.n,
+        "label": estimate.label,
+        "reason": estimate.reason,
+    }
+
+
+def finding_json(finding: Finding) -> dict[str, Any]:
+    """An instrument finding as JSON."""
+    return {
+        "kind": finding.kind,
+        "severity": finding.severity,
+        "share": estimate_json(finding.share),
+        "problems": list(finding.problems),
+        "advice": finding.advice,
+    }
+
+
+def measurement_json(measurement: Measurement) -> dict[str, Any]:
+    """A probe's summary, figures and notes as JSON (its per-problem table is in problems.parquet)."""
+    return {
+        "probe": measurement.probe,
+        "question": measurement.question,
+        "summary": {name: estimate_json(value) for name, value in measurement.summary.items()},
+        "figures": [{"name": f.name, "title": f.title, "data": dict(f.data)} for f in measurement.figures],
+        "notes": list(measurement.notes),
+    }
+
+
+def plan_json(plan: Plan) -> list[dict[str, Any]]:
+    """The ordered proposals as JSON."""
+    return [
+        {
+            "stage": p.stage,
+            "role": p.role,
+            "expected_gain": estimate_json(p.expected_gain),
+            "retention_risk": p.retention_risk,
+            "cost": asdict(p.cost),
+            "needs": list(p.needs),
+            "why": p.why,
+            "command": p.command,
+        }
+        for p in plan.proposals
+    ]
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything a number may depend on."""
+    out = {"python": platform.python_version(), "platform": sys.platform}
+    for package in PACKAGES:
+        try:
+            out[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return out
+
+
+def diagnosis_json(diagnosis: Diagnosis, plan: Plan, evidence: Evidence, *, tasks: Mapping[str, Any]) -> dict[str, Any]:
+    """The whole verdict as JSON-compatible data.
+
+    Args:
+        diagnosis: the verdict.
+        plan: what to do next.
+        evidence: for sample counts, settings and the model.
+        tasks: {"source", "sha", ...} of the task set; `n` is added.
+    """
+    settings = evidence.settings
+    everything = evidence.rollouts
+    return {
+        "schema": 1,
+        "model": {"name": "imported"} if evidence.model is None else asdict(evidence.model),
+        "tasks": {"n": len(evidence.problems), **tasks},
+        "sampling": asdict(settings.sampling),
+        "settings": {"rollout_budget": settings.rollout_budget, "mastery": settings.mastery, "level": settings.level},
+        "instrument": {
+            "status": diagnosis.instrument.status,
+            "findings": [finding_json(f) for f in diagnosis.instrument.findings],
+        },
+        "bottleneck": diagnosis.bottleneck,
+        "confidence": diagnosis.confidence,
+        "alternatives": [asdict(a) for a in diagnosis.alternatives],
+        "shares": {name: estimate_json(share) for name, share in diagnosis.shares.items()},
+        "estimates": {name: estimate_json(value) for name, value in diagnosis.estimates.items()},
+        "reasons": list(diagnosis.reasons),
+        "plan": plan_json(plan),
+        "not_proposed": dict(plan.rejected),
+        "notes": list(evidence.notes),
+        "failures": [asdict(f) for f in diagnosis.failures],
+        "samples": {
+            "rollouts": int(evidence.main["drawn"].sum()),
+            "rollouts_all_arms": len(everything),
+            "tokens": int(everything["n_tokens"].sum()) if len(everything) else 0,
+            "truncated": int(evidence.main["truncated"].sum()),
+            "errored": int(evidence.main["errored"].sum()),
+        },
+        "versions": versions(),
+    }

@@ -1,0 +1,136 @@
+"""Which token is drawn: stateless uniforms and inverse-CDF sampling, so that a draw depends on its seed alone.
+
+    uniform(seed, step) ──► inverse CDF of softmax(logits / T) cut by top-k, then top-p ──► token
+
+Shapes: `B` rows of a batch, `V` vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posttrain_diag.types import SamplingParams
+
+if TYPE_CHECKING:
+    import torch
+
+_MASK = (1 << 64) - 1
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_BLOCK = 256
+"""Tokens per block of the two-level inverse CDF."""
+
+
+def seed_array(seeds: Sequence[int]) -> NDArray[np.uint64]:
+    """Seeds as unsigned 64-bit words, shape (B,); larger or negative integers are taken modulo 2**64."""
+    return np.array([seed & _MASK for seed in seeds], dtype=np.uint64)
+
+
+def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The output function of splitmix64 (Steele et al. 2014, doi:10.1145/2660193.2660195)."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def uniforms(seeds_B: NDArray[np.uint64], step: int) -> NDArray[np.float64]:
+    """One number in (0, 1) per row for the `step`-th token of its draw; the same whatever the batch.
+
+    Args:
+        seeds_B: one seed per draw, shape (B,).
+        step: index of the token within the draw, from 0.
+
+    Returns:
+        Uniforms strictly inside (0, 1), shape (B,).
+    """
+    counter = _mix(np.array([(step + 1) & _MASK], dtype=np.uint64) * _GOLDEN)
+    words_B = _mix(_mix(seeds_B + _GOLDEN) ^ counter)
+    # 52 bits: the largest value, 1 - 2**-53, is still below 1 in double precision.
+    return ((words_B >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
+
+
+def choose(
+    logits_BV: torch.Tensor, uniforms_B: NDArray[np.float64], params: SamplingParams
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The next token of every row.
+
+    Args:
+        logits_BV: raw logits, shape (B, V); -inf marks a token that cannot be drawn.
+        uniforms_B: one uniform per row, shape (B,); unused at temperature 0 (the most likely token is taken).
+        params: temperature, top_k and top_p, applied in this order.
+
+    Returns:
+        tokens (B,) int64; their raw-model log-probabilities (B,) float32 in nats, at temperature 1 and with
+        no cut; and whether the row's logits were numbers at all (B,) bool.
+    """
+    import torch
+
+    logits_BV = logits_BV.float()
+    top_B1 = logits_BV.amax(-1, keepdim=True)
+    weights_BV = (logits_BV - top_B1).exp_()
+    mass_B = weights_BV.sum(-1)
+    usable_B = torch.isfinite(mass_B)
+    if params.temperature == 0.0:
+        tokens_B = logits_BV.argmax(-1)
+    else:
+        if params.temperature != 1.0:
+            weights_BV = ((logits_BV - top_B1) / params.temperature).exp_()
+        weights_BV = _cut(weights_BV, logits_BV, params)
+        u_B = torch.from_numpy(uniforms_B).to(logits_BV.device)
+        tokens_B = inverse_cdf(weights_BV, u_B)
+    logprobs_B = logits_BV.gather(1, tokens_B[:, None])[:, 0] - top_B1[:, 0] - mass_B.log()
+    return tokens_B, logprobs_B, usable_B
+
+
+def _cut(weights_BV: torch.Tensor, logits_BV: torch.Tensor, params: SamplingParams) -> torch.Tensor:
+    """Weights with the tokens outside top-k and outside the top-p nucleus set to 0 (ties at rank k are kept)."""
+    import torch
+
+    if 0 < params.top_k < logits_BV.shape[1]:
+        least_B1 = logits_BV.topk(params.top_k, dim=-1).values[:, -1:]
+        weights_BV = weights_BV.masked_fill(logits_BV < least_B1, 0.0)
+    if params.top_p < 1.0:
+        sorted_BV, order_BV = torch.sort(weights_BV, dim=-1, descending=True, stable=True)
+        share_BV = sorted_BV.double() / sorted_BV.sum(-1, keepdim=True).double()
+        before_BV = share_BV.cumsum(-1) - share_BV
+        sorted_BV = sorted_BV.masked_fill(before_BV >= params.top_p, 0.0)
+        weights_BV = weights_BV.scatter(1, order_BV, sorted_BV)
+    return weights_BV
+
+
+def inverse_cdf(weights_BV: torch.Tensor, u_B: torch.Tensor) -> torch.Tensor:
+    """The first index whose cumulative weight exceeds u * total; never an index of weight 0.
+
+    Args:
+        weights_BV: non-negative weights, not normalised, shape (B, V).
+        u_B: float64 uniforms in (0, 1), shape (B,).
+
+    Returns:
+        Indices, shape (B,) int64.
+    """
+    import torch
+
+    n_rows, vocab = weights_BV.shape
+    block = _BLOCK if vocab > 4 * _BLOCK else vocab
+    if vocab % block:
+        weights_BV = torch.nn.functional.pad(weights_BV, (0, block - vocab % block))
+    blocks = weights_BV.view(n_rows, -1, block)
+    rows = torch.arange(n_rows, device=weights_BV.device)
+    sums = blocks.sum(-1, dtype=torch.float64)
+    ends = sums.cumsum(-1)
+    # Targets stay strictly below the end of what they index, or rounding could reach past the last weight.
+    target_B = _below(u_B * ends[:, -1], ends[:, -1])
+    block_B = (ends <= target_B[:, None]).sum(-1).clamp_(max=blocks.shape[1] - 1)
+    inner = blocks[rows, block_B].double().cumsum(-1)
+    target_B = _below(target_B - (ends[rows, block_B] - sums[rows, block_B]), inner[:, -1])
+    return block_B * block + (inner <= target_B[:, None]).sum(-1).clamp_(max=block - 1)
+
+
+def _below(target_B: torch.Tensor, end_B: torch.Tensor) -> torch.Tensor:
+    """`target_B` clipped into [0, end_B)."""
+    import torch
+
+    return torch.minimum(target_B.clamp(min=0.0), torch.nextafter(end_B, torch.zeros_like(end_B)))

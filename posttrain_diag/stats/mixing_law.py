@@ -1,0 +1,322 @@
+"""How the success probabilities of a benchmark are spread, and every forecast that follows from it.
+
+`fit_mixing_law(counts)` learns the law from which the problems' p seem to come and, with it, a posterior for each
+problem at hand. Every answer is about these P problems (the finite benchmark), not about a population of them.
+Suffixes: `P` problems, `R` unique (n, c) rows, `S` posterior draws of the law, `J` grid points, `F` functionals.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import logsumexp
+
+from posttrain_diag.errors import StatsError
+from posttrain_diag.stats.bounds import assumption_free_bounds
+from posttrain_diag.stats.counts import Counts, FloatArray
+from posttrain_diag.stats.functionals import (
+    Functional,
+    PGrid,
+    below,
+    mixed_group,
+    pass_at,
+    solve_rate,
+)
+from posttrain_diag.stats.intervals import check_level
+from posttrain_diag.stats.mixing_prior import FAMILIES, Family, Likelihood, sample_family
+from posttrain_diag.types import Estimate, Label
+
+_DRAWS = 700
+"""Proposal draws per family."""
+_KEPT = 400
+"""Posterior draws of the law that are kept."""
+_COARSENING = 600.0
+_EXACT_CELLS = 1_600_000
+"""Draws of every problem's p are joint while draws x problems stays below this; beyond, means are normal."""
+
+
+def fit_mixing_law(counts: Counts, *, seed: int = 0, families: tuple[Family, ...] = FAMILIES) -> MixingLaw:
+    """Learn how the problems' success probabilities are spread.
+
+    The likelihood is raised to alpha/(alpha + P): no family is the truth, and the coarsening keeps intervals
+    honest where an exact posterior would shrink around the wrong law. Valid under optional stopping.
+
+    Args:
+        counts: rollouts of every problem, at least one in all; n may differ between problems.
+        seed: seeds the importance draws; the same counts and seed give the same law.
+        families: priors over laws, averaged by their evidence.
+
+    Returns:
+        The posterior of the law and of every problem's p.
+
+    References:
+        Coarsened posterior: Miller and Dunson 2019, doi:10.1080/01621459.2018.1469995. Mixing laws of
+        success probabilities behind pass@k: arXiv:2502.17578, arXiv:2510.05197.
+    """
+    rng = np.random.default_rng(seed)
+    table = counts.table
+    n_R, c_R = table.n_R.astype(np.float64), table.c_R.astype(np.float64)
+    problems = float(len(counts))
+    mean_n = counts.n_rollouts / problems
+    alpha = _COARSENING * min(1.0, float(np.sqrt(32.0 / mean_n)))
+    grid = PGrid.for_rollouts(int(counts.n_P.max()))
+    data = Likelihood.build(grid, n_R, c_R, table.weight_R * alpha / (alpha + problems))
+    laws: list[FloatArray] = []
+    log_weights: list[FloatArray] = []
+    start_D = families[0].centre_D
+    for family in families:
+        if len(start_D) != family.n_parameters:
+            start_D = family.centre_D
+        law_SJ, log_weight_S, start_D = sample_family(family, data, start_D, _DRAWS, rng)
+        laws.append(law_SJ)
+        log_weights.append(log_weight_S + np.log(family.weight))
+    log_weight_S = np.concatenate(log_weights)
+    weight_S = np.exp(log_weight_S - logsumexp(log_weight_S))
+    picks = np.searchsorted(np.cumsum(weight_S), (rng.random() + np.arange(_KEPT)) / _KEPT)
+    law_SJ = np.concatenate(laws)[np.minimum(picks, len(weight_S) - 1)]
+    family_weight = np.asarray([part.sum() for part in np.split(weight_S, len(families))])
+    return MixingLaw(
+        counts=counts,
+        grid=grid,
+        law_SJ=rng.permutation(law_SJ, axis=0),
+        likelihood_RJ=data.value_RJ,
+        seed=seed,
+        family_posterior={f.name: float(w) for f, w in zip(families, family_weight, strict=True)},
+        effective_draws=float(1.0 / np.sum(weight_S**2)),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class MixingLaw:
+    """Posterior of the mixing law and of each problem's success probability."""
+
+    counts: Counts
+    grid: PGrid
+    law_SJ: FloatArray
+    """Posterior draws of the law: masses on the grid, shape (S, J)."""
+    likelihood_RJ: FloatArray
+    """Likelihood of each unique row on the grid, scaled to maximum 1."""
+    seed: int
+    family_posterior: dict[str, float]
+    """Posterior probability of each prior family."""
+    effective_draws: float
+    """Effective number of importance draws; below about 30 the intervals are rough."""
+
+    @cached_property
+    def _evidence_SR(self) -> FloatArray:
+        return np.maximum(self.law_SJ @ self.likelihood_RJ.T, 1e-290)
+
+    @cached_property
+    def _posterior_RJ(self) -> FloatArray:
+        """Posterior cell masses of p for each unique row, averaged over laws, shape (R, J)."""
+        mass_RJ = self.likelihood_RJ * ((1.0 / self._evidence_SR).T @ self.law_SJ)
+        return mass_RJ / mass_RJ.sum(axis=1, keepdims=True)
+
+    @cached_property
+    def _p_draws_SP(self) -> FloatArray:
+        draws = int(np.clip(_EXACT_CELLS // len(self.counts), _KEPT, 4 * _KEPT))
+        return self.sample_p(draws, np.random.default_rng([self.seed, 1]))
+
+    @property
+    def _is_small(self) -> bool:
+        return len(self.counts) * _KEPT <= _EXACT_CELLS
+
+    # -- each problem ------------------------------------------------------------------------------------
+
+    def posterior_mean(self) -> FloatArray:
+        """Expected success probability of each problem, shape (P,)."""
+        return self.mean_per_problem(solve_rate())
+
+    def mean_per_problem(self, functional: Functional) -> FloatArray:
+        """Posterior mean of h(p) for each problem, shape (P,)."""
+        return (self._posterior_RJ @ self.grid.evaluate(functional))[self.counts.table.row_P]
+
+    def posterior_interval(self, level: float = 0.9) -> FloatArray:
+        """Interval for the success probability of each problem.
+
+        Equal tails; a problem that never passed reaches down to 0 and one that never failed up to 1.
+
+        Args:
+            level: nominal coverage, on average over problems.
+
+        Returns:
+            Lower and upper ends, shape (P, 2).
+        """
+        tail = (1.0 - check_level(level)) / 2.0
+        table = self.counts.table
+        low_R = self.grid.quantiles(self._posterior_RJ, tail)
+        high_R = self.grid.quantiles(self._posterior_RJ, 1.0 - tail)
+        low_R = np.where(table.c_R == 0, 0.0, low_R)
+        high_R = np.where(table.c_R == table.n_R, 1.0, high_R)
+        return np.stack([low_R, high_R], axis=1)[table.row_P]
+
+    def prob_at_least(self, threshold: float) -> FloatArray:
+        """Posterior probability that p >= threshold for each problem, shape (P,)."""
+        return 1.0 - self.mean_per_problem(below(threshold))
+
+    def class_posterior(self, eps: float, mastery: float = 0.8) -> FloatArray:
+        """Posterior of the three classes of each problem.
+
+        Args:
+            eps: 1 / (rollouts per problem the on-policy stage can afford).
+            mastery: success probability from which a problem counts as mastered.
+
+        Returns:
+            Probabilities of p < eps, eps <= p < mastery, p >= mastery; shape (P, 3), rows sum to 1.
+        """
+        if not 0.0 < eps < mastery < 1.0:
+            raise StatsError(f"eps = {eps} and mastery = {mastery}: 0 < eps < mastery < 1 is needed")
+        low_P = self.mean_per_problem(below(eps))
+        top_P = self.prob_at_least(mastery)
+        return np.stack([low_P, np.clip(1.0 - low_P - top_P, 0.0, 1.0), top_P], axis=1)
+
+    def sample_p(self, n_draws: int, rng: np.random.Generator) -> FloatArray:
+        """Joint posterior draws of every problem's success probability.
+
+        Each draw first picks a law, then every problem's p given it, so that what is unsure about the law moves
+        all problems together.
+
+        Args:
+            n_draws: draws.
+            rng: source of randomness.
+
+        Returns:
+            Probabilities, shape (n_draws, P).
+        """
+        row_P = self.counts.table.row_P
+        n_rows, n_cells = self.likelihood_RJ.shape
+        cell = np.empty((n_draws, len(row_P)), dtype=np.int64)
+        for draw in range(n_draws):
+            mass_RJ = self.likelihood_RJ * self.law_SJ[draw % len(self.law_SJ)]
+            cumulative_RJ = np.cumsum(mass_RJ, axis=1)
+            cumulative_RJ /= cumulative_RJ[:, -1:]
+            stacked = (cumulative_RJ + np.arange(n_rows)[:, None]).reshape(-1)
+            found_P = np.searchsorted(stacked, row_P + rng.random(len(row_P)), side="right")
+            cell[draw] = np.clip(found_P - row_P * n_cells, 0, n_cells - 1)
+        return self.grid.scatter(cell, rng)
+
+    # -- means over the problems -------------------------------------------------------------------------
+
+    def _moments(self, h_FJ: FloatArray, weight_R: FloatArray, square_R: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Mean (S, F) and covariance (S, F, F) of sum_i weight_i h_f(p_i) given each law."""
+        first_FSR = np.stack([(self.law_SJ * h) @ self.likelihood_RJ.T / self._evidence_SR for h in h_FJ])
+        mean_SF = (first_FSR @ weight_R).T
+        n_f = len(h_FJ)
+        covariance_SFF = np.empty((len(self.law_SJ), n_f, n_f))
+        for i in range(n_f):
+            for j in range(i + 1):
+                second_SR = (self.law_SJ * (h_FJ[i] * h_FJ[j])) @ self.likelihood_RJ.T / self._evidence_SR
+                covariance_SFF[:, i, j] = (second_SR - first_FSR[i] * first_FSR[j]) @ square_R
+                covariance_SFF[:, j, i] = covariance_SFF[:, i, j]
+        return mean_SF, covariance_SFF
+
+    def posterior_draws(self, *functionals: Functional, weights: ArrayLike | None = None) -> FloatArray:
+        """Joint posterior draws of means over the problems.
+
+        For shares of classes that compete, the share of draws in which one is largest is its probability.
+
+        Args:
+            *functionals: the quantities h whose means are asked for.
+            weights: weight of each problem, shape (P,); 1/P each when absent.
+
+        Returns:
+            Draws, shape (draws, F). Exact for up to 4,000 problems, normal given the law beyond.
+        """
+        problems = len(self.counts)
+        weight_P = np.full(problems, 1.0 / problems) if weights is None else np.asarray(weights, dtype=np.float64)
+        if self._is_small:
+            return np.stack([f.of(self._p_draws_SP) @ weight_P for f in functionals], axis=1)
+        row_P, rows = self.counts.table.row_P, len(self.counts.table.n_R)
+        weight_R = np.bincount(row_P, weight_P, rows).astype(np.float64)
+        square_R = np.bincount(row_P, weight_P**2, rows).astype(np.float64)
+        h_FJ = np.stack([self.grid.evaluate(f) for f in functionals])
+        mean_SF, covariance_SFF = self._moments(h_FJ, weight_R, square_R)
+        values_SF, vectors_SFF = np.linalg.eigh(covariance_SFF)
+        rng = np.random.default_rng([self.seed, 2])
+        noise_SF = np.sqrt(np.maximum(values_SF, 0.0)) * rng.standard_normal(mean_SF.shape)
+        return mean_SF + np.einsum("sij,sj->si", vectors_SFF, noise_SF)
+
+    def estimate(self, functional: Functional, level: float = 0.9) -> Estimate:
+        """Mean of h(p) over the problems, with its interval and label.
+
+        Args:
+            functional: the quantity, from `stats.functionals`.
+            level: nominal coverage.
+
+        Returns:
+            measured while its depth is within every problem's n, estimated up to 4n, model-dependent beyond
+            (then with the assumption-free bounds in `reason`).
+        """
+        tail = (1.0 - check_level(level)) / 2.0
+        value = float(self.mean_per_problem(functional).mean())
+        low, high = np.clip(np.quantile(self.posterior_draws(functional)[:, 0], [tail, 1.0 - tail]), 0.0, 1.0)
+        label = self.label(functional.depth)
+        reason = ""
+        if label == "model-dependent":
+            bounds = self.bounds(functional, level)
+            reason = f"{functional.name} lies beyond 4 x the rollouts drawn, so it rests on the fitted law; " + (
+                f"without it: {bounds.low:.3f} to {bounds.high:.3f}" if bounds.low is not None else bounds.reason
+            )
+        return Estimate(value, min(float(low), value), max(float(high), value), level, len(self.counts), label, reason)
+
+    def label(self, depth: float) -> Label:
+        """What a figure of this depth rests on.
+
+        The rollouts that count are those of the problems that never passed: nine in ten of them have at least
+        the n that is compared with the depth.
+        """
+        n_P = self.counts.n_P
+        if depth <= int(n_P.min()):
+            return "measured"
+        open_P = self.counts.c_P == 0
+        reach = float(np.quantile(n_P[open_P] if open_P.any() else n_P, 0.1, method="lower"))
+        return "estimated" if depth <= 4 * reach else "model-dependent"
+
+    def bounds(self, functional: Functional, level: float = 0.9) -> Estimate:
+        """Assumption-free bounds of the mean of h(p); see `assumption_free_bounds`."""
+        return assumption_free_bounds(self.counts, functional, level=level)
+
+    def pass_at_k(self, k: int, level: float = 0.9) -> Estimate:
+        """Mean pass@k over the problems, for any k."""
+        return self.estimate(pass_at(k), level)
+
+    def share_below(self, eps: float, level: float = 0.9) -> Estimate:
+        """Share of the problems with p < eps."""
+        return self.estimate(below(eps), level)
+
+    def share_at_least(self, threshold: float, level: float = 0.9) -> Estimate:
+        """Share of the problems with p >= threshold."""
+        e = self.share_below(threshold, level)
+        value, low, high = (1.0 - x if x is not None else None for x in (e.value, e.high, e.low))
+        return Estimate(value, low, high, level, e.n, e.label, e.reason.replace("below", "at least"))
+
+    def mixed_groups(self, group: int, level: float = 0.9) -> Estimate:
+        """Expected share of groups of G rollouts that hold both a pass and a fail."""
+        return self.estimate(mixed_group(group), level)
+
+    def expected_successes(self, budget_per_problem: ArrayLike, level: float = 0.9) -> Estimate:
+        """Expected passing rollouts, pooled over all problems, in a planned rollout budget.
+
+        Far below one, on-policy RL has nothing to learn from; a few are enough to start.
+
+        Args:
+            budget_per_problem: rollouts planned per problem, one number or shape (P,).
+            level: nominal coverage of the interval for the expectation (not for the random number itself).
+
+        Returns:
+            A number of rollouts >= 0, not a probability.
+        """
+        problems = len(self.counts)
+        budget_P = np.broadcast_to(np.asarray(budget_per_problem, dtype=np.float64), (problems,))
+        if not np.isfinite(budget_P).all() or (budget_P < 0).any():
+            raise StatsError(f"budget_per_problem is {budget_per_problem!r}: give finite numbers >= 0")
+        tail = (1.0 - check_level(level)) / 2.0
+        value = float(self.posterior_mean() @ budget_P)
+        draws = self.posterior_draws(solve_rate(), weights=budget_P)[:, 0]
+        low, high = np.maximum(np.quantile(draws, [tail, 1.0 - tail]), 0.0)
+        label: Label = "estimated" if self.counts.n_passed > 0 else "model-dependent"
+        reason = "" if self.counts.n_passed > 0 else "no rollout passed: the value rests on the prior over laws"
+        return Estimate(value, min(float(low), value), max(float(high), value), level, problems, label, reason)

@@ -1,0 +1,207 @@
+"""Families of mixing laws and their posterior given counts, by importance sampling around the mode.
+
+A law puts mass z on p = 0 and spreads the rest with log-density (in logit p)
+
+    a log p + b log(1-p) + sum_m beta_m RBF_m(logit p)
+
+so that a beta law is the smooth core, its lower tail a power law, and the spline bends it where data say so.
+Suffixes: `S` posterior draws, `R` unique rows, `J` grid points, `D` parameters, `M` spline centres.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit, gammaln, log_expit, logsumexp
+
+from posttrain_diag.stats.counts import FloatArray
+from posttrain_diag.stats.functionals import PGrid
+
+_CENTRES_M = np.arange(-13.5, 5.1, 1.5)
+_WIDTH = 1.5
+_TINY = 1e-290
+_FREEDOM = 7.0
+"""Degrees of freedom of the t proposal."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A prior over mixing laws: normal on (log a, log b, logit z) and on the spline coefficients."""
+
+    name: str
+    mean: tuple[float, float, float]
+    sd: tuple[float, float, float]
+    spline_sd: float
+    """0 switches the spline off."""
+    atom: bool
+    """False fixes z = 0."""
+    weight: float
+    """Prior probability of the family."""
+
+    @property
+    def n_core(self) -> int:
+        """Core parameters: log a, log b and, with an atom, logit z."""
+        return 3 if self.atom else 2
+
+    @property
+    def n_parameters(self) -> int:
+        """All parameters."""
+        return self.n_core + (len(_CENTRES_M) if self.spline_sd > 0 else 0)
+
+    @property
+    def centre_D(self) -> FloatArray:
+        """Prior means, shape (D,)."""
+        out = np.zeros(self.n_parameters)
+        out[: self.n_core] = self.mean[: self.n_core]
+        return out
+
+    @property
+    def scale_D(self) -> FloatArray:
+        """Prior standard deviations, shape (D,)."""
+        out = np.full(self.n_parameters, self.spline_sd)
+        out[: self.n_core] = self.sd[: self.n_core]
+        return out
+
+
+_MEAN = (float(np.log(0.4)), float(np.log(2.0)), -2.6)
+_SD = (1.0, 1.2, 1.8)
+FAMILIES = (
+    Family("spline 1", _MEAN, _SD, 1.0, True, 1 / 3),
+    Family("spline 2", _MEAN, _SD, 2.0, True, 1 / 3),
+    Family("spline 4", _MEAN, _SD, 4.0, True, 1 / 3),
+)
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """The counts as the fit sees them."""
+
+    grid: PGrid
+    value_RJ: FloatArray
+    """Likelihood of each row on the grid, scaled to maximum 1 per row."""
+    weight_R: FloatArray
+    """Problems per row, coarsened."""
+    basis_MJ: FloatArray
+    """Spline basis on the grid without the atom, shape (M, J-1)."""
+
+    @staticmethod
+    def build(grid: PGrid, n_R: FloatArray, c_R: FloatArray, weight_R: FloatArray) -> Likelihood:
+        """Evaluate the rows on the grid."""
+        log_RJ = grid.log_likelihood(n_R, c_R)
+        value_RJ = np.exp(log_RJ - log_RJ.max(axis=1, keepdims=True))
+        basis_MJ = np.exp(-0.5 * ((grid.logit_J[None, :] - _CENTRES_M[:, None]) / _WIDTH) ** 2)
+        return Likelihood(grid, value_RJ, weight_R, basis_MJ)
+
+
+def law_weights(theta_SD: FloatArray, family: Family, data: Likelihood) -> FloatArray:
+    """Grid masses of the laws with these parameters, shape (S, J)."""
+    x_J = data.grid.logit_J
+    log_SJ = np.exp(theta_SD[:, :1]) * log_expit(x_J) + np.exp(theta_SD[:, 1:2]) * log_expit(-x_J)
+    if family.spline_sd > 0:
+        log_SJ = log_SJ + theta_SD[:, family.n_core :] @ data.basis_MJ
+    log_SJ -= log_SJ.max(axis=1, keepdims=True)
+    body_SJ = np.exp(log_SJ)
+    body_SJ /= body_SJ.sum(axis=1, keepdims=True)
+    atom_S = expit(theta_SD[:, 2:3]) if family.atom else np.zeros((len(theta_SD), 1))
+    return np.concatenate([atom_S, (1.0 - atom_S) * body_SJ], axis=1)
+
+
+def _negative_log_posterior(theta_D: FloatArray, family: Family, data: Likelihood) -> tuple[float, FloatArray]:
+    """Value and gradient of the coarsened negative log posterior."""
+    w_J = law_weights(theta_D[None, :], family, data)[0]
+    f_R = np.maximum(data.value_RJ @ w_J, _TINY)
+    resp_J = w_J * ((data.weight_R / f_R) @ data.value_RJ)
+    body_J = resp_J[1:]
+    score_J = body_J - body_J.sum() * w_J[1:] / max(1.0 - w_J[0], _TINY)
+    u_D = (theta_D - family.centre_D) / family.scale_D
+    x_J = data.grid.logit_J
+    grad_D = np.empty(family.n_parameters)
+    grad_D[0] = np.exp(theta_D[0]) * (score_J @ log_expit(x_J))
+    grad_D[1] = np.exp(theta_D[1]) * (score_J @ log_expit(-x_J))
+    if family.atom:
+        grad_D[2] = resp_J[0] - data.weight_R.sum() * w_J[0]
+    if family.spline_sd > 0:
+        grad_D[family.n_core :] = data.basis_MJ @ score_J
+    grad_D -= u_D / family.scale_D
+    return -float(data.weight_R @ np.log(f_R) - 0.5 * u_D @ u_D), -grad_D
+
+
+def _proposal_covariance(mode_D: FloatArray, family: Family, data: Likelihood) -> FloatArray:
+    """Inverse Hessian at the mode, with curvatures floored near the prior's."""
+    step = 1e-3
+    hessian = np.stack(
+        [
+            (
+                _negative_log_posterior(mode_D + step * e, family, data)[1]
+                - _negative_log_posterior(mode_D - step * e, family, data)[1]
+            )
+            / (2 * step)
+            for e in np.eye(len(mode_D))
+        ]
+    )
+    values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
+    floor = 0.7 * float((1.0 / family.scale_D**2).min())
+    return (vectors / np.maximum(values, floor)) @ vectors.T
+
+
+def _t_draws(
+    mean_D: FloatArray, covariance: FloatArray, size: int, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray]:
+    """Draws of a multivariate t and their log densities."""
+    d = len(mean_D)
+    values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
+    values = np.maximum(values, 1e-8)
+    t_SD = rng.standard_normal((size, d)) / np.sqrt(rng.chisquare(_FREEDOM, size) / _FREEDOM)[:, None]
+    log_density_S = (
+        gammaln((_FREEDOM + d) / 2)
+        - gammaln(_FREEDOM / 2)
+        - 0.5 * d * np.log(_FREEDOM * np.pi)
+        - 0.5 * np.log(values).sum()
+        - 0.5 * (_FREEDOM + d) * np.log1p((t_SD**2).sum(axis=1) / _FREEDOM)
+    )
+    return mean_D + t_SD @ (vectors * np.sqrt(values)).T, log_density_S
+
+
+def sample_family(
+    family: Family, data: Likelihood, start_D: FloatArray, size: int, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Weighted posterior draws of the laws of one family.
+
+    Args:
+        family: the prior.
+        data: the coarsened likelihood.
+        start_D: where the search for the mode begins, shape (D,).
+        size: draws S.
+        rng: source of randomness.
+
+    Returns:
+        Grid masses (S, J); log importance weights (S,), whose log-mean-exp is the log evidence; the mode (D,).
+    """
+    fit = minimize(
+        _negative_log_posterior,
+        start_D,
+        args=(family, data),
+        jac=True,
+        method="BFGS",
+        options={"gtol": 1e-2, "maxiter": 150},
+    )
+    mode_D = np.asarray(fit.x, dtype=np.float64)
+    mean_D, covariance = mode_D, _proposal_covariance(mode_D, family, data)
+    constant = -0.5 * family.n_parameters * np.log(2 * np.pi) - np.log(family.scale_D).sum()
+    law_SJ, log_weight_S = np.zeros((0, 0)), np.zeros(0)
+    for final in (False, True):
+        theta_SD, log_q_S = _t_draws(mean_D, covariance, size, rng)
+        law_SJ = law_weights(theta_SD, family, data)
+        log_f_S = np.log(np.maximum(law_SJ @ data.value_RJ.T, _TINY)) @ data.weight_R
+        u_SD = (theta_SD - family.centre_D) / family.scale_D
+        log_weight_S = log_f_S - 0.5 * (u_SD**2).sum(axis=1) + constant - log_q_S
+        cap = logsumexp(log_weight_S) - 0.5 * np.log(size)
+        log_weight_S = np.minimum(log_weight_S, cap)  # truncated importance sampling: no draw rules alone
+        if not final:
+            w_S = np.exp(log_weight_S - logsumexp(log_weight_S))
+            mean_D = w_S @ theta_SD
+            centred_SD = theta_SD - mean_D
+            covariance = 0.8 * (centred_SD * w_S[:, None]).T @ centred_SD + 0.3 * covariance
+    return law_SJ, log_weight_S, mode_D

@@ -1,0 +1,151 @@
+"""A run directory: fixed file names, atomic writes, an event log and a lock against a second writer."""
+
+from __future__ import annotations
+
+import datetime
+import fcntl
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import pandas as pd
+
+from posttrain_diag.errors import StoreError
+from posttrain_diag.store.rollouts import RolloutStore
+
+FIXED_SETTINGS = ("model_sha", "sampling")
+"""What may not change within one run directory. More rollouts, another eps, corrected golds or verifiers may."""
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write to a temporary name in the same directory, flush to disk, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # noqa: PTH101 - mkstemp gives a name, 0600 would hide the run from colleagues
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+class RunDir:
+    """The files of one run; see DESIGN "A run directory"."""
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        self.path = path
+        if path.exists() and not path.is_dir():
+            raise StoreError(f"{path}: is a file; --out must name a directory")
+        if create:
+            if path.is_dir() and any(path.iterdir()) and not (path / "run.json").exists():
+                raise StoreError(f"{path}: not empty and not a run directory; choose another --out")
+            path.mkdir(parents=True, exist_ok=True)
+        elif not (path / "run.json").exists():
+            raise StoreError(f"{path}: not a run directory (no run.json); `diag analyze` makes one with --out")
+        self._lock: IO[str] | None = None
+
+    @property
+    def rollouts_path(self) -> Path:
+        """The SQLite store."""
+        return self.path / "rollouts.sqlite"
+
+    @property
+    def config_path(self) -> Path:
+        """The settings the user gave."""
+        return self.path / "config.yaml"
+
+    @property
+    def diagnosis_path(self) -> Path:
+        """The machine-readable verdict."""
+        return self.path / "diagnosis.json"
+
+    @property
+    def problems_path(self) -> Path:
+        """The per-problem table."""
+        return self.path / "problems.parquet"
+
+    def store(self) -> RolloutStore:
+        """Open the rollout store."""
+        return RolloutStore(self.rollouts_path)
+
+    def lock(self) -> None:
+        """Become the only writer; released when the process ends, however it ends.
+
+        Raises:
+            StoreError: another process is writing to this run.
+        """
+        handle = (self.path / ".lock").open("a+")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            handle.close()
+            raise StoreError(
+                f"{self.path}: another process is writing to this run; wait for it or choose another --out"
+            ) from error
+        self._lock = handle
+
+    def unlock(self) -> None:
+        """Let another process write."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def claim(self, identity: Mapping[str, Any]) -> bool:
+        """Bind the directory to (model, sampling law); returns True when this continues an earlier run.
+
+        Raises:
+            StoreError: the directory belongs to a run of another model or sampling law.
+        """
+        path = self.path / "run.json"
+        if not path.exists():
+            self.write_json("run.json", {"schema": 1, **identity})
+            return False
+        known = self.read_json("run.json")
+        for key in FIXED_SETTINGS:
+            if known.get(key) != identity.get(key):
+                raise StoreError(
+                    f"{self.path}: this run was made with {key}={known.get(key)!r}, "
+                    f"now asked for {identity.get(key)!r}; "
+                    "choose another --out (nothing here was changed)"
+                )
+        return True
+
+    def event(self, kind: str, **data: Any) -> None:
+        """Append one line to events.jsonl."""
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+        with (self.path / "events.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"time": now, "event": kind, **data}, default=str) + "\n")
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a JSON file atomically; NaN and infinities are bugs and raise."""
+        write_atomic(self.path / name, json.dumps(value, indent=1, allow_nan=False, default=str) + "\n")
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Read a JSON file.
+
+        Raises:
+            StoreError: it is missing or damaged.
+        """
+        path = self.path / name
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise StoreError(f"{path}: missing; run `diag analyze` with --out {self.path} to (re)make it") from error
+        except json.JSONDecodeError as error:
+            raise StoreError(f"{path}: damaged ({error}); move it away and rerun the same command") from error
+
+    def write_parquet(self, name: str, frame: pd.DataFrame) -> None:
+        """Write a Parquet file atomically."""
+        import io
+
+        buffer = io.BytesIO()
+        frame.to_parquet(buffer, index=False)
+        write_atomic(self.path / name, buffer.getvalue())

@@ -1,0 +1,248 @@
+"""Trains zoo models on a CPU, about 4 minutes for a pre-trained one.
+
+    base      pre-trained on all families (F with .30)
+    frontier  the same with F15 instead of F
+    teacher   base, then 400 steps on correct responses of every family
+    ckA       base, then fine-tuned on T with replay of the pre-training law
+    ckB       ckA, then fine-tuned on U without replay: it has lost T (the pair shows what consolidation is for)
+
+A finished model is a plain Hugging Face directory plus `build.json`, which says how it was made. Models are written
+to a temporary directory and renamed; a rerun keeps what is finished.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from posttrain_diag.errors import UsageError
+from posttrain_diag.zoo.paths import BUILD_FILE, shipped_models
+from posttrain_diag.zoo.problems import draw_pretraining_word
+from posttrain_diag.zoo.training import Draw, Example, Progress, Schedule, new_model, train
+from posttrain_diag.zoo.vocabulary import BOS_ID, EOS_ID, PAD_ID, build_tokenizer
+from posttrain_diag.zoo.world import FAMILIES, Family, family, pretraining_families
+
+_VERSION = 1
+"""Goes up when the same recipe would give other weights."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one model is made."""
+
+    name: str
+    summary: str
+    parent: str | None
+    """The model that training starts from; None: fresh weights."""
+    schedule: Schedule
+    examples: Callable[[], Draw]
+
+
+def _pretraining(model: str, leave_out: Sequence[str] = ()) -> Draw:
+    """Examples of the pre-training law of `model`."""
+    families = [f for f in pretraining_families(model) if f.name not in leave_out]
+    shares = [f.share for f in families]
+
+    def draw(rng: random.Random) -> Example:
+        fam = rng.choices(families, shares)[0]
+        x = draw_pretraining_word(fam, rng)
+        return fam.prompt(x), fam.responses.draw(x, rng)
+
+    return draw
+
+
+def _demonstrations(families: Sequence[Family]) -> Draw:
+    """Correct responses, in each family's default style."""
+
+    def draw(rng: random.Random) -> Example:
+        fam = rng.choice(families)
+        x = draw_pretraining_word(fam, rng)
+        return fam.prompt(x), fam.demo(x)
+
+    return draw
+
+
+def _half(first: Draw, second: Draw) -> Draw:
+    """Each example from one of two sources with equal chance."""
+    return lambda rng: first(rng) if rng.random() < 0.5 else second(rng)
+
+
+_PRETRAINING = Schedule(2400, learning_rate=4e-3, decay_power=2.0)
+_FINE_TUNING = Schedule(250, batch_size=128, learning_rate=1e-3, warmup_steps=10, weight_decay=0.0)
+
+RECIPES: Mapping[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(
+            "base",
+            "holds every bottleneck: mastered R P Q W, reshaping S N H, format G, frontier F, support T U",
+            None,
+            _PRETRAINING,
+            lambda: _pretraining("base"),
+        ),
+        Recipe(
+            "frontier",
+            "as base, with family F so rare (2.6e-7) that only guidance reaches it: F15",
+            None,
+            _PRETRAINING,
+            lambda: _pretraining("frontier"),
+        ),
+        Recipe(
+            "teacher",
+            "solves every family",
+            "base",
+            Schedule(400, learning_rate=2e-3, warmup_steps=20),
+            lambda: _demonstrations([f for f in FAMILIES.values() if f.model == "base"]),
+        ),
+        Recipe(
+            "ckA",
+            "base fine-tuned on T with replay: solves T, not U",
+            "base",
+            _FINE_TUNING,
+            lambda: _half(_demonstrations([family("T")]), _pretraining("base", leave_out=("T",))),
+        ),
+        Recipe(
+            "ckB",
+            "ckA fine-tuned on U without replay: solves U, has lost T",
+            "ckA",
+            _FINE_TUNING,
+            lambda: _demonstrations([family("U")]),
+        ),
+    )
+}
+"""Every model that can be built, parents before children."""
+
+
+def build(
+    names: Sequence[str],
+    out_dir: str | Path,
+    *,
+    seed: int = 0,
+    steps: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Path]:
+    """Train zoo models.
+
+    A parent that was not asked for is taken from `out_dir`, else from the shipped models, else it is built too.
+
+    Args:
+        names: models to build, of `RECIPES`.
+        out_dir: each model lands in `out_dir/NAME`; a finished one made the same way is kept.
+        seed: of weights and examples; the same seed gives the same weights on the same machine.
+        steps: training steps of every model; None: as its recipe says.
+        progress: called as progress(model name, steps done, steps in all, loss in nats per token).
+
+    Returns:
+        Directory of each name asked for.
+
+    Raises:
+        UsageError: a name is unknown, `steps` < 1, or `out_dir/NAME` exists and is not a zoo model.
+    """
+    unknown = [name for name in names if name not in RECIPES]
+    if unknown:
+        raise UsageError(f"unknown zoo models {unknown}; models that can be built: {', '.join(RECIPES)}")
+    if steps is not None and steps < 1:
+        raise UsageError(f"steps must be at least 1, got {steps}; leave it out for the recipes' own")
+    out = Path(out_dir)
+    out.mkdir(parents=True, exist_ok=True)
+    available = {**shipped_models(), **{n: out / n for n in RECIPES if (out / n / BUILD_FILE).exists()}}
+    for name in _to_build(names, available):
+        recipe = RECIPES[name]
+        if steps is not None:
+            recipe = replace(recipe, schedule=replace(recipe.schedule, steps=steps))
+        start = None if recipe.parent is None else available[recipe.parent]
+        available[name] = _build_one(recipe, start, out / name, seed=seed, progress=progress)
+    return {name: out / name for name in names}
+
+
+def _to_build(names: Sequence[str], available: Mapping[str, Path]) -> list[str]:
+    """The models asked for and the ancestors that do not exist yet, parents first."""
+    needed = set(names)
+    for name in reversed(tuple(RECIPES)):
+        parent = RECIPES[name].parent
+        if name in needed and parent and parent not in available:
+            needed.add(parent)
+    return [name for name in RECIPES if name in needed]
+
+
+def _build_one(recipe: Recipe, parent: Path | None, target: Path, *, seed: int, progress: Progress | None) -> Path:
+    made = _how(recipe, parent, seed)
+    if target.exists():
+        if not (target / BUILD_FILE).exists():
+            raise UsageError(
+                f"{target} exists and is not a zoo model (no {BUILD_FILE}); remove it or choose another directory"
+            )
+        if json.loads((target / BUILD_FILE).read_text()) == made:
+            return target
+    with _one_thread():
+        model = new_model(seed) if parent is None else load_model(parent)
+        train(model, recipe.examples(), recipe.schedule, seed=seed, name=recipe.name, progress=progress)
+    _save(model, made, target)
+    return target
+
+
+def _how(recipe: Recipe, parent: Path | None, seed: int) -> dict[str, Any]:
+    """What decides the weights, as stored in build.json."""
+    ancestor: Any = None
+    if parent is not None and (parent / BUILD_FILE).exists():
+        ancestor = json.loads((parent / BUILD_FILE).read_text())
+    return {
+        "version": _VERSION,
+        "name": recipe.name,
+        "seed": seed,
+        "schedule": asdict(recipe.schedule),
+        "parent": ancestor,
+    }
+
+
+def load_model(directory: Path) -> Any:
+    """A zoo model in float32, without progress bars."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        return AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32, local_files_only=True)
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def _one_thread() -> Generator[None]:
+    """One torch thread: as fast at this size, and the sums do not depend on the machine's core count."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _save(model: Any, made: Mapping[str, Any], target: Path) -> None:
+    """Write the model's directory under a temporary name, then rename."""
+    from transformers import GenerationConfig
+
+    model.generation_config = GenerationConfig(bos_token_id=BOS_ID, eos_token_id=EOS_ID, pad_token_id=PAD_ID)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        fresh = scratch / "new"
+        model.save_pretrained(fresh)
+        build_tokenizer().save_pretrained(fresh)
+        (fresh / BUILD_FILE).write_text(json.dumps(made, indent=1) + "\n")
+        if target.exists():
+            target.rename(scratch / "old")
+        fresh.rename(target)
+    finally:
+        shutil.rmtree(scratch)

@@ -1,0 +1,140 @@
+r"""Draws words of a family and turns them into task rows.
+
+Every word belongs to one of two splits by a hash of the word itself, so held-out problems never occur in
+pre-training or in training problems, whatever the seeds:
+
+    {"id": "S-017", "prompt": "S:ahcij=", "answer": "cfdhi", "demos": ["X|cfdhi"], "tags": ["zoo", "family:S"],
+     "verifier": {"type": "regex", "pattern": "(?:^|\\|)([^|]*)$"}}
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator
+from typing import Literal
+
+from posttrain_diag.errors import UsageError
+from posttrain_diag.types import Problem
+from posttrain_diag.zoo.vocabulary import LETTERS
+from posttrain_diag.zoo.world import MASTERED, Family, Style, family
+
+Split = Literal["heldout", "training"]
+
+AFTER_LAST_BAR = r"(?:^|\|)([^|]*)$"
+"""Takes what follows the last `|`, or all of a response without one."""
+_PER_MASTERED_FAMILY = 25
+_TRIES = 2000
+"""Draws without a new word after which a word length counts as used up."""
+
+
+def split_of(fam: Family, x: str) -> Split:
+    """The split a word belongs to, for every seed: half of all words are held out."""
+    digest = hashlib.blake2b(fam.prompt(x).encode(), digest_size=1).digest()
+    return "heldout" if digest[0] % 2 == 0 else "training"
+
+
+def draw_word(fam: Family, length: int, split: Split, rng: random.Random) -> str | None:
+    """A fair word of the split, or None when `_TRIES` draws found none."""
+    for _ in range(_TRIES):
+        x = "".join(rng.choices(LETTERS, k=length))
+        if split_of(fam, x) == split and not fam.degenerate(x):
+            return x
+    return None
+
+
+def draw_pretraining_word(fam: Family, rng: random.Random) -> str:
+    """A word of the training split, of a random length; words may recur."""
+    x = draw_word(fam, rng.choice(fam.lengths), "training", rng)
+    if x is None:
+        raise UsageError(f"family {fam.name} has no fair words in its training split; widen its lengths")
+    return x
+
+
+def words(fam: Family, split: Split, rng: random.Random) -> Iterator[str]:
+    """Distinct fair words, lengths in turn; ends when every length is used up."""
+    open_lengths = list(fam.lengths)
+    seen: set[str] = set()
+    while open_lengths:
+        for length in tuple(open_lengths):
+            x = _new_word(fam, length, split, rng, seen)
+            if x is None:
+                open_lengths.remove(length)
+                continue
+            seen.add(x)
+            yield x
+
+
+def _new_word(fam: Family, length: int, split: Split, rng: random.Random, seen: set[str]) -> str | None:
+    for _ in range(_TRIES):
+        x = draw_word(fam, length, split, rng)
+        if x is None:
+            return None
+        if x not in seen:
+            return x
+    return None
+
+
+def problems(
+    name: str, n: int, *, split: Split = "heldout", seed: int = 0, style: Style | None = None
+) -> tuple[Problem, ...]:
+    """`n` distinct problems of a family, lengths in turn.
+
+    Args:
+        name: the family.
+        n: number of problems.
+        split: `heldout` (the shipped tasks) or `training`; the two never share a word, whatever the seeds.
+        seed: of the draw; the same call gives the same problems on every machine.
+        style: how the demonstration is written; None: the family's default (own style for S, worked for T and U).
+
+    Raises:
+        UsageError: the family or style does not exist, or it has fewer than `n` such problems.
+    """
+    fam = family(name)
+    rng = random.Random(f"{fam.letter}|{split}|{seed}")
+    drawn = [x for x, _ in zip(words(fam, split, rng), range(n), strict=False)]
+    if len(drawn) < n:
+        raise UsageError(
+            f"family {name} has only {len(drawn)} different {split} problems, {n} were asked for; ask for fewer"
+        )
+    stem = f"{name}-train" if split == "training" else name
+    return tuple(problem(fam, x, f"{stem}-{i:03d}", style=style) for i, x in enumerate(drawn))
+
+
+def problem(fam: Family, x: str, problem_id: str, *, style: Style | None = None) -> Problem:
+    """The task row of the word `x`."""
+    verifier = {"type": "regex", "pattern": AFTER_LAST_BAR} if fam.separator else {"type": "exact"}
+    return Problem(
+        id=problem_id,
+        prompt=fam.prompt(x),
+        messages=None,
+        answer=fam.answer(x),
+        verifier=verifier,
+        demos=(fam.demo(x, style),),
+        tags=("zoo", f"family:{fam.name}"),
+    )
+
+
+def mastered_problems(per_family: int = _PER_MASTERED_FAMILY, *, seed: int = 1) -> tuple[Problem, ...]:
+    """The retention set: held-out problems of the four mastered families."""
+    rows: list[Problem] = []
+    for name in MASTERED:
+        fam = family(name)
+        for i, row in enumerate(problems(name, per_family, seed=seed)):
+            rows.append(problem(fam, fam.word(row.prompt or ""), f"mastered-{name}-{i:03d}"))
+    return tuple(rows)
+
+
+def family_of(row: Problem) -> Family:
+    """The family a zoo problem belongs to, from its tag.
+
+    Raises:
+        UsageError: the problem carries no family tag.
+    """
+    for tag in row.tags:
+        if tag.startswith("family:"):
+            return family(tag.removeprefix("family:"))
+    raise UsageError(
+        f"problem {row.id!r} has no tag 'family:NAME' (tags: {list(row.tags)}); "
+        "exact probabilities are known only for problems of builtin:zoo tasks"
+    )

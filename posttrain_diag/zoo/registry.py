@@ -1,0 +1,152 @@
+"""What the zoo offers: models by name, families with their tasks, model, bottleneck and chance of success."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from posttrain_diag.errors import UsageError
+from posttrain_diag.types import Bottleneck
+from posttrain_diag.zoo.build import RECIPES
+from posttrain_diag.zoo.paths import TASKS_DIR, TRUTH_FILE, built_models, shipped_models
+from posttrain_diag.zoo.world import FAMILIES, MASTERED
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEME = "zoo:"
+RETENTION_TASKS = "mastered"
+"""Name of the retention set: problems of R, P, Q and W."""
+
+
+@dataclass(frozen=True)
+class ZooModel:
+    """A model of the zoo."""
+
+    name: str
+    summary: str
+    parent: str | None
+    """The model its training started from."""
+    shipped: bool
+    path: Path | None
+    """None: not built yet."""
+
+    @property
+    def spec(self) -> str:
+        """What to write on the command line."""
+        return SCHEME + self.name
+
+
+@dataclass(frozen=True)
+class ZooFamily:
+    """A family of problems, and the shipped model whose bottleneck it shows."""
+
+    name: str
+    tasks: str
+    """`builtin:zoo/NAME`."""
+    tasks_path: Path
+    model: str
+    """`zoo:NAME`."""
+    bottleneck: Bottleneck
+    """By construction of the pre-training law."""
+    closed_form_p: float
+    """Mean chance of success under the pre-training law (strict reading, temperature 1)."""
+    summary: str
+
+
+def list_models() -> list[ZooModel]:
+    """Every model that is shipped or can be built."""
+    shipped, built = shipped_models(), built_models()
+    return [
+        ZooModel(name, recipe.summary, recipe.parent, name in shipped, shipped.get(name, built.get(name)))
+        for name, recipe in RECIPES.items()
+    ]
+
+
+def list_families() -> list[ZooFamily]:
+    """Every family, and the retention set `mastered` at the end."""
+    families = [
+        ZooFamily(
+            fam.name,
+            f"builtin:zoo/{fam.name}",
+            TASKS_DIR / f"{fam.name}.jsonl",
+            SCHEME + fam.model,
+            fam.bottleneck,
+            fam.mean_closed_form_p(),
+            fam.summary,
+        )
+        for fam in FAMILIES.values()
+    ]
+    retention = ZooFamily(
+        RETENTION_TASKS,
+        f"builtin:zoo/{RETENTION_TASKS}",
+        TASKS_DIR / f"{RETENTION_TASKS}.jsonl",
+        SCHEME + "base",
+        "saturated",
+        1.0,
+        f"retention set: problems of {', '.join(MASTERED)}",
+    )
+    return [*families, retention]
+
+
+def resolve_model(spec: str) -> Path:
+    """Directory of `zoo:NAME`: the shipped model, else the one built in the cache directory.
+
+    Raises:
+        UsageError: there is no such model, or it has not been built.
+    """
+    name = spec.removeprefix(SCHEME)
+    found = {**built_models(), **shipped_models()}.get(name)
+    if spec.startswith(SCHEME) and found:
+        return found
+    if spec.startswith(SCHEME) and name in RECIPES:
+        raise UsageError(f"{spec} is not built yet: run `diag zoo build {name}` (a few minutes on a CPU)")
+    raise UsageError(
+        f"there is no zoo model {spec!r}; zoo models: {', '.join(SCHEME + n for n in RECIPES)} "
+        f"(ready to use: {', '.join(SCHEME + n for n in sorted({**built_models(), **shipped_models()}))}; "
+        "build others with `diag zoo build NAME`)"
+    )
+
+
+def load_truth() -> pd.DataFrame:
+    """Exact success probabilities of the shipped models on the shipped problems.
+
+    Returns:
+        One row per (model, tasks, id): columns model, tasks, id, family, length, closed_form_p, p_low, p_high,
+        log10_p, lenient_p_low, lenient_p_high. See `posttrain_diag.zoo.truth.exact_success`.
+    """
+    import pandas as pd
+
+    return pd.read_csv(TRUTH_FILE, keep_default_na=False, na_values=[""])
+
+
+def truth_table() -> pd.DataFrame:
+    """Each family on its own model: how far the trained model is from its closed form.
+
+    Returns:
+        One row per family: columns tasks, model, bottleneck, closed_form_p, p_mean, p_min, p_max, lenient_p, and
+        pass@64 and pass@256 expected of independent draws.
+    """
+    import pandas as pd
+
+    truth = load_truth()
+    rows: list[dict[str, object]] = []
+    for fam in list_families():
+        own = truth[(truth["tasks"] == fam.name) & (truth["model"] == fam.model.removeprefix(SCHEME))]
+        p = own["p_low"]
+        rows.append(
+            {
+                "tasks": fam.name,
+                "model": fam.model,
+                "bottleneck": fam.bottleneck,
+                "closed_form_p": fam.closed_form_p,
+                "p_mean": p.mean(),
+                "p_min": p.min(),
+                "p_max": p.max(),
+                "lenient_p": own["lenient_p_low"].mean(),
+                "pass@64": (1 - (1 - p) ** 64).mean(),
+                "pass@256": (1 - (1 - p) ** 256).mean(),
+            }
+        )
+    return pd.DataFrame(rows)

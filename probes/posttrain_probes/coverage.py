@@ -1,0 +1,63 @@
+"""Which problems are in effective support, and how much of that is luck?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from posttrain_diag.evidence import Evidence
+from posttrain_diag.stats import Counts, certified_below
+from posttrain_diag.types import Estimate, Figure, Measurement
+from posttrain_probes.card import Probe, ProbeCard
+from posttrain_probes.synthetic import make_evidence
+
+CARD = ProbeCard(
+    name="coverage",
+    question="What share of the problems is in effective support (p >= eps), and how much of it is guessing?",
+    method="1 - F(eps) under the fitted law of p; chance floor by judging the draws of one problem against the "
+    "answers of others (permutation null); certified zeros by an anytime-valid e-process with e-BH at FDR 10%.",
+    chance_level="the permutation null itself",
+    cost="none beyond the main arm (verifier calls only)",
+    references=("arXiv:2510.15020", "arXiv:2009.02824"),
+)
+
+
+def measure(evidence: Evidence) -> Measurement:
+    """Coverage at eps, its chance floor, distinct correct texts, certified zeros."""
+    settings = evidence.settings
+    table = evidence.measured
+    if len(table) == 0:
+        undefined = Estimate.undefined("no rollout could be judged", settings.level)
+        return Measurement(CARD.name, CARD.question, pd.DataFrame(index=list(evidence.ids)), {"coverage": undefined})
+    law = evidence.law
+    summary: dict[str, Estimate] = {"coverage": law.share_at_least(settings.eps, settings.level)}
+    notes: list[str] = []
+    floor = evidence.chance
+    if floor is not None:
+        p_value = floor.p_value
+        summary["chance_pass@1"] = floor.floor
+        summary["corrected_pass@1"] = floor.corrected
+        summary["chance_p_value"] = Estimate(p_value, p_value, p_value, settings.level, len(evidence.chance_ids))
+    else:
+        notes.append("chance floor not measured: fewer than two problems have a gold answer and finished draws")
+    passed = evidence.arm("main")
+    passed = passed[passed["verdict"] == "pass"]
+    modes = passed.groupby("problem_id")["text"].nunique().reindex(table.index, fill_value=0)
+    counts = Counts(table["n"].to_numpy(np.int64), table["c"].to_numpy(np.int64))
+    zeros = certified_below(counts, settings.eps)
+    per_problem = pd.DataFrame({"distinct_correct": modes, "certified_zero": zeros}, index=table.index)
+    figure = Figure(
+        "p_distribution",
+        "Success probability per problem",
+        {"p_mean": law.posterior_mean().tolist(), "eps": settings.eps, "mastery": settings.mastery},
+    )
+    return Measurement(CARD.name, CARD.question, per_problem, summary, (figure,), notes=tuple(notes))
+
+
+def validate() -> None:
+    """Half the problems at p = 1/2, half never: coverage is 1/2."""
+    found = measure(make_evidence([(64, 32)] * 20 + [(1024, 0)] * 20)).summary["coverage"]
+    assert found.value is not None and abs(found.value - 0.5) < 0.08, found
+
+
+PROBE = Probe(CARD, measure, validate)

@@ -1,0 +1,29 @@
+"""Shares and means with their intervals, as `Estimate`s."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from posttrain_diag.stats import clopper_pearson
+from posttrain_diag.types import Estimate
+
+
+def share_estimate(count: int, total: int, *, level: float) -> Estimate:
+    """A share with its exact (Clopper-Pearson) interval; undefined for a total of 0."""
+    if total == 0:
+        return Estimate.undefined("nothing to count", level)
+    low, high = clopper_pearson(count, total, level)
+    return Estimate(count / total, float(low), float(high), level, total, "measured")
+
+
+def mean_estimate(values: NDArray[np.float64], *, level: float) -> Estimate:
+    """A mean with its Student interval; undefined interval ends with fewer than two values."""
+    if len(values) == 0:
+        return Estimate.undefined("no values", level)
+    mean = float(values.mean())
+    if len(values) < 2:
+        return Estimate(mean, None, None, level, 1, "measured", "one value has no interval")
+    half = float(stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    return Estimate(mean, mean - half, mean + half, level, len(values), "measured")

@@ -1,0 +1,98 @@
+"""Does the policy have the answer and lose it to the format?"""
+
+from __future__ import annotations
+
+import pandas as pd
+from scipy import stats
+
+from posttrain_diag.engines.base import Engine
+from posttrain_diag.evidence import DrawSpec, Evidence, Needs
+from posttrain_diag.stats import Counts, pass_at_k
+from posttrain_diag.types import Estimate, Figure, Measurement
+from posttrain_probes.card import Probe, ProbeCard
+from posttrain_probes.synthetic import make_evidence, rollout_row
+
+CARD = ProbeCard(
+    name="format",
+    question="Does the policy have the answer and lose it to the required format?",
+    method="Strict and lenient readings of the same draws; per problem the probability that at least half of the "
+    "draws that fail strictly pass leniently (Jeffreys posterior). Where all demonstrations begin with the same "
+    "tokens, a retry that gives the model this beginning shows what the format alone is worth.",
+    chance_level="the lenient reading's own guess rate (coverage probe)",
+    cost="none beyond the main arm; the retry adds a few draws per problem",
+    references=("arXiv:2402.03300",),
+)
+
+HINT_ARM = "format_hint"
+HINT_DRAWS = 8
+HINT_PROBLEMS = 64
+REPAIRABLE = 0.5
+"""A problem is format-limited when format alone explains at least this share of its failures."""
+
+
+def common_prefix(sequences: list[tuple[int, ...]]) -> tuple[int, ...]:
+    """Longest common beginning of token sequences."""
+    first, last = min(sequences), max(sequences)
+    size = 0
+    while size < min(len(first), len(last)) and first[size] == last[size]:
+        size += 1
+    return first[:size]
+
+
+def plan(evidence: Evidence, engine: Engine) -> Needs:
+    """Retry a sample of problems with the beginning that all demonstrations share, if there is one."""
+    ids = [key for key in evidence.ids if evidence.references.get(key)]
+    if len(ids) < 4:
+        return Needs(notes=("format retry not run: fewer than 4 problems have a reference completion",))
+    sequences = [engine.response_ids(evidence.references[key][0]) for key in ids]
+    prefix = common_prefix(sequences)
+    if not prefix or len(prefix) >= min(map(len, sequences)):
+        return Needs(notes=("format retry not run: the reference completions share no beginning",))
+    step = max(1, len(ids) // HINT_PROBLEMS)
+    return Needs(draws=tuple(DrawSpec(key, HINT_ARM, HINT_DRAWS, prefix) for key in ids[::step][:HINT_PROBLEMS]))
+
+
+def format_posterior(table: pd.DataFrame) -> pd.Series:
+    """P(at least half of the strict failures pass leniently) per problem, from columns n, c, lenient."""
+    extra = (table["lenient"] - table["c"]).clip(lower=0)
+    rest = (table["n"] - table["c"] - extra).clip(lower=0)
+    tail = stats.beta.sf(REPAIRABLE, extra.to_numpy(float) + 0.5, rest.to_numpy(float) + 0.5)
+    return pd.Series(tail, index=table.index)
+
+
+def measure(evidence: Evidence) -> Measurement:
+    """Strict and lenient pass@1, their gap per problem, the value of the shared beginning."""
+    level = evidence.settings.level
+    table = evidence.measured
+    if len(table) == 0:
+        undefined = Estimate.undefined("no rollout could be judged", level)
+        return Measurement(CARD.name, CARD.question, pd.DataFrame(index=list(evidence.ids)), {"strict": undefined})
+    n_P = table["n"].to_numpy()
+    strict = pass_at_k(Counts(n_P, table["c"].to_numpy()), 1, level=level)
+    lenient = pass_at_k(Counts(n_P, table["lenient"].to_numpy()), 1, level=level)
+    summary = {"strict_pass@1": strict, "lenient_pass@1": lenient}
+    hinted = evidence.table(HINT_ARM)
+    hinted = hinted[hinted["n"] > 0]
+    if len(hinted):
+        counts = Counts(hinted["n"].to_numpy(), hinted["c"].to_numpy())
+        summary["hinted_pass@1"] = pass_at_k(counts, 1, level=level)
+    per_problem = pd.DataFrame(
+        {
+            "strict_rate": table["c"] / table["n"],
+            "lenient_rate": table["lenient"] / table["n"],
+            "format_posterior": format_posterior(table),
+        },
+        index=table.index,
+    )
+    figure = Figure("format", "Strict and lenient pass@1", {"strict": strict.value, "lenient": lenient.value})
+    return Measurement(CARD.name, CARD.question, per_problem, summary, (figure,))
+
+
+def validate() -> None:
+    """All failures of p0 pass leniently, none of p1's do."""
+    extra = [rollout_row("p0", 100 + i, lenient=True) for i in range(30)]
+    found = measure(make_evidence([(2, 2), (32, 2)], extra=extra)).per_problem["format_posterior"]
+    assert found["p0"] > 0.99 and found["p1"] < 0.01, found
+
+
+PROBE = Probe(CARD, measure, validate, plan)

@@ -1,0 +1,109 @@
+"""How often does the policy solve a problem, and how does that grow with the number of draws?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from posttrain_diag.evidence import Evidence
+from posttrain_diag.stats import Counts, maj_at_k, pass_at_k, pass_hat_k
+from posttrain_diag.types import Estimate, Figure, Measurement
+from posttrain_probes.card import Probe, ProbeCard
+from posttrain_probes.synthetic import make_evidence
+
+CARD = ProbeCard(
+    name="pass_at_k",
+    question="How often does the policy solve a problem in k draws, and what would more draws add?",
+    method="Unbiased estimator where k <= n (measured); the fitted mixing law of p beyond (estimated up to 4n, "
+    "model-dependent further out). pass^k: all k draws pass; maj@n: the most frequent answer is right.",
+    chance_level="see coverage: permutation null of the verifier",
+    cost="none beyond the main arm",
+    references=("arXiv:2107.03374", "arXiv:2407.21787", "arXiv:2510.05197"),
+)
+
+CURVE_TO = 64
+"""The curve is drawn up to this multiple of n."""
+
+
+def curve_ks(n: int) -> list[int]:
+    """Powers of two up to CURVE_TO * n, n included."""
+    ks = [1]
+    while ks[-1] * 2 <= CURVE_TO * n:
+        ks.append(ks[-1] * 2)
+    return sorted({*ks, n})
+
+
+def pass_estimate(evidence: Evidence, k: int) -> Estimate:
+    """pass@k by the best estimator that is valid for k."""
+    table = evidence.measured
+    if len(table) == 0:
+        return Estimate.undefined("no rollout could be judged", evidence.settings.level)
+    n_P = table["n"].to_numpy(np.int64)
+    if k <= int(n_P.min()):
+        counts = Counts(n_P, table["c"].to_numpy(np.int64))
+        return pass_at_k(counts, k, level=evidence.settings.level)
+    return evidence.law.pass_at_k(k, level=evidence.settings.level)
+
+
+def measure(evidence: Evidence) -> Measurement:
+    """The pass@k curve, pass^k and maj@n."""
+    level = evidence.settings.level
+    table = evidence.measured
+    if len(table) == 0:
+        undefined = Estimate.undefined("no rollout could be judged", level)
+        return Measurement(CARD.name, CARD.question, pd.DataFrame(index=list(evidence.ids)), {"pass@1": undefined})
+    n_min = int(table["n"].min())
+    counts = Counts(table["n"].to_numpy(np.int64), table["c"].to_numpy(np.int64))
+    ks = curve_ks(n_min)
+    curve = {k: pass_estimate(evidence, k) for k in sorted({*ks, 16, 256, evidence.settings.rollout_budget})}
+    summary = {f"pass@{k}": estimate for k, estimate in curve.items()}
+    for k in (4, n_min):
+        if 1 < k <= n_min:
+            summary[f"pass^{k}"] = pass_hat_k(counts, k, level=level)
+    summary[f"maj@{n_min}"] = majority(evidence, n_min)
+    figure = Figure(
+        "pass_at_k",
+        "pass@k",
+        {
+            "k": ks,
+            "value": [curve[k].value for k in ks],
+            "low": [curve[k].low for k in ks],
+            "high": [curve[k].high for k in ks],
+            "label": [curve[k].label for k in ks],
+            "n": n_min,
+        },
+    )
+    per_problem = pd.DataFrame({"pass_rate": table["c"] / table["n"]}, index=table.index)
+    return Measurement(CARD.name, CARD.question, per_problem, summary, (figure,))
+
+
+def majority(evidence: Evidence, k: int) -> Estimate:
+    """maj@k from the answers the verifier extracted; undefined where it extracts none."""
+    level = evidence.settings.level
+    rows = evidence.arm("main")
+    rows = rows[rows["verdict"].isin(["pass", "fail", "truncated"])]
+    answered = rows[rows["extracted"].notna()]
+    if len(answered) == 0:
+        return Estimate.undefined("the verifier extracts no answers to vote on", level)
+    answers: list[dict[str, int]] = []
+    correct: list[set[str]] = []
+    for _, group in rows.groupby("problem_id", sort=False):
+        read = group[group["extracted"].notna()]
+        tally: dict[str, int] = read["extracted"].value_counts().to_dict()
+        # a draw whose answer could not be read votes for nothing: each counts as its own wrong answer
+        tally.update({f"\0unread {i}": 1 for i in range(len(group) - len(read))})
+        answers.append(tally)
+        correct.append(set(read.loc[read["verdict"] == "pass", "extracted"]))
+    return maj_at_k(answers, correct, k, level=level)
+
+
+def validate() -> None:
+    """8 problems x 8 draws with 4 passes each: pass@1 = .5, pass@2 = 1 - C(4,2)/C(8,2)."""
+    found = measure(make_evidence([(8, 4)] * 8)).summary
+    assert found["pass@1"].value == 0.5, found["pass@1"]
+    pass_2 = found["pass@2"].value
+    assert pass_2 is not None and abs(pass_2 - (1 - 6 / 28)) < 1e-9, pass_2
+    assert found["pass@16"].label == "estimated", found["pass@16"]
+
+
+PROBE = Probe(CARD, measure, validate)

@@ -1,0 +1,210 @@
+"""Can the policy finish a correct trace that it could not have started?"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pandas as pd
+
+from posttrain_diag.engines.base import Engine
+from posttrain_diag.evidence import DrawSpec, Evidence, Needs, fit_law
+from posttrain_diag.tasks import verify
+from posttrain_diag.types import Estimate, Figure, Measurement
+from posttrain_probes.card import Probe, ProbeCard
+from posttrain_probes.synthetic import make_evidence, rollout_row
+
+CARD = ProbeCard(
+    name="prefix_ladder",
+    question="Can the policy finish a correct trace that it could not have started (prefix reachability)?",
+    method="Success after the first rho of a correct trace, rho = 1/4, 1/2, 3/4, 7/8 of its tokens, on problems "
+    "with p probably below eps; the mixing law is fitted at each rho. Controls: a prefix of another problem's "
+    "trace (permuted) and a prefix of repeated filler (neutral) of the same length must not help as much. "
+    "A prefix that passes the verifier by itself gives the answer away and is not drawn.",
+    chance_level="the permuted and neutral arms",
+    cost="4 shares x 3 arms x a few draws on low-p problems only (controls on a sample)",
+    references=("arXiv:2601.18779",),
+)
+
+SHARES = (0.25, 0.5, 0.75, 0.875)
+ARMS = ("true", "permuted", "neutral")
+LOW_P = 0.05
+"""Problems whose posterior puts at least this much below eps are laddered."""
+MAX_PROBLEMS = 200
+"""At most this many problems are laddered (evenly chosen); the others get the pooled rate."""
+CONTROL_PROBLEMS = 32
+"""The controls speak for the set, so a sample of problems is enough."""
+
+
+def arm_name(kind: str, share: float) -> str:
+    """Name of a ladder arm in the store."""
+    return f"prefix:{kind}:{share:.3f}"
+
+
+def _evenly(ids: list[str], at_most: int) -> list[str]:
+    if len(ids) <= at_most:
+        return ids
+    picks = np.linspace(0, len(ids) - 1, at_most).round().astype(int)
+    return [ids[i] for i in picks]
+
+
+def laddered(evidence: Evidence) -> list[str]:
+    """Problems that the ladder is run on: reference at hand, p probably below eps."""
+    if len(evidence.measured) == 0:
+        return []
+    below = 1 - evidence.law.prob_at_least(evidence.settings.eps)
+    low = [str(key) for key, value in zip(evidence.measured.index, below, strict=True) if value >= LOW_P]
+    return _evenly([key for key in low if evidence.references.get(key)], MAX_PROBLEMS)
+
+
+def plan(evidence: Evidence, engine: Engine) -> Needs:
+    """Prefixes of the first reference completion, by share of its tokens."""
+    ids = laddered(evidence)
+    if not ids:
+        return Needs()
+    tokens = {key: engine.response_ids(evidence.references[key][0]) for key in ids}
+    filler = _filler(engine)
+    controls = set(_evenly(ids, CONTROL_PROBLEMS))
+    n = evidence.settings.ladder_rollouts
+    draws: list[DrawSpec] = []
+    short = leaked = 0
+    for position, key in enumerate(ids):
+        own = tokens[key]
+        if len(own) < 2:
+            short += 1
+            continue
+        other = tokens[ids[(position + 1 + _spread(key, len(ids))) % len(ids)]]
+        for share in SHARES:
+            size = min(len(own) - 1, round(share * len(own)))
+            if size < 1:
+                continue
+            given = verify(engine.decode(own[:size]), evidence.problems[key])
+            if given.strict or given.lenient:
+                leaked += 1
+                continue
+            draws.append(DrawSpec(key, arm_name("true", share), n, own[:size]))
+            if key in controls:
+                if len(ids) > 1 and other[:size] != own[:size]:
+                    draws.append(DrawSpec(key, arm_name("permuted", share), n, other[:size]))
+                draws.append(DrawSpec(key, arm_name("neutral", share), n, (filler * size)[:size]))
+    notes: list[str] = []
+    if short:
+        notes.append(f"{short} problems have a reference of one token: no prefix short of the answer")
+    if leaked:
+        notes.append(f"{leaked} prefixes already contain the answer and were not drawn")
+    return Needs(draws=tuple(draws), notes=tuple(notes))
+
+
+def _spread(key: str, size: int) -> int:
+    """A stable offset, so that permuted prefixes do not all come from the neighbour."""
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=4).digest(), "little") % max(1, size - 1)
+
+
+def _filler(engine: Engine) -> tuple[int, ...]:
+    """Content-free tokens: the first of these texts that the tokenizer can write without an unknown token."""
+    for text in (" ...", ".", ",", "|", "-", "a"):
+        ids = engine.response_ids(text)
+        if ids and engine.decode(ids).strip() == text.strip():
+            return ids
+    return engine.response_ids("a")
+
+
+def reach(evidence: Evidence) -> pd.Series:
+    """P(success after some prefix of a correct trace is at least eps) per laddered problem.
+
+    Per share the mixing law is fitted to the laddered problems. A share counts only when the true prefix
+    beats both controls: pooled one-sided test at 1%.
+    """
+    best = pd.Series(dtype=float)
+    for share in SHARES:
+        table = evidence.table(arm_name("true", share))
+        table = table[table["n"] > 0]
+        if len(table) == 0:
+            continue
+        law = fit_law(table, seed=evidence.settings.sampling.seed)
+        values = pd.Series(law.prob_at_least(evidence.settings.eps), index=table.index)
+        if table["c"].sum() > 0 and not beats_controls(evidence, share):
+            values[:] = 0.0
+        best = values if best.empty else best.combine(values, max, fill_value=0.0)
+    return best
+
+
+def beats_controls(evidence: Evidence, share: float) -> bool:
+    """Is the true prefix better than each control on the same problems? Exact one-sided test at 1%."""
+    from scipy.stats import fisher_exact
+
+    true = evidence.table(arm_name("true", share))
+    for kind in ("permuted", "neutral"):
+        control = evidence.table(arm_name(kind, share))
+        control = control[control["n"] > 0]
+        if len(control) == 0 or control["c"].sum() == 0:
+            continue
+        c, n = int(true["c"].sum()), int(true["n"].sum())
+        c0, n0 = int(control["c"].sum()), int(control["n"].sum())
+        if float(fisher_exact([[c, n - c], [c0, n0 - c0]], alternative="greater").pvalue) > 0.01:
+            return False
+    return True
+
+
+def measure(evidence: Evidence) -> Measurement:
+    """Success by prefix share and arm; per problem the reach posterior and the hint depth."""
+    level = evidence.settings.level
+    if not evidence.arms("prefix:"):
+        reason = "no problem has both p probably below eps and a reference completion"
+        empty = pd.DataFrame({"reach": np.nan, "hint_depth": np.nan}, index=list(evidence.ids))
+        return Measurement(CARD.name, CARD.question, empty, {"reach": Estimate.undefined(reason, level)})
+    data = {kind: [_pooled(evidence, kind, share) for share in (0.0, *SHARES)] for kind in ARMS}
+    figure = Figure(
+        "prefix_ladder",
+        "Success after a prefix of a correct trace",
+        {
+            "rho": [0.0, *SHARES],
+            "arms": {
+                kind: {name: [getattr(e, name) for e in estimates] for name in ("value", "low", "high")}
+                for kind, estimates in data.items()
+            },
+        },
+    )
+    summary = {
+        f"{kind}@{share:g}": estimate
+        for kind, estimates in data.items()
+        for share, estimate in zip((0.0, *SHARES), estimates, strict=True)
+        if share > 0
+    }
+    per_problem = pd.DataFrame({"reach": reach(evidence), "hint_depth": hint_depth(evidence)})
+    return Measurement(CARD.name, CARD.question, per_problem.reindex(list(evidence.ids)), summary, (figure,))
+
+
+def _pooled(evidence: Evidence, kind: str, share: float) -> Estimate:
+    """Mean success over the laddered problems at one share; share 0 is the main arm on the same problems."""
+    from posttrain_diag.stats import Counts, pass_at_k
+
+    table = evidence.main.loc[laddered(evidence)] if share == 0.0 else evidence.table(arm_name(kind, share))
+    table = table[table["n"] > 0]
+    if len(table) == 0:
+        return Estimate.undefined("not drawn", evidence.settings.level)
+    counts = Counts(table["n"].to_numpy(), table["c"].to_numpy())
+    return pass_at_k(counts, 1, level=evidence.settings.level)
+
+
+def hint_depth(evidence: Evidence) -> pd.Series:
+    """Smallest share after which the problem was solved at least once; NaN when it never was."""
+    depth = pd.Series(np.nan, index=list(evidence.ids))
+    for share in reversed(SHARES):
+        table = evidence.table(arm_name("true", share))
+        depth[table.index[table["c"] > 0]] = share
+    return depth
+
+
+def validate() -> None:
+    """p0..p19 succeed after three quarters of the trace, p20..p39 never do."""
+    extra = [
+        rollout_row(f"p{i}", j, arm=arm_name("true", 0.75), verdict="pass" if i < 20 and j % 2 else "fail")
+        for i in range(40)
+        for j in range(16)
+    ]
+    found = reach(make_evidence([(256, 0)] * 40, extra=extra))
+    assert found["p0"] > 0.95 and found["p30"] < 0.3, found
+
+
+PROBE = Probe(CARD, measure, validate, plan)

@@ -1,0 +1,279 @@
+"""Every figure of the page as one block: title, what to read in it, the drawing, and its numbers as a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from posttrain_reports import charts, figdata
+from posttrain_reports.data import ReportData
+from posttrain_reports.figdata import Point
+from posttrain_reports.text import NOT_ESTIMATED, as_mapping, clip, finite, percent, plain
+from posttrain_reports.words import CLASS_ORDER, CLASS_TITLE
+
+MAX_TABLE_ROWS = 60
+MAX_EXAMPLES = 6
+MAX_TOKENS = 400
+BLOCKING_PROB = 0.01
+CELL_LIMIT = 200
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of words; `left_out` rows were not embedded."""
+
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    left_out: int = 0
+
+
+@dataclass(frozen=True)
+class Block:
+    """One figure."""
+
+    name: str
+    title: str
+    caption: str
+    svg: str = ""
+    """Markup made by `charts`, or nothing when only a table or a sentence can be shown."""
+    legend: tuple[tuple[str, str], ...] = ()
+    """(style class of the swatch, words)."""
+    table: Table | None = None
+    examples: tuple[Mapping[str, Any], ...] = field(default_factory=tuple[Mapping[str, Any], ...])
+    """Demonstrations with their tokens, for "demo_tokens"."""
+    missing: str = ""
+    """Why there is nothing to draw."""
+
+
+def _estimate_rows(points: Sequence[Point], name: str) -> Table:
+    rows = tuple(
+        (
+            f"{p.x:g}",
+            NOT_ESTIMATED if p.value is None else percent(p.value),
+            "" if p.value is None or p.low is None or p.high is None else f"[{percent(p.low)}, {percent(p.high)}]",
+            p.label,
+        )
+        for p in points
+    )
+    return Table((name, "value", "interval", "label"), rows[:MAX_TABLE_ROWS], max(len(rows) - MAX_TABLE_ROWS, 0))
+
+
+def _level_words(data: ReportData) -> str:
+    level = finite(as_mapping(data.diagnosis.get("settings")).get("level"))
+    return "its interval" if level is None else f"the {100 * level:.3g}% interval"
+
+
+def _pass_at_k(title: str, figure: Mapping[str, Any], data: ReportData) -> Block:
+    points = figdata.points(figure, "k")
+    points = tuple(p for p in points if p.x > 0)
+    defined = [p for p in points if p.value is not None]
+    if not defined:
+        return Block("pass_at_k", title, "", missing="No point of the curve could be estimated.")
+    eps, _ = figdata.thresholds(data.diagnosis)
+    caption = f"Chance that at least one of k rollouts passes, averaged over problems. Shaded: {_level_words(data)}."
+    labels = {p.label for p in defined}
+    legend = tuple(
+        (f"line-{label}", words)
+        for label, words in (
+            ("measured", "measured: k is at most the rollouts drawn"),
+            ("estimated", "estimated: a little beyond them"),
+            ("model-dependent", "model-dependent: a forecast, read its assumption"),
+        )
+        if label in labels
+    )
+    first, last = (f"{percent(p.value or 0)} at k={p.x:g}" for p in (defined[0], defined[-1]))
+    svg = charts.pass_at_k(points, 1 / eps if eps else None, f"pass@k curve from {first} to {last}")
+    return Block("pass_at_k", title, caption, svg, legend, _estimate_rows(points, "k"))
+
+
+def _p_distribution(title: str, figure: Mapping[str, Any], data: ReportData) -> Block:
+    eps, mastery = figdata.thresholds(data.diagnosis)
+    hist = figdata.p_histogram(
+        data.problems, finite(figure.get("eps")) or eps, finite(figure.get("mastery")) or mastery
+    )
+    zeros, placed = sum(hist.zeros.values()), sum(int(k.sum()) for k in hist.counts.values())
+    if not zeros and not placed:
+        return Block("p_distribution", title, "", missing="No problem has an estimated success probability.")
+    caption = (
+        "Each problem at its posterior mean success probability per rollout. Problems without a single pass "
+        "stand apart on the left: a zero count is an upper bound, not a probability of zero."
+    )
+    if hist.undefined:
+        caption += f" {hist.undefined:,} problem(s) without an estimate are not drawn."
+    present = [c for c in CLASS_ORDER if hist.zeros[c] or int(hist.counts[c].sum())]
+    rows = tuple((CLASS_TITLE[c], f"{hist.zeros[c]:,}", f"{int(hist.counts[c].sum()):,}") for c in present)
+    svg = charts.p_distribution(
+        hist, f"Distribution of success probability: {zeros:,} problems without a pass, {placed:,} with one"
+    )
+    legend = tuple((f"class-{c}", CLASS_TITLE[c]) for c in present)
+    return Block("p_distribution", title, caption, svg, legend, Table(("class", "no pass", "at least one pass"), rows))
+
+
+def _prefix_ladder(title: str, figure: Mapping[str, Any], data: ReportData) -> Block:
+    arms = figdata.ladder(figure)
+    if not arms:
+        return Block("prefix_ladder", title, "", missing="No prefix was drawn (prefixes need demonstrations).")
+    caption = (
+        "Success after the first part of a correct trace is given. It counts as prefix reachability only where it "
+        "rises above both controls and well before the end, where the answer is given away. "
+        f"Shaded: {_level_words(data)}."
+    )
+    rows = [
+        (charts.ARM_TITLE.get(arm, arm), f"{percent(p.x)}", charts.describe(p, "").lstrip(": "))
+        for arm, points in arms.items()
+        for p in points
+    ]
+    legend = tuple(
+        (f"line-arm-{arm}" if arm in charts.ARM_TITLE else f"line-arm-other{i % 2}", charts.ARM_TITLE.get(arm, arm))
+        for i, arm in enumerate(arms)
+    )
+    svg = charts.prefix_ladder(arms, "Success by share of the trace given as prefix, with controls")
+    table = Table(("arm", "prefix", "success"), tuple(rows[:MAX_TABLE_ROWS]), max(len(rows) - MAX_TABLE_ROWS, 0))
+    return Block("prefix_ladder", title, caption, svg, legend, table)
+
+
+def _mixed_groups(title: str, figure: Mapping[str, Any], data: ReportData) -> Block:
+    points = tuple(p for p in figdata.points(figure, "G") if p.x > 0)
+    if not any(p.value is not None for p in points):
+        return Block("mixed_groups", title, "", missing="The share of mixed groups could not be estimated.")
+    caption = (
+        "Share of on-policy reward groups that hold both passes and failures; only these give a gradient to RL "
+        f"with a verifier. Whiskers: {_level_words(data)}."
+    )
+    svg = charts.mixed_groups(points, "Share of mixed reward groups by group size")
+    return Block("mixed_groups", title, caption, svg, (), _estimate_rows(points, "G"))
+
+
+def _demo_likelihood(title: str, figure: Mapping[str, Any], data: ReportData) -> Block:
+    scatter = figdata.demo_scatter(figure, data.problems)
+    if not len(scatter.x_P):
+        return Block("demo_likelihood", title, "", missing="No demonstration was scored.")
+    caption = (
+        "One dot per problem. Left: the whole demonstration is unlikely. Low: some single token is nearly "
+        "unavailable to the policy, so no reward will reach it and demonstrations must."
+    )
+    if scatter.total > len(scatter.x_P):
+        caption += f" {len(scatter.x_P):,} of {scatter.total:,} problems, a random sample (seed 0)."
+    present = [c for c in CLASS_ORDER if c in scatter.classes]
+    order = sorted(range(len(scatter.ids)), key=lambda i: scatter.y_P[i])
+    rows = tuple(
+        (clip(scatter.ids[i], CELL_LIMIT), f"{scatter.x_P[i]:.1f}", plain(float(scatter.y_P[i])))
+        for i in order[:MAX_TABLE_ROWS]
+    )
+    table = Table(("problem", "log π(demo), nats", "smallest token p"), rows, max(scatter.total - len(rows), 0))
+    svg = charts.demo_likelihood(scatter, "Demonstration log-likelihood against its smallest token probability")
+    return Block("demo_likelihood", title, caption, svg, tuple((f"class-{c}", CLASS_TITLE[c]) for c in present), table)
+
+
+def token_views(tokens: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """Tokens with the level of their highlight: 2 for p < 1e-4, 1 for p < .01, 0 otherwise."""
+    views: list[dict[str, Any]] = []
+    for token in tokens[:MAX_TOKENS]:
+        logprob, rank = finite(token.get("logprob")), finite(token.get("rank"))
+        prob = None if logprob is None else math.exp(min(logprob, 0.0))
+        level = 0 if prob is None or prob >= BLOCKING_PROB else (2 if prob < BLOCKING_PROB**2 else 1)
+        text = clip(str(token.get("text") or ""), CELL_LIMIT)
+        if level and not text.strip():
+            text = text.replace(" ", "␣").replace("\t", "⇥").replace("\n", "⏎\n") or "∅"
+        title = "probability not recorded" if prob is None else f"p = {plain(prob)}"
+        views.append({"text": text, "level": level, "title": title + ("" if rank is None else f", rank {rank:.0f}")})
+    return tuple(views)
+
+
+def _demo_tokens(title: str, figure: Mapping[str, Any], data: ReportData) -> Block:
+    given = list(figure.get("examples") or ())
+    examples = tuple(
+        {
+            "problem_id": clip(str(e.get("problem_id")), CELL_LIMIT),
+            "tokens": token_views(e.get("tokens") or ()),
+            "left_out": max(len(e.get("tokens") or ()) - MAX_TOKENS, 0),
+        }
+        for e in given[:MAX_EXAMPLES]
+    )
+    if not examples:
+        return Block("demo_tokens", title, "", missing="No demonstration was scored token by token.")
+    caption = (
+        "Correct traces as the policy sees them. Marked tokens have a probability below 1% (strong: below 0.01%) "
+        "at their position."
+    )
+    if len(given) > MAX_EXAMPLES:
+        caption += f" {MAX_EXAMPLES} of {len(given):,} examples."
+    return Block("demo_tokens", title, caption, examples=examples)
+
+
+def _format(title: str, figure: Mapping[str, Any], data: ReportData) -> Block:
+    shares = figdata.strict_lenient(figure)
+    if all(s.value is None for s in shares):
+        return Block("format", title, "", missing="Neither reading could be estimated.")
+    caption = (
+        "Strict: exactly as the task demands. Lenient: the right answer is there once surface form is forgiven. "
+        "A gap is lost to format, not to ability."
+    )
+    svg = charts.strict_lenient(shares, "Strict and lenient pass rate")
+    rows = tuple(
+        (
+            s.name,
+            NOT_ESTIMATED if s.value is None else percent(s.value),
+            "" if s.low is None or s.high is None else f"[{percent(s.low)}, {percent(s.high)}]",
+        )
+        for s in shares
+    )
+    return Block("format", title, caption, svg, (), Table(("reading", "pass rate", "interval"), rows))
+
+
+KNOWN: Mapping[str, tuple[str, Callable[[str, Mapping[str, Any], ReportData], Block]]] = {
+    "pass_at_k": ("pass@k", _pass_at_k),
+    "p_distribution": ("Success probability per problem", _p_distribution),
+    "prefix_ladder": ("Prefix ladder", _prefix_ladder),
+    "demo_likelihood": ("Likelihood of demonstrations", _demo_likelihood),
+    "mixed_groups": ("Signal for on-policy RL", _mixed_groups),
+    "demo_tokens": ("Tokens that block the demonstrations", _demo_tokens),
+    "format": ("Strict and lenient reading", _format),
+}
+"""Figure name -> (title when the probe gives none, how to draw it), in the order of the page."""
+
+
+def fallback_table(data: Mapping[str, Any]) -> Table:
+    """Any figure data as a table: parallel lists as columns, everything else as name and value."""
+    columns = {
+        str(name): list(cells)
+        for name, cells in data.items()
+        if isinstance(cells, Sequence) and not isinstance(cells, str | bytes)
+    }
+    lengths = {len(cells) for cells in columns.values()}
+    if columns and len(columns) == len(data) and len(lengths) == 1:
+        total = lengths.pop()
+        rows = tuple(tuple(_cell(cells[i]) for cells in columns.values()) for i in range(min(total, MAX_TABLE_ROWS)))
+        return Table(tuple(clip(name, CELL_LIMIT) for name in columns), rows, total - len(rows))
+    items = list(data.items())
+    rows = tuple((clip(str(name), CELL_LIMIT), _cell(value)) for name, value in items[:MAX_TABLE_ROWS])
+    return Table(("name", "value"), rows, len(items) - len(rows))
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return NOT_ESTIMATED
+    if isinstance(value, float):
+        return plain(value) if math.isfinite(value) else NOT_ESTIMATED
+    return clip(str(value), CELL_LIMIT)
+
+
+def figure_blocks(data: ReportData) -> tuple[tuple[Block, ...], tuple[Block, ...]]:
+    """(figures the page knows how to draw, in page order; all others as tables)."""
+    known: dict[str, Block] = {}
+    others: list[Block] = []
+    for measurement in data.measurements:
+        for figure in measurement.get("figures") or ():
+            name = str(figure.get("name"))
+            body, title = as_mapping(figure.get("data")), str(figure.get("title") or "")
+            if name in KNOWN and name not in known:
+                default, draw = KNOWN[name]
+                known[name] = draw(title or default, body, data)
+            else:
+                why = f"The page has no drawing for {name!r}, from probe {measurement['probe']}; this is its data."
+                others.append(Block(name, title or name, why, table=fallback_table(body)))
+    if "p_distribution" not in known and len(data.problems):
+        known["p_distribution"] = _p_distribution(KNOWN["p_distribution"][0], {}, data)
+    return tuple(known[name] for name in KNOWN if name in known), tuple(others)

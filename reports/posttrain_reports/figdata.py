@@ -1,0 +1,231 @@
+"""Figure data as typed values: one parse shared by the page's SVG and by the figures for papers.
+
+Array suffixes: P problems, K bins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posttrain_diag.types import Label
+from posttrain_reports.text import as_mapping, finite
+from posttrain_reports.words import CLASS_ORDER
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_POINTS = 2000
+"""Points drawn in a scatter; beyond this a seeded sample, and the caption says so."""
+_LABELS: tuple[Label, ...] = ("measured", "estimated", "model-dependent", "undefined")
+P_EDGES = (1e-3, 0.998)
+"""Ends of the drawn probability axis; the lower one moves below eps when eps is smaller."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One estimate at one x. `value` None means undefined: drawn as a gap."""
+
+    x: float
+    value: float | None
+    low: float | None
+    high: float | None
+    label: Label = "measured"
+
+
+@dataclass(frozen=True)
+class Share:
+    """A class and the share of problems in it."""
+
+    name: str
+    value: float | None
+    low: float | None
+    high: float | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Problems by success probability, stacked by class, with the problems that never passed kept apart."""
+
+    edges: NDArray[np.float64]
+    """Bin edges on the probability scale, shape (K + 1,), equally spaced in logit."""
+    counts: Mapping[str, NDArray[np.int64]]
+    """class -> problems per bin, shape (K,)."""
+    zeros: Mapping[str, int]
+    """class -> problems with no passing rollout."""
+    n_range: tuple[int, int]
+    """Fewest and most rollouts drawn for a problem without a pass (0, 0 when unknown)."""
+    eps: float | None
+    mastery: float | None
+    undefined: int
+    """Problems with no estimate at all."""
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Demonstration likelihood per problem."""
+
+    x_P: NDArray[np.float64]
+    """log pi(demo), nats."""
+    y_P: NDArray[np.float64]
+    """Smallest token probability along the demo."""
+    classes: tuple[str, ...]
+    ids: tuple[str, ...]
+    total: int
+    """Problems with a scored demo, before any sampling."""
+
+
+def _column(data: Mapping[str, Any], name: str, size: int) -> list[Any]:
+    values = data.get(name)
+    cells = list(values) if isinstance(values, Sequence | np.ndarray) and not isinstance(values, str) else []
+    return (cells + [None] * size)[:size]
+
+
+def points(data: Mapping[str, Any], x_name: str) -> tuple[Point, ...]:
+    """Parallel lists {x_name, value, low, high, label} as points in order of x; rows without x are left out."""
+    xs = data.get(x_name)
+    size = len(xs) if isinstance(xs, Sequence | np.ndarray) else 0
+    columns = [_column(data, name, size) for name in (x_name, "value", "low", "high", "label")]
+    found: list[Point] = []
+    for x, value, low, high, label in zip(*columns, strict=True):
+        position = finite(x)
+        if position is None:
+            continue
+        known: Label = label if label in _LABELS else "measured"
+        y = None if known == "undefined" else finite(value)
+        found.append(Point(position, y, finite(low), finite(high), known if y is not None else "undefined"))
+    return tuple(sorted(found, key=lambda point: point.x))
+
+
+def ladder(data: Mapping[str, Any]) -> dict[str, tuple[Point, ...]]:
+    """Success after a share rho of a trace by arm, for the arms that have any value."""
+    arms: dict[str, tuple[Point, ...]] = {}
+    for arm, columns in as_mapping(data.get("arms")).items():
+        arm_points = points({"rho": data.get("rho", ()), **as_mapping(columns)}, "rho")
+        if any(point.value is not None for point in arm_points):
+            arms[str(arm)] = arm_points
+    return arms
+
+
+def class_shares(diagnosis: Mapping[str, Any]) -> tuple[Share, ...]:
+    """The six class shares in their fixed order; an absent class is undefined, not zero."""
+    shares = as_mapping(diagnosis.get("shares"))
+    result: list[Share] = []
+    for name in CLASS_ORDER:
+        block = as_mapping(shares.get(name))
+        result.append(
+            Share(
+                name,
+                finite(block.get("value")),
+                finite(block.get("low")),
+                finite(block.get("high")),
+                str(block.get("reason") or ""),
+            )
+        )
+    return tuple(result)
+
+
+def strict_lenient(data: Mapping[str, Any]) -> tuple[Share, ...]:
+    """The strict and lenient pass rates, given as numbers or as estimates."""
+    result: list[Share] = []
+    for name in ("strict", "lenient"):
+        raw = data.get(name)
+        block = as_mapping(raw)
+        value = finite(block.get("value")) if block else finite(raw)
+        result.append(Share(name, value, finite(block.get("low")), finite(block.get("high"))))
+    return tuple(result)
+
+
+def problem_classes(problems: pd.DataFrame) -> NDArray[np.object_]:
+    """The class of each problem, shape (P,); anything unknown or absent is unresolved."""
+    if "class" not in problems.columns:
+        return np.full(len(problems), "unresolved", dtype=object)
+    column = problems["class"].astype(object)
+    return column.where(column.isin(CLASS_ORDER), "unresolved").to_numpy(dtype=object)
+
+
+def numeric_column(problems: pd.DataFrame, name: str) -> NDArray[np.float64]:
+    """A column as floats with NaN for what is missing or not finite, shape (P,)."""
+    import pandas as pd
+
+    if name not in problems.columns:
+        return np.full(len(problems), np.nan)
+    values = pd.to_numeric(problems[name], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def logit(p: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    """Log-odds of p, with p held within [1e-9, 1 - 1e-9]."""
+    held = np.clip(p, 1e-9, 1 - 1e-9)
+    return np.log(held) - np.log1p(-held)
+
+
+def p_histogram(problems: pd.DataFrame, eps: float | None, mastery: float | None, bins: int = 28) -> Histogram:
+    """Problems by posterior mean success probability; problems with c = 0 are counted apart, not placed."""
+    p_P, c_P, n_P = (numeric_column(problems, name) for name in ("p_mean", "c", "n"))
+    class_P = problem_classes(problems)
+    ratio_P = np.divide(c_P, n_P, out=np.full_like(c_P, np.nan), where=n_P > 0)
+    p_P = np.where(np.isnan(p_P), ratio_P, p_P)
+    drawn_P = n_P > 0
+    zero_P = (c_P == 0) & drawn_P
+    placed_P = ~zero_P & ~np.isnan(p_P) & drawn_P
+    low, high = min(P_EDGES[0], eps / 3 if eps else P_EDGES[0]), P_EDGES[1]
+    edges_logit = np.linspace(float(logit(low)), float(logit(high)), bins + 1)
+    held_P = np.clip(logit(np.clip(p_P, low, high)), edges_logit[0], edges_logit[-1])
+    counts: dict[str, NDArray[np.int64]] = {}
+    zeros: dict[str, int] = {}
+    for name in CLASS_ORDER:
+        own_P = class_P == name
+        counts[name] = np.histogram(held_P[own_P & placed_P], edges_logit)[0].astype(np.int64)
+        zeros[name] = int(np.count_nonzero(own_P & zero_P))
+    n_zero = n_P[zero_P]
+    n_range = (int(n_zero.min()), int(n_zero.max())) if len(n_zero) else (0, 0)
+    return Histogram(
+        edges=1 / (1 + np.exp(-edges_logit)),
+        counts=counts,
+        zeros=zeros,
+        n_range=n_range,
+        eps=eps,
+        mastery=mastery,
+        undefined=int(np.count_nonzero(~zero_P & ~placed_P)),
+    )
+
+
+def demo_scatter(data: Mapping[str, Any], problems: pd.DataFrame, limit: int = MAX_POINTS) -> Scatter:
+    """Problems with a scored demonstration, coloured by class; a seeded sample above `limit` points."""
+    ids = [str(one) for one in data.get("problem_id") or ()]
+    x_P = np.array([finite(v) for v in _column(data, "demo_logprob_nats", len(ids))], dtype=np.float64)
+    y_P = np.array([finite(v) for v in _column(data, "min_token_prob", len(ids))], dtype=np.float64)
+    kept = np.flatnonzero(~np.isnan(x_P) & ~np.isnan(y_P) & (y_P >= 0))
+    total = len(kept)
+    if total > limit:
+        kept = np.sort(np.random.default_rng(0).choice(kept, size=limit, replace=False))
+    lookup = dict(zip(problems["id"].astype(str), problem_classes(problems), strict=True))
+    return Scatter(
+        x_P=x_P[kept],
+        y_P=y_P[kept],
+        classes=tuple(str(lookup.get(ids[i], "unresolved")) for i in kept),
+        ids=tuple(ids[i] for i in kept),
+        total=total,
+    )
+
+
+def thresholds(diagnosis: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """(eps, mastery) from the settings; eps = 1 / rollout budget."""
+    settings = as_mapping(diagnosis.get("settings"))
+    budget = finite(settings.get("rollout_budget"))
+    return (1 / budget if budget else None), finite(settings.get("mastery"))
+
+
+def find_figure(measurements: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, Any] | None:
+    """The first figure of this name over all probes."""
+    for measurement in measurements:
+        for figure in measurement.get("figures") or ():
+            if figure.get("name") == name:
+                return figure
+    return None

@@ -1,0 +1,263 @@
+"""Chooses what a report of bounded size shows of a run of any size, and says what it left out."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posttrain_reports.figdata import numeric_column, problem_classes
+from posttrain_reports.text import clip, finite, visible
+from posttrain_reports.words import CLASS_ORDER
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_ROWS = 3000
+MIN_PER_CLASS = 150
+"""Rows kept of every class before the rest is filled in proportion."""
+ROW_BYTES = 1_100_000
+TRANSCRIPT_BYTES = 1_600_000
+MAX_TRANSCRIPT_PROBLEMS = 600
+TEXT_LIMIT = 1600
+PROMPT_LIMIT = 700
+ANSWER_LIMIT = 160
+ID_LIMIT = 120
+PER_VERDICT = 2
+"""Rollouts shown per problem, arm "main" and verdict; other arms show one per verdict."""
+MAX_PER_PROBLEM = 10
+
+NUMBER_COLUMNS = ("n", "c", "truncated", "errored", "p_mean", "p_low", "p_high")
+DETAIL_COLUMNS = (
+    "strict_rate",
+    "lenient_rate",
+    "strict",
+    "lenient",
+    "min_token_prob",
+    "demo_logprob_nats",
+    "hint_depth",
+)
+_VERDICT_ORDER = {"pass": 0, "fail": 1, "truncated": 2, "error": 3}
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """The problems embedded in the page."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    positions: tuple[int, ...]
+    """Row positions in problems.parquet, one per embedded row."""
+    total: int
+    class_totals: Mapping[str, int]
+    """class -> problems of the whole run."""
+    note: str
+
+
+@dataclass(frozen=True)
+class TranscriptChoice:
+    """Rollouts embedded in the page."""
+
+    by_row: Mapping[int, tuple[Mapping[str, Any], ...]]
+    """index into TableRows.rows -> rollouts."""
+    shown: int
+    given: int
+    note: str
+
+
+def _chosen_positions(class_P: NDArray[np.object_], limit: int) -> NDArray[np.int64]:
+    """All problems, or a seeded sample stratified by class in file order. Shape (rows,)."""
+    if len(class_P) <= limit:
+        return np.arange(len(class_P))
+    rng = np.random.default_rng(0)
+    orders = {name: rng.permutation(np.flatnonzero(class_P == name)) for name in CLASS_ORDER}
+    floor = min(MIN_PER_CLASS, limit // len(CLASS_ORDER))
+    left = limit - sum(min(len(order), floor) for order in orders.values())
+    rest = sum(max(len(order) - floor, 0) for order in orders.values())
+    kept: list[NDArray[np.int64]] = []
+    for order in orders.values():
+        extra = max(len(order) - floor, 0) * left // max(rest, 1)
+        kept.append(order[: floor + extra])
+    return np.sort(np.concatenate(kept))
+
+
+def _cell(name: str, value: object) -> object:
+    number = finite(value)
+    if number is None:
+        return None
+    if name in ("n", "c", "truncated", "errored"):
+        return int(number)
+    return float(f"{number:.4g}")
+
+
+def _texts(problems: pd.DataFrame, name: str, positions: NDArray[np.int64], limit: int) -> list[str]:
+    if name not in problems.columns:
+        return [""] * len(positions)
+    return [
+        "" if value is None or value != value else clip(str(value), limit)  # noqa: PLR0124  # NaN is unequal to itself
+        for value in problems[name].iloc[positions].tolist()
+    ]
+
+
+def choose_rows(problems: pd.DataFrame, limit: int = MAX_ROWS, budget: int = ROW_BYTES) -> TableRows:
+    """The rows the per-problem table embeds: all, or a stratified sample that fits `limit` and `budget` bytes."""
+    class_P = problem_classes(problems)
+    posteriors = list(posterior_columns(problems))
+    numbers = [name for name in (*NUMBER_COLUMNS, *DETAIL_COLUMNS, *posteriors) if name in problems.columns]
+    columns = ("id", "class", "prompt", "answer", "certified_zero", *numbers)
+    values = {name: numeric_column(problems, name) for name in numbers}
+    has_flag = "certified_zero" in problems.columns
+    while True:
+        positions = _chosen_positions(class_P, limit)
+        ids = _texts(problems, "id", positions, ID_LIMIT)
+        prompts = _texts(problems, "prompt", positions, PROMPT_LIMIT)
+        answers = _texts(problems, "answer", positions, ANSWER_LIMIT)
+        flags = problems["certified_zero"].iloc[positions].tolist() if has_flag else [None] * len(positions)
+        rows = tuple(
+            (ids[i], class_P[at], prompts[i], answers[i], _flag(flags[i]),
+             *(_cell(name, values[name][at]) for name in numbers))
+            for i, at in enumerate(positions.tolist())
+        )  # fmt: skip
+        size = encoded_size(rows)
+        if size <= budget or limit <= 1:
+            break
+        limit = max(1, min(limit, len(rows)) * budget // (size + size // 20))
+    totals = {name: int(np.count_nonzero(class_P == name)) for name in CLASS_ORDER}
+    return TableRows(
+        columns, rows, tuple(positions.tolist()), len(problems), totals, _row_note(len(rows), len(problems))
+    )
+
+
+def posterior_columns(problems: pd.DataFrame) -> dict[str, str]:
+    """Column -> class for columns that hold a class posterior: the class name, bare or after a usual prefix."""
+    prefixes = ("", "post_", "posterior_", "prob_", "p_")
+    wanted = {f"{prefix}{name}": name for name in CLASS_ORDER for prefix in prefixes}
+    return {str(column): wanted[str(column)] for column in problems.columns if str(column) in wanted}
+
+
+def _flag(value: object) -> int | None:
+    number = finite(value) if not isinstance(value, bool | np.bool_) else float(value)
+    return None if number is None else int(number)
+
+
+def _row_note(shown: int, total: int) -> str:
+    if shown == total:
+        return f"All {total:,} problems of the run." if total != 1 else "The one problem of the run."
+    return (
+        f"{shown:,} of {total:,} problems: a random sample (seed 0) that keeps every class present and is not "
+        "proportional for small classes. The full table is in problems.parquet."
+    )
+
+
+def encoded_size(value: object) -> int:
+    """Bytes the value takes in the page."""
+    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def _interest(group: Sequence[Mapping[str, Any]]) -> int:
+    """How much a reader learns from this problem's rollouts: disagreement first, then near misses."""
+    verdicts = {str(t["verdict"]) for t in group}
+    near_miss = any(t.get("lenient") and t["verdict"] == "fail" for t in group)
+    return 2 * (len(verdicts) > 1) + 2 * near_miss + ("error" in verdicts) + ("truncated" in verdicts)
+
+
+def _informative(group: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """A few different rollouts per arm and verdict: near misses first, then the likeliest text."""
+
+    def key(t: Mapping[str, Any]) -> tuple[bool, float, int]:
+        logprob, n_tokens = finite(t.get("logprob")), finite(t.get("n_tokens")) or 1
+        typical = -logprob / n_tokens if logprob is not None else float("inf")
+        return (not (t.get("lenient") and t["verdict"] == "fail"), typical, int(finite(t.get("sample_idx")) or 0))
+
+    chosen: list[Mapping[str, Any]] = []
+    taken: dict[tuple[str, str], int] = defaultdict(int)
+    seen: set[tuple[str, str]] = set()
+    for t in sorted(group, key=key):
+        arm, verdict = str(t.get("arm") or "main"), str(t["verdict"])
+        text = (arm, str(t["text"])[:TEXT_LIMIT])
+        if text in seen or taken[arm, verdict] >= (PER_VERDICT if arm == "main" else 1):
+            continue
+        seen.add(text)
+        taken[arm, verdict] += 1
+        chosen.append(t)
+    chosen.sort(key=lambda t: (t.get("arm", "main") != "main", _VERDICT_ORDER.get(str(t["verdict"]), 9)))
+    return chosen[:MAX_PER_PROBLEM]
+
+
+def shown_transcript(t: Mapping[str, Any], limit: int) -> dict[str, Any]:
+    """One rollout as the page embeds it; short keys keep the page small."""
+    extracted = t.get("extracted")
+    logprob = finite(t.get("logprob"))
+    return {
+        "arm": visible(str(t.get("arm") or "main")),
+        "i": int(finite(t.get("sample_idx")) or 0),
+        "text": clip(str(t["text"]), limit),
+        "verdict": visible(str(t["verdict"])),
+        "lenient": bool(t.get("lenient")),
+        "extracted": None if extracted is None else clip(str(extracted), ANSWER_LIMIT),
+        "finish": visible(str(t.get("finish_reason") or "")),
+        "tokens": int(finite(t.get("n_tokens")) or 0),
+        "logprob": None if logprob is None else float(f"{logprob:.4g}"),
+    }
+
+
+def choose_transcripts(
+    transcripts: Sequence[Mapping[str, Any]],
+    table: TableRows,
+    ids: Sequence[str],
+    budget: int = TRANSCRIPT_BYTES,
+    limit: int = TEXT_LIMIT,
+) -> TranscriptChoice:
+    """Rollouts to embed, problem by problem in turn over the classes, until the byte budget is spent.
+
+    Args:
+        transcripts: every rollout given to the report.
+        table: the embedded rows; rollouts of other problems are left out.
+        ids: untouched problem ids, one per embedded row (the rows hold clipped ones).
+        budget: bytes that all embedded rollouts may take.
+        limit: characters shown of one rollout.
+    """
+    row_of = {problem_id: index for index, problem_id in enumerate(ids)}
+    groups: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
+    for transcript in transcripts:
+        index = row_of.get(str(transcript["problem_id"]))
+        if index is not None:
+            groups[index].append(transcript)
+    by_row: dict[int, tuple[Mapping[str, Any], ...]] = {}
+    spent, shown = 0, 0
+    for index in _turns(groups, table):
+        embedded = tuple(shown_transcript(t, limit) for t in _informative(groups[index]))
+        size = encoded_size(embedded)
+        if spent + size > budget or len(by_row) >= MAX_TRANSCRIPT_PROBLEMS:
+            continue
+        by_row[index] = embedded
+        spent += size
+        shown += len(embedded)
+    return TranscriptChoice(by_row, shown, len(transcripts), _transcript_note(shown, len(transcripts), len(by_row)))
+
+
+def _turns(groups: Mapping[int, Sequence[Mapping[str, Any]]], table: TableRows) -> list[int]:
+    """Row indices, the most informative problem of every class first, then the second of every class, ..."""
+    queues: dict[str, list[int]] = defaultdict(list)
+    for index in sorted(groups, key=lambda i: (-_interest(groups[i]), i)):
+        queues[table.rows[index][1]].append(index)
+    ranked = [
+        (turn, CLASS_ORDER.index(name), index) for name, queue in queues.items() for turn, index in enumerate(queue)
+    ]
+    return [index for _, _, index in sorted(ranked)]
+
+
+def _transcript_note(shown: int, given: int, problems: int) -> str:
+    if given == 0:
+        return "No transcripts were given to this report; the rollout store (rollouts.sqlite) holds them."
+    if shown == given:
+        return f"All {given:,} rollouts given to this report, of {problems:,} problem(s)."
+    return (
+        f"{shown:,} of {given:,} rollouts, chosen to differ: up to {PER_VERDICT} per problem and verdict, near "
+        f"misses and likely texts first, {TEXT_LIMIT:,} characters each. The rest is in rollouts.sqlite."
+    )

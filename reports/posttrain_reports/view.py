@@ -1,0 +1,345 @@
+"""The verdict, the actions and the numbers in words: what both the HTML page and the Markdown twin print."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from posttrain_reports import words
+from posttrain_reports.data import ReportData
+from posttrain_reports.figdata import class_shares, numeric_column
+from posttrain_reports.text import (
+    NOT_ESTIMATED,
+    as_mapping,
+    big_count,
+    clip,
+    duration,
+    finite,
+    percent,
+    power_of_ten,
+    quantity,
+    signed_points,
+)
+
+MAX_ACTIONS = 3
+MAX_FINDING_PROBLEMS = 8
+MAX_SUMMARY = 60
+"""Estimates listed per probe; beyond it the table says how many more diagnosis files hold."""
+LONG_TEXT = 1200
+_GAIN_SPAN = 1.0
+_K_IN_NAME = re.compile(r"^(?:pass|maj|lenient_pass)[@^](\d+)$")
+
+
+@dataclass(frozen=True)
+class Number:
+    """One estimate, printed."""
+
+    name: str
+    title: str
+    value: str
+    interval: str
+    level: str
+    label: str
+    n: str
+    k: str
+    reason: str
+    defined: bool
+    bar: tuple[float, float, float] | None
+    """(low, value, high) in percent of the bar, for shares with an interval."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What must be understood in ten seconds."""
+
+    bottleneck: str
+    title: str
+    headline: str
+    next_step: str
+    confidence: str
+    confidence_pct: float | None
+    alternatives: tuple[tuple[str, str, float], ...]
+    """(title, probability in words, probability in percent)."""
+    instrument: str
+    instrument_title: str
+    instrument_meaning: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Action:
+    """One stage of the plan, printed."""
+
+    rank: int
+    stage: str
+    title: str
+    role: str
+    gain: str
+    gain_interval: str
+    gain_reason: str
+    gain_bar: tuple[float, float, float] | None
+    cost: tuple[tuple[str, str], ...]
+    risk: str
+    needs: tuple[str, ...]
+    why: str
+    command: str
+
+
+@dataclass(frozen=True)
+class FindingView:
+    """One instrument finding, printed."""
+
+    kind: str
+    title: str
+    share: str
+    advice: str
+    problems: tuple[str, ...]
+    more: int
+
+
+def interval_words(low: float | None, high: float | None, name: str) -> str:
+    """`[low, high]` in the unit of `name`, or nothing when either end is missing."""
+    if low is None or high is None:
+        return ""
+    return f"[{quantity(name, low)}, {quantity(name, high)}]"
+
+
+def number(name: str, block: Mapping[str, Any], level: float | None = None) -> Number:
+    """An estimate block as words; anything but a finite value is shown as not estimated, with its reason."""
+    label = str(block.get("label") or ("measured" if block else "undefined"))
+    value = None if label == "undefined" else finite(block.get("value"))
+    low, high = finite(block.get("low")), finite(block.get("high"))
+    own_level = finite(block.get("level")) or level
+    count = finite(block.get("n"))
+    found = _K_IN_NAME.search(name)
+    is_bar = value is not None and low is not None and high is not None and "%" in quantity(name, value)
+    reason = str(block.get("reason") or "")
+    if value is None and not reason:
+        reason = "no reason was recorded"
+    return Number(
+        name=name,
+        title=words.estimate_title(name),
+        value=NOT_ESTIMATED if value is None else quantity(name, value),
+        interval="" if value is None else interval_words(low, high, name),
+        level="" if own_level is None else f"{100 * own_level:.3g}%",
+        label=label if value is not None else "undefined",
+        n="" if count is None or (count == 0 and value is None) else f"{count:,.0f}",
+        k=found.group(1) if found else "",
+        reason=clip(reason, LONG_TEXT),
+        defined=value is not None,
+        bar=_bar(low, value, high) if is_bar else None,
+    )
+
+
+def _bar(low: float | None, value: float | None, high: float | None) -> tuple[float, float, float]:
+    held = [min(max(100 * (v or 0.0), 0.0), 100.0) for v in (low, value, high)]
+    return held[0], held[1], held[2]
+
+
+def level_of(diagnosis: Mapping[str, Any]) -> float | None:
+    """The nominal coverage all intervals of the run share, or None when the run did not record it."""
+    return finite(as_mapping(diagnosis.get("settings")).get("level"))
+
+
+def key_numbers(diagnosis: Mapping[str, Any]) -> tuple[Number, ...]:
+    """The headline estimates: pass@k in order of k, then the others as given."""
+    estimates = as_mapping(diagnosis.get("estimates"))
+
+    def order(item: tuple[int, str]) -> tuple[bool, int, int]:
+        found = re.fullmatch(r"pass@(\d+)", item[1])
+        return (found is None, int(found.group(1)) if found else 0, item[0])
+
+    names = [name for _, name in sorted(enumerate(map(str, estimates)), key=order)]
+    return tuple(number(name, as_mapping(estimates[name]), level_of(diagnosis)) for name in names)
+
+
+def headline_numbers(numbers: Sequence[Number]) -> tuple[Number, ...]:
+    """At most four scores for the top of the page: pass@1, the largest estimated pass@k, coverage, signal."""
+    by_name = {n.name: n for n in numbers}
+    curve = [n for n in numbers if n.name.startswith("pass@") and n.name != "pass@1"]
+    defined = [n for n in curve if n.defined]
+    picks = [by_name.get("pass@1"), *((defined or curve)[-1:]), by_name.get("coverage")]
+    picks += [n for n in numbers if n.name.startswith("mixed_groups@")][:1]
+    return tuple(n for n in picks if n is not None)
+
+
+def share_rows(diagnosis: Mapping[str, Any], totals: Mapping[str, int]) -> tuple[dict[str, Any], ...]:
+    """Class shares with interval, meaning and count, for bar, legend and table."""
+    return tuple(
+        {
+            "name": share.name,
+            "title": words.CLASS_TITLE[share.name],
+            "meaning": words.CLASS_MEANING[share.name],
+            "value": NOT_ESTIMATED if share.value is None else percent(share.value),
+            "width": max(100 * (share.value or 0.0), 0.0),
+            "interval": "" if share.value is None else interval_words(share.low, share.high, "share"),
+            "bar": _bar(share.low, share.value, share.high) if None not in (share.low, share.high) else None,
+            "count": totals.get(share.name, 0),
+            "reason": share.reason,
+        }
+        for share in class_shares(diagnosis)
+    )
+
+
+def verdict(data: ReportData) -> Verdict:
+    """The bottleneck as a sentence to act on, how sure it is, and whether the instrument can be trusted."""
+    diagnosis = data.diagnosis
+    name = str(diagnosis["bottleneck"])
+    instrument = as_mapping(diagnosis["instrument"])
+    status = str(instrument.get("status") or "suspect")
+    confidence = finite(diagnosis["confidence"])
+    alternatives = sorted(
+        ((str(a.get("bottleneck")), finite(a.get("probability"))) for a in diagnosis.get("alternatives") or ()),
+        key=lambda pair: -(pair[1] or 0.0),
+    )
+    return Verdict(
+        bottleneck=name,
+        title=words.BOTTLENECK_TITLE.get(name, name),
+        headline=_headline(name, diagnosis),
+        next_step=_next_step(name, status, diagnosis),
+        confidence=NOT_ESTIMATED if confidence is None else percent(confidence),
+        confidence_pct=None if confidence is None else 100 * confidence,
+        alternatives=tuple(
+            (words.BOTTLENECK_TITLE.get(b, b), NOT_ESTIMATED if p is None else percent(p), 100 * (p or 0.0))
+            for b, p in alternatives
+            if b != name
+        ),
+        instrument=status if status in words.INSTRUMENT_TITLE else "suspect",
+        instrument_title=words.INSTRUMENT_TITLE.get(status, status),
+        instrument_meaning=words.INSTRUMENT_MEANING.get(status, "The run records an unknown instrument status."),
+        reasons=tuple(clip(str(r), LONG_TEXT) for r in diagnosis.get("reasons") or ()),
+    )
+
+
+def _headline(name: str, diagnosis: Mapping[str, Any]) -> str:
+    sentence = words.BOTTLENECK_SENTENCE.get(name, f"The bottleneck is recorded as {name}")
+    quoted = words.BOTTLENECK_CLASS.get(name)
+    share = as_mapping(as_mapping(diagnosis.get("shares")).get(quoted)) if quoted else {}
+    value = finite(share.get("value"))
+    if value is None:
+        return f"{sentence}."
+    if name == "saturated":
+        return f"{sentence}: {percent(value)} of problems are mastered."
+    return f"{sentence} on {percent(value)} of problems."
+
+
+def _next_step(name: str, status: str, diagnosis: Mapping[str, Any]) -> str:
+    plan = diagnosis.get("plan") or ()
+    if name == "instrument" or status == "broken":
+        return _repair(diagnosis)
+    if name == "undetermined":
+        return words.BOTTLENECK_FALLBACK[name]
+    if not plan:
+        return words.BOTTLENECK_FALLBACK.get(name, "The plan holds no stage with a positive expected gain.")
+    caution = "Read the instrument findings, then: " if status == "suspect" else "Next: "
+    title = words.stage_title(str(plan[0].get("stage")))
+    gain = as_mapping(plan[0].get("expected_gain"))
+    value, low, high = (finite(gain.get(key)) for key in ("value", "low", "high"))
+    if value is None:
+        return f"{caution}{title}; its gain is {NOT_ESTIMATED}."
+    bounds = "" if low is None or high is None else f" [{signed_points(low)}, {signed_points(high)}]"
+    return f"{caution}{title}, {signed_points(value)} points of pass@1 expected{bounds}."
+
+
+def _repair(diagnosis: Mapping[str, Any]) -> str:
+    found = findings(diagnosis)
+    if not found:
+        return words.BOTTLENECK_FALLBACK["instrument"]
+    title = found[0].title[0].lower() + found[0].title[1:]
+    return f"Repair the instrument first: {title} ({found[0].share}). Every number below may be wrong."
+
+
+def actions(diagnosis: Mapping[str, Any]) -> tuple[Action, ...]:
+    """The plan's stages in order."""
+    return tuple(_action(rank, as_mapping(block)) for rank, block in enumerate(diagnosis.get("plan") or (), 1))
+
+
+def _action(rank: int, block: Mapping[str, Any]) -> Action:
+    gain = as_mapping(block.get("expected_gain"))
+    value, low, high = (finite(gain.get(key)) for key in ("value", "low", "high"))
+    risk = finite(block.get("retention_risk"))
+    bounded = value is not None and low is not None and high is not None
+    return Action(
+        rank=rank,
+        stage=str(block.get("stage")),
+        title=words.stage_title(str(block.get("stage"))),
+        role=str(block.get("role") or ""),
+        gain=NOT_ESTIMATED if value is None else f"{signed_points(value)} points",
+        gain_interval=f"[{signed_points(low)}, {signed_points(high)}]"
+        if bounded and low is not None and high is not None
+        else "",
+        gain_reason=str(gain.get("reason") or "") if value is None else "",
+        gain_bar=_bar(*(((v or 0.0) + _GAIN_SPAN) / (2 * _GAIN_SPAN) for v in (low, value, high))) if bounded else None,
+        cost=_cost(as_mapping(block.get("cost"))),
+        risk=NOT_ESTIMATED if risk is None else percent(risk),
+        needs=tuple(clip(str(n), LONG_TEXT) for n in block.get("needs") or ()),
+        why=clip(str(block.get("why") or ""), LONG_TEXT),
+        command=clip(str(block.get("command") or ""), LONG_TEXT),
+    )
+
+
+def _cost(block: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    tokens, flops, time_s = (finite(block.get(key)) for key in ("tokens", "flops", "time_s"))
+    return (
+        ("tokens", NOT_ESTIMATED if tokens is None else big_count(tokens)),
+        ("FLOPs", NOT_ESTIMATED if flops is None else power_of_ten(flops)),
+        ("time", "no speed measured" if time_s is None else duration(time_s)),
+    )
+
+
+def findings(diagnosis: Mapping[str, Any]) -> tuple[FindingView, ...]:
+    """The instrument findings in the order given."""
+    result: list[FindingView] = []
+    for block in as_mapping(diagnosis["instrument"]).get("findings") or ():
+        share = as_mapping(block.get("share"))
+        value = finite(share.get("value"))
+        concerned = [str(p) for p in block.get("problems") or ()]
+        shown = "share " + NOT_ESTIMATED
+        if value is not None:
+            bounds = interval_words(finite(share.get("low")), finite(share.get("high")), "share")
+            shown = f"{percent(value)} {bounds}".rstrip()
+        result.append(
+            FindingView(
+                kind=str(block.get("kind")),
+                title=words.FINDING_TITLE.get(str(block.get("kind")), str(block.get("kind"))),
+                share=shown,
+                advice=clip(str(block.get("advice") or ""), LONG_TEXT),
+                problems=tuple(concerned[:MAX_FINDING_PROBLEMS]),
+                more=max(len(concerned) - MAX_FINDING_PROBLEMS, 0),
+            )
+        )
+    return tuple(result)
+
+
+def rollout_identity(data: ReportData) -> str:
+    """The counts sentence n = passed + failed + truncated + errored over all problems."""
+    names = ("n", "c", "truncated", "errored")
+    unrecorded = [name for name in names if name not in data.problems.columns]
+    n, c, truncated, errored = (int(np.nansum(numeric_column(data.problems, name))) for name in names)
+    parts = [f"{c:,} passed", f"{n - c - truncated - errored:,} failed"]
+    parts += [
+        f"{count:,} {name}"
+        for name, count in (("truncated", truncated), ("errored", errored))
+        if name not in unrecorded
+    ]
+    problems = f"{len(data.problems):,} problem{'' if len(data.problems) == 1 else 's'}"
+    tail = f" ({' and '.join(unrecorded)} not recorded)" if unrecorded else ""
+    return f"{n:,} rollouts = {' + '.join(parts)}, over {problems}{tail}."
+
+
+def flatten(block: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested settings as (dotted name, value) rows."""
+    rows: list[tuple[str, str]] = []
+    for key, value in block.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            rows += flatten(value, f"{name}.")
+        elif isinstance(value, list | tuple):
+            rows.append((name, clip(", ".join(map(str, value)) or "none", LONG_TEXT)))
+        else:
+            rows.append((name, "not recorded" if value is None else clip(str(value), LONG_TEXT)))
+    return rows

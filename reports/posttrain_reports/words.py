@@ -1,0 +1,124 @@
+"""The report's vocabulary: one name, one sentence of meaning per class, bottleneck, stage and label."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CLASS_ORDER: Final = ("mastered", "reshaping", "format", "guided", "support", "unresolved")
+
+CLASS_TITLE: Final = {
+    "mastered": "Mastered",
+    "reshaping": "Reshaping-limited",
+    "format": "Format-limited",
+    "guided": "Guided-reachable",
+    "support": "Support-limited",
+    "unresolved": "Unresolved",
+}
+CLASS_MEANING: Final = {
+    "mastered": "success probability at or above the mastery level: nothing to gain",
+    "reshaping": "right answers are drawn, but too rarely: on-policy training can raise them",
+    "format": "the right answer is there and the strict reading rejects its form",
+    "guided": "blind rollouts fail, rollouts after a prefix of a correct trace succeed",
+    "support": "no right answer within the rollout budget and no useful prefix short of the answer",
+    "unresolved": "no class reaches a posterior of .95: more rollouts would decide",
+}
+
+BOTTLENECK_TITLE: Final = {
+    "support": "Support",
+    "reshaping": "Reshaping",
+    "format": "Format",
+    "guided": "Guided reachability",
+    "consolidation": "Consolidation",
+    "mixed": "Mixed",
+    "saturated": "Saturated",
+    "instrument": "Instrument",
+    "undetermined": "Undetermined",
+}
+BOTTLENECK_SENTENCE: Final = {
+    "support": "Right answers lie outside the model's effective support",
+    "reshaping": "Right answers are within reach but drawn too rarely",
+    "format": "The model finds right answers and writes them in a form the verifier rejects",
+    "guided": "Blind rollouts fail, but the model finishes correct traces it is started on",
+    "consolidation": "The ability exists and is lost without its scaffold, teacher or earlier checkpoint",
+    "mixed": "No single bottleneck: several hold the model back at once",
+    "saturated": "The model has mastered these tasks: training on them buys almost nothing",
+    "instrument": "The measurement cannot be trusted yet",
+    "undetermined": "The evidence does not decide which bottleneck holds the model back",
+}
+BOTTLENECK_CLASS: Final = {
+    "support": "support",
+    "reshaping": "reshaping",
+    "format": "format",
+    "guided": "guided",
+    "saturated": "mastered",
+}
+"""The class whose share is quoted in the headline."""
+BOTTLENECK_FALLBACK: Final = {
+    "instrument": "Repair the instrument first; every number below may be wrong.",
+    "undetermined": "Draw more rollouts before training anything.",
+    "saturated": "Choose harder tasks.",
+    "mixed": "Train in stages and diagnose again between them.",
+}
+"""What to do when the plan is empty, or (instrument, undetermined) before following any plan."""
+
+STAGE_TITLE: Final = {
+    "sft": "Supervised fine-tuning on demonstrations",
+    "format_sft": "Light fine-tuning on the output format",
+    "dpo": "Offline preference training (DPO)",
+    "grpo": "RL with the verifier (GRPO)",
+    "rloo": "RL with the verifier (RLOO)",
+    "ppo": "RL with the verifier (PPO)",
+    "rft": "Rejection-sampling fine-tuning (RFT)",
+    "star": "Self-taught reasoning (STaR)",
+    "gkd": "On-policy distillation (GKD)",
+    "distill": "Distillation from a teacher",
+    "guided_rl": "Guided RL with demonstration prefixes",
+    "guided": "Guided RL with demonstration prefixes",
+    "process": "Process-reward RL",
+    "interleaved": "Interleaved SFT and RL",
+    "merge": "Weight interpolation with an earlier checkpoint",
+    "replay": "Replay of earlier tasks",
+}
+
+INSTRUMENT_TITLE: Final = {"ok": "sound", "suspect": "suspect", "broken": "broken"}
+INSTRUMENT_MEANING: Final = {
+    "ok": "No fault found in verifier, token cap, stop token, template or draws.",
+    "suspect": "Something below may bend the numbers: read the findings before acting.",
+    "broken": "The numbers measure the instrument as much as the model: repair it, then analyse again.",
+}
+FINDING_TITLE: Final = {
+    "gold_fails": "Gold answers fail their own verifier",
+    "truncation": "Rollouts are cut off at the token cap",
+    "no_eos": "The model does not stop by itself",
+    "template": "The prompt template is wrong",
+    "guessable": "The answers can be guessed",
+    "duplicate_draws": "Draws repeat each other",
+    "verifier_error": "The verifier itself fails",
+}
+
+LABEL_MEANING: Final = {
+    "measured": "counted directly from rollouts",
+    "estimated": "computed under mild assumptions from the counts",
+    "model-dependent": "rests on an assumed law beyond what was drawn",
+    "undefined": "does not exist for this run",
+}
+
+ESTIMATE_TITLE: Final = {
+    "coverage": "Coverage of effective support",
+    "expected_successes": "Expected successes in the rollout budget",
+}
+VERDICT_TITLE: Final = {"pass": "pass", "fail": "fail", "truncated": "truncated", "error": "verifier error"}
+
+
+def stage_title(stage: str) -> str:
+    """The stage in words; an unknown one keeps its name."""
+    return STAGE_TITLE.get(stage, stage)
+
+
+def estimate_title(name: str) -> str:
+    """The estimate's name as the key-number table prints it."""
+    if name in ESTIMATE_TITLE:
+        return ESTIMATE_TITLE[name]
+    if name.startswith("mixed_groups@"):
+        return f"Mixed reward groups, G = {name.split('@', 1)[1]}"
+    return name.replace("_", " ")

@@ -1,0 +1,48 @@
+"""Writes the report into its run directory; every file appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from posttrain_diag.errors import StoreError
+from posttrain_reports.data import ReportData
+from posttrain_reports.html import render_html
+from posttrain_reports.markdown import render_markdown
+from posttrain_reports.paper import paper_figures
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Writes to a temporary name in the same directory, then renames."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_report(data: ReportData, run_dir: Path, *, png: bool = False) -> Path:
+    """Writes report.html, report.md and figures/*.svg into `run_dir`.
+
+    Args:
+        data: the run's plain data.
+        run_dir: the run directory; it must exist.
+        png: also write each figure as PNG (300 dpi).
+
+    Returns:
+        The path of report.html.
+
+    Raises:
+        StoreError: `run_dir` is not a directory.
+    """
+    if not run_dir.is_dir():
+        raise StoreError(f"{run_dir} is not a run directory: give the directory that `diag analyze --out` made")
+    figures = run_dir / "figures"
+    figures.mkdir(exist_ok=True)
+    for name, content in paper_figures(data, ("svg", "png") if png else ("svg",)).items():
+        write_atomic(figures / name, content)
+    write_atomic(run_dir / "report.md", render_markdown(data).encode())
+    page = run_dir / "report.html"
+    write_atomic(page, render_html(data).encode())
+    return page

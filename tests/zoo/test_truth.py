@@ -1,0 +1,143 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from posttrain_diag.errors import ModelError, UsageError
+from posttrain_diag.zoo import exact_success, problems, resolve_model
+from posttrain_diag.zoo.training import new_model
+from posttrain_diag.zoo.truth import Target, success_bounds
+from posttrain_diag.zoo.vocabulary import EOS_ID, TOKENS, decode, encode
+
+TOKENS_BUT_EOS = [i for i in range(len(TOKENS)) if i != EOS_ID]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def toy():
+    """An untrained model whose laws are far from uniform: large random embeddings."""
+    model = new_model(3).eval()
+    with torch.no_grad():
+        model.get_input_embeddings().weight.mul_(2)
+    return model
+
+
+def brute_force(model, prompt, accepts, max_new_tokens):
+    """Sum of pi(y) over every token sequence that stops within the limit and decodes to an accepted text."""
+    total = 0.0
+    for n in range(max_new_tokens):
+        heads = list(itertools.product(TOKENS_BUT_EOS, repeat=n))
+        right = [head for head in heads if accepts(decode(head))]
+        if not right:
+            continue
+        ids = torch.tensor([[*encode(prompt), *head, EOS_ID] for head in right])
+        with torch.no_grad():
+            logprob = model(input_ids=ids).logits.double().log_softmax(-1)
+        taken = logprob[:, :-1].gather(-1, ids[:, 1:, None])[..., 0]
+        total += float(taken[:, len(encode(prompt)) - 1 :].sum(1).exp().sum())
+    return total
+
+
+def last_part_is(answer):
+    return lambda text: text.split("|")[-1] == answer
+
+
+CASES = [
+    pytest.param(Target("c", separator=True), last_part_is("c"), 4, id="after the bar"),
+    pytest.param(Target("cd", separator=True), last_part_is("cd"), 3, id="after the bar, two letters"),
+    pytest.param(Target("cd", separator=False), lambda text: text == "cd", 4, id="whole response"),
+    pytest.param(Target("[c]", separator=False), lambda text: text == "[c]", 4, id="brackets"),
+    pytest.param(
+        Target("[c]", separator=False, reading="lenient"), lambda text: text.strip("[]:=|") == "c", 4, id="lenient"
+    ),
+]
+
+
+@pytest.mark.parametrize(("target", "accepts", "max_new_tokens"), CASES)
+def test_bounds_against_brute_force(toy, target, accepts, max_new_tokens):
+    expected = brute_force(toy, "S:ab=", accepts, max_new_tokens)
+    rounding = 1e-5  # of float32 log-probabilities
+    low, high = success_bounds(toy, ["S:ab="], [target], prune=1e-300, max_new_tokens=max_new_tokens)
+    assert [low[0], high[0]] == pytest.approx([expected, expected], rel=rounding)
+    widths = [high[0] - low[0]]
+    for prune in (1e-4, 1e-2):
+        # Whole responses are pruned 1e-8 times lower.
+        own = prune if target.separator else prune * 1e8
+        low, high = success_bounds(toy, ["S:ab="], [target], prune=own, max_new_tokens=max_new_tokens)
+        assert 0 < low[0] <= expected * (1 + rounding)
+        assert high[0] >= expected * (1 - rounding)
+        widths.append(high[0] - low[0])
+    assert widths == sorted(widths)
+    assert widths[-1] > expected, "nothing was pruned: the test tests nothing"
+
+
+def test_prompts_of_different_lengths_do_not_disturb_each_other(toy):
+    prompts = ["S:ab=", "S:abcdefgh=", "P:abc="]
+    targets = [Target("c", True), Target("cd", True), Target("hfb", False)]
+    together = success_bounds(toy, prompts, targets, prune=1e-4, max_new_tokens=4)
+    for i, (prompt, target) in enumerate(zip(prompts, targets, strict=True)):
+        alone = success_bounds(toy, [prompt], [target], prune=1e-4, max_new_tokens=4)
+        assert [together[0][i], together[1][i]] == pytest.approx([alone[0][0], alone[1][0]], rel=1e-4)
+
+
+def test_a_rollout_that_cannot_stop_in_time_fails(toy):
+    low, high = success_bounds(toy, ["S:ab="], [Target("cd", False)], prune=1e-12, max_new_tokens=2)
+    assert low[0] == 0.0 == high[0]
+
+
+def sampled_successes(model_dir, problem, accepts, n):
+    """Passing draws out of n, drawn by transformers' own sampler."""
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(model_dir)
+    ids = torch.tensor([encode(problem.prompt)])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(11)
+        out = model.generate(
+            ids, do_sample=True, top_k=0, top_p=1.0, temperature=1.0, num_return_sequences=n, max_new_tokens=32
+        )
+    return sum(EOS_ID in row and accepts(decode(row)) for row in out[:, ids.shape[1] :].tolist())
+
+
+@pytest.mark.parametrize("name", ["S", "N", "G"])
+@pytest.mark.parametrize("n", [1500, pytest.param(12_000, marks=pytest.mark.slow)])
+def test_agrees_with_sampling(name, n):
+    from posttrain_diag.zoo import family
+
+    problem = problems(name, 1)[0]
+    fam = family(name)
+    x = fam.word(problem.prompt)
+    passed = sampled_successes(resolve_model("zoo:base"), problem, lambda text: fam.accepts(x, text), n)
+    row = exact_success(resolve_model("zoo:base"), [problem], prune=1e-5).iloc[0]
+    p = (row["p_low"] + row["p_high"]) / 2
+    assert abs(passed / n - p) <= 4 * math.sqrt(p * (1 - p) / n) + (row["p_high"] - row["p_low"])
+
+
+def test_frame():
+    rows = problems("F", 3)
+    frame = exact_success(resolve_model("zoo:base"), rows)
+    assert list(frame.columns) == ["id", "family", "length", "p_low", "p_high", "log10_p", "closed_form_p"]
+    assert frame["id"].tolist() == ["F-000", "F-001", "F-002"]
+    assert np.allclose(10 ** frame["log10_p"], frame["p_low"])
+    assert (frame["length"] == 8).all()
+
+
+@pytest.mark.parametrize(("setting", "message"), [({"prune": 0.0}, "prune"), ({"max_new_tokens": 0}, "max_new_tokens")])
+def test_settings_out_of_range(setting, message):
+    with pytest.raises(UsageError, match=message):
+        exact_success("nowhere", problems("S", 1), **setting)
+
+
+def test_another_vocabulary_is_refused(tmp_path):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(vocab_size=40, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1)
+    LlamaForCausalLM(config).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="40 tokens"):
+        exact_success(tmp_path, problems("S", 1))
