@@ -174,16 +174,14 @@ class Evidence:
             return None
         rows = self.arm(MAIN)
         rows = rows[rows["problem_id"].isin(ids) & rows["verdict"].isin(["pass", "fail"])]
-        texts: dict[str, list[str]] = {
-            str(key): group["text"].tolist()[:NULL_DRAWS] for key, group in rows.groupby("problem_id")
-        }
+        texts = {str(key): group["text"].iloc[:NULL_DRAWS].value_counts() for key, group in rows.groupby("problem_id")}
 
         def passes(i: int, j: int) -> int:
-            return sum(verify(text, self.problems[ids[j]]).strict for text in texts[ids[i]])
+            drawn = texts[ids[i]]
+            return sum(int(n) for text, n in drawn.items() if verify(str(text), self.problems[ids[j]]).strict)
 
-        return chance_floor(
-            [len(texts[key]) for key in ids], passes, seed=self.settings.sampling.seed, level=self.settings.level
-        )
+        sizes = [int(texts[key].sum()) for key in ids]
+        return chance_floor(sizes, passes, seed=self.settings.sampling.seed, level=self.settings.level)
 
     @cached_property
     def law(self) -> MixingLaw:

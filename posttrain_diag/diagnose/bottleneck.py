@@ -34,7 +34,7 @@ GATE = 0.05
 """Share of affected problems or draws from which a broken instrument decides the verdict."""
 SUSPECT = 0.25
 """Probability given to the instrument for each suspect finding: not enough to overrule, enough to be seen."""
-PRIOR = 0.2
+PRIOR = 0.5
 """Dirichlet pseudo-problems per class: the verdict speaks of the task family, not of these problems alone, so
 three problems that agree are not yet a certainty."""
 

@@ -18,7 +18,7 @@ from posttrain_diag.engines.hf_check import Paths, check_paths
 from posttrain_diag.engines.hf_files import ModelFiles, find_model, model_sha
 from posttrain_diag.engines.hf_forward import CachedDecode, CausalLM, Decode, PlainDecode
 from posttrain_diag.engines.hf_load import Loaded, load, quiet, require_torch
-from posttrain_diag.engines.hf_memory import RowCost, usable_bytes
+from posttrain_diag.engines.hf_memory import RowCost, is_out_of_memory, usable_bytes
 from posttrain_diag.engines.hf_prompts import PromptCodec, stop_token_ids
 from posttrain_diag.engines.hf_sample import Sampler, sample_rows
 from posttrain_diag.engines.hf_score import Scorer, score_targets
@@ -49,7 +49,7 @@ def load_hf_engine(
             a hub id may use the network.
         device: "cpu", "cuda", "cuda:N"; None = cuda where there is one.
         dtype: "float32", "bfloat16", "float16"; None = float32 on CPU, the checkpoint's 16 bits as bfloat16 on CUDA.
-        template: plain-text template with {prompt} for a model used without its chat template.
+        template: plain-text template with {prompt}, used instead of any chat template.
         use_chat_template: None = where the tokenizer has one.
         system_prompt: put before prompts that carry none.
         batch_rows: most rows decoded together; None = from free memory.
@@ -66,7 +66,12 @@ def load_hf_engine(
     require_torch()
     with quiet():
         files = find_model(model, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle)
-        loaded = load(files, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
+        try:
+            loaded = load(files, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise _too_large(files) from error
         codec = PromptCodec(
             loaded.tokenizer,
             template=template,
@@ -75,6 +80,13 @@ def load_hf_engine(
         )
         codec.prompt_ids(Prompt(text="a"))  # shows at once what the tokenizer adds to a prompt
         return HFEngine(files, loaded, codec, batch_rows)
+
+
+def _too_large(files: ModelFiles) -> ModelError:
+    return ModelError(
+        f"{files.name!r} does not fit into memory: use a smaller dtype (dtype='bfloat16'), another device, or a "
+        "smaller model"
+    )
 
 
 class HFEngine:
@@ -92,6 +104,10 @@ class HFEngine:
             self._paths = check_paths(self._lm, special_ids, self._context, window)
         except ModelError as error:
             raise ModelError(f"{files.name!r}: {error}") from error
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise _too_large(files) from error
         self._n_ids = int(loaded.model.get_input_embeddings().weight.shape[0])
         self._stop_ids = stop_token_ids(files, loaded.tokenizer, self._paths.vocab_size)
         n_parameters = sum(int(p.numel()) for p in loaded.model.parameters())

@@ -104,7 +104,8 @@ class _Probe:
     def __init__(self, lm: CausalLM, special_ids: Sequence[int], context: int | None, window: int | None) -> None:
         self._lm = lm
         n_ids = int(lm.model.get_input_embeddings().weight.shape[0])
-        usable = [i for i in range(min(n_ids, 50_000)) if i not in set(special_ids)] or list(range(n_ids))
+        avoided = set(special_ids)
+        usable = [i for i in range(min(n_ids, 50_000)) if i not in avoided] or list(range(n_ids))
         longest = 9 if window is None or window > 256 else window + 3
         longest = max(2, min(longest, (context or longest + _STEPS) - _STEPS))
         self._long = tuple(usable[(7919 * i + 31) % len(usable)] for i in range(longest))

@@ -192,7 +192,7 @@ def _model(files: ModelFiles, config: Any, dtype: str, trust_remote_code: bool) 
         )
     except _LOAD_FAILURES as error:
         if is_out_of_memory(error):
-            raise ModelError(f"{files.name!r} does not fit into memory in {dtype}: use a smaller dtype") from error
+            raise
         raise ModelError(
             f"the weights in {str(files.root)!r} do not fit its config.json ({first_line(error)}): save the model again"
         ) from error
@@ -221,6 +221,8 @@ def _with_adapter(files: ModelFiles, model: Any) -> Any:
     try:
         wrapped: Any = PeftModel.from_pretrained(model, str(adapter))
     except _LOAD_FAILURES as error:
+        if is_out_of_memory(error):
+            raise
         raise ModelError(
             f"the adapter {files.name!r} does not fit its base model ({first_line(error)}): check "
             "'base_model_name_or_path' in adapter_config.json"

@@ -26,7 +26,7 @@ from posttrain_diag.stats.functionals import (
     solve_rate,
 )
 from posttrain_diag.stats.intervals import check_level
-from posttrain_diag.stats.mixing_prior import FAMILIES, Family, Likelihood, sample_family
+from posttrain_diag.stats.mixing_prior import FAMILIES, Family, FamilyPosterior, Likelihood, sample_family
 from posttrain_diag.types import Estimate, Label
 
 _DRAWS = 700
@@ -64,29 +64,35 @@ def fit_mixing_law(counts: Counts, *, seed: int = 0, families: tuple[Family, ...
     alpha = _COARSENING * min(1.0, float(np.sqrt(32.0 / mean_n)))
     grid = PGrid.for_rollouts(int(counts.n_P.max()))
     data = Likelihood.build(grid, n_R, c_R, table.weight_R * alpha / (alpha + problems))
-    laws: list[FloatArray] = []
-    log_weights: list[FloatArray] = []
+    posteriors: list[FamilyPosterior] = []
     start_D = families[0].centre_D
     for family in families:
         if len(start_D) != family.n_parameters:
             start_D = family.centre_D
-        law_SJ, log_weight_S, start_D = sample_family(family, data, start_D, _DRAWS, rng)
-        laws.append(law_SJ)
-        log_weights.append(log_weight_S + np.log(family.weight))
-    log_weight_S = np.concatenate(log_weights)
-    weight_S = np.exp(log_weight_S - logsumexp(log_weight_S))
-    picks = np.searchsorted(np.cumsum(weight_S), (rng.random() + np.arange(_KEPT)) / _KEPT)
-    law_SJ = np.concatenate(laws)[np.minimum(picks, len(weight_S) - 1)]
-    family_weight = np.asarray([part.sum() for part in np.split(weight_S, len(families))])
+        posteriors.append(sample_family(family, data, start_D, _DRAWS, rng))
+        start_D = posteriors[-1].mode_D
     return MixingLaw(
         counts=counts,
         grid=grid,
-        law_SJ=rng.permutation(law_SJ, axis=0),
+        law_SJ=_keep(posteriors, [f.weight for f in families], rng),
+        point_law_SJ=_keep(posteriors, [f.point_weight for f in families], rng),
         likelihood_RJ=data.value_RJ,
         seed=seed,
-        family_posterior={f.name: float(w) for f, w in zip(families, family_weight, strict=True)},
-        effective_draws=float(1.0 / np.sum(weight_S**2)),
     )
+
+
+def _normalised(mass_RJ: FloatArray) -> FloatArray:
+    return mass_RJ / mass_RJ.sum(axis=1, keepdims=True)
+
+
+def _keep(posteriors: list[FamilyPosterior], prior: list[float], rng: np.random.Generator) -> FloatArray:
+    """Equally likely laws from all families, each family weighted by prior x evidence, shape (S, J)."""
+    log_weight = np.log(prior) + np.asarray([q.log_evidence for q in posteriors])
+    share = np.exp(log_weight - logsumexp(log_weight))
+    weight_S = np.concatenate([w * q.weight_S for w, q in zip(share, posteriors, strict=True)])
+    picks = np.searchsorted(np.cumsum(weight_S), (rng.random() + np.arange(_KEPT)) / _KEPT)
+    law_SJ = np.concatenate([q.law_SJ for q in posteriors])[np.minimum(picks, len(weight_S) - 1)]
+    return rng.permutation(law_SJ, axis=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,14 +102,12 @@ class MixingLaw:
     counts: Counts
     grid: PGrid
     law_SJ: FloatArray
-    """Posterior draws of the law: masses on the grid, shape (S, J)."""
+    """Posterior draws of the law for intervals: masses on the grid, shape (S, J)."""
+    point_law_SJ: FloatArray
+    """Posterior draws of the law for point values, with more weight on the simple beta family."""
     likelihood_RJ: FloatArray
     """Likelihood of each unique row on the grid, scaled to maximum 1."""
     seed: int
-    family_posterior: dict[str, float]
-    """Posterior probability of each prior family."""
-    effective_draws: float
-    """Effective number of importance draws; below about 30 the intervals are rough."""
 
     @cached_property
     def _evidence_SR(self) -> FloatArray:
@@ -111,9 +115,14 @@ class MixingLaw:
 
     @cached_property
     def _posterior_RJ(self) -> FloatArray:
-        """Posterior cell masses of p for each unique row, averaged over laws, shape (R, J)."""
-        mass_RJ = self.likelihood_RJ * ((1.0 / self._evidence_SR).T @ self.law_SJ)
-        return mass_RJ / mass_RJ.sum(axis=1, keepdims=True)
+        """Posterior cell masses of p for each unique row, averaged over the laws for points, shape (R, J)."""
+        evidence_SR = np.maximum(self.point_law_SJ @ self.likelihood_RJ.T, 1e-290)
+        return _normalised(self.likelihood_RJ * ((1.0 / evidence_SR).T @ self.point_law_SJ))
+
+    @cached_property
+    def _wide_posterior_RJ(self) -> FloatArray:
+        """The same, averaged over the laws for intervals."""
+        return _normalised(self.likelihood_RJ * ((1.0 / self._evidence_SR).T @ self.law_SJ))
 
     @cached_property
     def _p_draws_SP(self) -> FloatArray:
@@ -147,8 +156,8 @@ class MixingLaw:
         """
         tail = (1.0 - check_level(level)) / 2.0
         table = self.counts.table
-        low_R = self.grid.quantiles(self._posterior_RJ, tail)
-        high_R = self.grid.quantiles(self._posterior_RJ, 1.0 - tail)
+        low_R = self.grid.quantiles(self._wide_posterior_RJ, tail)
+        high_R = self.grid.quantiles(self._wide_posterior_RJ, 1.0 - tail)
         low_R = np.where(table.c_R == 0, 0.0, low_R)
         high_R = np.where(table.c_R == table.n_R, 1.0, high_R)
         return np.stack([low_R, high_R], axis=1)[table.row_P]
@@ -239,6 +248,17 @@ class MixingLaw:
         noise_SF = np.sqrt(np.maximum(values_SF, 0.0)) * rng.standard_normal(mean_SF.shape)
         return mean_SF + np.einsum("sij,sj->si", vectors_SFF, noise_SF)
 
+    def mean(self, functional: Functional) -> float:
+        """Posterior mean of the mean of h(p) over the problems."""
+        return float(self.mean_per_problem(functional).mean())
+
+    def interval(self, functional: Functional, level: float = 0.9) -> tuple[float, float]:
+        """Interval for the mean of h(p) over the problems; always holds the point value."""
+        tail = (1.0 - check_level(level)) / 2.0
+        value = self.mean(functional)
+        low, high = np.clip(np.quantile(self.posterior_draws(functional)[:, 0], [tail, 1.0 - tail]), 0.0, 1.0)
+        return min(float(low), value), max(float(high), value)
+
     def estimate(self, functional: Functional, level: float = 0.9) -> Estimate:
         """Mean of h(p) over the problems, with its interval and label.
 
@@ -250,9 +270,8 @@ class MixingLaw:
             measured while its depth is within every problem's n, estimated up to 4n, model-dependent beyond
             (then with the assumption-free bounds in `reason`).
         """
-        tail = (1.0 - check_level(level)) / 2.0
-        value = float(self.mean_per_problem(functional).mean())
-        low, high = np.clip(np.quantile(self.posterior_draws(functional)[:, 0], [tail, 1.0 - tail]), 0.0, 1.0)
+        value = self.mean(functional)
+        low, high = self.interval(functional, level)
         label = self.label(functional.depth)
         reason = ""
         if label == "model-dependent":

@@ -12,7 +12,6 @@ exception are an error of the verifier, never a failure of the model.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import importlib
 import importlib.util
@@ -60,6 +59,8 @@ def verifier(spec: Mapping[str, Any]) -> Callable[[str, Problem], Judgement]:
         try:
             value = call(completion, problem)
             if inspect.isawaitable(value):
+                import asyncio
+
                 value = asyncio.run(_wait(value))
         except Exception as error:  # noqa: BLE001  the callable is foreign: whatever it raises is data, not a crash
             return _failed(f"{name} raised {type(error).__name__}: {error}")

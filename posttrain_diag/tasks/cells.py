@@ -161,7 +161,7 @@ class Reader:
         if name not in self._cells:
             return "no such column in this row"
         value = self._cells[name]
-        return "NaN" if _is_nan(value) else "an empty cell" if value in {None, ""} else _shown(value)
+        return "NaN" if _is_nan(value) else "an empty cell" if value is None or value == "" else _shown(value)
 
 
 def _is_nan(value: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
@@ -17,7 +17,7 @@ from posttrain_diag.types import Problem
 
 MAX_IDS = 20
 """Ids listed per finding; the count is always of all."""
-MAX_CODE_PROBLEMS = 50
+MAX_CODE_PROBLEMS = 20
 """Problems whose corrupted completions are run when a run costs a process."""
 
 
@@ -106,35 +106,55 @@ class _Tally:
     corrupted: Counter[str]
 
 
-def check_tasks(task_set: TaskSet) -> TasksCheck:
+class _Verdicts:
+    """What the verifiers said of their own references and corruptions."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = problems
+        self.tallies: defaultdict[str, _Tally] = defaultdict(lambda: _Tally(Counter(), Counter()))
+        self.failing: list[tuple[str, str]] = []
+        self.unreferenced: list[tuple[str, str]] = []
+        self.passing: list[tuple[str, str]] = []
+        self.code = [i for i, problem in enumerate(problems) if "test" in problem.verifier]
+        self.code_corrupted = _spread(self.code, MAX_CODE_PROBLEMS)
+
+    def judge(self, i: int) -> None:
+        """Judge all known completions of one problem."""
+        problem = self.problems[i]
+        tally = self.tallies[str(problem.verifier["type"])]
+        references = reference_completions(problem)
+        if not references:
+            self.unreferenced.append((problem.id, "no demonstration, and none can be made from the answer"))
+        reason = _judge_golds(problem, references, tally.golds)
+        if reason:
+            self.failing.append((problem.id, reason))
+        if "test" in problem.verifier and i not in self.code_corrupted:
+            return
+        reason = _judge_corrupted(problem, _others(self.problems, i), tally.corrupted)
+        if reason:
+            self.passing.append((problem.id, reason))
+
+
+def check_tasks(task_set: TaskSet, *, progress: Callable[[int, int], None] | None = None) -> TasksCheck:
     """Judge every problem's references and corruptions with its own verifier, and count what stands out.
 
     Verifiers that run code cost a process per completion: all their references are run, their corruptions only for
     `MAX_CODE_PROBLEMS` problems, evenly spread (a note says so).
+
+    Args:
+        task_set: what was loaded.
+        progress: called before each problem with (problems done, problems).
     """
     problems = task_set.problems
-    tallies: defaultdict[str, _Tally] = defaultdict(lambda: _Tally(Counter(), Counter()))
-    failing: list[tuple[str, str]] = []
-    unreferenced: list[tuple[str, str]] = []
-    passing: list[tuple[str, str]] = []
-    corrupt_code = _spread([i for i, p in enumerate(problems) if "test" in p.verifier], MAX_CODE_PROBLEMS)
-    for i, problem in enumerate(problems):
-        tally = tallies[str(problem.verifier["type"])]
-        references = reference_completions(problem)
-        if not references:
-            unreferenced.append((problem.id, "no demonstration, and none can be made from the answer"))
-        reason = _judge_golds(problem, references, tally.golds)
-        if reason:
-            failing.append((problem.id, reason))
-        if "test" in problem.verifier and i not in corrupt_code:
-            continue
-        reason = _judge_corrupted(problem, _others(problems, i), tally.corrupted)
-        if reason:
-            passing.append((problem.id, reason))
-    n_code = sum("test" in p.verifier for p in problems)
-    notes = list(task_set.notes)
-    if n_code > len(corrupt_code):
-        notes.append(f"corrupted completions were run for {len(corrupt_code)} of {n_code} problems with code tests")
+    verdicts = _Verdicts(problems)
+    for i in range(len(problems)):
+        if progress is not None:
+            progress(i, len(problems))
+        verdicts.judge(i)
+    notes = task_set.notes
+    n_run, n_code = len(verdicts.code_corrupted), len(verdicts.code)
+    if n_code > n_run:
+        notes += (f"corrupted completions were run for {n_run} of {n_code} problems with code tests",)
     types = Counter(str(problem.verifier["type"]) for problem in problems)
     duplicates, conflicts = _duplicates(problems)
     answers = Counter(_answer_key(p.answer) for p in problems if p.answer is not None)
@@ -146,12 +166,12 @@ def check_tasks(task_set: TaskSet) -> TasksCheck:
         sha=task_set.sha,
         layout=task_set.layout,
         columns=dict(task_set.columns),
-        notes=tuple(notes),
+        notes=notes,
         problems=len(problems),
-        types={kind: _type_check(n, tallies[kind]) for kind, n in sorted(types.items())},
-        golds_failing=_hits(failing),
-        without_reference=_hits(unreferenced),
-        corrupted_passing=_hits(passing),
+        types={kind: _type_check(n, verdicts.tallies[kind]) for kind, n in sorted(types.items())},
+        golds_failing=_hits(verdicts.failing),
+        without_reference=_hits(verdicts.unreferenced),
+        corrupted_passing=_hits(verdicts.passing),
         duplicate_prompts=_hits(duplicates),
         conflicting_answers=_hits(conflicts),
         share_with_demos=sum(bool(p.demos) for p in problems) / len(problems),

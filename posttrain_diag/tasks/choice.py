@@ -42,8 +42,10 @@ def choice(spec: Mapping[str, Any]) -> Callable[[str, Problem], Judgement]:
             letters = letters[:1]
         strict = any(options.same(letter, answer) for letter in letters)
         lenient = strict or any(letter.upper() == answer for letter in letters)
-        if not lenient and not letters:
-            lenient = any(_named(text, texts) == answer for text in (marked, whole) if text is not None)
+        if not letters:
+            named = (_named(text, texts) for text in (marked, whole) if text is not None)
+            letters = [letter for letter in named if letter is not None][:1]
+            lenient = answer in letters
         return Judgement(strict, lenient, letters[0].upper() if letters else None)
 
     return judge

@@ -3,7 +3,8 @@ r"""The layouts of tasks files, with a row of each. The first whose columns are 
     native      {"id": "S-17", "prompt": "S:abcde=", "answer": "bcdea", "verifier": {"type": "exact"},
                  "demos": ["X|bcdea"], "pairs": [{"chosen": "bcdea", "rejected": "edcba"}], "tags": ["S"]}
     humaneval   {"task_id": "HumanEval/0", "prompt": "def f(x):\n", "entry_point": "f",
-                 "canonical_solution": "    return x\n", "test": "def check(candidate):\n    assert candidate(1) == 1\n"}
+                 "canonical_solution": "    return x\n",
+                 "test": "def check(candidate):\n    assert candidate(1) == 1\n"}
     mbpp        {"task_id": 1, "text": "Write a function ...", "code": "def f(x): ...",
                  "test_list": ["assert f(1) == 2"]}
     verl        {"data_source": "openai/gsm8k", "prompt": [{"role": "user", "content": "..."}],

@@ -16,7 +16,7 @@ from posttrain_diag.tasks.layouts import BOXED, FIELDS, IDS, LAYOUTS, Draft, det
 from posttrain_diag.tasks.numbers import iter_numbers, lone_number
 from posttrain_diag.tasks.rows import BadRow, RawTable, Row, is_missing, read_table
 from posttrain_diag.tasks.taskset import TaskSet, tasks_sha
-from posttrain_diag.tasks.verifiers import TYPES, check_verifier, needs_code
+from posttrain_diag.tasks.verifiers import TYPES, check_verifier, compile_verifier, needs_code
 from posttrain_diag.types import Pair, Problem
 
 _SHOWN_ROWS = 5
@@ -54,6 +54,8 @@ def load_tasks(
     if limit is not None and limit < 1:
         raise UsageError(f"the limit on tasks must be at least 1, got {limit}")
     forced = None if verifier is None else parse_verifier(verifier)
+    if forced is not None:
+        compile_verifier(forced)
     table = read_table(source, limit)
     columns = _columns(table)
     if not table.rows and not table.bad:

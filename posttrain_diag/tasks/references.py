@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from posttrain_diag.errors import VerifierError
 from posttrain_diag.tasks.choice import gold_letter, prompt_options
+from posttrain_diag.tasks.compare import COMPARES, SYNONYMS
 from posttrain_diag.tasks.numbers import iter_numbers, lone_number, same_number
 from posttrain_diag.tasks.text import fold, same_leniently
 from posttrain_diag.tasks.verifiers import verify
@@ -94,7 +95,10 @@ def altered_answer(problem: Problem) -> str | None:
 def _differs(problem: Problem, other: Problem) -> bool:
     """Whether the other problem's reference is wrong here. Tests differ when their code does."""
     if problem.answer is not None and other.answer is not None:
-        return not same_leniently(other.answer, problem.answer)
+        how = str(problem.verifier.get("compare"))
+        compared = COMPARES.get(SYNONYMS.get(how, how))
+        same = compared is not None and compared(other.answer, problem.answer)
+        return not same and not same_leniently(other.answer, problem.answer)
     return problem.verifier != other.verifier
 
 
@@ -158,6 +162,15 @@ def _forms_of_pattern(pattern: str) -> list[str]:
     match = _GROUP.search(pattern)
     if match is None:
         return []
-    before = _ESCAPES.sub(lambda m: m[1] or (" " if m[0].endswith("+") else ""), pattern[: match.start()])
-    before = re.sub(r"\(\?:([^|()]*)\|?[^()]*\)", r"\1", before).replace("{", "{{").replace("}", "}}")
-    return [before + "{}", before + "{}."]
+    depth, end = 1, match.end()
+    while end < len(pattern) and depth:
+        depth += {"(": 1, ")": -1}.get(pattern[end], 0) if pattern[end - 1] != "\\" else 0
+        end += 1
+    before, after = _plain_text(pattern[: match.start()]), _plain_text(pattern[end:])
+    return [before + "{}" + after, before + "{}", before + "{}."]
+
+
+def _plain_text(pattern: str) -> str:
+    """Text that a piece of pattern without classes matches, as a format string."""
+    text = _ESCAPES.sub(lambda m: m[1] or (" " if m[0].endswith("+") else ""), pattern)
+    return re.sub(r"\(\?:([^|()]*)\|?[^()]*\)", r"\1", text).replace("{", "{{").replace("}", "}}")

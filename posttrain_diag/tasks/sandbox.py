@@ -2,8 +2,8 @@
 
 What holds it: CPU, memory, file-size and wall-clock limits; a scratch directory that is removed; an empty environment;
 no network and its own process tree where the system allows `unshare`; no writing outside the scratch directory where
-the kernel has Landlock (Linux 5.13+). This bounds accidents and ordinary mischief. It is no defence against an attacker:
-run tasks whose code you would not run yourself in a container.
+the kernel has Landlock (Linux 5.13+). This bounds accidents and ordinary mischief. It is no defence against an
+attacker: run tasks whose code you would not run yourself in a container.
 """
 
 from __future__ import annotations

@@ -32,8 +32,10 @@ _TRANSLATE = str.maketrans(
     | {vulgar: f" {vulgar}" for vulgar in "¼½¾⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"}
     | {"⁄": "/"}
 )
-_ANSWER_IS = r"(?:(?:final|correct|right)\s+)?answer\b[\s*_]*(?:is\b|:|=)[\s*_:=]*"
-_LEAD = re.compile(rf"(?:(?:so|thus|hence|therefore)\b,?\s*)?(?:(?:the|my)\s+)?{_ANSWER_IS}|####\s*|<answer>\s*|=\s*")
+_ANSWER_IS = r"(?:(?:final|correct|right)\s+)?answer\b[\s*_]*(?:is\b|:|=)(?:[*_]+(?=\s))?[\s:=]*"
+_LEAD = re.compile(
+    rf"[*_]{{0,3}}(?:(?:so|thus|hence|therefore)\b,?\s*)?(?:(?:the|my)\s+)?{_ANSWER_IS}|####\s*|<answer>\s*|=\s*"
+)
 _MARK = re.compile(rf"{_ANSWER_IS}|####\s*|<answer>\s*|\\(?:boxed|fbox)\s*\{{", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.;](?:\s|$)|</answer>", re.IGNORECASE)
 _SPACE_AT_PUNCTUATION = re.compile(r"\s*([,;:()\[\]{}])\s*")
@@ -135,9 +137,6 @@ def _plain(char: str) -> str:
 def _peel_once(text: str) -> tuple[str, str | None]:
     """One layer off: (what is inside, the bracket that was taken off or None)."""
     text = text.strip()
-    lead = _LEAD.match(text)
-    if lead and lead.end() < len(text):
-        return text[lead.end() :], None
     if text.endswith("</answer>"):
         return text.removesuffix("</answer>"), None
     for opening in _LATEX_WRAPPERS:
@@ -153,6 +152,11 @@ def _peel_once(text: str) -> tuple[str, str | None]:
             and closing not in inner
         ):
             return inner, None
+    lead = _LEAD.match(text)
+    if lead and lead.end() < len(text):
+        return text[lead.end() :], None
+    if text.count("**") == 1 and (text.startswith("**") or text.endswith("**")):
+        return text.replace("**", ""), None
     if _is_bracketed(text):
         return text[1:-1], text[0]
     brackets = [char for char in text if char in "[](){}"]

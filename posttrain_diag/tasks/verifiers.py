@@ -26,7 +26,7 @@ from posttrain_diag.errors import VerifierError
 from posttrain_diag.tasks import callables, code_tests, compare
 from posttrain_diag.tasks.choice import choice
 from posttrain_diag.tasks.guard import LIMIT_S, PatternTimeout, time_limit
-from posttrain_diag.tasks.numbers import iter_numbers, lone_number, same_number
+from posttrain_diag.tasks.numbers import Number, iter_numbers, lone_number, same_number
 from posttrain_diag.tasks.options import COMMON_KEYS, Options
 from posttrain_diag.tasks.text import fold, marked_answer, peel, readings, same_leniently
 from posttrain_diag.types import Judgement, Problem
@@ -89,14 +89,14 @@ def numeric(spec: Mapping[str, Any]) -> Verifier:
             hit = next((n for n in chosen if same_number(n, target)), None)
         else:
             hit = next((n for n in chosen if options.same(n.text, options.stripped(answer))), None)
-        lenient = hit is not None or any(same_number(n, target, lenient=True) for n in chosen)
-        if not lenient:
-            marked = marked_answer(text, first=first)
-            number = next(iter_numbers(fold(marked)), None) if marked is not None else None
-            lone = lone_number(peel(text).core)
-            lenient = any(n is not None and same_number(n, target, lenient=True) for n in (number, lone))
-        extracted = hit or (chosen[-1] if chosen else None)
-        return Judgement(hit is not None, lenient, extracted.text if extracted else None)
+        if hit is not None:
+            return Judgement(True, True, _plain_number(hit))
+        marked = marked_answer(text, first=first)
+        stated = next(iter_numbers(fold(marked)), None) if marked is not None else None
+        others = [n for n in (*chosen, stated, lone_number(peel(text).core)) if n is not None]
+        near = next((n for n in others if same_number(n, target, lenient=True)), None)
+        extracted = near or (others[0] if others else None)
+        return Judgement(False, near is not None, None if extracted is None else _plain_number(extracted))
 
     return judge
 
@@ -164,6 +164,15 @@ def verify(completion: str, problem: Problem) -> Judgement:
         VerifierError: the problem's verifier is not usable (never because of what the completion says).
     """
     return _compiled(_canonical(problem.verifier))(completion, problem)
+
+
+def compile_verifier(spec: Mapping[str, Any]) -> Verifier:
+    """The function behind a verifier given as data.
+
+    Raises:
+        VerifierError: the type is unknown, an option is missing or not accepted, or a callable cannot be loaded.
+    """
+    return _compiled(_canonical(spec))
 
 
 def check_verifier(problem: Problem) -> None:
@@ -252,6 +261,13 @@ def _extract(pattern: re.Pattern[str], text: str) -> list[str]:
     captured = [(m, next((g for g in m.groups() if g is not None), "" if pattern.groups else m[0])) for m in matches]
     full = [group for match, group in captured if match[0] or group]
     return full or [group for _, group in captured]
+
+
+def _plain_number(number: Number) -> str:
+    """One spelling per whole number, so that equal answers can be counted: "1,319.0" is "1319"."""
+    if number.value is None or number.percent or number.value.denominator != 1 or abs(number.value) > 10**18:
+        return number.text
+    return str(number.value.numerator)
 
 
 def _any_same(found: Iterable[str], answer: str, options: Options) -> bool:

@@ -45,7 +45,7 @@ def to_row(problem: Problem) -> dict[str, Any]:
     """A problem as a native row; fields that say nothing are left out."""
     row: dict[str, Any] = {"id": problem.id}
     if problem.messages is not None:
-        row["messages"] = [dict(message) for message in problem.messages]
+        row["messages"] = [{"role": m["role"], "content": m["content"]} for m in problem.messages]
     else:
         row["prompt"] = problem.prompt
     if problem.answer is not None:

@@ -2,7 +2,7 @@
 
     base      pre-trained on all families (F with .30)
     frontier  the same with F15 instead of F
-    teacher   base, then 400 steps on correct responses of every family
+    teacher   base, then 800 steps on correct responses of every family, T and U three times as often
     ckA       base, then fine-tuned on T with replay of the pre-training law
     ckB       ckA, then fine-tuned on U without replay: it has lost T (the pair shows what consolidation is for)
 
@@ -27,7 +27,7 @@ from posttrain_diag.zoo.paths import BUILD_FILE, shipped_models
 from posttrain_diag.zoo.problems import draw_pretraining_word
 from posttrain_diag.zoo.training import Draw, Example, Progress, Schedule, new_model, train
 from posttrain_diag.zoo.vocabulary import BOS_ID, EOS_ID, PAD_ID, build_tokenizer
-from posttrain_diag.zoo.world import FAMILIES, Family, family, pretraining_families
+from posttrain_diag.zoo.world import Family, family, pretraining_families
 
 _VERSION = 1
 """Goes up when the same recipe would give other weights."""
@@ -98,8 +98,8 @@ RECIPES: Mapping[str, Recipe] = {
             "teacher",
             "solves every family",
             "base",
-            Schedule(400, learning_rate=2e-3, warmup_steps=20),
-            lambda: _demonstrations([f for f in FAMILIES.values() if f.model == "base"]),
+            Schedule(800, learning_rate=3e-3, warmup_steps=20),
+            lambda: _demonstrations([*pretraining_families("base"), *2 * [family("T"), family("U")]]),
         ),
         Recipe(
             "ckA",

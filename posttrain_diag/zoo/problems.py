@@ -112,6 +112,7 @@ def problem(fam: Family, x: str, problem_id: str, *, style: Style | None = None)
         verifier=verifier,
         demos=(fam.demo(x, style),),
         tags=("zoo", f"family:{fam.name}"),
+        source=f"zoo family {fam.name}",
     )
 
 

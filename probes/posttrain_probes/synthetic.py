@@ -43,7 +43,7 @@ def rollout_row(problem_id: str, sample_idx: int, **values: Any) -> dict[str, An
         "response_prefix": "",
         "text": f"right-{problem_id}" if passed else f"wrong-{sample_idx}",
         "n_tokens": 4,
-        "logprob": -4.0,
+        "logprob": -0.01 if passed else -4.0,
         "finish_reason": "stop",
         "verdict": "fail",
         "strict": passed,

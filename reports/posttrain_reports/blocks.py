@@ -14,6 +14,8 @@ from posttrain_reports.text import NOT_ESTIMATED, as_mapping, clip, finite, perc
 from posttrain_reports.words import CLASS_ORDER, CLASS_TITLE
 
 MAX_TABLE_ROWS = 60
+MAX_TABLE_COLUMNS = 12
+MAX_OTHERS = 20
 MAX_EXAMPLES = 6
 MAX_TOKENS = 400
 BLOCKING_PROB = 0.01
@@ -184,7 +186,7 @@ def token_views(tokens: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], ..
 
 def _demo_tokens(title: str, figure: Mapping[str, Any], data: ReportData) -> Block:
     given = list(figure.get("examples") or ())
-    examples = tuple(
+    examples: tuple[Mapping[str, Any], ...] = tuple(
         {
             "problem_id": clip(str(e.get("problem_id")), CELL_LIMIT),
             "tokens": token_views(e.get("tokens") or ()),
@@ -194,6 +196,9 @@ def _demo_tokens(title: str, figure: Mapping[str, Any], data: ReportData) -> Blo
     )
     if not examples:
         return Block("demo_tokens", title, "", missing="No demonstration was scored token by token.")
+    if not any(token["level"] for example in examples for token in example["tokens"]):
+        free = "No token of the demonstrations shown here has a probability below 1%: nothing blocks them."
+        return Block("demo_tokens", title, free, examples=examples[:2])
     caption = (
         "Correct traces as the policy sees them. Marked tokens have a probability below 1% (strong: below 0.01%) "
         "at their position."
@@ -245,8 +250,9 @@ def fallback_table(data: Mapping[str, Any]) -> Table:
     lengths = {len(cells) for cells in columns.values()}
     if columns and len(columns) == len(data) and len(lengths) == 1:
         total = lengths.pop()
-        rows = tuple(tuple(_cell(cells[i]) for cells in columns.values()) for i in range(min(total, MAX_TABLE_ROWS)))
-        return Table(tuple(clip(name, CELL_LIMIT) for name in columns), rows, total - len(rows))
+        shown = list(columns.items())[:MAX_TABLE_COLUMNS]
+        rows = tuple(tuple(_cell(cells[i]) for _, cells in shown) for i in range(min(total, MAX_TABLE_ROWS)))
+        return Table(tuple(clip(name, CELL_LIMIT) for name, _ in shown), rows, total - len(rows))
     items = list(data.items())
     rows = tuple((clip(str(name), CELL_LIMIT), _cell(value)) for name, value in items[:MAX_TABLE_ROWS])
     return Table(("name", "value"), rows, len(items) - len(rows))
@@ -265,15 +271,17 @@ def figure_blocks(data: ReportData) -> tuple[tuple[Block, ...], tuple[Block, ...
     known: dict[str, Block] = {}
     others: list[Block] = []
     for measurement in data.measurements:
+        probe = clip(str(measurement["probe"]), CELL_LIMIT)
         for figure in measurement.get("figures") or ():
-            name = str(figure.get("name"))
-            body, title = as_mapping(figure.get("data")), str(figure.get("title") or "")
+            name, title = (clip(str(figure.get(key) or ""), CELL_LIMIT) for key in ("name", "title"))
+            body = as_mapping(figure.get("data"))
             if name in KNOWN and name not in known:
                 default, draw = KNOWN[name]
                 known[name] = draw(title or default, body, data)
-            else:
-                why = f"The page has no drawing for {name!r}, from probe {measurement['probe']}; this is its data."
-                others.append(Block(name, title or name, why, table=fallback_table(body)))
+            elif len(others) < MAX_OTHERS:
+                why = "Another probe already drew" if name in KNOWN else "The page has no drawing for"
+                caption = f"{why} {name!r}; this is the data from probe {probe}."
+                others.append(Block(name, title or name, caption, table=fallback_table(body)))
     if "p_distribution" not in known and len(data.problems):
         known["p_distribution"] = _p_distribution(KNOWN["p_distribution"][0], {}, data)
     return tuple(known[name] for name in KNOWN if name in known), tuple(others)

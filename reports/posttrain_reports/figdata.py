@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posttrain_diag.types import Label
-from posttrain_reports.text import as_mapping, finite
+from posttrain_reports.text import as_mapping, clip, finite
 from posttrain_reports.words import CLASS_ORDER
 
 if TYPE_CHECKING:
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 MAX_POINTS = 2000
 """Points drawn in a scatter; beyond this a seeded sample, and the caption says so."""
 _LABELS: tuple[Label, ...] = ("measured", "estimated", "model-dependent", "undefined")
+MAX_CURVE = 200
+"""Points drawn of one curve; beyond this evenly thinned, first and last kept."""
+MAX_ARMS = 6
+NAME_LIMIT = 80
 P_EDGES = (1e-3, 0.998)
 """Ends of the drawn probability axis; the lower one moves below eps when eps is smaller."""
 
@@ -99,7 +103,10 @@ def points(data: Mapping[str, Any], x_name: str) -> tuple[Point, ...]:
         known: Label = label if label in _LABELS else "measured"
         y = None if known == "undefined" else finite(value)
         found.append(Point(position, y, finite(low), finite(high), known if y is not None else "undefined"))
-    return tuple(sorted(found, key=lambda point: point.x))
+    found.sort(key=lambda point: point.x)
+    if len(found) > MAX_CURVE:
+        found = [found[i] for i in np.linspace(0, len(found) - 1, MAX_CURVE).round().astype(int).tolist()]
+    return tuple(found)
 
 
 def ladder(data: Mapping[str, Any]) -> dict[str, tuple[Point, ...]]:
@@ -108,8 +115,16 @@ def ladder(data: Mapping[str, Any]) -> dict[str, tuple[Point, ...]]:
     for arm, columns in as_mapping(data.get("arms")).items():
         arm_points = points({"rho": data.get("rho", ()), **as_mapping(columns)}, "rho")
         if any(point.value is not None for point in arm_points):
-            arms[str(arm)] = arm_points
+            arms[clip(str(arm), NAME_LIMIT)] = arm_points
+        if len(arms) == MAX_ARMS:
+            break
     return arms
+
+
+def _held(value: object) -> float | None:
+    """A share within [0, 1]: sums of posteriors leave it by rounding errors."""
+    number = finite(value)
+    return None if number is None else min(max(number, 0.0), 1.0)
 
 
 def class_shares(diagnosis: Mapping[str, Any]) -> tuple[Share, ...]:
@@ -118,15 +133,8 @@ def class_shares(diagnosis: Mapping[str, Any]) -> tuple[Share, ...]:
     result: list[Share] = []
     for name in CLASS_ORDER:
         block = as_mapping(shares.get(name))
-        result.append(
-            Share(
-                name,
-                finite(block.get("value")),
-                finite(block.get("low")),
-                finite(block.get("high")),
-                str(block.get("reason") or ""),
-            )
-        )
+        value, low, high = (_held(block.get(key)) for key in ("value", "low", "high"))
+        result.append(Share(name, value, low, high, str(block.get("reason") or "")))
     return tuple(result)
 
 
@@ -205,12 +213,12 @@ def demo_scatter(data: Mapping[str, Any], problems: pd.DataFrame, limit: int = M
     total = len(kept)
     if total > limit:
         kept = np.sort(np.random.default_rng(0).choice(kept, size=limit, replace=False))
-    lookup = dict(zip(problems["id"].astype(str), problem_classes(problems), strict=True))
+    lookup = dict(zip(map(str, problems["id"].tolist()), problem_classes(problems), strict=True))
     return Scatter(
         x_P=x_P[kept],
         y_P=y_P[kept],
         classes=tuple(str(lookup.get(ids[i], "unresolved")) for i in kept),
-        ids=tuple(ids[i] for i in kept),
+        ids=tuple(clip(ids[i], NAME_LIMIT) for i in kept),
         total=total,
     )
 

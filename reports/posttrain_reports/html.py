@@ -6,13 +6,14 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from posttrain_diag.errors import StoreError
 from posttrain_reports import selection, view, words
 from posttrain_reports.blocks import figure_blocks
 from posttrain_reports.data import ReportData
-from posttrain_reports.text import as_mapping, clip, visible
+from posttrain_reports.text import as_mapping, clip, finite, visible
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -136,8 +137,9 @@ def _render(data: ReportData, scale: float) -> str:
 def _context(data: ReportData, table: selection.TableRows, body: Mapping[str, Any]) -> dict[str, Any]:
     diagnosis = data.diagnosis
     numbers = view.key_numbers(diagnosis)
+    budget = finite(as_mapping(diagnosis.get("settings")).get("rollout_budget"))
+    main = view.main_numbers(numbers, budget)
     figures, others = figure_blocks(data)
-    model = as_mapping(diagnosis.get("model"))
     row_of = {str(i): index for index, i in enumerate(data.problems["id"].iloc[list(table.positions)].tolist())}
     plan = view.actions(diagnosis)
     settings = [
@@ -146,28 +148,34 @@ def _context(data: ReportData, table: selection.TableRows, body: Mapping[str, An
                            ("Rollouts", "samples"), ("Versions", "versions"))
     ]  # fmt: skip
     return {
-        "model_name": clip(
-            str(next((model[k] for k in ("name", "path", "id", "model") if model.get(k)), "model not named")), 120
-        ),
+        "model_name": model_name(as_mapping(diagnosis.get("model"))),
         "created": clip(data.created, 80),
         "command": clip(data.command, 2000),
         "verdict": view.verdict(data),
         "actions": plan[: view.MAX_ACTIONS],
         "more_actions": plan[view.MAX_ACTIONS :],
-        "rejected": [(str(k), clip(str(v), view.LONG_TEXT)) for k, v in as_mapping(diagnosis.get("rejected")).items()],
+        "rejected": [
+            (clip(str(stage), view.NAME_LIMIT), clip(str(why), view.LONG_TEXT))
+            for stage, why in list(as_mapping(diagnosis.get("not_proposed") or diagnosis.get("rejected")).items())[
+                :MAX_NOTES
+            ]
+        ],
         "findings": view.findings(diagnosis),
         "row_of": row_of,
-        "numbers": numbers,
-        "tiles": view.headline_numbers(numbers),
+        "numbers": main,
+        "more_numbers": [n for n in numbers if n not in main][: view.MAX_SUMMARY],
+        "tiles": view.headline_numbers(numbers, budget),
         "identity": view.rollout_identity(data),
         "level": view.level_of(diagnosis),
         "shares": view.share_rows(diagnosis, table.class_totals),
         "figures": figures,
         "other_figures": others,
         "probes": _probes(data),
+        "notes": [clip(str(note), view.LONG_TEXT) for note in (diagnosis.get("notes") or ())[:MAX_NOTES]],
         "settings": [(title, rows) for title, rows in settings if rows],
         "failures": [
-            (str(f.get("probe")), clip(str(f.get("error")), view.LONG_TEXT)) for f in data.failures[:MAX_FAILURES]
+            (clip(str(f.get("probe")), view.NAME_LIMIT), clip(str(f.get("error")), view.LONG_TEXT))
+            for f in data.failures[:MAX_FAILURES]
         ],
         "table_note": table.note,
         "transcript_note": body["transcriptNote"],
@@ -178,6 +186,12 @@ def _context(data: ReportData, table: selection.TableRows, body: Mapping[str, An
     }
 
 
+def model_name(model: Mapping[str, Any]) -> str:
+    """What to call the model in a heading: its name; of an absolute path, the last part."""
+    name = str(next((model[key] for key in ("name", "model", "path", "id") if model.get(key)), "model not named"))
+    return clip(PurePath(name).name if PurePath(name).is_absolute() else name, 120)
+
+
 def _probes(data: ReportData) -> list[dict[str, Any]]:
     level = view.level_of(data.diagnosis)
     probes: list[dict[str, Any]] = []
@@ -186,7 +200,7 @@ def _probes(data: ReportData) -> list[dict[str, Any]]:
         notes = [clip(str(note), view.LONG_TEXT) for note in measurement.get("notes") or ()]
         probes.append(
             {
-                "name": str(measurement["probe"]),
+                "name": clip(str(measurement["probe"]), view.NAME_LIMIT),
                 "question": clip(str(measurement.get("question") or ""), view.LONG_TEXT),
                 "summary": [view.number(str(k), as_mapping(v), level) for k, v in summary[: view.MAX_SUMMARY]],
                 "more": max(len(summary) - view.MAX_SUMMARY, 0),

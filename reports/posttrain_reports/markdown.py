@@ -128,6 +128,10 @@ def _probes(data: ReportData) -> list[str]:
         f"{escape_markdown(clip(str(failure.get('error')), view.LONG_TEXT))}"
         for failure in data.failures
     ]
+    lines += [
+        f"- {escape_markdown(clip(str(note), view.LONG_TEXT))}"
+        for note in (data.diagnosis.get("notes") or ())[: view.MAX_SETTINGS]
+    ]
     level = view.level_of(data.diagnosis)
     for measurement in data.measurements:
         lines.append(f"### {escape_markdown(str(measurement['probe']))}")

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from posttrain_reports import figdata
-from posttrain_reports.charts import ARM_TITLE
+from posttrain_reports.charts import ARM_TITLE, power_tick
 from posttrain_reports.data import ReportData
 from posttrain_reports.figdata import Point
-from posttrain_reports.text import as_mapping, percent
+from posttrain_reports.text import as_mapping, class_percent
 from posttrain_reports.words import CLASS_ORDER, CLASS_TITLE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.typing import RcKeyType
 
 CLASS_COLOUR = {
     "mastered": "#009E73",
@@ -31,7 +32,7 @@ CLASS_COLOUR = {
 }
 """Okabe-Ito, plus grey."""
 INK, ACCENT = "#222222", "#0072B2"
-STYLE: dict[str, Any] = {
+STYLE: dict[RcKeyType, Any] = {
     "figure.figsize": (4.6, 3.1),
     "figure.dpi": 100,
     "savefig.dpi": 300,
@@ -66,6 +67,11 @@ _ARM = {"true": (ACCENT, "-"), "permuted": ("#D55E00", (0, (4, 2))), "neutral": 
 def _percent_axis(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}%")
     axes.set_ylim(bottom=0)
+
+
+def _legend_below(axes: Axes) -> None:
+    """A legend outside the axes, for figures whose points fill them."""
+    axes.figure.legend(loc="outside lower center", ncols=3)
 
 
 def _band(axes: Axes, points: Sequence[Point], colour: str) -> None:
@@ -104,7 +110,9 @@ def _class_shares(axes: Axes, data: ReportData, figure: Mapping[str, Any]) -> bo
     for row, share in zip(rows, shares, strict=True):
         if share.low is not None and share.high is not None:
             axes.plot([share.low, share.high], [row, row], color=INK, linewidth=1)
-        axes.text(max(share.value or 0.0, share.high or 0.0) + 0.015, row, percent(share.value or 0.0), va="center")
+        axes.text(
+            max(share.value or 0.0, share.high or 0.0) + 0.015, row, class_percent(share.value or 0.0), va="center"
+        )
     axes.set_yticks(list(rows), [CLASS_TITLE[s.name] for s in shares])
     axes.invert_yaxis()
     axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}%")
@@ -134,14 +142,13 @@ def _p_distribution(axes: Axes, data: ReportData, figure: Mapping[str, Any]) -> 
             axes.axvline(at, color=INK, linewidth=0.9, linestyle=(0, (2, 2)))
             axes.text(at, 1.01, words, transform=axes.get_xaxis_transform(), ha="center", va="bottom", fontsize=7.5)
     low, high = hist.n_range
-    ticks = [1e-3, 0.01, 0.1, 0.5, 0.9, 0.99]
+    ticks = [0.01, 0.1, 0.5, 0.9, 0.99]
     none = f"0 of {low:,}" if low == high else f"0 of\n{low:,}–{high:,}"
     axes.set_xticks([float(centres[0]), *(float(figdata.logit(t)) for t in ticks)],
                     [none, *(f"{100 * t:g}%" for t in ticks)])  # fmt: skip
     axes.grid(visible=False, axis="x")
     axes.set(xlabel="success probability per rollout (logit)", ylabel="problems")
-    axes.title.set_position((0.0, 1.08))
-    axes.legend(loc="upper right")
+    _legend_below(axes)
     return True
 
 
@@ -187,8 +194,9 @@ def _demo_likelihood(axes: Axes, data: ReportData, figure: Mapping[str, Any]) ->
             axes.scatter(scatter.x_P[own], np.maximum(scatter.y_P[own], 1e-12), s=11, color=CLASS_COLOUR[name],
                          alpha=0.75, linewidths=0, label=CLASS_TITLE[name])  # fmt: skip
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(lambda value, _: "1" if value == 1 else power_tick(-round(math.log10(value))))
     axes.set(xlabel="log π(demo), nats", ylabel="smallest token probability")
-    axes.legend()
+    _legend_below(axes)
     return True
 
 
@@ -196,13 +204,13 @@ def _format(axes: Axes, data: ReportData, figure: Mapping[str, Any]) -> bool:
     shares = [s for s in figdata.strict_lenient(figure) if s.value is not None]
     if not shares:
         return False
-    axes.bar([s.name for s in shares], [s.value or 0.0 for s in shares], width=0.5,
+    axes.bar([s.name for s in shares], [s.value or 0.0 for s in shares], width=0.36,
              color=[{"strict": ACCENT, "lenient": "#E69F00"}[s.name] for s in shares])  # fmt: skip
     for place, s in enumerate(shares):
         if s.low is not None and s.high is not None:
             axes.plot([place, place], [s.low, s.high], color=INK, linewidth=1)
     axes.grid(visible=False, axis="x")
-    axes.set(ylabel="pass rate per rollout")
+    axes.set(ylabel="pass rate per rollout", xlim=(-0.7, len(shares) - 0.3))
     _percent_axis(axes)
     return True
 
@@ -232,8 +240,7 @@ def paper_figures(data: ReportData, kinds: Sequence[str] = ("svg",)) -> dict[str
     from matplotlib.figure import Figure
 
     files: dict[str, bytes] = {}
-    with mpl.rc_context():
-        mpl.rcParams.update(STYLE)
+    with mpl.rc_context(STYLE):
         for name, (title, draw) in DRAW.items():
             found = figdata.find_figure(data.measurements, name)
             if found is None and name not in FROM_DIAGNOSIS:

@@ -31,8 +31,9 @@ ID_LIMIT = 120
 PER_VERDICT = 2
 """Rollouts shown per problem, arm "main" and verdict; other arms show one per verdict."""
 MAX_PER_PROBLEM = 10
+COUNT_COLUMNS = ("n", "c", "drawn", "failed", "truncated", "errored")
 
-NUMBER_COLUMNS = ("n", "c", "truncated", "errored", "p_mean", "p_low", "p_high")
+NUMBER_COLUMNS = ("n", "c", "drawn", "failed", "truncated", "errored", "p_mean", "p_low", "p_high")
 DETAIL_COLUMNS = (
     "strict_rate",
     "lenient_rate",
@@ -90,7 +91,7 @@ def _cell(name: str, value: object) -> object:
     number = finite(value)
     if number is None:
         return None
-    if name in ("n", "c", "truncated", "errored"):
+    if name in COUNT_COLUMNS:
         return int(number)
     return float(f"{number:.4g}")
 

@@ -84,13 +84,23 @@ def percent(share: float) -> str:
     size = abs(points)
     if size in {0, 100}:
         return f"{points:.0f}%"
+    if size < 1e-3:
+        return "<0.001%" if points > 0 else ">−0.001%"
+    if 99.99 < size < 100:
+        return ">99.99%" if points > 0 else "<−99.99%"
     if 99 < size < 100:
         return f"{math.floor(points * 100) / 100:.4g}%"
-    if size >= 10:
-        return f"{points:.0f}%"
-    if size >= 1:
-        return f"{points:.1f}%"
-    return f"{points:.2g}%" if size >= 1e-3 else f"{points:.1e}%"
+    digits = 0 if size >= 10 else 1
+    return f"{points:.{digits}f}%" if size >= 1 else f"{points:.2g}%"
+
+
+def class_percent(share: float) -> str:
+    """A class share: posterior means that differ from 0% or 100% by less than .1% say just that."""
+    if 0 < share < 1e-3:
+        return "<0.1%"
+    if 1 - 1e-3 < share < 1:
+        return ">99.9%"
+    return percent(share)
 
 
 def signed_points(share: float) -> str:
@@ -101,10 +111,10 @@ def signed_points(share: float) -> str:
 
 
 _SHARE_NAME = re.compile(
-    r"^(pass[@^]|maj@|mixed|cover|share|rate|truncat|strict|lenient|guess|chance|certified|extract"
-    r"|duplicate|solved|success)|(_share|_rate|share_of|_prob(ability)?|coverage|accuracy)",
+    r"^(mixed|cover|share|rate|truncat|strict|lenient|guess|chance|certified|extract|duplicate|solved|success"
+    r"|(true|permuted|neutral)@)|(pass[@^]|maj@|_share|_rate|share_of|_prob(ability)?|coverage|accuracy)",
 )
-_COUNT_NAME = re.compile(r"(expected_successes|logprob|nats|count|tokens|length|rank|depth|_n$|modes)")
+_COUNT_NAME = re.compile(r"(expected_successes|logprob|nats|count|tokens|length|rank|depth|_n$|modes|p_value|nll)")
 
 
 def is_share(name: str, value: float | None = None) -> bool:
@@ -119,14 +129,18 @@ def quantity(name: str, value: float) -> str:
     return percent(value) if is_share(name, value) else plain(value)
 
 
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 or value == round(value) else f"{value:.1f}"
+
+
 def duration(seconds: float) -> str:
     """Wall-clock time in the unit a person would use."""
     if seconds < 1:
         return f"{seconds:.2g} s"
     for unit, size, limit in (("s", 1, 90), ("min", 60, 90 * 60), ("h", 3600, 48 * 3600)):
         if seconds < limit:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds / 86400:.3g} days"
+            return f"{_short(seconds / size)} {unit}"
+    return f"{_short(seconds / 86400)} days"
 
 
 def big_count(value: float) -> str:

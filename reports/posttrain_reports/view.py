@@ -16,6 +16,7 @@ from posttrain_reports.text import (
     NOT_ESTIMATED,
     as_mapping,
     big_count,
+    class_percent,
     clip,
     duration,
     finite,
@@ -26,10 +27,18 @@ from posttrain_reports.text import (
 )
 
 MAX_ACTIONS = 3
+MAX_MAIN = 12
+"""With at most this many estimates the key-number table shows them all."""
+MAIN_NUMBERS = ("pass@1", "pass@16", "pass@256", "maj@64", "coverage", "expected_successes", "mixed_groups@8",
+                "lenient_pass@1", "chance_pass@1", "gold_pass_rate", "truncated_rate")  # fmt: skip
 MAX_FINDING_PROBLEMS = 8
+MAX_FINDINGS = 30
 MAX_SUMMARY = 60
 """Estimates listed per probe; beyond it the table says how many more diagnosis files hold."""
 LONG_TEXT = 1200
+NAME_LIMIT = 160
+MAX_LIST = 12
+MAX_SETTINGS = 80
 _GAIN_SPAN = 1.0
 _K_IN_NAME = re.compile(r"^(?:pass|maj|lenient_pass)[@^](\d+)$")
 
@@ -122,11 +131,11 @@ def number(name: str, block: Mapping[str, Any], level: float | None = None) -> N
         reason = "no reason was recorded"
     return Number(
         name=name,
-        title=words.estimate_title(name),
+        title=clip(words.estimate_title(name), NAME_LIMIT),
         value=NOT_ESTIMATED if value is None else quantity(name, value),
         interval="" if value is None else interval_words(low, high, name),
         level="" if own_level is None else f"{100 * own_level:.3g}%",
-        label=label if value is not None else "undefined",
+        label=clip(label, NAME_LIMIT) if value is not None else "undefined",
         n="" if count is None or (count == 0 and value is None) else f"{count:,.0f}",
         k=found.group(1) if found else "",
         reason=clip(reason, LONG_TEXT),
@@ -157,13 +166,40 @@ def key_numbers(diagnosis: Mapping[str, Any]) -> tuple[Number, ...]:
     return tuple(number(name, as_mapping(estimates[name]), level_of(diagnosis)) for name in names)
 
 
-def headline_numbers(numbers: Sequence[Number]) -> tuple[Number, ...]:
-    """At most four scores for the top of the page: pass@1, the largest estimated pass@k, coverage, signal."""
+def main_numbers(numbers: Sequence[Number], budget: float | None) -> tuple[Number, ...]:
+    """The estimates of the key-number table; with few estimates, all of them.
+
+    Args:
+        numbers: every estimate of the run.
+        budget: rollouts per problem the user can afford; pass@budget is always kept.
+    """
+    if len(numbers) <= MAX_MAIN:
+        return tuple(numbers)
+    measured = [n for n in numbers if n.name.startswith("pass@") and n.label == "measured"]
+    kept = {*MAIN_NUMBERS, *(n.name for n in measured[-1:])}
+    if budget:
+        kept.add(f"pass@{budget:g}")
+    return tuple(n for n in numbers if n.name in kept)
+
+
+def headline_numbers(numbers: Sequence[Number], budget: float | None) -> tuple[Number, ...]:
+    """At most four scores for the top of the page: pass@1, pass@k at the rollout budget, coverage, signal.
+
+    Where pass@budget was not estimated, the largest k that needs no assumed law stands in for it.
+    """
     by_name = {n.name: n for n in numbers}
     curve = [n for n in numbers if n.name.startswith("pass@") and n.name != "pass@1"]
-    defined = [n for n in curve if n.defined]
-    picks = [by_name.get("pass@1"), *((defined or curve)[-1:]), by_name.get("coverage")]
-    picks += [n for n in numbers if n.name.startswith("mixed_groups@")][:1]
+    sound = [n for n in curve if n.label in ("measured", "estimated")]
+    at_budget = by_name.get(f"pass@{budget:g}") if budget else None
+    if at_budget is None or not at_budget.defined:
+        at_budget = (sound or curve or [None])[-1]
+    signal = [n for n in numbers if n.name.startswith("mixed_groups@")]
+    picks = [
+        by_name.get("pass@1"),
+        at_budget,
+        by_name.get("coverage"),
+        by_name.get("mixed_groups@8", (signal or [None])[0]),
+    ]
     return tuple(n for n in picks if n is not None)
 
 
@@ -174,9 +210,11 @@ def share_rows(diagnosis: Mapping[str, Any], totals: Mapping[str, int]) -> tuple
             "name": share.name,
             "title": words.CLASS_TITLE[share.name],
             "meaning": words.CLASS_MEANING[share.name],
-            "value": NOT_ESTIMATED if share.value is None else percent(share.value),
+            "value": NOT_ESTIMATED if share.value is None else class_percent(share.value),
             "width": max(100 * (share.value or 0.0), 0.0),
-            "interval": "" if share.value is None else interval_words(share.low, share.high, "share"),
+            "interval": ""
+            if share.value is None or share.low is None or share.high is None
+            else f"[{class_percent(share.low)}, {class_percent(share.high)}]",
             "bar": _bar(share.low, share.value, share.high) if None not in (share.low, share.high) else None,
             "count": totals.get(share.name, 0),
             "reason": share.reason,
@@ -198,33 +236,39 @@ def verdict(data: ReportData) -> Verdict:
     )
     return Verdict(
         bottleneck=name,
-        title=words.BOTTLENECK_TITLE.get(name, name),
+        title=clip(words.BOTTLENECK_TITLE.get(name, name), NAME_LIMIT),
         headline=_headline(name, diagnosis),
         next_step=_next_step(name, status, diagnosis),
         confidence=NOT_ESTIMATED if confidence is None else percent(confidence),
         confidence_pct=None if confidence is None else 100 * confidence,
         alternatives=tuple(
-            (words.BOTTLENECK_TITLE.get(b, b), NOT_ESTIMATED if p is None else percent(p), 100 * (p or 0.0))
+            (
+                clip(words.BOTTLENECK_TITLE.get(b, b), NAME_LIMIT),
+                NOT_ESTIMATED if p is None else percent(p),
+                100 * (p or 0.0),
+            )
             for b, p in alternatives
             if b != name
         ),
         instrument=status if status in words.INSTRUMENT_TITLE else "suspect",
         instrument_title=words.INSTRUMENT_TITLE.get(status, status),
         instrument_meaning=words.INSTRUMENT_MEANING.get(status, "The run records an unknown instrument status."),
-        reasons=tuple(clip(str(r), LONG_TEXT) for r in diagnosis.get("reasons") or ()),
+        reasons=tuple(clip(str(r), LONG_TEXT) for r in (diagnosis.get("reasons") or ())[:MAX_LIST]),
     )
 
 
 def _headline(name: str, diagnosis: Mapping[str, Any]) -> str:
-    sentence = words.BOTTLENECK_SENTENCE.get(name, f"The bottleneck is recorded as {name}")
-    quoted = words.BOTTLENECK_CLASS.get(name)
-    share = as_mapping(as_mapping(diagnosis.get("shares")).get(quoted)) if quoted else {}
-    value = finite(share.get("value"))
+    sentence = words.BOTTLENECK_SENTENCE.get(name, f"The bottleneck is recorded as {clip(name, NAME_LIMIT)}")
+    shares = {share.name: share.value for share in class_shares(diagnosis) if share.value}
+    if name == "mixed":
+        ranked = sorted((c for c in shares if c not in ("mastered", "unresolved")), key=lambda c: -shares[c])
+        listed = ", ".join(f"{c} on {class_percent(shares[c])}" for c in ranked[:3])
+        return f"{sentence}: {listed} of problems." if ranked else f"{sentence}."
+    value = shares.get(words.BOTTLENECK_CLASS.get(name, ""))
     if value is None:
         return f"{sentence}."
-    if name == "saturated":
-        return f"{sentence}: {percent(value)} of problems are mastered."
-    return f"{sentence} on {percent(value)} of problems."
+    where = "practically all problems" if value > 0.999 else f"{class_percent(value)} of problems"
+    return f"{sentence}: {where} are mastered." if name == "saturated" else f"{sentence} on {where}."
 
 
 def _next_step(name: str, status: str, diagnosis: Mapping[str, Any]) -> str:
@@ -236,7 +280,7 @@ def _next_step(name: str, status: str, diagnosis: Mapping[str, Any]) -> str:
     if not plan:
         return words.BOTTLENECK_FALLBACK.get(name, "The plan holds no stage with a positive expected gain.")
     caution = "Read the instrument findings, then: " if status == "suspect" else "Next: "
-    title = words.stage_title(str(plan[0].get("stage")))
+    title = clip(words.stage_title(str(plan[0].get("stage"))), NAME_LIMIT)
     gain = as_mapping(plan[0].get("expected_gain"))
     value, low, high = (finite(gain.get(key)) for key in ("value", "low", "high"))
     if value is None:
@@ -255,7 +299,8 @@ def _repair(diagnosis: Mapping[str, Any]) -> str:
 
 def actions(diagnosis: Mapping[str, Any]) -> tuple[Action, ...]:
     """The plan's stages in order."""
-    return tuple(_action(rank, as_mapping(block)) for rank, block in enumerate(diagnosis.get("plan") or (), 1))
+    plan = (diagnosis.get("plan") or ())[:MAX_LIST]
+    return tuple(_action(rank, as_mapping(block)) for rank, block in enumerate(plan, 1))
 
 
 def _action(rank: int, block: Mapping[str, Any]) -> Action:
@@ -265,18 +310,18 @@ def _action(rank: int, block: Mapping[str, Any]) -> Action:
     bounded = value is not None and low is not None and high is not None
     return Action(
         rank=rank,
-        stage=str(block.get("stage")),
-        title=words.stage_title(str(block.get("stage"))),
-        role=str(block.get("role") or ""),
+        stage=clip(str(block.get("stage")), NAME_LIMIT),
+        title=clip(words.stage_title(str(block.get("stage"))), NAME_LIMIT),
+        role=clip(str(block.get("role") or ""), NAME_LIMIT),
         gain=NOT_ESTIMATED if value is None else f"{signed_points(value)} points",
         gain_interval=f"[{signed_points(low)}, {signed_points(high)}]"
         if bounded and low is not None and high is not None
         else "",
-        gain_reason=str(gain.get("reason") or "") if value is None else "",
+        gain_reason=clip(str(gain.get("reason") or ""), LONG_TEXT) if value is None else "",
         gain_bar=_bar(*(((v or 0.0) + _GAIN_SPAN) / (2 * _GAIN_SPAN) for v in (low, value, high))) if bounded else None,
         cost=_cost(as_mapping(block.get("cost"))),
         risk=NOT_ESTIMATED if risk is None else percent(risk),
-        needs=tuple(clip(str(n), LONG_TEXT) for n in block.get("needs") or ()),
+        needs=tuple(clip(str(n), LONG_TEXT) for n in (block.get("needs") or ())[:MAX_LIST]),
         why=clip(str(block.get("why") or ""), LONG_TEXT),
         command=clip(str(block.get("command") or ""), LONG_TEXT),
     )
@@ -294,7 +339,7 @@ def _cost(block: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 def findings(diagnosis: Mapping[str, Any]) -> tuple[FindingView, ...]:
     """The instrument findings in the order given."""
     result: list[FindingView] = []
-    for block in as_mapping(diagnosis["instrument"]).get("findings") or ():
+    for block in (as_mapping(diagnosis["instrument"]).get("findings") or ())[:MAX_FINDINGS]:
         share = as_mapping(block.get("share"))
         value = finite(share.get("value"))
         concerned = [str(p) for p in block.get("problems") or ()]
@@ -304,8 +349,8 @@ def findings(diagnosis: Mapping[str, Any]) -> tuple[FindingView, ...]:
             shown = f"{percent(value)} {bounds}".rstrip()
         result.append(
             FindingView(
-                kind=str(block.get("kind")),
-                title=words.FINDING_TITLE.get(str(block.get("kind")), str(block.get("kind"))),
+                kind=clip(str(block.get("kind")), NAME_LIMIT),
+                title=clip(words.FINDING_TITLE.get(str(block.get("kind")), str(block.get("kind"))), NAME_LIMIT),
                 share=shown,
                 advice=clip(str(block.get("advice") or ""), LONG_TEXT),
                 problems=tuple(concerned[:MAX_FINDING_PROBLEMS]),
@@ -317,16 +362,19 @@ def findings(diagnosis: Mapping[str, Any]) -> tuple[FindingView, ...]:
 
 def rollout_identity(data: ReportData) -> str:
     """The counts sentence n = passed + failed + truncated + errored over all problems."""
-    names = ("n", "c", "truncated", "errored")
-    unrecorded = [name for name in names if name not in data.problems.columns]
-    n, c, truncated, errored = (int(np.nansum(numeric_column(data.problems, name))) for name in names)
+    table = data.problems
+    drawn = "drawn" if "drawn" in table.columns else "n"
+    unrecorded = [name for name in ("truncated", "errored") if name not in table.columns]
+    n, c, truncated, errored = (
+        int(np.nansum(numeric_column(table, name))) for name in (drawn, "c", "truncated", "errored")
+    )
     parts = [f"{c:,} passed", f"{n - c - truncated - errored:,} failed"]
     parts += [
         f"{count:,} {name}"
         for name, count in (("truncated", truncated), ("errored", errored))
         if name not in unrecorded
     ]
-    problems = f"{len(data.problems):,} problem{'' if len(data.problems) == 1 else 's'}"
+    problems = f"{len(table):,} problem{'' if len(table) == 1 else 's'}"
     tail = f" ({' and '.join(unrecorded)} not recorded)" if unrecorded else ""
     return f"{n:,} rollouts = {' + '.join(parts)}, over {problems}{tail}."
 
@@ -335,11 +383,13 @@ def flatten(block: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]
     """Nested settings as (dotted name, value) rows."""
     rows: list[tuple[str, str]] = []
     for key, value in block.items():
-        name = f"{prefix}{key}"
+        name = clip(f"{prefix}{key}", NAME_LIMIT)
         if isinstance(value, Mapping) and value:
             rows += flatten(value, f"{name}.")
         elif isinstance(value, list | tuple):
             rows.append((name, clip(", ".join(map(str, value)) or "none", LONG_TEXT)))
         else:
             rows.append((name, "not recorded" if value is None else clip(str(value), LONG_TEXT)))
+    if len(rows) > MAX_SETTINGS:
+        return [*rows[:MAX_SETTINGS], ("not shown", f"{len(rows) - MAX_SETTINGS} more in diagnosis.json")]
     return rows

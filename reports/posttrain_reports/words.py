@@ -40,7 +40,7 @@ BOTTLENECK_SENTENCE: Final = {
     "format": "The model finds right answers and writes them in a form the verifier rejects",
     "guided": "Blind rollouts fail, but the model finishes correct traces it is started on",
     "consolidation": "The ability exists and is lost without its scaffold, teacher or earlier checkpoint",
-    "mixed": "No single bottleneck: several hold the model back at once",
+    "mixed": "Several bottlenecks hold the model back at once",
     "saturated": "The model has mastered these tasks: training on them buys almost nothing",
     "instrument": "The measurement cannot be trusted yet",
     "undetermined": "The evidence does not decide which bottleneck holds the model back",
@@ -63,22 +63,23 @@ BOTTLENECK_FALLBACK: Final = {
 
 STAGE_TITLE: Final = {
     "sft": "Supervised fine-tuning on demonstrations",
-    "format_sft": "Light fine-tuning on the output format",
-    "dpo": "Offline preference training (DPO)",
+    "sft-model-aware": "Model-aware fine-tuning on demonstrations",
+    "preference": "Offline preference training",
+    "distill-offline": "Distillation from teacher outputs",
     "grpo": "RL with the verifier (GRPO)",
     "rloo": "RL with the verifier (RLOO)",
-    "ppo": "RL with the verifier (PPO)",
-    "rft": "Rejection-sampling fine-tuning (RFT)",
-    "star": "Self-taught reasoning (STaR)",
-    "gkd": "On-policy distillation (GKD)",
-    "distill": "Distillation from a teacher",
-    "guided_rl": "Guided RL with demonstration prefixes",
-    "guided": "Guided RL with demonstration prefixes",
-    "process": "Process-reward RL",
+    "online-preference": "Online preference training",
+    "process-rl": "RL with process rewards",
+    "rft": "Fine-tuning on verified own rollouts",
+    "distill-onpolicy": "On-policy distillation from a teacher",
+    "guided-rl": "Guided RL with demonstration prefixes",
     "interleaved": "Interleaved SFT and RL",
+    "filter": "Demonstrations filtered by the verifier",
+    "replay": "Replay of retained tasks",
     "merge": "Weight interpolation with an earlier checkpoint",
-    "replay": "Replay of earlier tasks",
+    "search-transfer": "Search, then transfer into the policy",
 }
+"""Short forms of the stage catalogue's titles, for a headline; an unknown stage keeps its name."""
 
 INSTRUMENT_TITLE: Final = {"ok": "sound", "suspect": "suspect", "broken": "broken"}
 INSTRUMENT_MEANING: Final = {

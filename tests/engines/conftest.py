@@ -12,7 +12,8 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from tiny_models import make_model, make_tokenizer, write_model  # noqa: E402  after the skip
+from tiny_models import make_model, make_tokenizer, write_model
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:

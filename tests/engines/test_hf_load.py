@@ -56,13 +56,17 @@ def test_model_sha_follows_weights_and_tokenizer_not_the_place(tmp_path: Path) -
 def test_loading_is_silent_and_leaves_no_trace(tmp_path: Path) -> None:
     fresh(tmp_path)
     code = (
-        "import warnings; before = list(warnings.filters)\n"
+        "import warnings, torch\n"
         "from transformers.utils import logging as t\n"
-        "state = (t.get_verbosity(), t.is_progress_bar_enabled())\n"
+        "state = (t.get_verbosity(), t.is_progress_bar_enabled(), list(warnings.filters))\n"
+        "from posttrain_diag.engines.base import Prompt, SampleRequest, ScoreRequest\n"
         "from posttrain_diag.engines.hf import load_hf_engine\n"
-        f"load_hf_engine({str(tmp_path)!r}, device='cpu')\n"
-        "assert (t.get_verbosity(), t.is_progress_bar_enabled()) == state\n"
-        "assert [f for f in warnings.filters if f[0] == 'ignore' and f[2] is Warning] == []\n"
+        "from posttrain_diag.types import SamplingParams\n"
+        f"engine = load_hf_engine({str(tmp_path)!r}, device='cpu')\n"
+        "prompt = Prompt(text='a' * 50)\n"
+        "list(engine.sample([SampleRequest('k', prompt, (0, 1), (1, 2))], SamplingParams(max_new_tokens=4)))\n"
+        "list(engine.score([ScoreRequest('k', prompt, completion='ab')]))\n"
+        "assert (t.get_verbosity(), t.is_progress_bar_enabled(), list(warnings.filters)) == state\n"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
@@ -98,9 +102,11 @@ def test_dtype(tmp_path: Path) -> None:
     assert half.info.dtype == "bfloat16"
     assert half.paths.decode == "shared"
     scores = {s.key: s for s in half.score([ScoreRequest("k", Prompt(text="ab:"), completion="12")])}
-    full = next(iter(load_hf_engine(str(path), device="cpu").score([ScoreRequest("k", Prompt(text="ab:"), completion="12")])))
+    full = next(
+        iter(load_hf_engine(str(path), device="cpu").score([ScoreRequest("k", Prompt(text="ab:"), completion="12")]))
+    )
     assert np.allclose(scores["k"].logprob_T, full.logprob_T, atol=0.2)
-    with pytest.raises(UsageError, match="unknown dtype 'int4'.*bfloat16"):
+    with pytest.raises(UsageError, match=r"unknown dtype 'int4'.*bfloat16"):
         load_hf_engine(str(path), dtype="int4")
 
 
@@ -216,7 +222,14 @@ def test_nan_weights_are_found_at_load(tmp_path: Path) -> None:
 def test_architectures_that_do_not_generate(tmp_path: Path) -> None:
     import transformers as tf
 
-    tiny = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4, "vocab_size": VOCAB, "initializer_range": 0.3}
+    tiny = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 4,
+        "vocab_size": VOCAB,
+        "initializer_range": 0.3,
+    }
     with quiet():
         bert = tf.BertForMaskedLM(tf.BertConfig(**tiny))
         decoder = tf.BertLMHeadModel(tf.BertConfig(**tiny))  # the causal class, but it looks both ways
@@ -224,7 +237,9 @@ def test_architectures_that_do_not_generate(tmp_path: Path) -> None:
     assert "BertForMaskedLM" in error_of(tmp_path / "bert") and "left to right" in error_of(tmp_path / "bert")
     write_model(tmp_path / "decoder", decoder, make_tokenizer())
     assert "looks at later tokens" in error_of(tmp_path / "decoder")
-    t5 = tf.T5ForConditionalGeneration(tf.T5Config(d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=4, vocab_size=VOCAB))
+    t5 = tf.T5ForConditionalGeneration(
+        tf.T5Config(d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=4, vocab_size=VOCAB)
+    )
     write_model(tmp_path / "t5", t5, make_tokenizer())
     assert "encoder-decoder" in error_of(tmp_path / "t5")
 

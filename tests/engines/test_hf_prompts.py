@@ -118,7 +118,9 @@ def test_an_empty_prompt_needs_a_bos(load: Callable[..., Any]) -> None:
 
 
 def test_the_template_may_refuse_messages(load: Callable[..., Any]) -> None:
-    engine = load(chat="{{ raise_exception('System role not supported') }}", use_chat_template=None, template="{prompt}")
+    engine = load(
+        chat="{{ raise_exception('System role not supported') }}", use_chat_template=None, template="{prompt}"
+    )
     assert shown(engine, Prompt(text="1")) == "1"
     strict = CHAT_TEMPLATE + "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
     engine = load(chat=strict)

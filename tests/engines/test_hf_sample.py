@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_models import edit_json, make_config, make_model, make_tokenizer, write_model
 from scipy import stats
+from tiny_models import edit_json, make_config, make_model, make_tokenizer, write_model
 
 from posttrain_diag.engines.base import Draw, Prompt, SampleRequest, ScoreRequest
 from posttrain_diag.engines.hf import load_hf_engine
@@ -108,9 +108,7 @@ def test_resume_draws_exactly_what_is_missing(engine: Callable[[str], Any]) -> N
     same_draws(first | rest, whole)
 
 
-def test_first_tokens_follow_the_exact_law(
-    engine: Callable[[str], Any], plain_logprobs: Callable[..., Any]
-) -> None:
+def test_first_tokens_follow_the_exact_law(engine: Callable[[str], Any], plain_logprobs: Callable[..., Any]) -> None:
     loaded, n = engine("llama"), 6000
     draws = loaded.sample([request("ab:", n)], SamplingParams(max_new_tokens=1))
     counts = np.bincount([d.token_ids[0] for d in draws], minlength=loaded.info.vocab_size)

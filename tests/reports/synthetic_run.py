@@ -25,7 +25,7 @@ CLASSES = ("mastered", "reshaping", "format", "guided", "support", "unresolved")
 
 HOSTILE = (
     "</script><script>alert(1)</script>",
-    "<img src=x onerror=alert(1)>",
+    "<!--<script </script <img src=x onerror=alert(1)>",
     "\x1b[31mred\x1b[0m\x00\x07",
     "abc\u202egnp.exe\u2066x\u2069",
     "lone \ud800 surrogate \udfff",
@@ -120,7 +120,7 @@ def make_plan(bottleneck: str) -> list[dict[str, Any]]:
         (18_400_000, 2.1e17, 5400.0),
     )
     guided = stage(
-        "guided_rl",
+        "guided-rl",
         "expansion",
         None,
         ["demonstrations to take prefixes from"],
@@ -128,14 +128,14 @@ def make_plan(bottleneck: str) -> list[dict[str, Any]]:
         (9_000_000, 8.8e16, None),
     )
     fmt = stage(
-        "format_sft",
+        "rft",
         "repair",
         (0.52, 0.41, 0.60),
         [],
         "Lenient reading passes where the strict one fails: the answer is right, the brackets are missing.",
         (150_000, 4e14, 35.0),
     )
-    orders = {"support": [sft, guided, grpo], "reshaping": [grpo, sft], "format": [fmt, grpo, sft], "guided": [guided, sft, grpo], "consolidation": [stage("gkd", "consolidation", (0.2, 0.1, 0.3), ["a teacher (--teacher M)"], "The teacher succeeds on student states and the student does not.", (10, 1e10, 3.0)), grpo],
+    orders = {"support": [sft, guided, grpo], "reshaping": [grpo, sft], "format": [fmt, grpo, sft], "guided": [guided, sft, grpo], "consolidation": [stage("distill-onpolicy", "consolidation", (0.2, 0.1, 0.3), ["a teacher (--teacher M)"], "The teacher succeeds on student states and the student does not.", (10, 1e10, 3.0)), grpo],
               "mixed": [sft, grpo, guided, fmt], "saturated": [], "instrument": [], "undetermined": [grpo]}  # fmt: skip
     return orders[bottleneck]
 

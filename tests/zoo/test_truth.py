@@ -77,6 +77,19 @@ def test_bounds_against_brute_force(toy, target, accepts, max_new_tokens):
     assert widths[-1] > expected, "nothing was pruned: the test tests nothing"
 
 
+def test_all_cut_mass_is_in_the_upper_bound(toy):
+    """With only the answer's own path grown, what is certainly wrong is to stop with a part of the answer."""
+    prompt, target = "S:ab=", Target("cd", separator=True)
+    low, high = success_bounds(toy, [prompt], [target], prune=0.999, max_new_tokens=4)
+    ids = torch.tensor([encode(prompt + "cd")])
+    with torch.no_grad():
+        prob_TV = toy(input_ids=ids).logits.double().softmax(-1)[0, len(prompt) - 1 :]
+    reach = [1.0, *np.cumprod([float(prob_TV[t, token]) for t, token in enumerate(encode("cd"))])]
+    stops = [mass * float(prob_TV[t, EOS_ID]) for t, mass in enumerate(reach)]
+    assert low[0] == pytest.approx(stops[2], rel=1e-5)
+    assert high[0] == pytest.approx(1 - stops[0] - stops[1], rel=1e-6)
+
+
 def test_prompts_of_different_lengths_do_not_disturb_each_other(toy):
     prompts = ["S:ab=", "S:abcdefgh=", "P:abc="]
     targets = [Target("c", True), Target("cd", True), Target("hfb", False)]

@@ -60,6 +60,8 @@
     if (x === null) return "–";
     const points = 100 * x;
     if (points === 0 || points === 100) return `${points}%`;
+    if (points < 1e-3) return "<0.001%";
+    if (points > 99.99) return ">99.99%";
     if (points > 99) return `${Math.floor(points * 100) / 100}%`;
     return points >= 10 ? `${points.toFixed(0)}%` : points >= 1 ? `${points.toFixed(1)}%` : `${Number(points.toPrecision(2))}%`;
   };
@@ -99,7 +101,7 @@
     });
     return { name: one.name, chip };
   });
-  $("chips").append(...chips.map((one) => one.chip));
+  if (chips.length > 1) $("chips").append(...chips.map((one) => one.chip));
   const setClasses = (names) => { state.classes = new Set(names); for (const one of chips) one.chip.setAttribute("aria-pressed", String(state.classes.has(one.name))); };
 
   const matching = () => {

@@ -1,0 +1,45 @@
+"""Where and when a benchmark ran, for the head of its results."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def cpu_model() -> str:
+    """The CPU's name as the kernel gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else "unknown"
+
+
+def head(command: str) -> dict[str, Any]:
+    """Date, machine and command."""
+    return {
+        "date": datetime.date.today().isoformat(),
+        "cpu": cpu_model(),
+        "cores": os.cpu_count(),
+        "load_1min": round(os.getloadavg()[0], 1),
+        "python": platform.python_version(),
+        "command": command,
+    }
+
+
+def write(name: str, title: str, data: dict[str, Any], lines: list[str]) -> Path:
+    """Write results.json and results.md of one benchmark; returns the Markdown's path."""
+    folder = Path(__file__).parent / name
+    folder.mkdir(exist_ok=True)
+    where = head(f"python -m benchmarks {name}" + "".join(f" {arg}" for arg in sys.argv[1:] if arg.startswith("-")))
+    (folder / "results.json").write_text(json.dumps({**where, **data}, indent=1) + "\n")
+    facts = f"{where['date']}, {where['cpu']}, {where['cores']} cores (load {where['load_1min']}), `{where['command']}`"
+    path = folder / "results.md"
+    path.write_text("\n".join([f"# {title}", "", facts, "", *lines]) + "\n")
+    return path

@@ -1,0 +1,45 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import posttrain_reports.write
+import pytest
+from fake_engine import FakeEngine, Law
+
+from posttrain_diag import analyze as analyze_module
+from posttrain_diag.analyze import Analysis, analyze
+from posttrain_diag.config import make_config
+from posttrain_diag.tasks import write_tasks
+from posttrain_diag.types import Problem
+
+
+def make_problems(n: int, answer: Callable[[int], str], **values: Any) -> list[Problem]:
+    """n problems "q0:", "q1:", ... with exact verifiers and the answer as a demonstration."""
+    fields: dict[str, Any] = {"messages": None, "verifier": {"type": "exact"}}
+    return [
+        Problem(**{**fields, "id": f"p{i}", "prompt": f"q{i}:", "answer": answer(i), "demos": (answer(i),), **values})
+        for i in range(n)
+    ]
+
+
+@pytest.fixture
+def run_analysis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Analysis]:
+    """Analyse a written-down law on problems, through real tasks files, store and run directory."""
+
+    def run(
+        law: Law, problems: list[Problem], *, engine: FakeEngine | None = None, figures: bool = False, **settings: Any
+    ) -> Analysis:
+        tasks = tmp_path / "tasks.jsonl"
+        write_tasks(problems, tasks)
+        made = engine or FakeEngine(law)
+        monkeypatch.setattr(analyze_module, "load_engine", lambda config: made)
+        if not figures:  # matplotlib takes seconds; one test draws them
+            monkeypatch.setattr(posttrain_reports.write, "paper_figures", lambda *_, **__: {})
+        out = settings.pop("out", tmp_path / "run")
+        return analyze(make_config(model="fake", tasks=str(tasks), out=out, **settings))
+
+    return run

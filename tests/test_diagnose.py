@@ -1,0 +1,129 @@
+"""From class posteriors to a verdict: dominance, abstention, the instrument's gate, the plan that follows."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from posttrain_probes import BUILTIN
+from posttrain_probes.synthetic import make_evidence, make_problem, rollout_row
+
+from posttrain_diag.diagnose import diagnose, diagnosis_json
+from posttrain_diag.diagnose.bottleneck import label_probabilities
+from posttrain_diag.evidence import Evidence
+from posttrain_diag.recommend import CATALOGUE, recommend
+from posttrain_diag.types import CLASSES, Diagnosis
+
+
+def verdict(evidence: Evidence) -> Diagnosis:
+    return diagnose(evidence, [probe.measure(evidence) for probe in BUILTIN])
+
+
+def shares(**values: float) -> np.ndarray:
+    return np.tile([values.get(name, 0.0) for name in CLASSES], (500, 1))
+
+
+@pytest.mark.parametrize(
+    ("given", "label"),
+    [
+        ({"support": 1.0}, "support"),
+        ({"mastered": 0.5, "guided": 0.5}, "guided"),
+        ({"mastered": 0.97, "support": 0.03}, "saturated"),
+        ({"reshaping": 0.5, "support": 0.5}, "mixed"),
+        ({"reshaping": 0.75, "support": 0.25}, "reshaping"),
+    ],
+)
+def test_labels(given: dict[str, float], label: str) -> None:
+    found = label_probabilities(shares(**given), 100, seed=0)
+    assert max(found, key=lambda name: found[name]) == label
+    assert sum(found.values()) == pytest.approx(1.0)
+
+
+def test_three_problems_that_agree_are_no_certainty() -> None:
+    few, many = (label_probabilities(shares(support=1.0), n, seed=0)["support"] for n in (3, 60))
+    assert few < 0.9 < 0.99 < many
+
+
+def test_too_few_draws_abstain() -> None:
+    """4 zeros per problem say p < 53%: nothing between guided, support and reshaping is decided."""
+    found = verdict(make_evidence([(4, 0)] * 4))
+    assert found.bottleneck == "undetermined"
+    assert {a.bottleneck for a in found.alternatives} >= {"support", "reshaping"}
+    assert recommend(found, make_evidence([(4, 0)] * 4), "runs/x").proposals == ()
+
+
+def test_no_rollouts_is_undetermined_not_a_crash() -> None:
+    found = verdict(make_evidence([(0, 0)] * 3))
+    assert found.bottleneck == "undetermined"
+    assert all(share.value is None for share in found.shares.values())
+
+
+def test_errored_draws_are_not_failures() -> None:
+    extra = [rollout_row(f"p{i}", 1000 + j, verdict="error", error="x") for i in range(20) for j in range(3)]
+    found = verdict(make_evidence([(64, 63)] * 20, extra=extra))
+    assert found.shares["mastered"].value is not None and found.shares["mastered"].value > 0.95
+    assert (found.per_problem["n"] == 64).all() and (found.per_problem["errored"] == 3).all()
+
+
+def test_a_broken_instrument_is_the_verdict_and_no_stage_follows() -> None:
+    problems = {f"p{i}": make_problem(i, demos=("not it",)) for i in range(30)}
+    evidence = make_evidence([(64, 0)] * 30, problems=problems, references={key: ("not it",) for key in problems})
+    found = verdict(evidence)
+    assert (found.bottleneck, found.instrument.status) == ("instrument", "broken")
+    assert found.confidence > 0.9
+    assert recommend(found, evidence, "runs/x").proposals == ()
+
+
+def test_reshaping_plan_starts_with_rl_and_says_why_not_sft() -> None:
+    evidence = make_evidence([(64, 8)] * 30)
+    found = verdict(evidence)
+    plan = recommend(found, evidence, "runs/x")
+    assert found.bottleneck == "reshaping"
+    assert [p.stage for p in plan.proposals] == ["grpo", "rft", "preference"]
+    assert plan.proposals[0].expected_gain.label == "model-dependent"
+    assert plan.proposals[0].command == "diag train runs/x --stage grpo"
+    assert set(plan.rejected) | {p.stage for p in plan.proposals} == {card.name for card in CATALOGUE}
+
+
+def test_support_without_demonstrations_says_what_is_missing() -> None:
+    evidence = make_evidence([(256, 0)] * 40, references={})
+    found = verdict(evidence)
+    assert found.bottleneck == "support"
+    plan = recommend(found, evidence, "runs/x")
+    assert all(proposal.needs for proposal in plan.proposals if proposal.stage == "sft")
+
+
+def test_json_has_the_contract_and_no_nan() -> None:
+    evidence = make_evidence([(64, 8)] * 10)
+    found = verdict(evidence)
+    data = diagnosis_json(found, recommend(found, evidence, "r"), evidence, tasks={"source": "x", "sha": "y"})
+    text = json.dumps(data, allow_nan=False)
+    assert {
+        "schema",
+        "model",
+        "tasks",
+        "sampling",
+        "settings",
+        "instrument",
+        "bottleneck",
+        "confidence",
+        "alternatives",
+        "shares",
+        "estimates",
+        "plan",
+        "samples",
+        "versions",
+    } <= set(json.loads(text))
+    assert {"pass@1", "pass@16", "pass@256", "coverage", "expected_successes", "mixed_groups@8"} <= set(
+        data["estimates"]
+    )
+    assert data["samples"]["rollouts"] == 640
+
+
+def test_shares_bracket_their_value() -> None:
+    found = verdict(make_evidence([(64, 0)] * 10 + [(64, 30)] * 10 + [(64, 64)] * 10))
+    for share in found.shares.values():
+        assert share.value is not None and share.low is not None and share.high is not None
+        assert 0 <= share.low <= share.value <= share.high <= 1
+    assert found.bottleneck == "mixed"
