@@ -62,7 +62,8 @@ def reference(module: ModuleType, counts: Counts, asked: dict[str, Functional], 
     out: Figures = {}
     for name, functional in asked.items():
         h = module.below(functional.threshold) if functional.threshold is not None else functional.of(module.P)
-        out[name] = tuple(float(x) for x in module.estimate(fit, h))  # pyright: ignore
+        value, low, high = module.estimate(fit, h)
+        out[name] = (float(value), float(low), float(high))
     return out
 
 

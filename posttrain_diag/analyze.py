@@ -151,11 +151,13 @@ def conclude(evidence: Evidence, tasks: TaskSet, run: RunDir, progress: Progress
     plan = recommend(diagnosis, evidence, str(run.path))
     data = diagnosis_json(diagnosis, plan, evidence, tasks={"source": tasks.source, "sha": tasks.sha})
     run.write_parquet("problems.parquet", diagnosis.per_problem)
-    run.write_json("measurements.json", {"measurements": [measurement_json(m) for m in measurements]})
+    shown = report_data(diagnosis, data, measurements, evidence, command)
+    made = {"command": command, "created": shown.created, "measurements": list(shown.measurements)}
+    run.write_json("measurements.json", made)
     write_atomic(run.path / "plan.yaml", yaml.safe_dump(data["plan"], sort_keys=False, allow_unicode=True))
     run.write_json("diagnosis.json", data)
     progress.phase("report", "report.html")
-    write_report(report_data(diagnosis, data, measurements, evidence, command), run.path)
+    write_report(shown, run.path)
     run.event("diagnosis", bottleneck=diagnosis.bottleneck, confidence=diagnosis.confidence)
     return Analysis(diagnosis, plan, evidence, data, run)
 
@@ -252,6 +254,12 @@ TRANSCRIPT_COLUMNS = [
 ]
 
 
+def transcripts(rollouts: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rollouts as the report reads them."""
+    records = rollouts[TRANSCRIPT_COLUMNS].to_dict("records")
+    return [{str(key): value for key, value in record.items()} for record in records]
+
+
 def report_data(
     diagnosis: Diagnosis,
     data: Mapping[str, Any],
@@ -269,15 +277,15 @@ def report_data(
         problems=problems,
         measurements=[measurement_json(m) for m in measurements],
         failures=data["failures"],
-        transcripts=evidence.rollouts[TRANSCRIPT_COLUMNS].to_dict("records"),
+        transcripts=transcripts(evidence.rollouts),
         command=command,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
 
 
-def stored_report(run: RunDir, command: str) -> ReportData:
+def stored_report(run: RunDir) -> ReportData:
     """The report's data as an earlier `analyze` left it; needs neither model nor tasks file."""
-    data = run.read_json("diagnosis.json")
+    data, made = run.read_json("diagnosis.json"), run.read_json("measurements.json")
     problems = pd.read_parquet(run.problems_path)
     by_id = {p.id: p for p in load_tasks(str(run.path / "tasks.jsonl"), allow_code=True).problems}
     problems["prompt"] = [by_id[key].prompt_text for key in problems["id"]]
@@ -290,9 +298,9 @@ def stored_report(run: RunDir, command: str) -> ReportData:
     return ReportData(
         diagnosis=data,
         problems=problems,
-        measurements=run.read_json("measurements.json")["measurements"],
+        measurements=made["measurements"],
         failures=data["failures"],
-        transcripts=rollouts[rollouts["problem_id"].isin(by_id)][TRANSCRIPT_COLUMNS].to_dict("records"),
-        command=command,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        transcripts=transcripts(rollouts[rollouts["problem_id"].isin(by_id)]),
+        command=made["command"],
+        created=made["created"],
     )

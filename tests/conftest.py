@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import posttrain_reports.write
 import pytest
 from fake_engine import FakeEngine, Law
@@ -15,6 +16,9 @@ from posttrain_diag.analyze import Analysis, analyze
 from posttrain_diag.config import make_config
 from posttrain_diag.tasks import write_tasks
 from posttrain_diag.types import Problem
+
+hypothesis.settings.register_profile("default", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("default")
 
 
 def make_problems(n: int, answer: Callable[[int], str], **values: Any) -> list[Problem]:

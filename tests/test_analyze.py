@@ -144,7 +144,7 @@ def test_damaged_store_is_one_clear_error(run_analysis: Run, tmp_path: Path) -> 
 def test_report_renders_again_without_model_or_tasks(run_analysis: Run, tmp_path: Path) -> None:
     run_analysis(law_of(0.3), make_problems(N, word), rollouts=8)
     (tmp_path / "tasks.jsonl").unlink()
-    data = stored_report(RunDir(tmp_path / "run"), "diag report")
+    data = stored_report(RunDir(tmp_path / "run"))
     assert data.diagnosis["bottleneck"] == "reshaping"
     assert len(data.transcripts) >= N * 8
 

@@ -42,7 +42,8 @@ def test_labels(given: dict[str, float], label: str) -> None:
 
 def test_three_problems_that_agree_are_no_certainty() -> None:
     few, many = (label_probabilities(shares(support=1.0), n, seed=0)["support"] for n in (3, 60))
-    assert few < 0.9 < 0.99 < many
+    assert few < 0.9
+    assert many > 0.99
 
 
 def test_too_few_draws_abstain() -> None:
@@ -68,7 +69,7 @@ def test_errored_draws_are_not_failures() -> None:
 
 def test_a_broken_instrument_is_the_verdict_and_no_stage_follows() -> None:
     problems = {f"p{i}": make_problem(i, demos=("not it",)) for i in range(30)}
-    evidence = make_evidence([(64, 0)] * 30, problems=problems, references={key: ("not it",) for key in problems})
+    evidence = make_evidence([(64, 0)] * 30, problems=problems, references=dict.fromkeys(problems, ("not it",)))
     found = verdict(evidence)
     assert (found.bottleneck, found.instrument.status) == ("instrument", "broken")
     assert found.confidence > 0.9

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from posttrain_diag.analyze import Phase, Progress
@@ -98,7 +98,7 @@ class LiveProgress(Progress):
 
 
 @contextmanager
-def make_progress(*, quiet: bool) -> Iterator[Progress]:
+def make_progress(*, quiet: bool) -> Generator[Progress]:
     """The progress that suits the terminal."""
     if quiet:
         yield Progress()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +18,7 @@ def report(
     from posttrain_diag.analyze import stored_report
     from posttrain_diag.store import RunDir
 
-    path = write_report(stored_report(RunDir(run), shlex.join(["diag", *sys.argv[1:]])), run)
+    path = write_report(stored_report(RunDir(run)), run)
     typer.echo(str(path))
     if open_browser:
         import webbrowser

@@ -100,11 +100,10 @@ def truth(
 
         directory = resolve_model(model) if model.startswith("zoo:") else Path(model)
         frame = exact_success(directory, load_tasks(f"builtin:zoo/{family}").problems)
-    rows: list[dict[str, Any]] = frame.to_dict("records")
     if as_json:
         typer.echo(frame.to_json(orient="records", indent=1))
     else:
-        _table(tuple(frame.columns), rows)
+        _table(tuple(frame.columns), [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")])
 
 
 def _table(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:

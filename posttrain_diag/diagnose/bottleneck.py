@@ -19,6 +19,7 @@ from posttrain_diag.types import (
     Estimate,
     Finding,
     Instrument,
+    InstrumentStatus,
     Measurement,
     ProbeFailure,
     ProblemClass,
@@ -35,8 +36,10 @@ GATE = 0.05
 SUSPECT = 0.25
 """Probability given to the instrument for each suspect finding: not enough to overrule, enough to be seen."""
 PRIOR = 0.5
-"""Dirichlet pseudo-problems per class: the verdict speaks of the task family, not of these problems alone, so
+"""Pseudo-problems per class (Jeffreys): the verdict speaks of the task family, not of these problems alone, so
 three problems that agree are not yet a certainty."""
+
+_LABELS: tuple[Bottleneck, ...] = ("saturated", "reshaping", "format", "guided", "support", "mixed")
 
 _ESTIMATES = {
     "pass_at_k": None,
@@ -96,7 +99,7 @@ def diagnose(
     )
 
 
-def _status(findings: Sequence[Finding]) -> str:
+def _status(findings: Sequence[Finding]) -> InstrumentStatus:
     severities = {finding.severity for finding in findings}
     return "broken" if "broken" in severities else "suspect" if "suspect" in severities else "ok"
 
@@ -104,7 +107,8 @@ def _status(findings: Sequence[Finding]) -> str:
 def label_probabilities(shares_SC: NDArray[np.float64], n_problems: int, seed: int) -> dict[Bottleneck, float]:
     """Probability of each verdict for the task family the problems stand for.
 
-    Every posterior draw of the shares is smoothed by a Dirichlet over the family's shares, then labelled.
+    Every posterior draw of the shares is widened to the family's shares (a Beta for mastered against open problems, a
+    Dirichlet among the open ones), then labelled.
 
     Args:
         shares_SC: draws of the shares of these problems, shape (S, 5).
@@ -112,16 +116,14 @@ def label_probabilities(shares_SC: NDArray[np.float64], n_problems: int, seed: i
         seed: of the Dirichlet draws.
     """
     rng = np.random.default_rng(seed)
-    gamma_SC = rng.standard_gamma(shares_SC * n_problems + PRIOR)
-    family_SC = gamma_SC / gamma_SC.sum(axis=1, keepdims=True)
-    open_SC = family_SC[:, 1:]
-    total_S = open_SC.sum(axis=1)
-    best_S = open_SC.argmax(axis=1)
-    dominant_S = open_SC.max(axis=1) >= DOMINANT * total_S
-    labels = np.where(dominant_S, np.asarray(CLASSES[1:])[best_S], "mixed")
-    labels = np.where(1 - total_S >= SATURATED, "saturated", labels)
-    names, counts = np.unique(labels, return_counts=True)
-    return {str(name): float(count) / len(labels) for name, count in zip(names, counts, strict=True)}
+    count_SC = shares_SC * n_problems
+    mastered_S = rng.beta(count_SC[:, 0] + PRIOR, count_SC[:, 1:].sum(axis=1) + PRIOR)
+    gamma_SC = rng.standard_gamma(count_SC[:, 1:] + PRIOR)
+    dominant_S = gamma_SC.max(axis=1) >= DOMINANT * gamma_SC.sum(axis=1)
+    labels = np.where(dominant_S, np.asarray(CLASSES[1:])[gamma_SC.argmax(axis=1)], "mixed")
+    labels = np.where(mastered_S >= SATURATED, "saturated", labels)
+    shares: dict[Bottleneck, float] = {name: float((labels == name).mean()) for name in _LABELS}
+    return {name: share for name, share in shares.items() if share > 0}
 
 
 def _with_instrument(probabilities: dict[Bottleneck, float], instrument: Instrument) -> dict[Bottleneck, float]:
@@ -134,8 +136,9 @@ def _with_instrument(probabilities: dict[Bottleneck, float], instrument: Instrum
     else:
         doubt = 1 - (1 - SUSPECT) ** sum(f.severity == "suspect" for f in instrument.findings)
         doubt = min(doubt, 0.5)
-    rest = {name: value * (1 - doubt) for name, value in probabilities.items()}
-    return {**rest, "instrument": doubt}
+    out: dict[Bottleneck, float] = {name: value * (1 - doubt) for name, value in probabilities.items()}
+    out["instrument"] = doubt
+    return out
 
 
 def _prob_above(share: Estimate, threshold: float) -> float:
@@ -190,6 +193,11 @@ def problem_table(
     return table.reset_index(names="id")
 
 
+def count_text(count: float) -> str:
+    """An expected number of rollouts: whole from 10 on, two digits below."""
+    return f"{count:,.0f}" if count >= 10 else f"{count:.2g}"
+
+
 def reasons(
     evidence: Evidence,
     shares: Mapping[ProblemClass, Estimate],
@@ -216,9 +224,8 @@ def reasons(
             out.append(f"{share.value:.0%} [{share.low:.0%}, {share.high:.0%}] of the problems are {wording[name]}.")
     successes = by_name["signal"].summary.get("expected_successes") if "signal" in by_name else None
     if successes is not None and successes.value is not None:
-        out.append(
-            f"{successes.value:.3g} successes are expected when every problem is drawn {settings.rollout_budget} times."
-        )
+        count = count_text(successes.value)
+        out.append(f"{count} successes are expected when every problem is drawn {settings.rollout_budget} times.")
     out.extend(
         note for measurement in by_name.values() for note in measurement.notes if measurement.probe == "instrument"
     )

@@ -91,7 +91,7 @@ def class_posterior(evidence: Evidence, measurements: Mapping[str, Measurement])
         "guided": open_SP & low_SP & reach_SP,
         "support": open_SP & low_SP & ~reach_SP,
     }
-    shares_SC = np.stack([members[name].mean(axis=1) for name in CLASSES], axis=1)
+    shares_SC = np.stack([members[name].mean(axis=1) for name in CLASSES], axis=1).astype(np.float64)
     return ClassPosterior(posterior, shares_SC)
 
 
@@ -102,7 +102,7 @@ def _column(
     found = measurements.get(probe)
     if found is None or column not in found.per_problem:
         return np.zeros(len(index))
-    return found.per_problem[column].reindex(index).fillna(0.0).to_numpy(float)
+    return found.per_problem[column].reindex(index).fillna(0.0).to_numpy(np.float64)
 
 
 def _reach(measurements: Mapping[str, Measurement], index: pd.Index[str]) -> NDArray[np.float64]:
@@ -111,4 +111,4 @@ def _reach(measurements: Mapping[str, Measurement], index: pd.Index[str]) -> NDA
     if found is None or "reach" not in found.per_problem or not found.per_problem["reach"].notna().any():
         return np.zeros(len(index))
     reach = found.per_problem["reach"].astype(float)
-    return reach.reindex(index).fillna(float(reach.mean())).to_numpy(float)
+    return np.asarray(reach.reindex(index).fillna(float(reach.mean())), dtype=np.float64)

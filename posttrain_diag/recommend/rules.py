@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from posttrain_diag.diagnose.bottleneck import count_text
 from posttrain_diag.evidence import Evidence
 from posttrain_diag.recommend.catalogue import CATALOGUE, stage_card
 from posttrain_diag.types import Cost, Diagnosis, Estimate, Plan, ProblemClass, StageProposal
@@ -113,7 +114,8 @@ def _impossible(name: str, diagnosis: Diagnosis) -> str:
     """Why a stage cannot work here whatever the user brings; empty when it can."""
     successes = _successes(diagnosis)
     if name in {"grpo", "rft", "preference", "online-preference"} and successes is not None and successes < RL_START:
-        return f"learns from the policy's own successes, and {successes:.2g} are expected in the whole rollout budget"
+        count = count_text(successes)
+        return f"learns from the policy's own successes, and {count} are expected in the whole rollout budget"
     return ""
 
 
@@ -187,7 +189,7 @@ def _why(name: str, diagnosis: Diagnosis, evidence: Evidence) -> str:
     mixed = diagnosis.estimates.get("mixed_groups@8")
     groups = f"{mixed.value:.0%}" if mixed is not None and mixed.value is not None else "an unknown share"
     successes = _successes(diagnosis)
-    count = f"{successes:.3g}" if successes is not None else "an unknown number of"
+    count = count_text(successes) if successes is not None else "an unknown number of"
     texts = {
         "grpo": f"The right answers are drawn sometimes: {groups} of groups of 8 hold both passes and failures, and "
         f"{count} successes are expected in {budget} draws per problem, so reward has something to select.",

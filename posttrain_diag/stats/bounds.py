@@ -101,10 +101,14 @@ def assumption_free_bounds(counts: Counts, functional: Functional, *, level: flo
             bounds=(0.0, 1.0),
             method="highs",
         )
+        if program.status == 2:  # infeasible
+            return Estimate.undefined(
+                "no mixing law fits: the counts differ less between problems than independent draws do", level
+            )
         if program.status != 0:
             raise StatsError(
                 f"the linear program for {functional.name} ended with {program.message!r}: "
-                "the limits on the counts are compatible by construction, please report these counts"
+                "it is feasible or infeasible by construction, please report these counts"
             )
         ends.append(float(h @ np.asarray(program.x, dtype=np.float64)))
     unseen = 1.0 - float(keep_P.mean())  # problems without rollouts may have any p

@@ -113,7 +113,7 @@ class PGrid:
     def quantiles(self, mass_RJ: FloatArray, q: float) -> FloatArray:
         """Quantile of p for each row of cell masses, linear in logit within a cell, shape (R,)."""
         cumulative_RJ = np.cumsum(mass_RJ, axis=1)
-        cumulative_RJ /= cumulative_RJ[:, -1:]
+        cumulative_RJ /= np.maximum(cumulative_RJ[:, -1:], 1e-300)
         cell_R = np.minimum((cumulative_RJ < q).sum(axis=1), mass_RJ.shape[1] - 1)
         rows = np.arange(len(mass_RJ))
         start_R = np.where(cell_R > 0, cumulative_RJ[rows, np.maximum(cell_R - 1, 0)], 0.0)

@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import logsumexp
+from scipy.special import expit, logit, logsumexp
 
 from posttrain_diag.errors import StatsError
 from posttrain_diag.stats.bounds import assumption_free_bounds
@@ -34,8 +34,14 @@ _DRAWS = 700
 _KEPT = 400
 """Posterior draws of the law that are kept."""
 _COARSENING = 600.0
-_EXACT_CELLS = 1_600_000
-"""Draws of every problem's p are joint while draws x problems stays below this; beyond, means are normal."""
+_EXACT_PROBLEMS = 4000
+"""Up to this many problems means over problems are drawn exactly; beyond, they are normal given the law."""
+_EXACT_CELLS = 400_000
+"""Draws x problems of the exact draws, within 400 to 1,600 draws."""
+_ROUNDING = 1e-9
+"""Intervals are widened by what the arithmetic cannot resolve: pass@k so near 1 that it rounds to 1."""
+THRESHOLD_SLACK = 0.125
+"""Half a grid cell, in logit(p)."""
 
 
 def fit_mixing_law(counts: Counts, *, seed: int = 0, families: tuple[Family, ...] = FAMILIES) -> MixingLaw:
@@ -67,7 +73,7 @@ def fit_mixing_law(counts: Counts, *, seed: int = 0, families: tuple[Family, ...
     posteriors: list[FamilyPosterior] = []
     start_D = families[0].centre_D
     for family in families:
-        if len(start_D) != family.n_parameters:
+        if len(start_D) != family.n_parameters or family.core != "beta":
             start_D = family.centre_D
         posteriors.append(sample_family(family, data, start_D, _DRAWS, rng))
         start_D = posteriors[-1].mode_D
@@ -131,7 +137,7 @@ class MixingLaw:
 
     @property
     def _is_small(self) -> bool:
-        return len(self.counts) * _KEPT <= _EXACT_CELLS
+        return len(self.counts) <= _EXACT_PROBLEMS
 
     # -- each problem ------------------------------------------------------------------------------------
 
@@ -141,12 +147,14 @@ class MixingLaw:
 
     def mean_per_problem(self, functional: Functional) -> FloatArray:
         """Posterior mean of h(p) for each problem, shape (P,)."""
-        return (self._posterior_RJ @ self.grid.evaluate(functional))[self.counts.table.row_P]
+        h_J = self.grid.evaluate(functional)
+        return np.clip(self._posterior_RJ @ h_J, h_J.min(), h_J.max())[self.counts.table.row_P]
 
     def posterior_interval(self, level: float = 0.9) -> FloatArray:
         """Interval for the success probability of each problem.
 
-        Equal tails; a problem that never passed reaches down to 0 and one that never failed up to 1.
+        Equal tails; a problem that never passed reaches down to 0 and one that never failed up to 1. A never-passed
+        problem's upper end also holds given p > 0: no number of other problems shows that this one is impossible.
 
         Args:
             level: nominal coverage, on average over problems.
@@ -158,6 +166,9 @@ class MixingLaw:
         table = self.counts.table
         low_R = self.grid.quantiles(self._wide_posterior_RJ, tail)
         high_R = self.grid.quantiles(self._wide_posterior_RJ, 1.0 - tail)
+        possible_RJ = self._wide_posterior_RJ.copy()
+        possible_RJ[:, 0] = 0.0
+        high_R = np.where(table.c_R == 0, np.maximum(high_R, self.grid.quantiles(possible_RJ, level)), high_R)
         low_R = np.where(table.c_R == 0, 0.0, low_R)
         high_R = np.where(table.c_R == table.n_R, 1.0, high_R)
         return np.stack([low_R, high_R], axis=1)[table.row_P]
@@ -250,14 +261,31 @@ class MixingLaw:
 
     def mean(self, functional: Functional) -> float:
         """Posterior mean of the mean of h(p) over the problems."""
-        return float(self.mean_per_problem(functional).mean())
+        h_P = self.mean_per_problem(functional)
+        return float(np.clip(h_P.mean(), h_P.min(), h_P.max()))
 
     def interval(self, functional: Functional, level: float = 0.9) -> tuple[float, float]:
-        """Interval for the mean of h(p) over the problems; always holds the point value."""
+        """Interval for the mean of h(p) over the problems; always holds the point value.
+
+        The threshold of a share is known no finer than half a cell of the coarsest grid, so its interval holds for
+        every threshold within 1/8 in logit(p): smooth laws cannot see problems that are heaped on one p. Where no
+        rollout passed it holds the value at p = 0, and where none failed that at p = 1.
+        """
         tail = (1.0 - check_level(level)) / 2.0
         value = self.mean(functional)
-        low, high = np.clip(np.quantile(self.posterior_draws(functional)[:, 0], [tail, 1.0 - tail]), 0.0, 1.0)
-        return min(float(low), value), max(float(high), value)
+        ends = (functional, functional)
+        if functional.threshold is not None:
+            cut = float(logit(functional.threshold))
+            ends = (below(float(expit(cut - THRESHOLD_SLACK))), below(float(expit(cut + THRESHOLD_SLACK))))
+        draws_SF = self.posterior_draws(*ends)
+        low = float(np.clip(np.quantile(draws_SF[:, 0], tail), 0.0, 1.0))
+        high = float(np.clip(np.quantile(draws_SF[:, 1], 1.0 - tail), 0.0, 1.0))
+        held = [value]
+        if self.counts.n_passed == 0:
+            held.append(float(functional.of(np.zeros(1))[0]))
+        if self.counts.n_passed == self.counts.n_rollouts:
+            held.append(float(functional.of(np.ones(1))[0]))
+        return max(0.0, min(low, *held) - _ROUNDING), min(1.0, max(high, *held) + _ROUNDING)
 
     def estimate(self, functional: Functional, level: float = 0.9) -> Estimate:
         """Mean of h(p) over the problems, with its interval and label.
@@ -336,6 +364,7 @@ class MixingLaw:
         value = float(self.posterior_mean() @ budget_P)
         draws = self.posterior_draws(solve_rate(), weights=budget_P)[:, 0]
         low, high = np.maximum(np.quantile(draws, [tail, 1.0 - tail]), 0.0)
+        low = low if self.counts.n_passed > 0 else 0.0
         label: Label = "estimated" if self.counts.n_passed > 0 else "model-dependent"
         reason = "" if self.counts.n_passed > 0 else "no rollout passed: the value rests on the prior over laws"
         return Estimate(value, min(float(low), value), max(float(high), value), level, problems, label, reason)

@@ -16,16 +16,16 @@ import json
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from posttrain_diag.errors import UsageError
+from posttrain_diag.zoo.model import load_model, new_model, one_thread
 from posttrain_diag.zoo.paths import BUILD_FILE, shipped_models
 from posttrain_diag.zoo.problems import draw_pretraining_word
-from posttrain_diag.zoo.training import Draw, Example, Progress, Schedule, new_model, train
+from posttrain_diag.zoo.training import Draw, Example, Progress, Schedule, train
 from posttrain_diag.zoo.vocabulary import BOS_ID, EOS_ID, PAD_ID, build_tokenizer
 from posttrain_diag.zoo.world import Family, family, pretraining_families
 
@@ -75,7 +75,8 @@ def _half(first: Draw, second: Draw) -> Draw:
 
 
 _PRETRAINING = Schedule(2400, learning_rate=4e-3, decay_power=2.0)
-_FINE_TUNING = Schedule(250, batch_size=128, learning_rate=1e-3, warmup_steps=10, weight_decay=0.0)
+_FINE_TUNING = Schedule(300, batch_size=128, learning_rate=1e-3, warmup_steps=10, weight_decay=0.0)
+_WITH_REPLAY = Schedule(700, batch_size=128, learning_rate=2e-3, warmup_steps=10, weight_decay=0.0)
 
 RECIPES: Mapping[str, Recipe] = {
     recipe.name: recipe
@@ -105,7 +106,7 @@ RECIPES: Mapping[str, Recipe] = {
             "ckA",
             "base fine-tuned on T with replay: solves T, not U",
             "base",
-            _FINE_TUNING,
+            _WITH_REPLAY,
             lambda: _half(_demonstrations([family("T")]), _pretraining("base", leave_out=("T",))),
         ),
         Recipe(
@@ -181,7 +182,7 @@ def _build_one(recipe: Recipe, parent: Path | None, target: Path, *, seed: int, 
             )
         if json.loads((target / BUILD_FILE).read_text()) == made:
             return target
-    with _one_thread():
+    with one_thread():
         model = new_model(seed) if parent is None else load_model(parent)
         train(model, recipe.examples(), recipe.schedule, seed=seed, name=recipe.name, progress=progress)
     _save(model, made, target)
@@ -200,34 +201,6 @@ def _how(recipe: Recipe, parent: Path | None, seed: int) -> dict[str, Any]:
         "schedule": asdict(recipe.schedule),
         "parent": ancestor,
     }
-
-
-def load_model(directory: Path) -> Any:
-    """A zoo model in float32, without progress bars."""
-    import torch
-    from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        return AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32, local_files_only=True)
-    finally:
-        if shown:
-            logging.enable_progress_bar()
-
-
-@contextmanager
-def _one_thread() -> Generator[None]:
-    """One torch thread: as fast at this size, and the sums do not depend on the machine's core count."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _save(model: Any, made: Mapping[str, Any], target: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from posttrain_diag.zoo.vocabulary import BOS_ID, CONTEXT_LENGTH, EOS_ID, PAD_ID, TOKENS, encode
+from posttrain_diag.zoo.vocabulary import EOS_ID, PAD_ID, encode
 
 if TYPE_CHECKING:
     import torch
@@ -32,30 +32,6 @@ class Schedule:
     decay_power: float = 1.0
     """1: linear decay; 2: quadratic, whose long tail averages the noise of drawn responses."""
     weight_decay: float = 0.01
-
-
-def new_model(seed: int) -> PreTrainedModel:
-    """An untrained 162k-parameter Llama: width 64, 3 layers, 4 heads, feed-forward 192, tied embeddings."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    config = LlamaConfig(
-        vocab_size=len(TOKENS),
-        hidden_size=64,
-        intermediate_size=192,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        max_position_embeddings=CONTEXT_LENGTH,
-        tie_word_embeddings=True,
-        bos_token_id=BOS_ID,
-        eos_token_id=EOS_ID,
-        pad_token_id=PAD_ID,
-        initializer_range=0.05,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return LlamaForCausalLM(config)
 
 
 def train(

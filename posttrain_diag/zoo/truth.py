@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from posttrain_diag.errors import ModelError, UsageError
+from posttrain_diag.errors import UsageError
 from posttrain_diag.types import Problem
+from posttrain_diag.zoo.model import load_model, one_thread
 from posttrain_diag.zoo.problems import family_of
 from posttrain_diag.zoo.vocabulary import EOS_ID, MARKS, PAD_ID, SPECIALS, TOKENS, encode
 
@@ -117,7 +118,7 @@ def exact_success(
         raise UsageError(f"prune is a probability between 0 and 1, got {prune}; 1e-6 is a good value")
     if max_new_tokens < 1:
         raise UsageError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
-    model = _load(model_dir)
+    model = load_model(model_dir)
     rows: list[dict[str, Any]] = []
     for start in range(0, len(problems), _CHUNK):
         chunk = problems[start : start + _CHUNK]
@@ -126,7 +127,8 @@ def exact_success(
             Target(problem.answer or "", fam.separator, reading) for problem, fam in zip(chunk, families, strict=True)
         ]
         prompts = [problem.prompt_text for problem in chunk]
-        low_P, high_P = success_bounds(model, prompts, targets, prune=prune, max_new_tokens=max_new_tokens)
+        with one_thread():
+            low_P, high_P = success_bounds(model, prompts, targets, prune=prune, max_new_tokens=max_new_tokens)
         for problem, fam, low, high in zip(chunk, families, low_P.tolist(), high_P.tolist(), strict=True):
             x = fam.word(problem.prompt_text)
             rows.append(
@@ -247,15 +249,3 @@ class _Walker:
                 logits_to_keep=1,
             ).logits[:, -1]
         return logits.double().log_softmax(-1).numpy()
-
-
-def _load(model_dir: str | Path) -> Any:
-    from transformers import AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_pretrained(Path(model_dir), local_files_only=True)
-    if model.config.vocab_size != len(TOKENS):
-        raise ModelError(
-            f"{model_dir} has a vocabulary of {model.config.vocab_size} tokens; exact probabilities are computed "
-            f"for zoo models only ({len(TOKENS)} tokens): see `diag zoo list`"
-        )
-    return model.eval()

@@ -84,8 +84,12 @@ def measure(evidence: Evidence) -> Measurement:
         },
         index=table.index,
     )
-    figure = Figure("format", "Strict and lenient pass@1", {"strict": strict.value, "lenient": lenient.value})
+    figure = Figure("format", "Strict and lenient pass@1", {"strict": _bar(strict), "lenient": _bar(lenient)})
     return Measurement(CARD.name, CARD.question, per_problem, summary, (figure,))
+
+
+def _bar(estimate: Estimate) -> dict[str, float | None]:
+    return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
 
 
 def validate() -> None:

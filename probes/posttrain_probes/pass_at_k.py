@@ -89,7 +89,7 @@ def majority(evidence: Evidence, k: int) -> Estimate:
     correct: list[set[str]] = []
     for _, group in rows.groupby("problem_id", sort=False):
         read = group[group["extracted"].notna()]
-        tally: dict[str, int] = read["extracted"].value_counts().to_dict()
+        tally = {str(answer): int(n) for answer, n in read["extracted"].value_counts().items()}
         # a draw whose answer could not be read votes for nothing: each counts as its own wrong answer
         tally.update({f"\0unread {i}": 1 for i in range(len(group) - len(read))})
         answers.append(tally)

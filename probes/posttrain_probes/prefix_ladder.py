@@ -141,7 +141,7 @@ def beats_controls(evidence: Evidence, share: float) -> bool:
             continue
         c, n = int(true["c"].sum()), int(true["n"].sum())
         c0, n0 = int(control["c"].sum()), int(control["n"].sum())
-        if float(fisher_exact([[c, n - c], [c0, n0 - c0]], alternative="greater").pvalue) > 0.01:
+        if float(fisher_exact(np.array([[c, n - c], [c0, n0 - c0]]), alternative="greater").pvalue) > 0.01:
             return False
     return True
 

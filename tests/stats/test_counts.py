@@ -37,7 +37,9 @@ def test_bad_counts_name_the_ids_and_stop_after_a_few():
         Counts([1, 1], [0, 0], ids=["a"])
 
 
-@given(st.lists(st.integers(0, 40).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n))), min_size=1, max_size=60))
+@given(
+    st.lists(st.integers(0, 40).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n))), min_size=1, max_size=60)
+)
 def test_table_is_a_lossless_summary(rows):
     n, c = np.array(rows).T
     if n.max() == 0:

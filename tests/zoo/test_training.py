@@ -3,7 +3,8 @@ import random
 import pytest
 import torch
 
-from posttrain_diag.zoo.training import Schedule, collate, new_model, train
+from posttrain_diag.zoo.model import new_model
+from posttrain_diag.zoo.training import Schedule, collate, train
 from posttrain_diag.zoo.vocabulary import EOS_ID, PAD_ID, encode
 
 

@@ -7,7 +7,7 @@ import torch
 
 from posttrain_diag.errors import ModelError, UsageError
 from posttrain_diag.zoo import exact_success, problems, resolve_model
-from posttrain_diag.zoo.training import new_model
+from posttrain_diag.zoo.model import new_model
 from posttrain_diag.zoo.truth import Target, success_bounds
 from posttrain_diag.zoo.vocabulary import EOS_ID, TOKENS, decode, encode
 
