@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.optimize import linprog
-from scipy.special import expit
-from scipy.stats import beta, binom
+from scipy.special import bdtr, betaincinv, expit
 
 from posttrain_diag.errors import StatsError
 from posttrain_diag.stats.counts import BoolArray, Counts, FloatArray, IntArray
@@ -35,10 +34,10 @@ def _share_limits(successes: int, trials: int, alpha: float) -> tuple[float, flo
     tail = alpha / 2.0
     low, high = 0.0, 1.0
     if successes > 0:
-        low = tail / trials if successes == 1 else float(beta.ppf(tail, successes, trials - successes + 1))
+        low = tail / trials if successes == 1 else float(betaincinv(successes, trials - successes + 1, tail))
     if successes < trials:
         missing = trials - successes
-        high = 1.0 - tail / trials if missing == 1 else float(beta.ppf(1.0 - tail, successes + 1, missing))
+        high = 1.0 - tail / trials if missing == 1 else float(betaincinv(successes + 1, missing, 1.0 - tail))
     return low, high
 
 
@@ -51,7 +50,7 @@ def _constraints(counts: Counts, keep_P: BoolArray, alpha: float) -> tuple[Float
     lows: list[float] = []
     highs: list[float] = []
     for cut in cuts.tolist():
-        rows.append(np.concatenate([binom.cdf(cut, n, _P_X) for n in distinct.tolist()]))
+        rows.append(np.concatenate([bdtr(min(cut, n), n, _P_X) for n in distinct.tolist()]))
         low, high = _share_limits(int((c_P <= cut).sum()), len(n_P), alpha / len(cuts))
         lows.append(low)
         highs.append(high)

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import logsumexp
-from scipy.stats import norm
+from scipy.special import logsumexp, ndtri
 
 from posttrain_diag.errors import StatsError
 from posttrain_diag.stats.counts import FloatArray
@@ -141,7 +140,7 @@ def weight_health(log_term_T: FloatArray, plain_counts: tuple[int, int] | None =
         n, c = plain_counts
         low, high = clopper_pearson(c, n, 1.0 - _DISAGREEMENT)
         terms_T = np.exp(log_term_T)
-        spread = float(norm.ppf(1 - _DISAGREEMENT / 2)) * float(terms_T.std()) / np.sqrt(len(terms_T))
+        spread = float(ndtri(1 - _DISAGREEMENT / 2)) * float(terms_T.std()) / np.sqrt(len(terms_T))
         mean = float(terms_T.mean())
         if mean - spread > float(high) or mean + spread < float(low):
             problems.append(f"weighted estimate {mean:.2g} contradicts {c} passes in {n} plain rollouts")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import beta, norm
+from scipy.special import betaincinv, ndtri
 
 from posttrain_diag.errors import StatsError
 from posttrain_diag.stats.counts import FloatArray
@@ -37,8 +37,8 @@ def clopper_pearson(c: ArrayLike, n: ArrayLike, level: float = 0.9) -> tuple[Flo
     """
     tail = (1.0 - check_level(level)) / 2.0
     c_, n_ = np.broadcast_arrays(np.asarray(c, dtype=np.float64), np.asarray(n, dtype=np.float64))
-    low = np.where(c_ > 0, beta.ppf(tail, np.maximum(c_, 1.0), n_ - c_ + 1.0), 0.0)
-    high = np.where(c_ < n_, beta.ppf(1.0 - tail, c_ + 1.0, np.maximum(n_ - c_, 1.0)), 1.0)
+    low = np.where(c_ > 0, betaincinv(np.maximum(c_, 1.0), n_ - c_ + 1.0, tail), 0.0)
+    high = np.where(c_ < n_, betaincinv(c_ + 1.0, np.maximum(n_ - c_, 1.0), 1.0 - tail), 1.0)
     return np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
 
 
@@ -48,7 +48,7 @@ def wilson(share: float, n: float, level: float = 0.9) -> tuple[float, float]:
     References:
         Wilson 1927, doi:10.1080/01621459.1927.10502953.
     """
-    z = float(norm.ppf(0.5 + check_level(level) / 2.0))
+    z = float(ndtri(0.5 + check_level(level) / 2.0))
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     low = 0.0 if share <= 0.0 else max(0.0, centre - half)

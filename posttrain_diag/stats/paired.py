@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import binom
+from scipy.special import bdtr
 
 from posttrain_diag.errors import StatsError
 from posttrain_diag.stats.counts import Counts, FloatArray, IntArray
@@ -173,5 +173,5 @@ def mcnemar_exact(solved_a: ArrayLike, solved_b: ArrayLike) -> McNemar:
     gained = int(((a_P == 0) & (b_P == 1)).sum())
     lost = int(((a_P == 1) & (b_P == 0)).sum())
     changed = gained + lost
-    p_value = 1.0 if changed == 0 else min(1.0, 2.0 * float(binom.cdf(min(gained, lost), changed, 0.5)))
+    p_value = 1.0 if changed == 0 else min(1.0, 2.0 * float(bdtr(min(gained, lost), changed, 0.5)))
     return McNemar(gained, lost, p_value)

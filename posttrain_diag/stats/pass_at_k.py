@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
-from scipy.special import gammaln
-from scipy.stats import binom
+from scipy.special import gammaln, xlog1py, xlogy
 
 from posttrain_diag.errors import NotEnoughRollouts, StatsError
 from posttrain_diag.stats.counts import Counts, FloatArray, IntArray
@@ -125,6 +124,12 @@ def cover_at_tau(counts: Counts, tau: float, *, level: float = 0.9) -> Estimate:
     return _over_problems((counts.c_P >= tau * counts.n_P - 1e-9).astype(np.float64), level)
 
 
+def _binomial_mass(count: IntArray, n: int, p: float) -> FloatArray:
+    """Binomial probabilities of the counts (scipy.stats would double the import time)."""
+    log_mass = _log_choose(np.full(len(count), n), count) + xlogy(count, p) + xlog1py(n - count, -p)
+    return np.asarray(np.exp(log_mass), dtype=np.float64)
+
+
 def _win_probability(drawn: int, rivals: Sequence[int], right: int, k: int) -> float:
     """Probability that one answer is the most frequent of k draws without replacement, ties split evenly.
 
@@ -140,14 +145,14 @@ def _win_probability(drawn: int, rivals: Sequence[int], right: int, k: int) -> f
         poly_QK[:, 0] = 1.0
         for rival in rivals:
             most = min(rival, top, k - top)
-            mass = np.asarray(binom.pmf(np.arange(most + 1), rival, rate), dtype=np.float64)
+            mass = _binomial_mass(np.arange(most + 1), rival, rate)
             new_QK = np.zeros_like(poly_QK)
             for count in range(most + 1):
                 tie_Q = u_Q if count == top else np.ones_like(u_Q)
                 new_QK[:, count:] += mass[count] * tie_Q[:, None] * poly_QK[:, : poly_QK.shape[1] - count]
             poly_QK = new_QK
-        total += float(binom.pmf(top, right, rate)) * float(weight_Q @ poly_QK[:, k - top])
-    return total / float(binom.pmf(k, drawn, rate))
+        total += float(_binomial_mass(np.asarray([top]), right, rate)[0]) * float(weight_Q @ poly_QK[:, k - top])
+    return total / float(_binomial_mass(np.asarray([k]), drawn, rate)[0])
 
 
 def maj_at_k(
