@@ -65,7 +65,8 @@ def near_uniform(evidence: Evidence) -> bool:
     rows = _demo_rows(evidence)
     if not rows or evidence.model is None:
         return False
-    nll = float(np.mean([-row.logprobs.mean() for row in rows]))
+    content = slice(None, -1 if evidence.model.stop_token_ids else None)  # the stop position is judged on its own
+    nll = float(np.mean([-row.logprobs[content].mean() for row in rows if len(row.logprobs[content])] or [0.0]))
     return nll >= UNIFORM_SHARE * float(np.log(evidence.model.vocab_size))
 
 

@@ -145,7 +145,7 @@ def test_no_stop_token_in_the_model_directory() -> None:
 
 def test_a_stop_token_the_model_never_uses() -> None:
     rows = [cut(i, draw) for i in range(12) for draw in range(16)]
-    never = tuple(score(i, [-0.1] * 7 + [-12.0]) for i in range(12))
+    never = tuple(score(i, [-0.1] * 3 + [-30.0]) for i in range(12))
     finding = stopping.no_stop_token(make_evidence([(0, 0)] * 12, extra=rows, scores=never, model=info()))
     assert finding is not None and finding.kind == "no_eos"
     often = tuple(score(i, [-0.1] * 8) for i in range(12))
