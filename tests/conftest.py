@@ -21,15 +21,6 @@ hypothesis.settings.register_profile("default", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("default")
 
 
-def make_problems(n: int, answer: Callable[[int], str], **values: Any) -> list[Problem]:
-    """n problems "q0:", "q1:", ... with exact verifiers and the answer as a demonstration."""
-    fields: dict[str, Any] = {"messages": None, "verifier": {"type": "exact"}}
-    return [
-        Problem(**{**fields, "id": f"p{i}", "prompt": f"q{i}:", "answer": answer(i), "demos": (answer(i),), **values})
-        for i in range(n)
-    ]
-
-
 @pytest.fixture
 def run_analysis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Analysis]:
     """Analyse a written-down law on problems, through real tasks files, store and run directory."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from posttrain_diag.engines.base import Draw, EngineInfo, Prompt, SampleRequest, Score, ScoreRequest
-from posttrain_diag.types import SamplingParams
+from posttrain_diag.types import Problem, SamplingParams
 
 STOP = 0
 Law = Callable[[str], Mapping[str, float]]
@@ -115,3 +116,12 @@ class FakeEngine:
 
     def close(self) -> None:
         return
+
+
+def make_problems(n: int, answer: Callable[[int], str], **values: Any) -> list[Problem]:
+    """n problems "q0:", "q1:", ... with exact verifiers and the answer as a demonstration."""
+    fields: dict[str, Any] = {"messages": None, "verifier": {"type": "exact"}}
+    return [
+        Problem(**{**fields, "id": f"p{i}", "prompt": f"q{i}:", "answer": answer(i), "demos": (answer(i),), **values})
+        for i in range(n)
+    ]

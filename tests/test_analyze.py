@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import make_problems
-from fake_engine import FakeEngine, Killed
+from fake_engine import FakeEngine, Killed, make_problems
 
 from posttrain_diag.analyze import Analysis, stored_report
 from posttrain_diag.errors import StoreError, UsageError
