@@ -10,14 +10,14 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 import yaml
 from posttrain_probes import all_probes, boundary
 from posttrain_reports import ReportData, write_report
 
-from posttrain_diag.collect import Collector, Owed, current_rollouts
+from posttrain_diag.collect import Collector, Owed, Phase, Progress, current_rollouts
 from posttrain_diag.config import AnalyzeConfig
 from posttrain_diag.diagnose import diagnose, diagnosis_json
 from posttrain_diag.diagnose.contract import measurement_json
@@ -25,24 +25,10 @@ from posttrain_diag.engines.base import Engine, EngineInfo, Prompt
 from posttrain_diag.errors import UsageError
 from posttrain_diag.evidence import MAIN, DrawSpec, Evidence, Settings
 from posttrain_diag.recommend import recommend
+from posttrain_diag.rounds import MainArm
 from posttrain_diag.store import RolloutStore, RunDir, write_atomic
 from posttrain_diag.tasks import TaskSet, load_tasks, reference_completions, write_tasks
 from posttrain_diag.types import Diagnosis, Measurement, Plan, Problem, SamplingParams
-
-Phase = Literal["load", "sample", "probe", "diagnose", "report"]
-
-
-class Progress:
-    """What a caller may want to show while it runs; this base class shows nothing."""
-
-    def phase(self, name: Phase, detail: str) -> None:
-        """A phase begins."""
-
-    def plan(self, draws: int, done: int, cap: int) -> None:
-        """`draws` rollouts are planned in this phase, `done` are stored already, each has at most `cap` tokens."""
-
-    def advance(self, rollouts: int, tokens: int) -> None:
-        """Rollouts became durable."""
 
 
 @dataclass(frozen=True)
@@ -171,9 +157,10 @@ def gather(
     store = run.store()
     try:
         collector = Collector(engine, store, problems, sampling)
-        base = Evidence(problems, pd.DataFrame(), (), Settings.of(config, sampling), engine.info, references)
-        owed = collector.owed(DrawSpec(key, MAIN, config.rollouts_per_problem) for key in problems)
-        draw(collector, owed, progress, "sample", "main arm")
+        info = replace(engine.info, model=config.model)
+        base = Evidence(problems, pd.DataFrame(), (), Settings.of(config, sampling), info, references)
+        progress.phase("sample", f"main arm, {config.allocation}")
+        owed = MainArm(collector, base, config.rollouts_per_problem, config.allocation).draw(progress)
         main = replace(base, rollouts=current_rollouts(store, engine.info.model_sha, owed, problems))
         needs = [probe.plan(main, engine) for probe in all_probes() if probe.plan is not None]
         collector.score(spec for need in needs for spec in need.scores)
@@ -189,7 +176,7 @@ def draw(collector: Collector, owed: list[Owed], progress: Progress, phase: Phas
     progress.phase(phase, detail)
     total, missing = sum(item.spec.n for item in owed), sum(len(item.missing) for item in owed)
     progress.plan(total, total - missing, max((item.params.max_new_tokens for item in owed), default=0))
-    collector.draw(owed, progress.advance)
+    collector.draw(owed, progress)
 
 
 def read_evidence(base: Evidence, store: RolloutStore, owed: list[Owed], notes: tuple[str, ...]) -> Evidence:

@@ -7,21 +7,38 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from posttrain_diag.engines.base import Draw, Engine, Prompt, SampleRequest, ScoreRequest
+from posttrain_diag.engines.base import Draw, Engine, Prompt, SampleRequest, ScoreRequest, Tilt
+from posttrain_diag.errors import EngineError
 from posttrain_diag.evidence import MAIN, DrawSpec, ScoreSpec
 from posttrain_diag.store import RolloutStore, ScoreRow
 from posttrain_diag.store.rollouts import verdict_of
 from posttrain_diag.tasks import verifier_sha, verify
 from posttrain_diag.types import Judgement, Problem, Rollout, SamplingParams, Verdict
 
-Progress = Callable[[int, int], None]
-"""Called with (rollouts, tokens) that just became durable."""
+Phase = Literal["load", "sample", "probe", "diagnose", "report"]
+
+
+class Progress:
+    """What a caller may want to show while an analysis runs; this base class shows nothing."""
+
+    def phase(self, name: Phase, detail: str) -> None:
+        """A phase begins."""
+
+    def plan(self, draws: int, done: int, cap: int) -> None:
+        """`draws` rollouts are planned in this phase, `done` are stored already, each has at most `cap` tokens."""
+
+    def advance(self, rollouts: int, tokens: int) -> None:
+        """Rollouts became durable."""
+
+    def resolved(self, resolved: int, problems: int) -> None:
+        """So many of the problems have a class after a round of sampling."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +80,10 @@ class Collector:
         problem = self.problems[problem_id]
         return Prompt(problem.prompt, problem.messages, prefix_ids)
 
-    def _prompt_sha(self, problem_id: str, arm: str, prompt: Prompt) -> str:
+    def _prompt_sha(self, problem_id: str, arm: str, prompt: Prompt, tilt: Tilt | None = None) -> str:
         ids = ",".join(map(str, self.engine.prompt_ids(prompt)))
+        if tilt is not None:
+            ids += f"\0tilt {tilt.lean!r} " + ",".join(map(str, tilt.token_ids))
         return hashlib.sha256(f"{problem_id}\0{arm}\0{ids}".encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
     def owed(self, specs: Iterable[DrawSpec]) -> list[Owed]:
@@ -72,7 +91,7 @@ class Collector:
         out: list[Owed] = []
         for spec in specs:
             prompt = self._prompt(spec.problem_id, spec.response_prefix_ids)
-            prompt_sha = self._prompt_sha(spec.problem_id, spec.arm, prompt)
+            prompt_sha = self._prompt_sha(spec.problem_id, spec.arm, prompt, spec.tilt)
             cap = spec.max_new_tokens
             if cap is None:
                 cap = max(1, self.params.max_new_tokens - len(spec.response_prefix_ids))
@@ -82,8 +101,17 @@ class Collector:
             out.append(Owed(spec, prompt, prompt_sha, params, sha, missing))
         return out
 
-    def draw(self, owed: Sequence[Owed], progress: Progress | None = None) -> None:
-        """Make the missing draws, judge them, store them as they finish."""
+    def draw(self, owed: Sequence[Owed], progress: Progress) -> None:
+        """Make the missing draws, judge them, store them as they finish.
+
+        Raises:
+            EngineError: a spec is tilted and the engine cannot draw from a tilt.
+        """
+        if not self.engine.info.tilts and any(item.missing and item.spec.tilt is not None for item in owed):
+            raise EngineError(
+                f"the {self.engine.info.engine} engine cannot draw from a proposal that leans towards a demonstration; "
+                "use the hf engine"
+            )
         by_params: dict[SamplingParams, list[Owed]] = {}
         for item in owed:
             if item.missing:
@@ -96,13 +124,13 @@ class Collector:
                     prompt=item.prompt,
                     sample_indices=item.missing,
                     seeds=tuple(draw_seed(params.seed, item.prompt_sha, i) for i in item.missing),
+                    tilt=item.spec.tilt,
                 )
                 for key, item in by_key.items()
             ]
             for draw in self.engine.sample(requests, params):
                 self._keep(by_key[draw.key], draw)
-                if progress is not None:
-                    progress(1, len(draw.token_ids))
+                progress.advance(1, len(draw.token_ids))
 
     def _keep(self, item: Owed, draw: Draw) -> None:
         problem = self.problems[item.spec.problem_id]
@@ -135,11 +163,13 @@ class Collector:
                 verifier_sha=self._verifier_shas[problem.id],
                 error=judged.error or draw.error,
                 response_prefix=prefix,
+                policy_logprob=draw.policy_logprob,
+                proposal_logprob=draw.proposal_logprob,
             ),
             judged.strict,
         )
 
-    def score(self, specs: Iterable[ScoreSpec], progress: Progress | None = None) -> None:
+    def score(self, specs: Iterable[ScoreSpec]) -> None:
         """Score the completions that are not in the store yet."""
         model_sha = self.engine.info.model_sha
         todo: dict[str, tuple[ScoreSpec, str, str]] = {}
@@ -169,28 +199,39 @@ class Collector:
                     entropies=scored.entropy_T,
                 )
             )
-            if progress is not None:
-                progress(1, len(scored.token_ids))
 
 
 def current_rollouts(
-    store: RolloutStore, model_sha: str, owed: Iterable[Owed], problems: Mapping[str, Problem]
+    store: RolloutStore,
+    model_sha: str,
+    owed: Iterable[Owed],
+    problems: Mapping[str, Problem],
+    *,
+    exact: bool = False,
 ) -> pd.DataFrame:
     """The stored rollouts that the plan speaks of, re-judged where the verifier or the gold changed.
 
     Older draws of the directory (another cap, another prompt) stay on disk and are not evidence.
+
+    Args:
+        store: where they are.
+        model_sha: of which model.
+        owed: the plan.
+        problems: by id, for re-judging.
+        exact: only the draws planned; else all stored draws of the same prompts too.
     """
     frame = store.frame(model_sha)
     wanted = pd.DataFrame(
         [(item.prompt_sha, item.sampling_sha, item.spec.n) for item in owed],
         columns=["prompt_sha", "sampling_sha", "planned"],
     ).drop_duplicates(["prompt_sha", "sampling_sha"])
-    frame = frame.merge(wanted, on=["prompt_sha", "sampling_sha"], how="inner").drop(columns="planned")
+    frame = frame.merge(wanted, on=["prompt_sha", "sampling_sha"], how="inner")
+    frame = (frame[frame["sample_idx"] < frame["planned"]] if exact else frame).drop(columns="planned")
     shas = {problem.id: verifier_sha(problem) for problem in problems.values()}
     stale = frame[frame["verifier_sha"] != frame["problem_id"].map(shas)]
     if len(stale):
         rejudge(store, model_sha, stale, problems, shas)
-        return current_rollouts(store, model_sha, owed, problems)
+        return current_rollouts(store, model_sha, owed, problems, exact=exact)
     return frame
 
 

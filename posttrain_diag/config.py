@@ -14,6 +14,7 @@ from posttrain_diag.errors import UsageError
 from posttrain_diag.types import SamplingParams
 
 Effort = Literal["quick", "standard", "thorough"]
+Allocation = Literal["adaptive", "uniform"]
 
 ROLLOUTS_BY_EFFORT: dict[Effort, int] = {"quick": 16, "standard": 64, "thorough": 256}
 """Mean draws per problem. 64 zeros bound p below 4.6% (SCIENCE rule 2); 16 only separates the extremes."""
@@ -36,6 +37,7 @@ class AnalyzeConfig(BaseModel):
     engine: Literal["hf"] = "hf"
     effort: Effort = "standard"
     rollouts: int | None = Field(default=None, ge=1, description="mean draws per problem; None: by effort")
+    allocation: Allocation = "adaptive"
     temperature: float = Field(default=1.0, ge=0.0)
     top_p: float = Field(default=1.0, gt=0.0, le=1.0)
     top_k: int = Field(default=0, ge=0)

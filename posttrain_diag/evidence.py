@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from posttrain_diag.config import LADDER_BY_EFFORT, AnalyzeConfig
-from posttrain_diag.engines.base import EngineInfo
+from posttrain_diag.engines.base import EngineInfo, Tilt
 from posttrain_diag.stats import ChanceFloor, Counts, MixingLaw, chance_floor, fit_mixing_law
 from posttrain_diag.store import ScoreRow
 from posttrain_diag.tasks import verify
@@ -37,6 +37,8 @@ class Settings:
     mastery: float = 0.8
     level: float = 0.9
     ladder_rollouts: int = 16
+    ks: tuple[int, ...] = ()
+    """Further k whose pass@k is asked for."""
 
     @property
     def eps(self) -> float:
@@ -65,6 +67,8 @@ class DrawSpec:
     response_prefix_ids: tuple[int, ...] = ()
     max_new_tokens: int | None = None
     """None: the cap of the main arm, less the tokens the prefix already holds."""
+    tilt: Tilt | None = None
+    """Draw from this proposal; then the rollouts carry policy_logprob and proposal_logprob."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,11 @@ class Evidence:
     """Completions that a sound verifier passes, per problem; demos first."""
     notes: tuple[str, ...] = ()
     """What probes would have measured and could not."""
+    counts: pd.DataFrame | None = None
+    """Set when counts of the main arm are all there is (`diag import counts`): the columns of `table` but `lenient`,
+    for nobody read the texts leniently; then `rollouts` is empty."""
+    unrecorded: tuple[str, ...] = ()
+    """What imported counts do not say, e.g. "truncated", "errored" (then 0 in `counts`), "temperature"."""
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
@@ -123,6 +132,8 @@ class Evidence:
         Columns: drawn, c (passed), failed, truncated, errored, lenient (lenient passes among finished draws),
         n (drawn - errored: what rates are taken over). drawn = c + failed + truncated + errored.
         """
+        if self.counts is not None and arm == MAIN:
+            return self.counts
         rows = self.arm(arm)
         counts = pd.crosstab(rows["problem_id"], rows["verdict"]) if len(rows) else pd.DataFrame()
         counts = counts.reindex(index=list(self.ids), columns=["pass", "fail", "truncated", "error"], fill_value=0)
@@ -157,6 +168,8 @@ class Evidence:
     @cached_property
     def chance_ids(self) -> tuple[str, ...]:
         """The problems of the permutation null, chosen evenly; verifiers that run code have no gold to exchange."""
+        if self.counts is not None:
+            return ()
         ids = [str(key) for key in self.measured.index if self._exchangeable(self.problems[str(key)])]
         finished = set(self.arm(MAIN).query("verdict in ('pass', 'fail')")["problem_id"])
         ids = [key for key in ids if key in finished]

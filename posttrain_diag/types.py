@@ -26,6 +26,8 @@ FindingKind = Literal[
     "guessable",
     "duplicate_draws",
     "verifier_error",
+    "unequal_n",
+    "not_checked",
 ]
 Severity = Literal["note", "suspect", "broken"]
 ProblemClass = Literal["mastered", "reshaping", "format", "guided", "support", "unresolved"]
@@ -141,6 +143,10 @@ class Rollout:
     error: str | None = None
     response_prefix: str = ""
     """The beginning of `text` that was given to the model rather than drawn."""
+    policy_logprob: float | None = None
+    """log pi under the declared sampling law for a draw from a proposal, nats; None for draws from the policy."""
+    proposal_logprob: float | None = None
+    """log q of the proposal that drew it, nats; None for draws from the policy."""
 
     @property
     def n_tokens(self) -> int:

@@ -30,6 +30,7 @@ def run_analysis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..
     ) -> Analysis:
         tasks = tmp_path / "tasks.jsonl"
         write_tasks(problems, tasks)
+        settings.setdefault("allocation", "uniform")
         made = engine or FakeEngine(law)
         monkeypatch.setattr(analyze_module, "load_engine", lambda config: made)
         if not figures:  # matplotlib takes seconds; one test draws them

@@ -22,8 +22,9 @@ Tasks = Annotated[str | None, typer.Option(help="JSONL, JSON, CSV, Parquet, HF d
 Out = Annotated[Path | None, typer.Option(help="Run directory. Default: runs/MODEL-TASKS-HASH.")]
 Effort = Annotated[str, typer.Option(help="quick (16 rollouts per problem), standard (64) or thorough (256).")]
 Rollouts = Annotated[
-    int | None, typer.Option(help="Mean rollouts per problem; overrides --effort. Raise it to top up.")
+    int | None, typer.Option(help="Most rollouts per problem in the mean; overrides --effort. Raise it to top up.")
 ]
+Allocation = Annotated[str, typer.Option(help="adaptive: spend where classes are open; uniform: all alike.")]
 Budget = Annotated[int, typer.Option(help="B: rollouts per prompt your RL stage can afford; support means p >= 1/B.")]
 MaxTokens = Annotated[int | None, typer.Option(help="Token cap. Default: four times the longest reference.")]
 Temperature = Annotated[float, typer.Option(help="Sampling temperature.")]
@@ -66,6 +67,7 @@ def analyze(
     out: Out = None,
     effort: Effort = "standard",
     rollouts: Rollouts = None,
+    allocation: Allocation = "adaptive",
     rollout_budget: Budget = 256,
     max_new_tokens: MaxTokens = None,
     temperature: Temperature = 1.0,
@@ -96,6 +98,7 @@ def analyze(
     values = {
         "effort": effort,
         "rollouts": rollouts,
+        "allocation": allocation,
         "rollout_budget": rollout_budget,
         "max_new_tokens": max_new_tokens,
         "temperature": temperature,

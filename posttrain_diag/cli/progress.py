@@ -7,7 +7,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from posttrain_diag.analyze import Phase, Progress
+from posttrain_diag.collect import Phase, Progress
 
 PLAIN_EVERY_S = 10.0
 
@@ -34,10 +34,10 @@ class PlainProgress(Progress):
         self._start = self._last = time.monotonic()
 
     def plan(self, draws: int, done: int, cap: int) -> None:
-        """Say how much there is to do."""
+        """Say how much there is to do, once per phase."""
+        if draws and not self._total:
+            sys.stderr.write(f"  at most {draws} rollouts, {done} stored already, at most {cap} tokens each\n")
         self._total, self._done = draws, done
-        if draws:
-            sys.stderr.write(f"  {draws} rollouts planned, {done} stored already, at most {cap} tokens each\n")
 
     def advance(self, rollouts: int, tokens: int) -> None:
         """Count, and now and then say so."""
@@ -48,6 +48,10 @@ class PlainProgress(Progress):
             self._last = now
             rate = self._tokens / max(now - self._start, 1e-9)
             sys.stderr.write(f"  {self._done}/{self._total} rollouts, {rate:,.0f} tokens/s\n")
+
+    def resolved(self, resolved: int, problems: int) -> None:
+        """Say how many problems have a class."""
+        sys.stderr.write(f"  {resolved} of {problems} problems resolved after {self._done} rollouts\n")
 
 
 class LiveProgress(Progress):
@@ -89,6 +93,11 @@ class LiveProgress(Progress):
     def plan(self, draws: int, done: int, cap: int) -> None:
         """Set the bar's length."""
         self._bar.update(self._task, total=draws, completed=done)
+
+    def resolved(self, resolved: int, problems: int) -> None:
+        """Show how many problems have a class."""
+        title = str(self._bar.tasks[-1].description).partition(" | ")[0]
+        self._bar.update(self._task, description=f"{title} | {resolved}/{problems} problems resolved")
 
     def advance(self, rollouts: int, tokens: int) -> None:
         """Move the bar."""

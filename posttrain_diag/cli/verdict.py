@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from posttrain_diag.diagnose.bottleneck import count_text
+
 HEADLINES: dict[str, str] = {
     "support": "support-limited: the right traces are not in the policy's effective support",
     "reshaping": "reshaping-limited: right answers are drawn, not often enough",
@@ -27,7 +29,7 @@ def number(estimate: Mapping[str, Any] | None, *, share: bool = True) -> str:
     """An estimate as text with its interval; undefined is said, not shown as 0."""
     if estimate is None or estimate["value"] is None:
         return "undefined" + (f" ({estimate['reason']})" if estimate and estimate.get("reason") else "")
-    form = (lambda x: f"{x:.1%}") if share else (lambda x: f"{x:.3g}")  # type: ignore[misc]
+    form = "{:.1%}".format if share else count_text
     low, high = estimate["low"], estimate["high"]
     interval = f" [{form(low)}, {form(high)}]" if low is not None and high is not None else ""
     label = "" if estimate["label"] == "measured" else f" {estimate['label']}"

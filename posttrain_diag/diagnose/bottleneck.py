@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from posttrain_diag.diagnose import from_counts
 from posttrain_diag.diagnose.classes import ClassPosterior, class_posterior
 from posttrain_diag.evidence import Evidence
 from posttrain_diag.types import (
@@ -65,7 +66,7 @@ def diagnose(
     """
     by_name = {measurement.probe: measurement for measurement in measurements}
     findings = tuple(finding for measurement in measurements for finding in measurement.findings)
-    instrument = Instrument(_status(findings), findings)
+    instrument = Instrument(_status(findings, checked=evidence.counts is None), findings)
     level = evidence.settings.level
     posterior = class_posterior(evidence, by_name) if len(evidence.measured) else None
     if posterior is None:
@@ -79,6 +80,9 @@ def diagnose(
             posterior.shares_SC, len(evidence.measured), evidence.settings.sampling.seed
         )
     probabilities = _with_instrument(probabilities, instrument)
+    if evidence.counts is not None and posterior is not None:
+        probabilities = from_counts.spread(probabilities)
+        shares = from_counts.shares_of_counts(shares, evidence.settings)
     bottleneck, confidence = _name(probabilities)
     alternatives = tuple(
         Alternative(name, round(value, 4))
@@ -99,9 +103,12 @@ def diagnose(
     )
 
 
-def _status(findings: Sequence[Finding]) -> InstrumentStatus:
+def _status(findings: Sequence[Finding], *, checked: bool) -> InstrumentStatus:
+    """The worst of the findings; an instrument that nobody could check is suspect, not sound."""
     severities = {finding.severity for finding in findings}
-    return "broken" if "broken" in severities else "suspect" if "suspect" in severities else "ok"
+    if "broken" in severities:
+        return "broken"
+    return "suspect" if "suspect" in severities or not checked else "ok"
 
 
 def label_probabilities(shares_SC: NDArray[np.float64], n_problems: int, seed: int) -> dict[Bottleneck, float]:
@@ -173,7 +180,8 @@ def problem_table(
     evidence: Evidence, by_name: Mapping[str, Measurement], posterior: ClassPosterior | None
 ) -> pd.DataFrame:
     """The rows of problems.parquet, in the order of the tasks file."""
-    table = evidence.main[["drawn", "n", "c", "failed", "truncated", "errored", "lenient"]].copy()
+    columns = ("drawn", "n", "c", "failed", "truncated", "errored", "lenient")
+    table = evidence.main[[name for name in columns if name not in evidence.unrecorded]].copy()
     for column in ("p_mean", "p_low", "p_high"):
         table[column] = np.nan
     table["class"] = "unresolved"
@@ -211,13 +219,15 @@ def reasons(
     passed = int(evidence.main["c"].sum())
     out.append(f"{passed} of {drawn} draws on {problems} problems passed.")
     ranked = sorted(CLASSES, key=lambda name: -(shares[name].value or 0.0))
-    wording = {
+    wording: dict[ProblemClass, str] = {
         "mastered": f"mastered (p >= {settings.mastery:g})",
         "reshaping": f"solved sometimes (1/{settings.rollout_budget} <= p < {settings.mastery:g})",
         "format": "right in substance, wrong in format",
         "guided": f"out of reach alone (p < 1/{settings.rollout_budget}), reachable after a prefix of a correct trace",
         "support": f"out of effective support (p < 1/{settings.rollout_budget}) and no tested prefix helps",
     }
+    if evidence.counts is not None:
+        wording |= from_counts.wording(settings)
     for name in ranked:
         share = shares[name]
         if share.value is not None and share.value >= 0.02 and share.low is not None and share.high is not None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from posttrain_diag.config import RESOLVED
 from posttrain_diag.evidence import Evidence
+from posttrain_diag.stats import below
 from posttrain_diag.types import CLASSES, Estimate, Measurement, ProblemClass
 
 DRAWS = 1000
@@ -77,6 +78,8 @@ def class_posterior(evidence: Evidence, measurements: Mapping[str, Measurement])
         },
         index=index,
     )
+    if evidence.counts is not None:
+        return ClassPosterior(posterior, _shares_by_threshold(evidence))
     rng = np.random.default_rng(settings.sampling.seed)
     p_SP = law.sample_p(DRAWS, rng=rng)
     mastered_SP = p_SP >= settings.mastery
@@ -93,6 +96,16 @@ def class_posterior(evidence: Evidence, measurements: Mapping[str, Measurement])
     }
     shares_SC = np.stack([members[name].mean(axis=1) for name in CLASSES], axis=1).astype(np.float64)
     return ClassPosterior(posterior, shares_SC)
+
+
+def _shares_by_threshold(evidence: Evidence) -> NDArray[np.float64]:
+    """Draws of the shares when p alone decides the class, shape (S, 5): nothing of size draws x problems is made."""
+    settings = evidence.settings
+    below_S, open_S = evidence.law.posterior_draws(below(settings.eps), below(settings.mastery)).T
+    below_S = np.clip(below_S, 0.0, 1.0)
+    open_S = np.clip(open_S, below_S, 1.0)
+    none_S = np.zeros_like(open_S)
+    return np.stack([1 - open_S, open_S - below_S, none_S, none_S, below_S], axis=1)
 
 
 def _column(

@@ -88,12 +88,13 @@ def diagnosis_json(diagnosis: Diagnosis, plan: Plan, evidence: Evidence, *, task
         tasks: {"source", "sha", ...} of the task set; `n` is added.
     """
     settings = evidence.settings
+    sampling = {name: None if name in evidence.unrecorded else v for name, v in asdict(settings.sampling).items()}
     everything = evidence.rollouts
     return {
         "schema": 1,
-        "model": {"name": "imported"} if evidence.model is None else asdict(evidence.model),
+        "model": {"name": "imported counts" if evidence.counts is not None else "imported"} if evidence.model is None else asdict(evidence.model),
         "tasks": {"n": len(evidence.problems), **tasks},
-        "sampling": asdict(settings.sampling),
+        "sampling": sampling,
         "settings": {"rollout_budget": settings.rollout_budget, "mastery": settings.mastery, "level": settings.level},
         "instrument": {
             "status": diagnosis.instrument.status,
@@ -111,10 +112,12 @@ def diagnosis_json(diagnosis: Diagnosis, plan: Plan, evidence: Evidence, *, task
         "failures": [asdict(f) for f in diagnosis.failures],
         "samples": {
             "rollouts": int(evidence.main["drawn"].sum()),
-            "rollouts_all_arms": len(everything),
-            "tokens": int(everything["n_tokens"].sum()) if len(everything) else 0,
-            "truncated": int(evidence.main["truncated"].sum()),
-            "errored": int(evidence.main["errored"].sum()),
+            "rollouts_all_arms": len(everything) if evidence.counts is None else int(evidence.main["drawn"].sum()),
+            "tokens": None if evidence.counts is not None else int(everything["n_tokens"].sum()) if len(everything) else 0,
+            **{
+                name: None if name in evidence.unrecorded else int(evidence.main[name].sum())
+                for name in ("truncated", "errored")
+            },
         },
         "versions": versions(),
     }

@@ -27,6 +27,21 @@ class Prompt:
 
 
 @dataclass(frozen=True)
+class Tilt:
+    """A proposal q that leans towards a demonstration for as long as the draw follows it.
+
+    q(a | s) = (1-lean)·pi(a | s) + lean·1{a is the demonstration's next token}; once the draw has left the
+    demonstration, or reached its end, q = pi. So pi/q <= 1 along the demonstration and pi/q <= 1/(1-lean) for every
+    sequence: whatever the model, weights are bounded and exact.
+    """
+
+    token_ids: tuple[int, ...]
+    """The demonstration as response tokens; the stop token may be the last."""
+    lean: float
+    """Share of the demonstration's token in each step, in (0, 1)."""
+
+
+@dataclass(frozen=True)
 class SampleRequest:
     """Draws `sample_indices` of one prompt."""
 
@@ -36,6 +51,8 @@ class SampleRequest:
     sample_indices: tuple[int, ...]
     seeds: tuple[int, ...]
     """One seed per draw: the draw depends on nothing else that varies between runs."""
+    tilt: Tilt | None = None
+    """Draw from this proposal instead of the model; an engine without `EngineInfo.tilts` raises EngineError."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +70,10 @@ class Draw:
     """Raw-model log-probability of each new token, nats."""
     finish_reason: FinishReason
     error: str | None = None
+    policy_logprob: float | None = None
+    """log pi of a tilted draw under the declared sampling law, nats; None for other draws."""
+    proposal_logprob: float | None = None
+    """log q of a tilted draw, nats; None for other draws."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +125,8 @@ class EngineInfo:
     """None for a model whose prompts are used as they are."""
     notices: tuple[str, ...] = ()
     """Facts about loading that a reader must know (e.g. a doubled BOS that was removed)."""
+    tilts: bool = False
+    """Can draw from a `Tilt`."""
 
 
 class Engine(Protocol):

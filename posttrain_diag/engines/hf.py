@@ -128,6 +128,7 @@ class HFEngine:
             stop_tokens=tuple(codec.token_text(i) for i in self._stop_ids),
             chat_template_sha=codec.template_sha,
             notices=(*loaded.notices, *self._paths.notices, *_stop_notices(self._stop_ids)),
+            tilts=True,
         )
 
     @property
@@ -170,6 +171,11 @@ class HFEngine:
         lm = self._loaded()
         _check_params(params)
         rows = sample_rows(requests, self._codec, self._n_ids, self._context, params.max_new_tokens)
+        if params.temperature == 0.0 and any(request.tilt is not None for request in requests):
+            raise EngineError(
+                "a tilted draw at temperature 0: greedy decoding has one outcome and no proposal can weight it; "
+                "draw without a tilt, or at a temperature above 0"
+            )
         sampler = Sampler(
             codec=self._codec,
             new_state=partial(_new_state, lm, self._paths.decode),

@@ -85,6 +85,52 @@ def choose(
     return tokens_B, logprobs_B, usable_B
 
 
+def choose_tilted(
+    logits_BV: torch.Tensor,
+    uniforms_B: NDArray[np.float64],
+    params: SamplingParams,
+    targets_B: NDArray[np.int64],
+    leans_B: NDArray[np.float64],
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, NDArray[np.float64], NDArray[np.float64]]:
+    """The next token of every row from (1-lean)·pi + lean·1{target}; rows without a target draw as in `choose`.
+
+    Args:
+        logits_BV: as in `choose`, shape (B, V).
+        uniforms_B: as in `choose`, shape (B,).
+        params: the declared sampling law pi; its temperature is above 0.
+        targets_B: token each row leans towards, -1 for none, shape (B,).
+        leans_B: how much, in (0, 1), shape (B,).
+
+    Returns:
+        The three of `choose`, then log pi (declared law) and log q of the drawn tokens, nats, float64 (B,).
+        A token whose weight under a top-k or top-p cut is 0 has log pi = -inf.
+    """
+    import torch
+
+    logits_BV = logits_BV.float()
+    top_B1 = logits_BV.amax(-1, keepdim=True)
+    raw_mass_B = (logits_BV - top_B1).exp_().sum(-1)
+    weights_BV = _cut(((logits_BV - top_B1) / params.temperature).exp_(), logits_BV, params)
+    mass_B = weights_BV.sum(-1)
+    leaning = np.flatnonzero(targets_B >= 0)
+    rows, columns = (torch.from_numpy(index).to(logits_BV.device) for index in (leaning, targets_B[leaning]))
+    odds = torch.from_numpy(leans_B[leaning] / (1.0 - leans_B[leaning])).to(logits_BV.device)
+    tilted_BV = weights_BV.clone()
+    tilted_BV[rows, columns] += (odds * mass_B[rows]).float()
+    tokens_B = inverse_cdf(tilted_BV, torch.from_numpy(uniforms_B).to(logits_BV.device))
+    from_top_B = logits_BV.gather(1, tokens_B[:, None])[:, 0] - top_B1[:, 0]
+    pi_B = (from_top_B / params.temperature - mass_B.log()).double()
+    if params.top_k > 0 or params.top_p < 1.0:  # without a cut a weight of 0 is only an underflow of exp
+        pi_B = pi_B.masked_fill(weights_BV.gather(1, tokens_B[:, None])[:, 0] == 0, -torch.inf)
+    policy_B: NDArray[np.float64] = np.minimum(pi_B.cpu().numpy(), 0.0)
+    proposal_B = policy_B.copy()
+    hit_B = tokens_B.cpu().numpy() == targets_B
+    with np.errstate(divide="ignore"):
+        leant_B = np.where(hit_B, np.log(leans_B), -np.inf)
+    proposal_B[leaning] = np.logaddexp(np.log1p(-leans_B[leaning]) + policy_B[leaning], leant_B[leaning])
+    return tokens_B, from_top_B - raw_mass_B.log(), torch.isfinite(raw_mass_B), policy_B, proposal_B
+
+
 def _cut(weights_BV: torch.Tensor, logits_BV: torch.Tensor, params: SamplingParams) -> torch.Tensor:
     """Weights with the tokens outside top-k and outside the top-p nucleus set to 0 (ties at rank k are kept)."""
     import torch

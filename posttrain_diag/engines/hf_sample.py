@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -19,7 +19,8 @@ from posttrain_diag.engines.base import Draw, SampleRequest
 from posttrain_diag.engines.hf_forward import Decode
 from posttrain_diag.engines.hf_memory import RowCost, is_out_of_memory
 from posttrain_diag.engines.hf_prompts import PromptCodec
-from posttrain_diag.engines.hf_random import choose, seed_array, uniforms
+from posttrain_diag.engines.hf_random import choose, choose_tilted, seed_array, uniforms
+from posttrain_diag.engines.hf_tilt import TiltState
 from posttrain_diag.errors import EngineError, ModelError
 from posttrain_diag.types import SamplingParams
 
@@ -125,12 +126,20 @@ class Sampler:
         if len(batch) > len(prompts):
             state.select(rows_B)
         seeds = seed_array([row.seed for row in batch])
+        tilt = TiltState([row.request.tilt for row in batch])
         tokens, logprobs = _Buffer(len(batch), np.int64), _Buffer(len(batch), np.float32)
         alive = np.arange(len(batch))
         running = np.ones(len(batch), dtype=bool)
         stops = np.array(self.stop_ids, dtype=np.int64)
         for step in range(params.max_new_tokens):
-            tokens_B, logprobs_B, usable_B = choose(logits_BV, uniforms(seeds[alive], step), params)
+            u_B = uniforms(seeds[alive], step)
+            if tilt.any:
+                targets = tilt.targets(alive, step)
+                found = choose_tilted(logits_BV, u_B, params, targets, tilt.leans(alive))
+                tokens_B, logprobs_B, usable_B = found[:3]
+                tilt.advance(alive, tokens_B.cpu().numpy() == targets, *found[3:])
+            else:
+                tokens_B, logprobs_B, usable_B = choose(logits_BV, u_B, params)
             _require_numbers(usable_B.cpu().numpy() | ~running, [batch[int(i)] for i in alive], step)
             new = tokens_B.cpu().numpy()
             tokens.put(alive, step, new)
@@ -139,7 +148,11 @@ class Sampler:
             ended = running.copy() if step == params.max_new_tokens - 1 else stopped
             for r in np.flatnonzero(ended):
                 i = int(alive[r])
-                yield i, self._draw(batch[i], tokens.get(i, step), logprobs.get(i, step), bool(stopped[r]))
+                drawn = self._draw(batch[i], tokens.get(i, step), logprobs.get(i, step), bool(stopped[r]))
+                if tilt.any:
+                    policy, proposal = tilt.logprobs(i)
+                    drawn = replace(drawn, policy_logprob=policy, proposal_logprob=proposal)
+                yield i, drawn
             running &= ~ended
             if not running.any():
                 return
@@ -220,6 +233,13 @@ def sample_rows(
             )
         ids = codec.prompt_ids(request.prompt, request.key)
         require_known_ids(request.key, ids, n_ids)
+        if request.tilt is not None:
+            require_known_ids(request.key, request.tilt.token_ids, n_ids)
+            if not 0.0 < request.tilt.lean < 1.0:
+                raise EngineError(
+                    f"request {request.key!r}: the tilt leans by {request.tilt.lean}; give a share strictly between "
+                    "0 and 1 (1 would never draw from the model)"
+                )
         room = None if context is None else context - len(ids)
         if room is not None and room < max_new_tokens:
             raise EngineError(

@@ -20,6 +20,8 @@ class StageCard:
     prescribe_when: str
     known_failure: str
     needs: tuple[Need, ...]
+    elsewhere: str
+    """Who runs it today: a trainer of TRL 1.16, or how to compose it."""
     executable: bool = False
     """`diag train` can run it in this version."""
 
@@ -34,6 +36,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "demonstrations lie outside support, or a format or domain must be imported",
         "rollout mismatch, narrow style, forgetting, pass@k collapse when over-trained",
         ("demos",),
+        "TRL's SFTTrainer",
     ),
     StageCard(
         "sft-model-aware",
@@ -44,6 +47,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "demonstrations are far from the policy's own style",
         "young; few results at scale",
         ("demos", "verifier"),
+        "TRL's SFTTrainer on rewritten demonstrations",
     ),
     StageCard(
         "preference",
@@ -54,6 +58,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "ranking among reachable outputs is poor; pairs but no verifier",
         "likelihood displacement when `chosen` is off-support",
         ("pairs",),
+        "TRL's DPOTrainer with loss_type=['sigmoid', 'sft']",
     ),
     StageCard(
         "distill-offline",
@@ -64,6 +69,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "compress or hand off; the teacher solves what the student never does",
         "imitation of surface",
         ("teacher",),
+        "TRL's SFTTrainer on the teacher's texts",
     ),
     StageCard(
         "grpo",
@@ -74,6 +80,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "mixed reward groups exist",
         "zero-signal groups, diversity loss",
         ("verifier",),
+        "TRL's GRPOTrainer",
     ),
     StageCard(
         "rloo",
@@ -84,6 +91,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "as grpo: the choice of algorithm is second-order",
         "zero-signal groups, diversity loss",
         ("verifier",),
+        "TRL's RLOOTrainer",
     ),
     StageCard(
         "online-preference",
@@ -94,6 +102,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "the verifier is noisy or only ranks",
         "limited to what the policy generates",
         ("verifier", "own_rollouts"),
+        "TRL's DPOTrainer on pairs mined from rollouts.sqlite",
     ),
     StageCard(
         "process-rl",
@@ -104,6 +113,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "long horizon, local errors: tokens available but the sequence unlikely",
         "only visited states are improved",
         ("step_verifier",),
+        "TRL's GRPOTrainer with a step-wise reward",
     ),
     StageCard(
         "rft",
@@ -114,6 +124,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "right candidates exist, selection is poor",
         "depends on the loop; nothing to learn where nothing passes",
         ("verifier", "own_rollouts"),
+        "TRL's SFTTrainer on the passing rollouts of rollouts.sqlite",
     ),
     StageCard(
         "distill-onpolicy",
@@ -124,6 +135,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "a compatible teacher can act on the student's states",
         "fails without shared top tokens; off-policy cold start first",
         ("teacher",),
+        "TRL's DistillationTrainer",
     ),
     StageCard(
         "guided-rl",
@@ -134,6 +146,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "blind rollouts never succeed, prefixed ones do",
         "dependence on guidance; forgets like SFT without replay or KL",
         ("demos", "verifier"),
+        "TRL's GRPOTrainer with demonstration prefixes in the prompts",
     ),
     StageCard(
         "interleaved",
@@ -144,6 +157,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "many all-zero groups beside mixed ones; the SFT-to-RL hand-off is brittle",
         "gradient interference",
         ("demos", "verifier"),
+        "TRL's SFTTrainer and GRPOTrainer in turn",
     ),
     StageCard(
         "filter",
@@ -154,6 +168,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "demonstrations are of mixed quality",
         "keeps what was easy",
         ("demos", "verifier"),
+        "TRL's SFTTrainer on the demonstrations that pass",
     ),
     StageCard(
         "replay",
@@ -164,6 +179,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "a stage forgets; specialists are to be united",
         "fights a change of style",
         ("retained_tasks",),
+        "TRL's SFTTrainer on a mixed data set",
     ),
     StageCard(
         "merge",
@@ -174,6 +190,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "specialists to unite; forgetting; pass@k lost by SFT",
         "attrition; specialists that disagree do not average",
         ("siblings",),
+        "a weighted average of the checkpoints' weights",
     ),
     StageCard(
         "search-transfer",
@@ -184,6 +201,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "the scaffold works and the bare policy does not",
         "robustness is lost without the search",
         ("verifier", "own_rollouts"),
+        "TRL's SFTTrainer on the selected rollouts",
     ),
 )
 

@@ -44,7 +44,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "reshaping": ("grpo", "rft", "preference"),
     "format": ("sft", "grpo", "rft"),
     "guided": ("guided-rl", "sft", "distill-onpolicy"),
-    "support": ("sft", "distill-offline", "interleaved"),
+    "support": ("sft", "distill-offline"),
     "mixed": ("interleaved", "sft", "grpo"),
 }
 """Stages worth considering per bottleneck, best first."""
@@ -89,7 +89,7 @@ def recommend(diagnosis: Diagnosis, evidence: Evidence, run: str) -> Plan:
             rejected[name] = against
             continue
         proposal = _proposal(name, diagnosis, evidence, resources, run)
-        (blocked if proposal.needs else ready).append(proposal)
+        (blocked if _missing(name, resources) else ready).append(proposal)
     chosen = {proposal.stage for proposal in (*ready, *blocked)}
     for card in CATALOGUE:
         if card.name not in chosen and card.name not in rejected:
@@ -171,6 +171,8 @@ def _proposal(name: str, diagnosis: Diagnosis, evidence: Evidence, resources: Re
     if risk >= 0.4:
         why += " Mix in replay of what must be kept: without it this stage forgets."
     needs = _missing(name, resources)
+    if not card.executable:
+        needs += (f"a trainer: diag does not run stages in this version; {card.elsewhere} does",)
     return StageProposal(
         stage=name,
         role="repair" if diagnosis.bottleneck == "format" else card.role,

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from posttrain_diag.errors import StoreError
 from posttrain_diag.types import Judgement, Rollout, Verdict
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2 added policy_logprob and proposal_logprob; a store of version 1 is brought up when it is opened."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS rollouts (
@@ -30,6 +31,7 @@ CREATE TABLE IF NOT EXISTS rollouts (
     logprob REAL NOT NULL, finish_reason TEXT NOT NULL, verdict TEXT NOT NULL, strict INTEGER NOT NULL,
     lenient INTEGER NOT NULL,
     extracted TEXT, score REAL, error TEXT, engine TEXT NOT NULL, verifier_sha TEXT NOT NULL,
+    policy_logprob REAL, proposal_logprob REAL,
     PRIMARY KEY (model_sha, prompt_sha, sampling_sha, sample_idx)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS scores (
@@ -42,7 +44,8 @@ CREATE TABLE IF NOT EXISTS scores (
 
 _FRAME_COLUMNS = (
     "problem_id, arm, sample_idx, seed, response_prefix, text, n_tokens, logprob, finish_reason, verdict, "
-    "strict, lenient, extracted, score, error, verifier_sha, prompt_sha, sampling_sha"
+    "strict, lenient, extracted, score, error, verifier_sha, prompt_sha, sampling_sha, policy_logprob, "
+    "proposal_logprob"
 )
 
 
@@ -99,13 +102,23 @@ class RolloutStore:
 
     def _check_version(self) -> None:
         version: int = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-        elif version != SCHEMA_VERSION:
+        if version < SCHEMA_VERSION:
+            self._migrate()
+        elif version > SCHEMA_VERSION:
             raise StoreError(
                 f"{self.path}: written by store version {version}, this is version {SCHEMA_VERSION}; "
                 "use the posttrain-diag that wrote it or choose another --out"
             )
+
+    def _migrate(self) -> None:
+        """Bring a new file or one of version 1 to this version, at once or not at all."""
+        self._db.execute("BEGIN IMMEDIATE")
+        have = {str(row[1]) for row in self._db.execute("PRAGMA table_info(rollouts)")}
+        for column in ("policy_logprob", "proposal_logprob"):
+            if column not in have:
+                self._db.execute(f"ALTER TABLE rollouts ADD COLUMN {column} REAL")
+        self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        self._db.execute("COMMIT")
 
     def close(self) -> None:
         """Close the file."""
@@ -119,7 +132,7 @@ class RolloutStore:
             strict: the strict reading of its text, kept beside the verdict (a truncated text can read right).
         """
         cursor = self._db.execute(
-            "INSERT OR IGNORE INTO rollouts VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            "INSERT OR IGNORE INTO rollouts VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
             (
                 rollout.model_sha,
                 rollout.prompt_sha,
@@ -143,6 +156,8 @@ class RolloutStore:
                 None if rollout.error is None else _clean(rollout.error),
                 rollout.engine,
                 rollout.verifier_sha,
+                rollout.policy_logprob,
+                rollout.proposal_logprob,
             ),
         )
         return cursor.rowcount == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from posttrain_probes import (
     coverage,
+    deep_support,
     format_gap,
     instrument,
     likelihood,
@@ -19,6 +20,7 @@ BUILTIN: tuple[Probe, ...] = (
     coverage.PROBE,
     likelihood.PROBE,
     prefix_ladder.PROBE,
+    deep_support.PROBE,
     format_gap.PROBE,
     signal.PROBE,
 )

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from posttrain_diag.evidence import Evidence
-from posttrain_diag.stats import Counts, certified_below
+from posttrain_diag.stats import Counts, certified_below, certified_share
 from posttrain_diag.types import Estimate, Figure, Measurement
 from posttrain_probes.card import Probe, ProbeCard
 from posttrain_probes.synthetic import make_evidence
@@ -38,20 +38,29 @@ def measure(evidence: Evidence) -> Measurement:
         summary["chance_pass@1"] = floor.floor
         summary["corrected_pass@1"] = floor.corrected
         summary["chance_p_value"] = Estimate(p_value, p_value, p_value, settings.level, len(evidence.chance_ids))
+    elif evidence.counts is not None:
+        notes.append("chance floor not measured: exchanging answers needs the texts, and only counts were imported")
     else:
         notes.append("chance floor not measured: fewer than two problems have a gold answer and finished draws")
-    passed = evidence.arm("main")
-    passed = passed[passed["verdict"] == "pass"]
-    modes = passed.groupby("problem_id")["text"].nunique().reindex(table.index, fill_value=0)
     counts = Counts(table["n"].to_numpy(np.int64), table["c"].to_numpy(np.int64))
     zeros = certified_below(counts, settings.eps)
-    per_problem = pd.DataFrame({"distinct_correct": modes, "certified_zero": zeros}, index=table.index)
+    summary["certified_zero_share"] = certified_share(counts, settings.eps)
+    per_problem = pd.DataFrame({"certified_zero": zeros}, index=table.index)
+    if evidence.counts is None:
+        per_problem.insert(0, "distinct_correct", distinct_correct(evidence, table.index))
     figure = Figure(
         "p_distribution",
         "Success probability per problem",
         {"p_mean": law.posterior_mean().tolist(), "eps": settings.eps, "mastery": settings.mastery},
     )
     return Measurement(CARD.name, CARD.question, per_problem, summary, (figure,), notes=tuple(notes))
+
+
+def distinct_correct(evidence: Evidence, index: pd.Index[str]) -> pd.Series:
+    """Different passing texts per problem."""
+    passed = evidence.arm("main")
+    passed = passed[passed["verdict"] == "pass"]
+    return passed.groupby("problem_id")["text"].nunique().reindex(index, fill_value=0)
 
 
 def validate() -> None:

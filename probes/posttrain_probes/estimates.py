@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from posttrain_diag.evidence import Evidence
 from posttrain_diag.stats import clopper_pearson
-from posttrain_diag.types import Estimate
+from posttrain_diag.types import Estimate, Measurement
 
 
 def share_estimate(count: int, total: int, *, level: float) -> Estimate:
@@ -27,3 +29,18 @@ def mean_estimate(values: NDArray[np.float64], *, level: float) -> Estimate:
         return Estimate(mean, None, None, level, 1, "measured", "one value has no interval")
     half = float(stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
     return Estimate(mean, mean - half, mean + half, level, len(values), "measured")
+
+
+def not_in_counts(probe: str, question: str, name: str, why: str, evidence: Evidence) -> Measurement:
+    """What a probe returns when only counts were imported: its summary `name` undefined, and why.
+
+    Args:
+        probe: name of the probe.
+        question: its question.
+        name: the estimate that does not exist.
+        why: what counts lack.
+        evidence: for the level and the problems.
+    """
+    reason = f"not measured: {why}, and only counts were imported"
+    undefined = Estimate.undefined(reason, evidence.settings.level)
+    return Measurement(probe, question, pd.DataFrame(index=list(evidence.ids)), {name: undefined}, notes=(reason,))

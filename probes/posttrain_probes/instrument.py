@@ -8,7 +8,7 @@ from posttrain_diag.engines.base import Engine
 from posttrain_diag.evidence import Evidence, Needs
 from posttrain_diag.tasks import corrupted_completions, verify
 from posttrain_diag.types import Estimate, Finding, Measurement
-from posttrain_probes import golds, stopping
+from posttrain_probes import counted, golds, stopping
 from posttrain_probes.card import Probe, ProbeCard
 from posttrain_probes.estimates import share_estimate
 from posttrain_probes.synthetic import make_evidence, make_problem, rollout_row
@@ -157,6 +157,8 @@ CHECKS = (
 
 def measure(evidence: Evidence) -> Measurement:
     """All findings, and the rates behind them."""
+    if evidence.counts is not None:
+        return counted.measure(evidence, CARD)
     findings = tuple(finding for check in CHECKS if (finding := check(evidence)) is not None)
     level = evidence.settings.level
     drawn = int(evidence.main["drawn"].sum())

@@ -10,7 +10,7 @@ from posttrain_diag.evidence import MAIN, Evidence, Needs, ScoreSpec
 from posttrain_diag.store import ScoreRow
 from posttrain_diag.types import Estimate, Figure, Measurement
 from posttrain_probes.card import Probe, ProbeCard
-from posttrain_probes.estimates import mean_estimate, share_estimate
+from posttrain_probes.estimates import mean_estimate, not_in_counts, share_estimate
 from posttrain_probes.synthetic import make_evidence
 
 CARD = ProbeCard(
@@ -58,6 +58,9 @@ def typicality(evidence: Evidence, row: ScoreRow) -> float:
 
 def measure(evidence: Evidence) -> Measurement:
     """Per problem: demo log-prob, weakest token, typicality."""
+    if evidence.counts is not None:
+        why = "scoring correct traces needs the model"
+        return not_in_counts(CARD.name, CARD.question, "demo_nll_per_token", why, evidence)
     level = evidence.settings.level
     rows = [row for row in evidence.scores if row.kind.startswith("demo:")]
     columns = ["demo_logprob_nats", "demo_nll_per_token", "min_token_prob", "max_token_rank", "typicality_z"]

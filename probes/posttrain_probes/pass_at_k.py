@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from posttrain_diag.evidence import Evidence
-from posttrain_diag.stats import Counts, maj_at_k, pass_at_k, pass_hat_k
+from posttrain_diag.stats import Counts, maj_at_k, pass_at_k, pass_hat, pass_hat_k
 from posttrain_diag.types import Estimate, Figure, Measurement
 from posttrain_probes.card import Probe, ProbeCard
 from posttrain_probes.synthetic import make_evidence
@@ -14,7 +14,8 @@ from posttrain_probes.synthetic import make_evidence
 CARD = ProbeCard(
     name="pass_at_k",
     question="How often does the policy solve a problem in k draws, and what would more draws add?",
-    method="Unbiased estimator where k <= n (measured); the fitted mixing law of p beyond (estimated up to 4n, "
+    method="Unbiased estimator where k <= n and all problems have the same n (measured); the fitted mixing law of p "
+    "beyond (estimated up to 4n, "
     "model-dependent further out). pass^k: all k draws pass; maj@n: the most frequent answer is right.",
     chance_level="see coverage: permutation null of the verifier",
     cost="none beyond the main arm",
@@ -39,9 +40,10 @@ def pass_estimate(evidence: Evidence, k: int) -> Estimate:
     if len(table) == 0:
         return Estimate.undefined("no rollout could be judged", evidence.settings.level)
     n_P = table["n"].to_numpy(np.int64)
-    if k <= int(n_P.min()):
-        counts = Counts(n_P, table["c"].to_numpy(np.int64))
+    counts = Counts(n_P, table["c"].to_numpy(np.int64))
+    if counts.is_uniform and k <= int(n_P.min()):
         return pass_at_k(counts, k, level=evidence.settings.level)
+    # draws that were stopped by their outcomes bias c/n; the law's posterior is valid under stopping
     return evidence.law.pass_at_k(k, level=evidence.settings.level)
 
 
@@ -55,11 +57,14 @@ def measure(evidence: Evidence) -> Measurement:
     n_min = int(table["n"].min())
     counts = Counts(table["n"].to_numpy(np.int64), table["c"].to_numpy(np.int64))
     ks = curve_ks(n_min)
-    curve = {k: pass_estimate(evidence, k) for k in sorted({*ks, 16, 256, evidence.settings.rollout_budget})}
+    curve = {k: pass_estimate(evidence, k) for k in sorted({*ks, 16, 256, evidence.settings.rollout_budget, *evidence.settings.ks})}
     summary = {f"pass@{k}": estimate for k, estimate in curve.items()}
     for k in (4, n_min):
         if 1 < k <= n_min:
-            summary[f"pass^{k}"] = pass_hat_k(counts, k, level=level)
+            uniform = counts.is_uniform
+            summary[f"pass^{k}"] = (
+                pass_hat_k(counts, k, level=level) if uniform else evidence.law.estimate(pass_hat(k), level)
+            )
     summary[f"maj@{n_min}"] = majority(evidence, n_min)
     figure = Figure(
         "pass_at_k",
@@ -80,6 +85,8 @@ def measure(evidence: Evidence) -> Measurement:
 def majority(evidence: Evidence, k: int) -> Estimate:
     """maj@k from the answers the verifier extracted; undefined where it extracts none."""
     level = evidence.settings.level
+    if evidence.counts is not None:
+        return Estimate.undefined("not measured: voting needs the answers, and only counts were imported", level)
     rows = evidence.arm("main")
     rows = rows[rows["verdict"].isin(["pass", "fail", "truncated"])]
     answered = rows[rows["extracted"].notna()]

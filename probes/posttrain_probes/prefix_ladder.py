@@ -149,6 +149,9 @@ def beats_controls(evidence: Evidence, share: float) -> bool:
 def measure(evidence: Evidence) -> Measurement:
     """Success by prefix share and arm; per problem the reach posterior and the hint depth."""
     level = evidence.settings.level
+    if evidence.counts is not None:
+        why = "rollouts after prefixes of correct traces need the model, so guided-reachable cannot be told from support"
+        return not_in_counts(CARD.name, CARD.question, "reach", why, evidence)
     if not evidence.arms("prefix:"):
         reason = "no problem has both p probably below eps and a reference completion"
         empty = pd.DataFrame({"reach": np.nan, "hint_depth": np.nan}, index=list(evidence.ids))

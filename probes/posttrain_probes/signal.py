@@ -55,6 +55,8 @@ def measure(evidence: Evidence) -> Measurement:
 def partial_credit(evidence: Evidence) -> Estimate:
     """Share of failed draws with a verifier score above 0."""
     level = evidence.settings.level
+    if evidence.counts is not None:
+        return Estimate.undefined("not measured: partial scores are not in the counts", level)
     rows = evidence.arm("main")
     failed = rows[(rows["verdict"] == "fail") & rows["score"].notna()]
     if len(failed) == 0:

@@ -29,6 +29,8 @@ COLUMNS = (
     "verifier_sha",
     "prompt_sha",
     "sampling_sha",
+    "policy_logprob",
+    "proposal_logprob",
 )
 
 
@@ -54,6 +56,8 @@ def rollout_row(problem_id: str, sample_idx: int, **values: Any) -> dict[str, An
         "verifier_sha": "v",
         "prompt_sha": f"{problem_id}|{values.get('arm', MAIN)}",
         "sampling_sha": "s",
+        "policy_logprob": None,
+        "proposal_logprob": None,
     }
     return {**row, **values}
 

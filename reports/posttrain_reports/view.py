@@ -275,6 +275,8 @@ def _next_step(name: str, status: str, diagnosis: Mapping[str, Any]) -> str:
     plan = diagnosis.get("plan") or ()
     if name == "instrument" or status == "broken":
         return _repair(diagnosis)
+    if name == "undetermined" and as_mapping(diagnosis.get("model")).get("name") == "imported counts":
+        return words.COUNTS_UNDETERMINED
     if name == "undetermined":
         return words.BOTTLENECK_FALLBACK[name]
     if not plan:

@@ -60,6 +60,9 @@ BOTTLENECK_FALLBACK: Final = {
     "mixed": "Train in stages and diagnose again between them.",
 }
 """What to do when the plan is empty, or (instrument, undetermined) before following any plan."""
+COUNTS_UNDETERMINED: Final = (
+    "Counts alone do not decide it: run `diag analyze` with the model and the tasks before training anything."
+)
 
 STAGE_TITLE: Final = {
     "sft": "Supervised fine-tuning on demonstrations",
@@ -95,6 +98,8 @@ FINDING_TITLE: Final = {
     "guessable": "The answers can be guessed",
     "duplicate_draws": "Draws repeat each other",
     "verifier_error": "The verifier itself fails",
+    "unequal_n": "Problems were drawn unequally often",
+    "not_checked": "The instrument was not checked",
 }
 
 LABEL_MEANING: Final = {

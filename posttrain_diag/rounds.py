@@ -1,0 +1,128 @@
+"""The main arm: every problem alike, or in rounds that spend the budget where the classes are still open.
+
+Adaptive rounds: a first block for all, refit the law of p, double the draws of problems whose class is unresolved,
+again, until every class is resolved, the verdict cannot change within the budget, or the budget is spent. Each round
+is decided from the draws of the rounds before alone, so an interrupted run goes through the same rounds again.
+Posteriors stay valid under this stopping rule; c/n does not, and the probes know that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posttrain_diag.collect import Collector, Owed, Progress, current_rollouts
+from posttrain_diag.config import RESOLVED, Allocation
+from posttrain_diag.diagnose.bottleneck import label_probabilities
+from posttrain_diag.evidence import MAIN, DrawSpec, Evidence
+from posttrain_diag.stats import FIRST_BLOCK, Counts, next_blocks
+
+MIN_ROLLOUTS = 8
+"""No early stop before every problem has this many draws: instrument and format checks need some of each."""
+MAX_PER_BUDGET = 4
+"""At most this many times the rollout budget B per problem: 3.3 B zeros certify p < 1/B."""
+ZERO_RESERVE = 0.25
+"""Share of the budget kept for problems that never passed: their bound is what pass@k at large k rests on."""
+OPEN_SHARE = 0.1
+"""An early stop leaves at most this share of the problems unresolved."""
+CHANGE = 0.01
+"""The verdict is settled when perfect knowledge of the open problems would change it with at most this probability."""
+OUTCOMES = 400
+"""Simulated outcomes behind that probability."""
+
+IntArray = NDArray[np.int64]
+
+
+class MainArm:
+    """Draws the main arm of all problems of `base`."""
+
+    def __init__(self, collector: Collector, base: Evidence, mean_rollouts: int, allocation: Allocation) -> None:
+        self.collector = collector
+        self.base = base
+        self.allocation: Allocation = allocation if mean_rollouts > FIRST_BLOCK else "uniform"
+        self.mean_rollouts = mean_rollouts
+        self.budget = mean_rollouts * len(base.problems)
+
+    def draw(self, progress: Progress) -> list[Owed]:
+        """Make all draws; returns the plan they fulfil."""
+        ids = list(self.base.problems)
+        if self.allocation == "uniform":
+            return self._draw(np.full(len(ids), self.mean_rollouts), progress)
+        reserve = int(ZERO_RESERVE * self.budget)
+        n_P = np.full(len(ids), FIRST_BLOCK)
+        while True:
+            owed = self._draw(n_P, progress)
+            evidence = self._seen(owed)
+            posterior_P3 = self._posterior(evidence)
+            progress.resolved(int((posterior_P3.max(axis=1) >= RESOLVED).sum()), len(ids))
+            left = self.budget - int(n_P.sum()) - reserve
+            blocks_P = self._next(evidence, n_P, posterior_P3, max(0, left))
+            if blocks_P.sum() == 0:
+                break
+            n_P = n_P + blocks_P
+        zeros_P = evidence.main["c"].to_numpy() == 0
+        if zeros_P.any():
+            spare = min(self.budget - int(n_P.sum()), reserve) // int(zeros_P.sum())
+            cap_P = np.maximum(0, self._cap - n_P)
+            n_P = n_P + np.where(zeros_P, np.minimum(spare, cap_P), 0)
+        return self._draw(n_P, progress)
+
+    @property
+    def _cap(self) -> int:
+        return max(self.mean_rollouts, MAX_PER_BUDGET * self.base.settings.rollout_budget)
+
+    def _next(self, evidence: Evidence, n_P: IntArray, posterior_P3: NDArray[np.float64], left: int) -> IntArray:
+        """The next round's draws per problem; all zero when sampling can stop."""
+        short_P = np.maximum(0, min(MIN_ROLLOUTS, self.mean_rollouts) - n_P)
+        if short_P.any():
+            return short_P
+        open_share = float((posterior_P3.max(axis=1) < RESOLVED).mean())
+        if open_share <= OPEN_SHARE and self.change_probability(posterior_P3) <= CHANGE:
+            return np.zeros_like(n_P)
+        counts = Counts(n_P, np.minimum(evidence.main["c"].to_numpy(np.int64), n_P))
+        return next_blocks(counts, posterior_P3, left, max_rollouts=self._cap)
+
+    def change_probability(self, posterior_P3: NDArray[np.float64]) -> float:
+        """How probable another verdict is once every open problem's class were known exactly.
+
+        Args:
+            posterior_P3: probabilities of p < eps, eps <= p < mastery, p >= mastery; shape (P, 3).
+        """
+        rng = np.random.default_rng(self.base.settings.sampling.seed)
+        problems = len(posterior_P3)
+        cumulative_P3 = np.cumsum(posterior_P3, axis=1)
+        labels: list[str] = []
+        for _ in range(OUTCOMES):
+            drawn_P = (rng.random((problems, 1)) > cumulative_P3[:, :2]).sum(axis=1)
+            below, middle, mastered = np.bincount(drawn_P, minlength=3) / problems
+            shares = np.array([[mastered, middle, 0.0, 0.0, below]])
+            found = label_probabilities(np.repeat(shares, 64, axis=0), problems, seed=0)
+            labels.append(max(found, key=lambda name: found[name]))
+        _, counts = np.unique(labels, return_counts=True)
+        return 1.0 - float(counts.max()) / OUTCOMES
+
+    def _draw(self, n_P: IntArray, progress: Progress) -> list[Owed]:
+        specs = [DrawSpec(key, MAIN, int(n)) for key, n in zip(self.base.problems, n_P, strict=True)]
+        owed = self.collector.owed(specs)
+        planned = self.budget if self.allocation == "adaptive" else int(n_P.sum())
+        progress.plan(
+            planned, int(n_P.sum()) - sum(len(item.missing) for item in owed), self.collector.params.max_new_tokens
+        )
+        self.collector.draw(owed, progress)
+        return owed
+
+    def _seen(self, owed: list[Owed]) -> Evidence:
+        """The evidence of exactly these draws, whatever else is stored."""
+        store, sha = self.collector.store, self.collector.engine.info.model_sha
+        return replace(self.base, rollouts=current_rollouts(store, sha, owed, self.base.problems, exact=True))
+
+    def _posterior(self, evidence: Evidence) -> NDArray[np.float64]:
+        """Class posterior of all problems; thirds where no draw could be judged. Shape (P, 3)."""
+        posterior_P3 = np.full((len(evidence.problems), 3), 1 / 3)
+        if len(evidence.measured):
+            settings = evidence.settings
+            where = evidence.main["n"].to_numpy() > 0
+            posterior_P3[where] = evidence.law.class_posterior(settings.eps, settings.mastery)
+        return posterior_P3
