@@ -1,6 +1,6 @@
 """Deep support: are the lower bounds valid and tight where the exact p is known?
 
-100 repeats with fresh seeds; in each, 512 rollouts per problem from the demonstration-tilted proposal of the probe, on
+100 repeats (20 for the controls) with fresh seeds; in each, 512 rollouts per problem from the demonstration-tilted proposal of the probe, on
 zoo problems whose success probability was enumerated. F15 is the family the probe is for (p about 2e-7); the others are
 controls: T, whose p is of no use to anything, and families that plain rollouts do solve.
 """
@@ -27,7 +27,7 @@ from posttrain_diag.types import Problem, SamplingParams
 from posttrain_diag.zoo import load_truth, resolve_model
 
 ROLLOUTS = 512
-SETS = (("F15", "frontier"), ("F", "frontier"), ("T", "base"), ("S", "base"))
+SETS = (("F15", "frontier"), ("F", "base"), ("T", "base"), ("S", "base"))
 
 
 class Repeats:
@@ -77,7 +77,7 @@ class Repeats:
 
 
 def evenly(problems: list[Problem], n: int) -> list[Problem]:
-    """N problems spread over the list."""
+    """Problems spread over the list."""
     return [problems[i] for i in np.linspace(0, len(problems) - 1, min(n, len(problems))).round().astype(int)]
 
 
@@ -92,8 +92,10 @@ def summarise(done: Repeats, low_P: np.ndarray, high_P: np.ndarray) -> dict[str,
     shown_ratio = (shown_PR / high_P[:, None])[~np.isnan(shown_PR)]
     return {
         "problems": len(low_PR),
+        "repeats": low_PR.shape[1],
         "p_median": float(np.median(low_P)),
         "valid_share": float(valid_PR.mean()),
+        "below_p_low_share": float((low_PR <= low_P[:, None]).mean()),
         "valid_share_worst_problem": float(valid_PR.mean(axis=1).min()),
         "shown_and_too_high_share": float(wrong_shown.mean()),
         "median_low_over_p": float(np.median(ratio_P)),
@@ -118,7 +120,7 @@ def main() -> int:
         engine = load_hf_engine(str(resolve_model(f"zoo:{model}")), device="cpu")
         problems = evenly(list(load_tasks(f"builtin:zoo/{tasks}").problems), n_problems)
         done = Repeats(engine, problems, ROLLOUTS)
-        for repeat in range(repeats):
+        for repeat in range(repeats if tasks == "F15" else repeats // 5):
             done.run(repeat)
         exact = truth.loc[[(model, tasks, problem.id) for problem in problems]]
         found = summarise(done, exact["p_low"].to_numpy(float), exact["p_high"].to_numpy(float))
@@ -133,15 +135,18 @@ def main() -> int:
 
 def title(repeats: int) -> str:
     """Heading of the results."""
-    return f"Deep support: {ROLLOUTS} demonstration-tilted rollouts per problem, {repeats} repeats"
+    return f"Deep support: {ROLLOUTS} demonstration-tilted rollouts per problem, {repeats} repeats (controls: {repeats // 5})"
 
 
 def table(results: dict[str, dict[str, float | int | None]]) -> list[str]:
     """The results as Markdown."""
     columns = {
+        "repeats": "repeats",
+        "problems": "problems",
         "p_median": "median exact p",
         "valid_share": "valid bounds",
         "valid_share_worst_problem": "valid, worst problem",
+        "below_p_low_share": "below the enumerated part of p",
         "median_low_over_p": "median low/p",
         "worst_problem_median_low_over_p": "worst problem's median low/p",
         "mean_value_over_p": "mean estimate/p",

@@ -50,7 +50,16 @@ def families(work: Path) -> list[dict[str, Any]]:
     truth = load_truth()
     rows: list[dict[str, Any]] = []
     for name, expected in EXPECTED.items():
-        found, wall_s = diag(models[name], "--tasks", f"builtin:zoo/{name}", "--rollouts", "64", out=work / name)
+        found, wall_s = diag(
+            models[name],
+            "--tasks",
+            f"builtin:zoo/{name}",
+            "--rollouts",
+            "64",
+            "--allocation",
+            "uniform",
+            out=work / name,
+        )
         table = pd.read_parquet(work / name / "problems.parquet").set_index("id")
         exact = truth[(truth["tasks"] == name) & (truth["model"] == models[name].removeprefix("zoo:"))].set_index("id")
         joined = table.join(exact[["p_low", "p_high"]].rename(columns=lambda c: f"exact_{c}"), how="inner")

@@ -20,6 +20,8 @@ from posttrain_diag.zoo import load_truth
 
 MASTERY = 0.8
 SEEDS = 8
+ALLOCATION_SEEDS = 3
+ALLOCATION_SETS = ("S", "N", "G", "T", "R+T", "R+S+T", "N+H+T", "all")
 FloatArray = NDArray[np.float64]
 
 
@@ -113,18 +115,19 @@ def adaptive_curve(
 def allocation(families: dict[str, FloatArray]) -> list[dict[str, Any]]:
     """Draws uniform allocation needs for the class error that adaptive allocation ends with."""
     rows: list[dict[str, Any]] = []
-    ladder = [4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512]
+    ladder = [4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512]
     for eps, mean_n in ((1e-2, 32), (1e-2, 128), (1 / 256, 64)):
         spent, needed, errors = [], [], []
-        for p_P in families.values():
+        for name in ALLOCATION_SETS:
+            p_P = families[name]
             adaptive = np.zeros(2)
             uniform = np.zeros(len(ladder))
-            for seed in range(SEEDS):
+            for seed in range(ALLOCATION_SEEDS):
                 uniforms = np.random.default_rng([7, seed]).random((len(p_P), 1024))
                 adaptive += adaptive_curve(p_P, uniforms, eps, mean_n * len(p_P), seed)[-1]
                 uniform += [class_error(p_P, np.full(len(p_P), n), uniforms, eps, seed)[0] for n in ladder]
-            draws, error = adaptive / SEEDS
-            curve = np.minimum.accumulate(uniform / SEEDS)
+            draws, error = adaptive / ALLOCATION_SEEDS
+            curve = np.minimum.accumulate(uniform / ALLOCATION_SEEDS)
             enough = np.flatnonzero(curve <= error + 1e-12)
             spent.append(draws / len(p_P))
             needed.append(ladder[int(enough[0])] if len(enough) else ladder[-1])

@@ -8,7 +8,8 @@ The same command continues what was interrupted; a larger --rollouts tops up; no
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -54,7 +55,8 @@ class Estimated:
     flops: float
 
 
-EngineLoader = Callable[[AnalyzeConfig], Engine]
+ONE_THREAD_BELOW = 20_000_000
+"""Parameters below which one torch thread is as fast as several and far faster on a machine that others use."""
 
 
 def load_engine(config: AnalyzeConfig) -> Engine:
@@ -63,7 +65,7 @@ def load_engine(config: AnalyzeConfig) -> Engine:
     from posttrain_diag.zoo import resolve_model
 
     model = str(resolve_model(config.model)) if config.model.startswith("zoo:") else config.model
-    return load_hf_engine(
+    engine = load_hf_engine(
         model,
         device=config.device,
         dtype=config.dtype,
@@ -73,6 +75,15 @@ def load_engine(config: AnalyzeConfig) -> Engine:
         batch_rows=config.batch_rows,
         trust_remote_code=config.trust_remote_code,
     )
+    if (
+        engine.info.device == "cpu"
+        and engine.info.n_parameters < ONE_THREAD_BELOW
+        and "OMP_NUM_THREADS" not in os.environ
+    ):
+        import torch
+
+        torch.set_num_threads(1)
+    return engine
 
 
 def load_problems(config: AnalyzeConfig) -> TaskSet:
@@ -256,9 +267,7 @@ def report_data(
 ) -> ReportData:
     """What the report shows, as plain data."""
     problems = diagnosis.per_problem.copy()
-    by_id: Mapping[str, Problem] = evidence.problems
-    problems["prompt"] = [by_id[key].prompt_text for key in problems["id"]]
-    problems["answer"] = [by_id[key].answer for key in problems["id"]]
+    add_texts(problems, evidence.problems)
     return ReportData(
         diagnosis=data,
         problems=problems,
@@ -270,18 +279,29 @@ def report_data(
     )
 
 
+def add_texts(problems: pd.DataFrame, by_id: Mapping[str, Problem]) -> None:
+    """Add the columns prompt and answer, where anything is known of them."""
+    found = [by_id.get(key) for key in problems["id"]]
+    if any(problem is not None and problem.prompt_text for problem in found):
+        problems["prompt"] = [None if problem is None else problem.prompt_text for problem in found]
+        problems["answer"] = [None if problem is None else problem.answer for problem in found]
+
+
 def stored_report(run: RunDir) -> ReportData:
     """The report's data as an earlier `analyze` left it; needs neither model nor tasks file."""
     data, made = run.read_json("diagnosis.json"), run.read_json("measurements.json")
     problems = pd.read_parquet(run.problems_path)
-    by_id = {p.id: p for p in load_tasks(str(run.path / "tasks.jsonl"), allow_code=True).problems}
-    problems["prompt"] = [by_id[key].prompt_text for key in problems["id"]]
-    problems["answer"] = [by_id[key].answer for key in problems["id"]]
-    store = run.store()
-    try:
-        rollouts = store.frame(run.read_json("run.json")["model_sha"])
-    finally:
-        store.close()
+    by_id: dict[str, Problem] = {}
+    if (run.path / "tasks.jsonl").exists():  # imported counts may come without tasks
+        by_id = {p.id: p for p in load_tasks(str(run.path / "tasks.jsonl"), allow_code=True).problems}
+    add_texts(problems, by_id)
+    rollouts = pd.DataFrame(columns=TRANSCRIPT_COLUMNS)
+    if run.rollouts_path.exists():
+        store = run.store()
+        try:
+            rollouts = store.frame(run.read_json("run.json")["model_sha"])
+        finally:
+            store.close()
     return ReportData(
         diagnosis=data,
         problems=problems,

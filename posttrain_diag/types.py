@@ -173,6 +173,8 @@ class Estimate:
     label: Label = "measured"
     reason: str = ""
     """Why it is undefined, or the assumption a model-dependent value rests on."""
+    bounds: tuple[float, float] | None = None
+    """Assumption-free bounds beside a model-dependent value."""
 
     @staticmethod
     def undefined(reason: str, level: float = 0.9) -> Estimate:
@@ -267,8 +269,9 @@ class Diagnosis:
 class Cost:
     """What a stage would cost on this device."""
 
-    tokens: int
-    flops: float
+    tokens: int | None
+    flops: float | None
+    """None, like tokens, where only counts are known."""
     time_s: float | None
     """None where no speed was measured."""
 

@@ -8,7 +8,14 @@ import sys
 import typer
 
 from posttrain_diag import __version__
-from posttrain_diag.cli import analyze_command, catalogue_commands, report_command, tasks_commands, zoo_commands
+from posttrain_diag.cli import (
+    analyze_command,
+    catalogue_commands,
+    import_command,
+    report_command,
+    tasks_commands,
+    zoo_commands,
+)
 from posttrain_diag.errors import DiagError, TaskError
 
 MAX_ROWS_SHOWN = 20
@@ -23,6 +30,7 @@ app = typer.Typer(
 app.command("analyze")(analyze_command.analyze)
 app.command("report")(report_command.report)
 app.add_typer(tasks_commands.app, name="tasks")
+app.add_typer(import_command.app, name="import")
 app.add_typer(zoo_commands.app, name="zoo")
 app.command("stages")(catalogue_commands.stages)
 app.command("probes")(catalogue_commands.probes)

@@ -33,6 +33,9 @@ def number(estimate: Mapping[str, Any] | None, *, share: bool = True) -> str:
     low, high = estimate["low"], estimate["high"]
     interval = f" [{form(low)}, {form(high)}]" if low is not None and high is not None else ""
     label = "" if estimate["label"] == "measured" else f" {estimate['label']}"
+    if estimate.get("bounds"):
+        least, most = estimate["bounds"]
+        label += f" ({form(least)} to {form(most)} without a fitted law)"
     return f"{form(estimate['value'])}{interval}{label}"
 
 
@@ -51,7 +54,8 @@ def print_verdict(data: Mapping[str, Any], run: Path) -> None:
         Text(),
     ]
     numbers = Table.grid(padding=(0, 2))
-    for name in KEY_NUMBERS:
+    asked = [name for k in data["settings"].get("ks", ()) if (name := f"pass@{k}") not in KEY_NUMBERS]
+    for name in (*KEY_NUMBERS[:3], *asked, *KEY_NUMBERS[3:]):
         if name in data["estimates"]:
             text = number(data["estimates"][name], share=name != "expected_successes")
             numbers.add_row(Text(name, style="bold"), Text(text))

@@ -25,6 +25,7 @@ def estimate_json(estimate: Estimate) -> dict[str, Any]:
         "n": estimate.n,
         "label": estimate.label,
         "reason": estimate.reason,
+        "bounds": None if estimate.bounds is None else list(estimate.bounds),
     }
 
 
@@ -89,13 +90,21 @@ def diagnosis_json(diagnosis: Diagnosis, plan: Plan, evidence: Evidence, *, task
     """
     settings = evidence.settings
     sampling = {name: None if name in evidence.unrecorded else v for name, v in asdict(settings.sampling).items()}
-    everything = evidence.rollouts
+    counted, everything = evidence.counts is not None, evidence.rollouts
+    tokens = None if counted else int(everything["n_tokens"].sum()) if len(everything) else 0
     return {
         "schema": 1,
-        "model": {"name": "imported counts" if evidence.counts is not None else "imported"} if evidence.model is None else asdict(evidence.model),
+        "model": {"name": "imported counts" if counted else "imported"}
+        if evidence.model is None
+        else asdict(evidence.model),
         "tasks": {"n": len(evidence.problems), **tasks},
         "sampling": sampling,
-        "settings": {"rollout_budget": settings.rollout_budget, "mastery": settings.mastery, "level": settings.level},
+        "settings": {
+            "rollout_budget": settings.rollout_budget,
+            "mastery": settings.mastery,
+            "level": settings.level,
+            **({"ks": list(settings.ks)} if settings.ks else {}),
+        },
         "instrument": {
             "status": diagnosis.instrument.status,
             "findings": [finding_json(f) for f in diagnosis.instrument.findings],
@@ -112,8 +121,8 @@ def diagnosis_json(diagnosis: Diagnosis, plan: Plan, evidence: Evidence, *, task
         "failures": [asdict(f) for f in diagnosis.failures],
         "samples": {
             "rollouts": int(evidence.main["drawn"].sum()),
-            "rollouts_all_arms": len(everything) if evidence.counts is None else int(evidence.main["drawn"].sum()),
-            "tokens": None if evidence.counts is not None else int(everything["n_tokens"].sum()) if len(everything) else 0,
+            "rollouts_all_arms": int(evidence.main["drawn"].sum()) if counted else len(everything),
+            "tokens": tokens,
             **{
                 name: None if name in evidence.unrecorded else int(evidence.main[name].sum())
                 for name in ("truncated", "errored")

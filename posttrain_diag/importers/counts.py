@@ -45,6 +45,8 @@ MOST = 2**31
 """More draws of one problem than this are a mistake in the file."""
 _OPEN: Mapping[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _UNREADABLE = (csv.Error, UnicodeDecodeError, OSError, EOFError, lzma.LZMAError, zlib.error)
+_FIRST = ("", "0", "None")
+"""Replicates that keep the problem's id."""
 _SHOWN = 3
 BadRow = tuple[int, str, str]
 """(line, field, problem)."""
@@ -80,6 +82,7 @@ class _Columns:
     lines: dict[str, int] = field(default_factory=dict[str, int])
     bad: list[BadRow] = field(default_factory=list[BadRow])
     rows: int = 0
+    replicates: int = 0
 
 
 def read_counts(source: str, *, mapping: Mapping[str, str] | None = None) -> CountsTable:
@@ -115,6 +118,8 @@ def read_counts(source: str, *, mapping: Mapping[str, str] | None = None) -> Cou
         raise TaskError(f"{source} holds no rows: expected one row per problem with problem_id, n, c")
     unread = [name for name in names if name not in columns.values()]
     notes = (f"columns that were not read: {', '.join(unread)}",) if unread else ()
+    if read.replicates:
+        notes += (f"{read.replicates} of {read.rows} rows are replicates and count as problems of their own (ID#N)",)
     counts = _frame(read)
     if int(counts["n"].max()) == 0:
         raise TaskError(f"{source}: no draw has a verdict (n - errored is 0 in every row), so nothing can be estimated")
@@ -195,8 +200,8 @@ def _find_columns(names: Sequence[str], mapping: Mapping[str, str], source: str)
     if missing:
         accepted = "; ".join(f"{key}: {', '.join(COLUMN_NAMES[key])}" for key in missing)
         raise TaskError(
-            f"{source}: no column for {', '.join(missing)} among {', '.join(names) or 'none'}; accepted are {accepted}; "
-            f"or name yours with --map {missing[0]}=COLUMN"
+            f"{source}: no column for {', '.join(missing)} among {', '.join(names) or 'none'}; accepted are "
+            f"{accepted}; or name yours with --map {missing[0]}=COLUMN"
         )
     return columns
 
@@ -223,10 +228,13 @@ def _read_row(
         )
     bits = "" if "bits" not in position else str(cells[position["bits"]] or "").strip()
     if len(read.bad) == before:
-        read.bad.extend((line, columns[name], what) for name, what in _identity_faults(values, bits, "bits" in position))
+        read.bad.extend(
+            (line, columns[name], what) for name, what in _identity_faults(values, bits, "bits" in position)
+        )
     if len(read.bad) > before:
         return
     read.lines[key] = line
+    read.replicates += "replicate" in position and str(cells[position["replicate"]]).strip() not in _FIRST
     read.ids.append(key)
     read.drawn.append(values["n"])
     read.c.append(values["c"])
@@ -242,7 +250,7 @@ def _identity(cells: Sequence[Any], position: Mapping[str, int]) -> str:
     key = "" if given is None or (isinstance(given, float) and math.isnan(given)) else str(given).strip()
     if key and "replicate" in position:
         replicate = str(cells[position["replicate"]]).strip()
-        return key if replicate in ("", "0", "None") else f"{key}#{replicate}"
+        return key if replicate in _FIRST else f"{key}#{replicate}"
     return key
 
 
@@ -264,7 +272,7 @@ def _identity_faults(values: Mapping[str, int], bits: str, has_bits: bool) -> It
 def _whole(value: Any) -> int | str:
     """A whole number in [0, MOST], or what is wrong."""
     try:
-        number = int(value) if isinstance(value, str | int) else None
+        number = int(value) if isinstance(value, str | int) and value != "" else None
     except ValueError:
         number = None
     if number is None:
@@ -298,8 +306,6 @@ def _sha(counts: pd.DataFrame) -> str:
 
 def _refusal(source: str, read: _Columns) -> TaskError:
     n_bad = len({line for line, _, _ in read.bad})
-    listed = "; ".join(
-        f"line {line}{', ' + name if name else ''}: {what}" for line, name, what in read.bad[:_SHOWN]
-    )
+    listed = "; ".join(f"line {line}{', ' + name if name else ''}: {what}" for line, name, what in read.bad[:_SHOWN])
     more = f"; and {len(read.bad) - _SHOWN} more" if len(read.bad) > _SHOWN else ""
     return TaskError(f"{source}: {n_bad} of {read.rows} rows cannot be used: {listed}{more}", tuple(read.bad))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from posttrain_probes.stopping import UNIFORM_SHARE
 
 from posttrain_diag.diagnose.bottleneck import count_text
 from posttrain_diag.evidence import Evidence
@@ -144,12 +147,20 @@ def expected_gain(name: str, diagnosis: Diagnosis, evidence: Evidence) -> Estima
     weight = sum(rows[f"posterior_{cls}"] for cls in TARGETS[name])
     gain = float((weight * (SOLVED_AFTER - rows["p_mean"]).clip(lower=0)).mean())
     most = float((weight * (1 - rows["p_mean"])).mean())
+    nll = diagnosis.estimates.get("demo_nll_per_token")
+    model = evidence.model
+    uniform_nats = math.log(model.vocab_size) if model is not None else math.inf
+    if nll is not None and nll.value is not None and nll.value >= UNIFORM_SHARE * uniform_nats:
+        reason = "the policy is close to uniform on correct traces: no outcome was ever measured on such a model"
+        return Estimate(None, 0.0, most, evidence.settings.level, len(rows), "undefined", reason)
     reason = f"if the stage brings its problems to pass@1 = {SOLVED_AFTER:g}, as fitting stages did on the zoo"
     return Estimate(gain, 0.0, most, evidence.settings.level, len(rows), "model-dependent", reason)
 
 
 def _cost(name: str, evidence: Evidence) -> Cost:
     """Tokens and FLOPs of one pass with the planned budget; time is left to a pilot on the device."""
+    if evidence.counts is not None:
+        return Cost(None, None, None)
     rows = evidence.arm("main")
     mean_tokens = float(rows["n_tokens"].mean()) if len(rows) else 0.0
     parameters = evidence.model.n_parameters if evidence.model is not None else 0
@@ -171,6 +182,8 @@ def _proposal(name: str, diagnosis: Diagnosis, evidence: Evidence, resources: Re
     if risk >= 0.4:
         why += " Mix in replay of what must be kept: without it this stage forgets."
     needs = _missing(name, resources)
+    if evidence.counts is not None:
+        needs += ("the model and the tasks: run `diag analyze MODEL --tasks FILE`; counts alone cannot be trained on",)
     if not card.executable:
         needs += (f"a trainer: diag does not run stages in this version; {card.elsewhere} does",)
     return StageProposal(

@@ -26,7 +26,8 @@ from posttrain_diag.stats.functionals import (
     solve_rate,
 )
 from posttrain_diag.stats.intervals import check_level
-from posttrain_diag.stats.mixing_prior import FAMILIES, Family, FamilyPosterior, Likelihood, sample_family
+from posttrain_diag.stats.mixing_components import COMPONENTS
+from posttrain_diag.stats.mixing_prior import FAMILIES, FamilyPosterior, LawFamily, Likelihood, sample_family
 from posttrain_diag.types import Estimate, Label
 
 _DRAWS = 700
@@ -38,13 +39,16 @@ _EXACT_PROBLEMS = 4000
 """Up to this many problems means over problems are drawn exactly; beyond, they are normal given the law."""
 _EXACT_CELLS = 400_000
 """Draws x problems of the exact draws, within 400 to 1,600 draws."""
+_NEVER = 1e-300
 _ROUNDING = 1e-9
 """Intervals are widened by what the arithmetic cannot resolve: pass@k so near 1 that it rounds to 1."""
-THRESHOLD_SLACK = 0.125
-"""Half a grid cell, in logit(p)."""
+_TEMPER = 0.6
+"""Power of the evidence in the weights of families for intervals: families that fit nearly as well keep a say."""
 
 
-def fit_mixing_law(counts: Counts, *, seed: int = 0, families: tuple[Family, ...] = FAMILIES) -> MixingLaw:
+def fit_mixing_law(
+    counts: Counts, *, seed: int = 0, families: tuple[LawFamily, ...] = (*FAMILIES, *COMPONENTS)
+) -> MixingLaw:
     """Learn how the problems' success probabilities are spread.
 
     The likelihood is raised to alpha/(alpha + P): no family is the truth, and the coarsening keeps intervals
@@ -71,17 +75,20 @@ def fit_mixing_law(counts: Counts, *, seed: int = 0, families: tuple[Family, ...
     grid = PGrid.for_rollouts(int(counts.n_P.max()))
     data = Likelihood.build(grid, n_R, c_R, table.weight_R * alpha / (alpha + problems))
     posteriors: list[FamilyPosterior] = []
-    start_D = families[0].centre_D
+    start_D = families[0].start_D(data)
     for family in families:
-        if len(start_D) != family.n_parameters or family.core != "beta":
-            start_D = family.centre_D
+        if not family.continues or len(start_D) != family.n_parameters:
+            start_D = family.start_D(data)
         posteriors.append(sample_family(family, data, start_D, _DRAWS, rng))
         start_D = posteriors[-1].mode_D
+    law_SJ, slack_S = _keep(posteriors, [f.weight for f in families], _TEMPER, rng)
     return MixingLaw(
         counts=counts,
         grid=grid,
-        law_SJ=_keep(posteriors, [f.weight for f in families], rng),
-        point_law_SJ=_keep(posteriors, [f.point_weight for f in families], rng),
+        law_SJ=law_SJ,
+        slack_S=slack_S,
+        point_law_SJ=_keep(posteriors, [f.point_weight for f in families], 1.0, rng)[0],
+        share_law_SJ=_keep(posteriors, [f.share_weight for f in families], 1.0, rng)[0],
         likelihood_RJ=data.value_RJ,
         seed=seed,
     )
@@ -91,14 +98,17 @@ def _normalised(mass_RJ: FloatArray) -> FloatArray:
     return mass_RJ / mass_RJ.sum(axis=1, keepdims=True)
 
 
-def _keep(posteriors: list[FamilyPosterior], prior: list[float], rng: np.random.Generator) -> FloatArray:
-    """Equally likely laws from all families, each family weighted by prior x evidence, shape (S, J)."""
-    log_weight = np.log(prior) + np.asarray([q.log_evidence for q in posteriors])
+def _keep(
+    posteriors: list[FamilyPosterior], prior: list[float], temper: float, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray]:
+    """Equally likely laws from all families, each family weighted by prior x evidence, shape (S, J); their slacks."""
+    log_weight = np.log(np.maximum(prior, _NEVER)) + temper * np.asarray([q.log_evidence for q in posteriors])
     share = np.exp(log_weight - logsumexp(log_weight))
     weight_S = np.concatenate([w * q.weight_S for w, q in zip(share, posteriors, strict=True)])
+    slack_S = np.repeat([q.family.slack for q in posteriors], [len(q.weight_S) for q in posteriors])
     picks = np.searchsorted(np.cumsum(weight_S), (rng.random() + np.arange(_KEPT)) / _KEPT)
-    law_SJ = np.concatenate([q.law_SJ for q in posteriors])[np.minimum(picks, len(weight_S) - 1)]
-    return rng.permutation(law_SJ, axis=0)
+    chosen = rng.permutation(np.minimum(picks, len(weight_S) - 1))
+    return np.concatenate([q.law_SJ for q in posteriors])[chosen], slack_S[chosen]
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +119,12 @@ class MixingLaw:
     grid: PGrid
     law_SJ: FloatArray
     """Posterior draws of the law for intervals: masses on the grid, shape (S, J)."""
+    slack_S: FloatArray
+    """How far, in logit(p), each law leaves the place of a problem beside a threshold open, shape (S,)."""
     point_law_SJ: FloatArray
     """Posterior draws of the law for point values, with more weight on the simple beta family."""
+    share_law_SJ: FloatArray
+    """The same of the smooth families alone, for shares below a threshold."""
     likelihood_RJ: FloatArray
     """Likelihood of each unique row on the grid, scaled to maximum 1."""
     seed: int
@@ -122,8 +136,16 @@ class MixingLaw:
     @cached_property
     def _posterior_RJ(self) -> FloatArray:
         """Posterior cell masses of p for each unique row, averaged over the laws for points, shape (R, J)."""
-        evidence_SR = np.maximum(self.point_law_SJ @ self.likelihood_RJ.T, 1e-290)
-        return _normalised(self.likelihood_RJ * ((1.0 / evidence_SR).T @ self.point_law_SJ))
+        return self._averaged(self.point_law_SJ)
+
+    @cached_property
+    def _share_posterior_RJ(self) -> FloatArray:
+        """The same, averaged over the laws for shares."""
+        return self._averaged(self.share_law_SJ)
+
+    def _averaged(self, law_SJ: FloatArray) -> FloatArray:
+        evidence_SR = np.maximum(law_SJ @ self.likelihood_RJ.T, 1e-290)
+        return _normalised(self.likelihood_RJ * ((1.0 / evidence_SR).T @ law_SJ))
 
     @cached_property
     def _wide_posterior_RJ(self) -> FloatArray:
@@ -148,7 +170,8 @@ class MixingLaw:
     def mean_per_problem(self, functional: Functional) -> FloatArray:
         """Posterior mean of h(p) for each problem, shape (P,)."""
         h_J = self.grid.evaluate(functional)
-        return np.clip(self._posterior_RJ @ h_J, h_J.min(), h_J.max())[self.counts.table.row_P]
+        posterior_RJ = self._posterior_RJ if functional.threshold is None else self._share_posterior_RJ
+        return np.clip(posterior_RJ @ h_J, h_J.min(), h_J.max())[self.counts.table.row_P]
 
     def posterior_interval(self, level: float = 0.9) -> FloatArray:
         """Interval for the success probability of each problem.
@@ -267,25 +290,44 @@ class MixingLaw:
     def interval(self, functional: Functional, level: float = 0.9) -> tuple[float, float]:
         """Interval for the mean of h(p) over the problems; always holds the point value.
 
-        The threshold of a share is known no finer than half a cell of the coarsest grid, so its interval holds for
-        every threshold within 1/8 in logit(p): smooth laws cannot see problems that are heaped on one p. Where no
-        rollout passed it holds the value at p = 0, and where none failed that at p = 1.
+        On which side of a threshold a heap of problems lies is known no finer than the heap's place, so the interval
+        of a share holds for every threshold within the slack of each law. An upper end of pass@k beyond the rollouts
+        drawn that leaves less than one problem unsolved is 1. Where no rollout passed the interval holds the value
+        at p = 0, and where none failed that at p = 1.
         """
         tail = (1.0 - check_level(level)) / 2.0
         value = self.mean(functional)
-        ends = (functional, functional)
-        if functional.threshold is not None:
-            cut = float(logit(functional.threshold))
-            ends = (below(float(expit(cut - THRESHOLD_SLACK))), below(float(expit(cut + THRESHOLD_SLACK))))
-        draws_SF = self.posterior_draws(*ends)
-        low = float(np.clip(np.quantile(draws_SF[:, 0], tail), 0.0, 1.0))
-        high = float(np.clip(np.quantile(draws_SF[:, 1], 1.0 - tail), 0.0, 1.0))
+        if functional.threshold is None:
+            low_S = high_S = self.posterior_draws(functional)[:, 0]
+        else:
+            low_S, high_S = self._share_draws(functional.threshold)
+        low = float(np.clip(np.quantile(low_S, tail), 0.0, 1.0))
+        high = float(np.clip(np.quantile(high_S, 1.0 - tail), 0.0, 1.0))
         held = [value]
+        if self._forecasts_solving(functional) and len(self.counts) * (1.0 - high) < 1.0:
+            held.append(1.0)
         if self.counts.n_passed == 0:
             held.append(float(functional.of(np.zeros(1))[0]))
         if self.counts.n_passed == self.counts.n_rollouts:
             held.append(float(functional.of(np.ones(1))[0]))
         return max(0.0, min(low, *held) - _ROUNDING), min(1.0, max(high, *held) + _ROUNDING)
+
+    def _forecasts_solving(self, functional: Functional) -> bool:
+        """Is this pass@k with k beyond the rollouts drawn?"""
+        at_0, at_half, at_1 = functional.of(np.array([0.0, 0.5, 1.0])).tolist()
+        concave = functional.threshold is None and at_0 == 0.0 and at_half > 0.5 and at_1 > 0.999
+        return concave and self.label(functional.depth) != "measured"
+
+    def _share_draws(self, threshold: float) -> tuple[FloatArray, FloatArray]:
+        """Draws of the share of problems below a threshold, with each law's slack taken off it and added to it."""
+        cut = float(logit(threshold))
+        slacks = np.unique(self.slack_S)
+        ends: list[FloatArray] = []
+        for sign in (-1.0, 1.0):
+            draws_SF = self.posterior_draws(*(below(float(expit(cut + sign * slack))) for slack in slacks))
+            slack_S = np.resize(self.slack_S, len(draws_SF))
+            ends.append(draws_SF[np.arange(len(draws_SF)), np.searchsorted(slacks, slack_S)])
+        return ends[0], ends[1]
 
     def estimate(self, functional: Functional, level: float = 0.9) -> Estimate:
         """Mean of h(p) over the problems, with its interval and label.
@@ -296,18 +338,21 @@ class MixingLaw:
 
         Returns:
             measured while its depth is within every problem's n, estimated up to 4n, model-dependent beyond
-            (then with the assumption-free bounds in `reason`).
+            (then with the assumption-free bounds beside it).
         """
         value = self.mean(functional)
         low, high = self.interval(functional, level)
         label = self.label(functional.depth)
-        reason = ""
+        reason, free = "", None
         if label == "model-dependent":
             bounds = self.bounds(functional, level)
+            free = None if bounds.low is None or bounds.high is None else (bounds.low, bounds.high)
             reason = f"{functional.name} lies beyond 4 x the rollouts drawn, so it rests on the fitted law; " + (
                 f"without it: {bounds.low:.3f} to {bounds.high:.3f}" if bounds.low is not None else bounds.reason
             )
-        return Estimate(value, min(float(low), value), max(float(high), value), level, len(self.counts), label, reason)
+        return Estimate(
+            value, min(float(low), value), max(float(high), value), level, len(self.counts), label, reason, free
+        )
 
     def label(self, depth: float) -> Label:
         """What a figure of this depth rests on.
@@ -338,7 +383,8 @@ class MixingLaw:
         """Share of the problems with p >= threshold."""
         e = self.share_below(threshold, level)
         value, low, high = (1.0 - x if x is not None else None for x in (e.value, e.high, e.low))
-        return Estimate(value, low, high, level, e.n, e.label, e.reason.replace("below", "at least"))
+        free = None if e.bounds is None else (1.0 - e.bounds[1], 1.0 - e.bounds[0])
+        return Estimate(value, low, high, level, e.n, e.label, e.reason.replace("below", "at least"), free)
 
     def mixed_groups(self, group: int, level: float = 0.9) -> Estimate:
         """Expected share of groups of G rollouts that hold both a pass and a fail."""

@@ -11,7 +11,8 @@ Suffixes: `S` posterior draws, `R` unique rows, `J` grid points, `D` parameters,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import Literal, Protocol
 
 import numpy as np
 from scipy.optimize import minimize
@@ -23,8 +24,70 @@ from posttrain_diag.stats.functionals import PGrid
 _CENTRES_M = np.arange(-13.5, 5.1, 1.5)
 _WIDTH = 1.5
 _TINY = 1e-290
+_EM_STEPS = 100
 _FREEDOM = 7.0
 """Degrees of freedom of the t proposal."""
+
+
+class LawFamily(Protocol):
+    """What the sampler asks of a family of laws with a normal prior on its parameters."""
+
+    @property
+    def name(self) -> str:
+        """What tells it from the others."""
+        ...
+
+    @property
+    def weight(self) -> float:
+        """Prior probability of the family in intervals."""
+        ...
+
+    @property
+    def point_weight(self) -> float:
+        """Prior probability of the family in point values."""
+        ...
+
+    @property
+    def share_weight(self) -> float:
+        """Prior probability of the family in shares below a threshold."""
+        ...
+
+    @property
+    def slack(self) -> float:
+        """How far, in logit(p), the place of a problem beside a threshold stays open."""
+        ...
+
+    @property
+    def continues(self) -> bool:
+        """Does the search for the mode begin at that of the family before?"""
+        ...
+
+    @property
+    def n_parameters(self) -> int:
+        """All parameters D."""
+        ...
+
+    @property
+    def centre_D(self) -> FloatArray:
+        """Prior means."""
+        ...
+
+    @property
+    def scale_D(self) -> FloatArray:
+        """Prior standard deviations."""
+        ...
+
+    def laws(self, theta_SD: FloatArray, data: Likelihood) -> FloatArray:
+        """Grid masses of the laws with these parameters, shape (S, J)."""
+        ...
+
+    def pull_back(self, theta_D: FloatArray, law_J: FloatArray, response_J: FloatArray, data: Likelihood) -> FloatArray:
+        """Gradient of the log likelihood from its responsibilities per grid cell, shape (D,)."""
+        ...
+
+    def start_D(self, data: Likelihood) -> FloatArray:
+        """Where the search for the mode begins."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -45,6 +108,19 @@ class Family:
     core: Literal["beta", "normal"] = "beta"
     """Smooth core: a beta law of p (a, b as above), or a normal law of logit p with mean and log sd in their place."""
 
+    slack: float = 0.06
+    """How far, in logit(p), the place of a problem beside a threshold stays open."""
+
+    @property
+    def share_weight(self) -> float:
+        """Prior probability of the family in shares below a threshold."""
+        return self.point_weight
+
+    @property
+    def continues(self) -> bool:
+        """Does the search for the mode begin at that of the family before?"""
+        return self.core == "beta"
+
     def core_log_density(self, theta_SD: FloatArray, x_J: FloatArray) -> FloatArray:
         """Log density of the core in logit p, up to a constant, shape (S, J)."""
         if self.core == "beta":
@@ -57,6 +133,38 @@ class Family:
             return np.stack([np.exp(theta_D[0]) * log_expit(x_J), np.exp(theta_D[1]) * log_expit(-x_J)])
         z_J = (x_J - theta_D[0]) / np.exp(theta_D[1])
         return np.stack([z_J / np.exp(theta_D[1]), z_J**2])
+
+    def laws(self, theta_SD: FloatArray, data: Likelihood) -> FloatArray:
+        """Grid masses of the laws with these parameters, shape (S, J)."""
+        log_SJ = self.core_log_density(theta_SD, data.grid.logit_J)
+        if self.spline_sd > 0:
+            log_SJ = log_SJ + theta_SD[:, self.n_core :] @ data.basis_MJ
+        log_SJ -= log_SJ.max(axis=1, keepdims=True)
+        body_SJ = np.exp(log_SJ)
+        body_SJ /= body_SJ.sum(axis=1, keepdims=True)
+        atom_S = expit(theta_SD[:, 2:3]) if self.atom else np.zeros((len(theta_SD), 1))
+        return np.concatenate([atom_S, (1.0 - atom_S) * body_SJ], axis=1)
+
+    def pull_back(self, theta_D: FloatArray, law_J: FloatArray, response_J: FloatArray, data: Likelihood) -> FloatArray:
+        """Gradient of the log likelihood from its responsibilities per grid cell, shape (D,)."""
+        body_J = response_J[1:]
+        score_J = body_J - body_J.sum() * law_J[1:] / max(1.0 - law_J[0], _TINY)
+        grad_D = np.empty(self.n_parameters)
+        grad_D[:2] = self.core_gradient(theta_D, data.grid.logit_J) @ score_J
+        if self.atom:
+            grad_D[2] = response_J[0] - data.weight_R.sum() * law_J[0]
+        if self.spline_sd > 0:
+            grad_D[self.n_core :] = data.basis_MJ @ score_J
+        return grad_D
+
+    def log_room(self, theta_SD: FloatArray) -> FloatArray:
+        """Log factor of the prior beyond its normal law: none, shape (S,)."""
+        return np.zeros(len(theta_SD))
+
+    def start_D(self, data: Likelihood) -> FloatArray:
+        """Where the search for the mode begins, whatever the data."""
+        del data
+        return self.centre_D
 
     @property
     def n_core(self) -> int:
@@ -107,7 +215,7 @@ narrows the intervals (benchmarks/stats/NOTES.md)."""
 class FamilyPosterior:
     """Importance-weighted posterior draws of the laws of one family."""
 
-    family: Family
+    family: LawFamily
     law_SJ: FloatArray
     """Grid masses of each law."""
     log_weight_S: FloatArray
@@ -147,40 +255,27 @@ class Likelihood:
         basis_MJ = np.exp(-0.5 * ((grid.logit_J[None, :] - _CENTRES_M[:, None]) / _WIDTH) ** 2)
         return Likelihood(grid, value_RJ, weight_R, basis_MJ)
 
-
-def law_weights(theta_SD: FloatArray, family: Family, data: Likelihood) -> FloatArray:
-    """Grid masses of the laws with these parameters, shape (S, J)."""
-    x_J = data.grid.logit_J
-    log_SJ = family.core_log_density(theta_SD, x_J)
-    if family.spline_sd > 0:
-        log_SJ = log_SJ + theta_SD[:, family.n_core :] @ data.basis_MJ
-    log_SJ -= log_SJ.max(axis=1, keepdims=True)
-    body_SJ = np.exp(log_SJ)
-    body_SJ /= body_SJ.sum(axis=1, keepdims=True)
-    atom_S = expit(theta_SD[:, 2:3]) if family.atom else np.zeros((len(theta_SD), 1))
-    return np.concatenate([atom_S, (1.0 - atom_S) * body_SJ], axis=1)
+    @cached_property
+    def nonparametric_J(self) -> FloatArray:
+        """Maximum-likelihood law on the grid without any shape, by EM, shape (J,)."""
+        law_J = np.full(self.value_RJ.shape[1], 1.0 / self.value_RJ.shape[1])
+        share_R = self.weight_R / self.weight_R.sum()
+        for _ in range(_EM_STEPS):
+            law_J = law_J * ((share_R / np.maximum(self.value_RJ @ law_J, _TINY)) @ self.value_RJ)
+        return law_J
 
 
-def _negative_log_posterior(theta_D: FloatArray, family: Family, data: Likelihood) -> tuple[float, FloatArray]:
+def _negative_log_posterior(theta_D: FloatArray, family: LawFamily, data: Likelihood) -> tuple[float, FloatArray]:
     """Value and gradient of the coarsened negative log posterior."""
-    w_J = law_weights(theta_D[None, :], family, data)[0]
+    w_J = family.laws(theta_D[None, :], data)[0]
     f_R = np.maximum(data.value_RJ @ w_J, _TINY)
-    resp_J = w_J * ((data.weight_R / f_R) @ data.value_RJ)
-    body_J = resp_J[1:]
-    score_J = body_J - body_J.sum() * w_J[1:] / max(1.0 - w_J[0], _TINY)
+    response_J = w_J * ((data.weight_R / f_R) @ data.value_RJ)
     u_D = (theta_D - family.centre_D) / family.scale_D
-    x_J = data.grid.logit_J
-    grad_D = np.empty(family.n_parameters)
-    grad_D[:2] = family.core_gradient(theta_D, x_J) @ score_J
-    if family.atom:
-        grad_D[2] = resp_J[0] - data.weight_R.sum() * w_J[0]
-    if family.spline_sd > 0:
-        grad_D[family.n_core :] = data.basis_MJ @ score_J
-    grad_D -= u_D / family.scale_D
+    grad_D = family.pull_back(theta_D, w_J, response_J, data) - u_D / family.scale_D
     return -float(data.weight_R @ np.log(f_R) - 0.5 * u_D @ u_D), -grad_D
 
 
-def _proposal_covariance(mode_D: FloatArray, family: Family, data: Likelihood) -> FloatArray:
+def _proposal_covariance(mode_D: FloatArray, family: LawFamily, data: Likelihood) -> FloatArray:
     """Inverse Hessian at the mode, with curvatures floored near the prior's."""
     step = 1e-3
     hessian = np.stack(
@@ -193,9 +288,10 @@ def _proposal_covariance(mode_D: FloatArray, family: Family, data: Likelihood) -
             for e in np.eye(len(mode_D))
         ]
     )
-    values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
-    floor = 0.7 * float((1.0 / family.scale_D**2).min())
-    return (vectors / np.maximum(values, floor)) @ vectors.T
+    scale_D = family.scale_D
+    values, vectors = np.linalg.eigh(scale_D[:, None] * (hessian + hessian.T) / 2 * scale_D)
+    root = scale_D[:, None] * vectors
+    return (root / np.maximum(values, 0.7)) @ root.T
 
 
 def _t_draws(
@@ -217,7 +313,7 @@ def _t_draws(
 
 
 def sample_family(
-    family: Family, data: Likelihood, start_D: FloatArray, size: int, rng: np.random.Generator
+    family: LawFamily, data: Likelihood, start_D: FloatArray, size: int, rng: np.random.Generator
 ) -> FamilyPosterior:
     """Weighted posterior draws of the laws of one family.
 
@@ -243,7 +339,7 @@ def sample_family(
     law_SJ, evidence_SR, log_weight_S = np.zeros((0, 0)), np.zeros((0, 0)), np.zeros(0)
     for final in (False, True):
         theta_SD, log_q_S = _t_draws(mean_D, covariance, size, rng)
-        law_SJ = law_weights(theta_SD, family, data)
+        law_SJ = family.laws(theta_SD, data)
         evidence_SR = np.maximum(law_SJ @ data.value_RJ.T, _TINY)
         log_f_S = np.log(evidence_SR) @ data.weight_R
         u_SD = (theta_SD - family.centre_D) / family.scale_D

@@ -16,6 +16,10 @@ NOT_CHECKED = (
     "instrument counts as suspect rather than sound. Never-solved problems may as well be a broken verifier. Run `diag "
     "tasks check FILE` on the tasks, or `diag analyze MODEL --tasks FILE`, before spending on training."
 )
+UNSEEN = (
+    "Not measured, because only counts were imported: golds, verifier, stop token, format, prefix ladder, likelihood "
+    "of correct traces, chance floor. The instrument counts as suspect until they are."
+)
 TRUNCATED_NOTE = 0.05
 """From this share of truncated draws on, they are reported."""
 ERRORED_BROKEN = 0.1
@@ -86,5 +90,5 @@ def measure(evidence: Evidence, card: ProbeCard) -> Measurement:
         pd.DataFrame(index=list(evidence.ids)),
         summary,
         findings=tuple(finding for finding in found if finding is not None),
-        notes=(NOT_CHECKED,),
+        notes=(UNSEEN,),
     )

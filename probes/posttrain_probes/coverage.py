@@ -22,6 +22,10 @@ CARD = ProbeCard(
 )
 
 
+FIGURE_PROBLEMS = 20_000
+"""Beyond as many problems the figure's data leaves their p to problems.parquet."""
+
+
 def measure(evidence: Evidence) -> Measurement:
     """Coverage at eps, its chance floor, distinct correct texts, certified zeros."""
     settings = evidence.settings
@@ -48,10 +52,11 @@ def measure(evidence: Evidence) -> Measurement:
     per_problem = pd.DataFrame({"certified_zero": zeros}, index=table.index)
     if evidence.counts is None:
         per_problem.insert(0, "distinct_correct", distinct_correct(evidence, table.index))
+    p_mean = law.posterior_mean().tolist() if len(table) <= FIGURE_PROBLEMS else None
     figure = Figure(
         "p_distribution",
         "Success probability per problem",
-        {"p_mean": law.posterior_mean().tolist(), "eps": settings.eps, "mastery": settings.mastery},
+        {"p_mean": p_mean, "eps": settings.eps, "mastery": settings.mastery},
     )
     return Measurement(CARD.name, CARD.question, per_problem, summary, (figure,), notes=tuple(notes))
 

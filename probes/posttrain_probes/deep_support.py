@@ -49,7 +49,8 @@ MAX_PROBLEMS = 16
 MIN_DRAWS = 64
 """Half of them follow the demonstration; 20 effective successes are needed."""
 FLOOR = 1e-9
-"""Bounds below this are of no use to any training: shown, but not counted as support."""
+"""Bounds below this are of no use to any training: a policy gives every response some probability, so `bounded`
+alone says little."""
 
 
 def tilt_towards(token_ids: tuple[int, ...]) -> Tilt:
@@ -130,7 +131,7 @@ def measure(evidence: Evidence) -> Measurement:
     found = bounds(evidence)
     ids = list(evidence.ids)
     table = pd.DataFrame({"deep_support": np.nan, "deep_support_low": np.nan}, index=ids, dtype=float)
-    names = ("certified", f"certified@{FLOOR:g}", "median_at_least")
+    names = ("bounded", f"certified@{FLOOR:g}", "median_at_least")
     if not found:
         reason = "no problem without a pass, probably below eps, has a reference that could be leant towards"
         return Measurement(CARD.name, CARD.question, table, {name: Estimate.undefined(reason, level) for name in names})
@@ -177,7 +178,7 @@ def validate() -> None:
     assert 0.15**8 / 3 < low["p0"] <= 0.15**8, low
     assert 0 < low["p1"] <= np.exp(-90), low
     assert np.isnan(low["p2"]), low
-    certified = found.summary["certified"], found.summary[f"certified@{FLOOR:g}"]
+    certified = found.summary["bounded"], found.summary[f"certified@{FLOOR:g}"]
     assert [estimate.value for estimate in certified] == [1.0, 0.5], certified
 
 

@@ -57,7 +57,8 @@ def measure(evidence: Evidence) -> Measurement:
     n_min = int(table["n"].min())
     counts = Counts(table["n"].to_numpy(np.int64), table["c"].to_numpy(np.int64))
     ks = curve_ks(n_min)
-    curve = {k: pass_estimate(evidence, k) for k in sorted({*ks, 16, 256, evidence.settings.rollout_budget, *evidence.settings.ks})}
+    asked = {16, 256, evidence.settings.rollout_budget, *evidence.settings.ks}
+    curve = {k: pass_estimate(evidence, k) for k in sorted({*ks, *asked})}
     summary = {f"pass@{k}": estimate for k, estimate in curve.items()}
     for k in (4, n_min):
         if 1 < k <= n_min:

@@ -12,6 +12,7 @@ from posttrain_diag.evidence import DrawSpec, Evidence, Needs, fit_law
 from posttrain_diag.tasks import verify
 from posttrain_diag.types import Estimate, Figure, Measurement
 from posttrain_probes.card import Probe, ProbeCard
+from posttrain_probes.estimates import not_in_counts
 from posttrain_probes.synthetic import make_evidence, rollout_row
 
 CARD = ProbeCard(
@@ -150,7 +151,7 @@ def measure(evidence: Evidence) -> Measurement:
     """Success by prefix share and arm; per problem the reach posterior and the hint depth."""
     level = evidence.settings.level
     if evidence.counts is not None:
-        why = "rollouts after prefixes of correct traces need the model, so guided-reachable cannot be told from support"
+        why = "prefixes of correct traces need the model, so guided-reachable cannot be told from support-limited"
         return not_in_counts(CARD.name, CARD.question, "reach", why, evidence)
     if not evidence.arms("prefix:"):
         reason = "no problem has both p probably below eps and a reference completion"

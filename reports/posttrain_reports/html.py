@@ -138,7 +138,7 @@ def _context(data: ReportData, table: selection.TableRows, body: Mapping[str, An
     diagnosis = data.diagnosis
     numbers = view.key_numbers(diagnosis)
     budget = finite(as_mapping(diagnosis.get("settings")).get("rollout_budget"))
-    main = view.main_numbers(numbers, budget)
+    main = view.main_numbers(numbers, budget, as_mapping(diagnosis.get("settings")).get("ks") or ())
     figures, others = figure_blocks(data)
     row_of = {str(i): index for index, i in enumerate(data.problems["id"].iloc[list(table.positions)].tolist())}
     plan = view.actions(diagnosis)

@@ -166,17 +166,18 @@ def key_numbers(diagnosis: Mapping[str, Any]) -> tuple[Number, ...]:
     return tuple(number(name, as_mapping(estimates[name]), level_of(diagnosis)) for name in names)
 
 
-def main_numbers(numbers: Sequence[Number], budget: float | None) -> tuple[Number, ...]:
+def main_numbers(numbers: Sequence[Number], budget: float | None, asked: Sequence[int] = ()) -> tuple[Number, ...]:
     """The estimates of the key-number table; with few estimates, all of them.
 
     Args:
         numbers: every estimate of the run.
         budget: rollouts per problem the user can afford; pass@budget is always kept.
+        asked: k whose pass@k the user asked for, kept as well.
     """
     if len(numbers) <= MAX_MAIN:
         return tuple(numbers)
     measured = [n for n in numbers if n.name.startswith("pass@") and n.label == "measured"]
-    kept = {*MAIN_NUMBERS, *(n.name for n in measured[-1:])}
+    kept = {*MAIN_NUMBERS, *(n.name for n in measured[-1:]), *(f"pass@{k}" for k in asked)}
     if budget:
         kept.add(f"pass@{budget:g}")
     return tuple(n for n in numbers if n.name in kept)

@@ -61,7 +61,7 @@ BOTTLENECK_FALLBACK: Final = {
 }
 """What to do when the plan is empty, or (instrument, undetermined) before following any plan."""
 COUNTS_UNDETERMINED: Final = (
-    "Counts alone do not decide it: run `diag analyze` with the model and the tasks before training anything."
+    "Counts alone do not decide it: run diag analyze with the model and the tasks before training anything."
 )
 
 STAGE_TITLE: Final = {

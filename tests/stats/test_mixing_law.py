@@ -16,7 +16,8 @@ from posttrain_diag.stats import (
     solve_rate,
 )
 from posttrain_diag.stats.functionals import PGrid
-from posttrain_diag.stats.mixing_prior import FAMILIES, Likelihood, law_weights
+from posttrain_diag.stats.mixing_components import COMPONENTS
+from posttrain_diag.stats.mixing_prior import FAMILIES, Likelihood
 from posttrain_diag.stats.mixing_prior import _negative_log_posterior as objective
 
 KS = (1, 16, 64, 256, 1600)
@@ -30,7 +31,7 @@ def test_gradient_of_the_fit():
     grid = PGrid.for_rollouts(32)
     rng = np.random.default_rng(0)
     data = Likelihood.build(grid, np.full(6, 32.0), np.array([0.0, 1, 2, 7, 20, 32]), np.array([9.0, 2, 1, 3, 2, 4]))
-    for family in FAMILIES:
+    for family in (*FAMILIES, *COMPONENTS):
         theta = family.centre_D + 0.3 * rng.standard_normal(family.n_parameters)
         gradient = objective(theta, family, data)[1]
         for d, step in enumerate(1e-5 * np.eye(len(theta))):
@@ -42,7 +43,7 @@ def test_laws_are_distributions_and_beta_laws_are_beta():
     grid = PGrid.for_rollouts(64)
     data = Likelihood.build(grid, np.full(65, 64.0), np.arange(65.0), np.ones(65))
     beta = next(f for f in FAMILIES if not f.atom and f.spline_sd == 0)
-    law = law_weights(np.log([[0.6, 1.7]]), beta, data)
+    law = beta.laws(np.log([[0.6, 1.7]]), data)
     assert law.sum() == pytest.approx(1.0)
     assert law[0, 0] == 0.0
     passes = np.arange(65)
@@ -243,6 +244,70 @@ def test_intervals_cover_on_simulated_laws():
             per_problem.append(((low <= p) & (p <= high)).mean())
     assert np.mean(hits) >= 0.83
     assert np.mean(per_problem) >= 0.88
+
+
+def two_heaps(problems, seed):
+    p = np.where(np.arange(problems) % 2 == 0, 0.01, 0.6)
+    return p, uniform(p, 64, seed)
+
+
+@pytest.mark.parametrize("k", [256, 1024, 6400])
+def test_heaps_are_seen(k):
+    """Half of the problems at .01 and half at .6: a smooth law forecasts a tail that is not there."""
+    hits = []
+    for seed in range(6):
+        p, counts = two_heaps(48, seed)
+        low, high = fit_mixing_law(counts, seed=seed).interval(pass_at(k))
+        hits.append(low <= (1 - (1 - p) ** k).mean() <= high)
+    assert np.mean(hits) >= 0.8
+
+
+def test_heaps_need_components():
+    """Smooth laws alone draw a lower tail that is not there, and forecast pass@256 too low."""
+    p, counts = two_heaps(300, 0)
+    truth = (1 - (1 - p) ** 256).mean()
+    smooth = fit_mixing_law(counts, families=FAMILIES)
+    both = fit_mixing_law(counts)
+    assert abs(both.mean(pass_at(256)) - truth) < 0.6 * abs(smooth.mean(pass_at(256)) - truth)
+    assert both.interval(pass_at(256))[1] > truth
+
+
+def test_a_share_leaves_open_on_which_side_a_heap_lies():
+    p = np.where(np.arange(300) % 5 == 0, 1 / 128, 0.6)
+    counts = uniform(p, 128, 0)
+    law = fit_mixing_law(counts)
+    low, high = law.interval(below(1 / 128))
+    assert low <= 0.03
+    assert high >= 0.19
+
+
+def test_less_than_one_unsolved_problem_is_none():
+    p = np.random.default_rng(0).beta(5.0, 2.0, 100)
+    law = fit_mixing_law(uniform(p, 16, 0))
+    assert law.pass_at_k(1024).high == 1.0
+    assert law.pass_at_k(1).high < 1.0
+
+
+def test_components_ascend_and_are_distributions():
+    grid = PGrid.for_rollouts(64)
+    data = Likelihood.build(grid, np.full(65, 64.0), np.arange(65.0), np.ones(65))
+    rng = np.random.default_rng(0)
+    for family in COMPONENTS:
+        theta = family.centre_D + family.scale_D * rng.standard_normal((50, family.n_parameters))
+        assert family.laws(theta, data).sum(axis=1) == pytest.approx(1.0)
+        start = family.start_D(data)
+        assert start.shape == (family.n_parameters,)
+        assert np.isfinite(start).all()
+
+
+def test_bounds_stand_beside_model_dependent_values_only():
+    law = fit_mixing_law(uniform(np.random.default_rng(0).beta(0.4, 1.5, 50), 32, 1))
+    assert law.pass_at_k(128).bounds is None
+    far = law.pass_at_k(1000)
+    assert far.bounds is not None
+    assert far.bounds[0] <= far.value <= far.bounds[1]
+    below_share, at_least = law.share_below(1e-3).bounds, law.share_at_least(1e-3).bounds
+    assert at_least == pytest.approx((1 - below_share[1], 1 - below_share[0]))
 
 
 def test_many_problems_do_not_make_a_wrong_law_certain():
