@@ -77,8 +77,9 @@ class Components:
         k = self.n_components
         width_S = np.sqrt(np.exp(2.0 * theta_SD[:, -1]) + (_FINEST * data.grid.step) ** 2)
         z_SKJ = (data.grid.logit_J - self._positions(theta_SD)[:, :, None]) / width_S[:, None, None]
-        mass_SKJ = np.exp(-0.5 * np.minimum(z_SKJ**2, 1400.0))
-        mass_SKJ /= np.maximum(mass_SKJ.sum(axis=2, keepdims=True), 1e-300)
+        square_SKJ = z_SKJ**2
+        mass_SKJ = np.exp(-0.5 * (square_SKJ - square_SKJ.min(axis=2, keepdims=True)))
+        mass_SKJ /= mass_SKJ.sum(axis=2, keepdims=True)
         share_SK = np.exp(theta_SD[:, k : 2 * k + 1] - theta_SD[:, k : 2 * k + 1].max(axis=1, keepdims=True))
         return share_SK / share_SK.sum(axis=1, keepdims=True), mass_SKJ, width_S
 

@@ -17,7 +17,18 @@ from posttrain_probes import BUILTIN
 
 from posttrain_diag.recommend import CATALOGUE
 
-ANALYZE = ("analyze", "zoo:base", "--tasks", "builtin:zoo/S", "--limit", "16", "--rollouts", "48", "--allocation", "uniform")
+ANALYZE = (
+    "analyze",
+    "zoo:base",
+    "--tasks",
+    "builtin:zoo/S",
+    "--limit",
+    "16",
+    "--rollouts",
+    "48",
+    "--allocation",
+    "uniform",
+)
 
 
 def start(*args: str) -> subprocess.Popen[str]:
