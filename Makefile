@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow check bench clean
+.PHONY: demo test test-slow check bench bench-stats clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(None if sys.version_info >= (3, 11) else 'posttrain-diag needs Python 3.11 or newer: make PYTHON=python3.11 ...')"
@@ -28,8 +28,13 @@ check: $(STAMP)
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
+# ARGS goes to the benchmark, e.g. make bench-stats ARGS="--counts DIR --reference FILE"
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
+
+bench-stats: $(STAMP)
+	$(BIN)/python -m benchmarks stats $(ARGS)
+	$(BIN)/python -m benchmarks zoo_stats deep_support
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache .ruff_cache .import_linter_cache

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME ...]`: run benchmarks; without names, all of them.
+"""`python -m benchmarks [NAME ...] [FLAGS]`: run benchmarks; without names, all of them. Flags go to each.
 
 Each writes benchmarks/NAME/results.md and results.json with date, machine and command.
 """
@@ -10,17 +10,17 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BENCHES = {path.stem.removeprefix("bench_"): path for path in sorted(HERE.glob("bench_*.py"))}
+BENCHES = {name: HERE / f"bench_{name}.py" for name in ("main_job", "stats", "zoo_stats", "deep_support")}
 
 
 def main() -> int:
     """Run the named benchmarks, each in its own process; the exit code counts failures."""
-    names = [name for name in sys.argv[1:] if not name.startswith("-")] or list(BENCHES)
+    first_flag = next((i for i, arg in enumerate(sys.argv) if i and arg.startswith("-")), len(sys.argv))
+    names, flags = sys.argv[1:first_flag] or list(BENCHES), sys.argv[first_flag:]
     unknown = [name for name in names if name not in BENCHES]
     if unknown:
         sys.stderr.write(f"benchmarks: unknown {', '.join(unknown)}; there are {', '.join(BENCHES)}\n")
         return 2
-    flags = [flag for flag in sys.argv[1:] if flag.startswith("-")]
     return sum(
         subprocess.run([sys.executable, str(BENCHES[name]), *flags], check=False).returncode != 0 for name in names
     )

@@ -37,7 +37,7 @@ def write(name: str, title: str, data: dict[str, Any], lines: list[str]) -> Path
     """Write results.json and results.md of one benchmark; returns the Markdown's path."""
     folder = Path(__file__).parent / name
     folder.mkdir(exist_ok=True)
-    where = head(f"python -m benchmarks {name}" + "".join(f" {arg}" for arg in sys.argv[1:] if arg.startswith("-")))
+    where = head(f"python -m benchmarks {name}" + "".join(f" {arg}" for arg in sys.argv[1:]))
     (folder / "results.json").write_text(json.dumps({**where, **data}, indent=1) + "\n")
     facts = f"{where['date']}, {where['cpu']}, {where['cores']} cores (load {where['load_1min']}), `{where['command']}`"
     path = folder / "results.md"

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from posttrain_probes.golds import MIN_GROUP
 
 from posttrain_diag.collect import Collector, Owed, Progress, current_rollouts
 from posttrain_diag.config import RESOLVED, Allocation
@@ -25,6 +26,9 @@ MAX_PER_BUDGET = 4
 """At most this many times the rollout budget B per problem: 3.3 B zeros certify p < 1/B."""
 ZERO_RESERVE = 0.25
 """Share of the budget kept for problems that never passed: their bound is what pass@k at large k rests on."""
+LEVEL = 32
+"""Where some problems are solved and others probably never, all get this many draws: wrong golds hide in such sets, and the
+instrument check that finds them compares the answers of both groups over equally many draws."""
 OPEN_SHARE = 0.1
 """An early stop leaves at most this share of the problems unresolved."""
 CHANGE = 0.01
@@ -63,8 +67,11 @@ class MainArm:
                 break
             n_P = n_P + blocks_P
         zeros_P = evidence.main["c"].to_numpy() == 0
+        never_P = posterior_P3[:, 0] > 0.5
+        if min(never_P.sum(), (~never_P).sum()) >= MIN_GROUP:
+            n_P = np.maximum(n_P, min(LEVEL, self.mean_rollouts))
         if zeros_P.any():
-            spare = min(self.budget - int(n_P.sum()), reserve) // int(zeros_P.sum())
+            spare = max(0, min(self.budget - int(n_P.sum()), reserve)) // int(zeros_P.sum())
             cap_P = np.maximum(0, self._cap - n_P)
             n_P = n_P + np.where(zeros_P, np.minimum(spare, cap_P), 0)
         return self._draw(n_P, progress)

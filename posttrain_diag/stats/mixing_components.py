@@ -24,6 +24,8 @@ _BACKGROUND = (-3.0, 1.5)
 """Mean and sd of the prior of the background's log share, beside components whose mean is 0."""
 _BACKGROUND_SPAN = (-14.0, 5.0)
 _BACKGROUND_ZERO = 0.2
+_WIDEST = 4.0
+"""Largest log width and log gap that is told apart: beyond, a search that runs away would overflow."""
 _FINEST = 0.4
 """Smallest width, in grid steps: a component glides between cells instead of jumping."""
 _LLOYD_STEPS = 8
@@ -69,13 +71,13 @@ class Components:
 
     def _positions(self, theta_SD: FloatArray) -> FloatArray:
         """Ascending positions in logit(p), shape (S, K)."""
-        gap_SK = np.exp(np.minimum(theta_SD[:, 1 : self.n_components], 5.0))
+        gap_SK = np.exp(np.minimum(theta_SD[:, 1 : self.n_components], _WIDEST))
         return np.cumsum(np.concatenate([theta_SD[:, :1], gap_SK], axis=1), axis=1)
 
     def _parts(self, theta_SD: FloatArray, data: Likelihood) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Shares (S, K), component masses on the grid (S, K, J-1) and widths (S,)."""
         k = self.n_components
-        width_S = np.sqrt(np.exp(2.0 * theta_SD[:, -1]) + (_FINEST * data.grid.step) ** 2)
+        width_S = np.sqrt(np.exp(2.0 * np.clip(theta_SD[:, -1], -10.0, _WIDEST)) + (_FINEST * data.grid.step) ** 2)
         z_SKJ = (data.grid.logit_J - self._positions(theta_SD)[:, :, None]) / width_S[:, None, None]
         square_SKJ = z_SKJ**2
         mass_SKJ = np.exp(-0.5 * (square_SKJ - square_SKJ.min(axis=2, keepdims=True)))
@@ -106,9 +108,9 @@ class Components:
         return np.concatenate(
             [
                 [above_K[0]],
-                np.diff(at_K) * above_K[1:],
+                np.where(theta_D[1 : len(at_K)] < _WIDEST, np.diff(at_K) * above_K[1:], 0.0),
                 np.append(size_K, share_K[-1] * (_background(data) @ ratio_J)) - share_K * response_J.sum(),
-                [spread / width**4 * np.exp(2.0 * theta_D[-1])],
+                [spread / width**4 * np.exp(2.0 * theta_D[-1]) if -10.0 < theta_D[-1] < _WIDEST else 0.0],
             ]
         )
 

@@ -99,6 +99,7 @@ def _features(evidence: Evidence, table: pd.DataFrame) -> tuple[NDArray[np.float
     """Answer-profile features (P, 4) and prompt features (P, F); None where no answers are extracted."""
     rows = evidence.arm("main")
     rows = rows[rows["extracted"].notna() & rows["problem_id"].isin(table.index)]
+    rows = rows[rows["sample_idx"] < int(table["drawn"].min())]  # profiles of unequally many draws differ by that alone
     if rows["problem_id"].nunique() < 0.9 * len(table):
         return None
     profile = np.zeros((len(table), 4))
