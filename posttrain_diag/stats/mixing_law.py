@@ -39,6 +39,9 @@ _EXACT_PROBLEMS = 4000
 """Up to this many problems means over problems are drawn exactly; beyond, they are normal given the law."""
 _EXACT_CELLS = 400_000
 """Draws x problems of the exact draws, within 400 to 1,600 draws."""
+_OWN_WAY = 0.2
+"""Probability that one problem's p does not come from the common law, in per-problem intervals. At 0 the worst of 6 zoo
+sets had 77% coverage of nominal 90 (family H), at .2 the worst had 85% for widths 3-13% larger (n = 64)."""
 _NEVER = 1e-300
 _ROUNDING = 1e-9
 """Intervals are widened by what the arithmetic cannot resolve: pass@k so near 1 that it rounds to 1."""
@@ -176,8 +179,11 @@ class MixingLaw:
     def posterior_interval(self, level: float = 0.9) -> FloatArray:
         """Interval for the success probability of each problem.
 
-        Equal tails; a problem that never passed reaches down to 0 and one that never failed up to 1. A never-passed
-        problem's upper end also holds given p > 0: no number of other problems shows that this one is impossible.
+        Equal tails; a problem that never passed reaches down to 0 and one that never failed up to 1. With probability
+        `_OWN_WAY` a problem is taken to be unlike the others (Jeffreys prior, its own rollouts alone): the common law
+        borrows strength, and where it is fitted too narrow the intervals of single problems would miss too often. A
+        never-passed problem's upper end also holds given p > 0: no number of other problems shows that this one is
+        impossible.
 
         Args:
             level: nominal coverage, on average over problems.
@@ -187,9 +193,13 @@ class MixingLaw:
         """
         tail = (1.0 - check_level(level)) / 2.0
         table = self.counts.table
-        low_R = self.grid.quantiles(self._wide_posterior_RJ, tail)
-        high_R = self.grid.quantiles(self._wide_posterior_RJ, 1.0 - tail)
-        possible_RJ = self._wide_posterior_RJ.copy()
+        p_J = np.clip(self.grid.evaluate(solve_rate()), 0.0, 1.0)
+        own_RJ = self.likelihood_RJ * np.sqrt(p_J * (1.0 - p_J))
+        own_RJ /= own_RJ.sum(axis=1, keepdims=True)
+        posterior_RJ = (1.0 - _OWN_WAY) * self._wide_posterior_RJ + _OWN_WAY * own_RJ
+        low_R = self.grid.quantiles(posterior_RJ, tail)
+        high_R = self.grid.quantiles(posterior_RJ, 1.0 - tail)
+        possible_RJ = posterior_RJ.copy()
         possible_RJ[:, 0] = 0.0
         high_R = np.where(table.c_R == 0, np.maximum(high_R, self.grid.quantiles(possible_RJ, level)), high_R)
         low_R = np.where(table.c_R == 0, 0.0, low_R)
