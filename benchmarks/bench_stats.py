@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import platform
-import shlex
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import bench_stats_cases as cases
+from machine import command_line
 
 OUT = Path(__file__).parent / "stats"
 
@@ -45,7 +45,7 @@ def write(section: cases.Table) -> None:
     """One Markdown and one JSON file per section."""
     OUT.mkdir(exist_ok=True)
     date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    command = "python " + " ".join(shlex.quote(a) for a in sys.argv)
+    command = command_line("python " + Path(sys.argv[0]).name)
     lines = [f"# {section.title}", "", f"{date}; {machine()}; `{command}`", ""]
     lines += ["| " + " | ".join(section.columns) + " |", "|" + "---|" * len(section.columns)]
     lines += ["| " + " | ".join(shown(v) for v in row) + " |" for row in section.rows]

@@ -6,6 +6,7 @@ import datetime
 import json
 import os
 import platform
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,16 @@ def cpu_model() -> str:
         return platform.processor() or "unknown"
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else "unknown"
+
+
+def command_line(start: str) -> str:
+    """The command with its arguments; paths by their last part, so that results name no directory of a machine."""
+
+    def short(arg: str) -> str:
+        flag, separator, value = arg.partition("=")
+        return f"{flag}={Path(value).name}" if separator else Path(arg).name if "/" in arg else arg
+
+    return " ".join([start, *(shlex.quote(short(arg)) for arg in sys.argv[1:])])
 
 
 def head(command: str) -> dict[str, Any]:
@@ -37,7 +48,7 @@ def write(name: str, title: str, data: dict[str, Any], lines: list[str]) -> Path
     """Write results.json and results.md of one benchmark; returns the Markdown's path."""
     folder = Path(__file__).parent / name
     folder.mkdir(exist_ok=True)
-    where = head(f"python -m benchmarks {name}" + "".join(f" {arg}" for arg in sys.argv[1:]))
+    where = head(command_line(f"python -m benchmarks {name}"))
     (folder / "results.json").write_text(json.dumps({**where, **data}, indent=1) + "\n")
     facts = f"{where['date']}, {where['cpu']}, {where['cores']} cores (load {where['load_1min']}), `{where['command']}`"
     path = folder / "results.md"

@@ -27,8 +27,8 @@ MAX_PER_BUDGET = 4
 ZERO_RESERVE = 0.25
 """Share of the budget kept for problems that never passed: their bound is what pass@k at large k rests on."""
 LEVEL = 32
-"""Where some problems are solved and others probably never, all get this many draws: wrong golds hide in such sets, and the
-instrument check that finds them compares the answers of both groups over equally many draws."""
+"""Where some problems are solved and others probably never, all get this many draws: wrong golds hide in such sets,
+and the instrument check that finds them compares the answers of both groups over equally many draws."""
 OPEN_SHARE = 0.1
 """An early stop leaves at most this share of the problems unresolved."""
 CHANGE = 0.01
