@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from posttrain_diag.errors import StoreError
+from posttrain_diag.store import write_atomic
 from posttrain_reports.data import ReportData
 from posttrain_reports.html import render_html
 from posttrain_reports.markdown import render_markdown
 from posttrain_reports.paper import paper_figures
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Writes to a temporary name in the same directory, then renames."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_report(data: ReportData, run_dir: Path, *, png: bool = False) -> Path:
