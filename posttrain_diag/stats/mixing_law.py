@@ -394,7 +394,10 @@ class MixingLaw:
         e = self.share_below(threshold, level)
         value, low, high = (1.0 - x if x is not None else None for x in (e.value, e.high, e.low))
         free = None if e.bounds is None else (1.0 - e.bounds[1], 1.0 - e.bounds[0])
-        return Estimate(value, low, high, level, e.n, e.label, e.reason.replace("below", "at least"), free)
+        reason = e.reason.partition("; without it")[0].replace("below", "at least")
+        if free is not None:
+            reason += f"; without it: {free[0]:.3f} to {free[1]:.3f}"
+        return Estimate(value, low, high, level, e.n, e.label, reason, free)
 
     def mixed_groups(self, group: int, level: float = 0.9) -> Estimate:
         """Expected share of groups of G rollouts that hold both a pass and a fail."""

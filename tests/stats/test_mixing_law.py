@@ -107,7 +107,8 @@ def test_twenty_four_zeros_are_below_eps():
     assert (posterior[:, 0] >= 0.95).all()
     interval = law.posterior_interval()
     assert (interval[:, 0] == 0.0).all()
-    assert (interval[:, 1] < 1 / 256).all()
+    # far below the .046 of its own 64 zeros, above eps: one problem may be unlike the other 23
+    assert (interval[:, 1] < 0.015).all()
     successes = law.expected_successes(256)
     assert successes.label == "model-dependent"
     assert successes.low < 1.0 < successes.high
@@ -366,3 +367,10 @@ def test_large_counts_are_quick_and_small():
     start = time.perf_counter()
     fit_mixing_law(counts).pass_at_k(1024)
     assert time.perf_counter() - start < 4.0
+
+
+def test_share_at_least_mirrors_the_bounds_in_words_too() -> None:
+    law = fit_mixing_law(Counts(np.full(40, 16), np.zeros(40, dtype=int)))
+    found = law.share_at_least(1 / 1000)
+    assert found.label == "model-dependent" and found.bounds is not None
+    assert f"without it: {found.bounds[0]:.3f} to {found.bounds[1]:.3f}" in found.reason
