@@ -46,7 +46,8 @@ def list_zoo(as_json: AsJson = False) -> None:
         for m in list_models()
     ]
     if as_json:
-        typer.echo(json.dumps({"families": families, "models": models}, indent=1))
+        by_family = {row["family"]: row for row in families}
+        typer.echo(json.dumps({"families": by_family, "models": models}, indent=1))
         return
     _table(("tasks", "model", "bottleneck", "closed_form_p", "summary"), families)
     typer.echo("")

@@ -126,6 +126,7 @@ def test_lists() -> None:
     probes = json.loads(diag("probes", "--check", "--json"))
     assert [row["name"] for row in probes] == [probe.card.name for probe in BUILTIN]
     families = json.loads(diag("zoo", "list", "--json"))["families"]
-    assert {"S", "T", "F15", "G", "R"} <= {row["family"] for row in families}
+    assert {"S", "T", "F15", "G", "R"} <= set(families)
+    assert (families["S"]["model"], families["F15"]["model"]) == ("zoo:base", "zoo:frontier")
     checks = json.loads(diag("doctor", "--json"))
     assert all(check["state"] != "missing" for check in checks)
