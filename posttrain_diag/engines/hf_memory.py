@@ -14,6 +14,11 @@ _USABLE = 0.5
 """Share of the free memory a batch may plan with: caches are copied while they grow."""
 
 
+_HOST_BATCH, _HOST_SHARE = 2 << 30, 0.1
+"""On the CPU a batch plans with 2 GiB, or a tenth of the free memory if that is more: larger ones cost page faults and
+other people's memory, and are no faster."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out (CUDA's own type, Python's, or torch's CPU allocator)."""
     import torch
@@ -84,4 +89,7 @@ class RowCost:
 
 def usable_bytes(device: torch.device) -> float:
     """Bytes one batch may plan with."""
-    return _USABLE * free_bytes(device)
+    free = free_bytes(device)
+    if device.type == "cpu":
+        return min(_USABLE * free, max(_HOST_BATCH, _HOST_SHARE * free))
+    return _USABLE * free
