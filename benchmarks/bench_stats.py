@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -20,19 +19,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import bench_stats_cases as cases
-from machine import command_line
+from machine import command_line, cpu_model
 
 OUT = Path(__file__).parent / "stats"
 
 
 def machine() -> dict[str, Any]:
-    model = platform.processor()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [x.split(":", 1)[1].strip() for x in info.read_text().splitlines() if x.startswith("model name")]
-        model = names[0] if names else model
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
-    return {"cpu": model, "cores": os.cpu_count(), "threads_used": 1, "load_at_end": round(load, 1)}
+    return {"cpu": cpu_model(), "cores": os.cpu_count(), "threads_used": 1, "load_at_end": round(os.getloadavg()[0], 1)}
 
 
 def shown(value: Any) -> str:

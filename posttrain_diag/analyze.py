@@ -126,12 +126,21 @@ def analyze(config: AnalyzeConfig, progress: Progress | None = None, command: st
     run = RunDir(config.out, create=True)
     run.lock()
     try:
-        sampling = sampling_of(config, tasks, engine)
+        references = references_of(tasks)
+        sampling = sampling_of(config, tasks, references, engine)
         identity = {"model_sha": engine.info.model_sha, "sampling": asdict(sampling)}
         resumed = run.claim({**identity, "model": config.model, "tasks": config.tasks, "tasks_sha": tasks.sha})
         save_inputs(run, config, tasks, engine.info)
         run.event("analyze", resumed=resumed, command=command, rollouts=config.rollouts_per_problem)
-        evidence = gather(config, tasks, engine, run, sampling, progress)
+        base = Evidence(
+            problems={problem.id: problem for problem in tasks.problems},
+            rollouts=pd.DataFrame(),
+            scores=(),
+            settings=Settings.of(config, sampling),
+            model=replace(engine.info, model=config.model),
+            references=references,
+        )
+        evidence = gather(config, base, engine, run, progress)
         engine.close()
         return conclude(evidence, tasks, run, progress, command)
     finally:
@@ -159,20 +168,14 @@ def conclude(evidence: Evidence, tasks: TaskSet, run: RunDir, progress: Progress
     return Analysis(diagnosis, plan, evidence, data, run)
 
 
-def gather(
-    config: AnalyzeConfig, tasks: TaskSet, engine: Engine, run: RunDir, sampling: SamplingParams, progress: Progress
-) -> Evidence:
+def gather(config: AnalyzeConfig, base: Evidence, engine: Engine, run: RunDir, progress: Progress) -> Evidence:
     """Draw the main arm, ask the probes what else they need, draw and score that."""
-    problems = {problem.id: problem for problem in tasks.problems}
-    references = {key: refs for key, p in problems.items() if (refs := reference_completions(p))}
     store = run.store()
     try:
-        collector = Collector(engine, store, problems, sampling)
-        info = replace(engine.info, model=config.model)
-        base = Evidence(problems, pd.DataFrame(), (), Settings.of(config, sampling), info, references)
+        collector = Collector(engine, store, base.problems, base.settings.sampling)
         progress.phase("sample", f"main arm, {config.allocation}")
         owed = MainArm(collector, base, config.rollouts_per_problem, config.allocation).draw(progress)
-        main = replace(base, rollouts=current_rollouts(store, engine.info.model_sha, owed, problems))
+        main = replace(base, rollouts=current_rollouts(store, engine.info.model_sha, owed, base.problems))
         needs = [probe.plan(main, engine) for probe in all_probes() if probe.plan is not None]
         collector.score(spec for need in needs for spec in need.scores)
         owed += (extra := collector.owed(spec for need in needs for spec in need.draws))
@@ -197,13 +200,18 @@ def read_evidence(base: Evidence, store: RolloutStore, owed: list[Owed], notes: 
     return replace(base, rollouts=rollouts, scores=tuple(store.scores(base.model.model_sha)), notes=notes)
 
 
-def sampling_of(config: AnalyzeConfig, tasks: TaskSet, engine: Engine) -> SamplingParams:
+def references_of(tasks: TaskSet) -> dict[str, tuple[str, ...]]:
+    """Completions that a sound verifier passes, for the problems that have any."""
+    return {p.id: references for p in tasks.problems if (references := reference_completions(p))}
+
+
+def sampling_of(
+    config: AnalyzeConfig, tasks: TaskSet, references: Mapping[str, tuple[str, ...]], engine: Engine
+) -> SamplingParams:
     """The sampling law; an unset token cap becomes four times the longest reference, within the context."""
     if config.max_new_tokens is not None:
         return config.sampling(config.max_new_tokens)
-    longest = max(
-        (len(engine.response_ids(text)) for p in tasks.problems for text in reference_completions(p)), default=0
-    )
+    longest = max((len(engine.response_ids(text)) for texts in references.values() for text in texts), default=0)
     cap = min(1024, max(32, 4 * (longest + 1))) if longest else 256
     context = engine.info.context_length
     if context is not None:
@@ -216,7 +224,7 @@ def estimate_cost(config: AnalyzeConfig) -> Estimated:
     """What a run would draw and at most cost; loads the model but draws nothing."""
     tasks = load_problems(config)
     engine = load_engine(config)
-    sampling = sampling_of(config, tasks, engine)
+    sampling = sampling_of(config, tasks, references_of(tasks), engine)
     problems = {problem.id: problem for problem in tasks.problems}
     n = config.rollouts_per_problem
     stored = 0

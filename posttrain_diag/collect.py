@@ -74,6 +74,7 @@ class Collector:
         self.store = store
         self.problems = problems
         self.params = params
+        self._prompt_shas: dict[tuple[str, str, tuple[int, ...], Tilt | None], str] = {}
         self._verifier_shas = {problem.id: verifier_sha(problem) for problem in problems.values()}
 
     def _prompt(self, problem_id: str, prefix_ids: tuple[int, ...] = ()) -> Prompt:
@@ -81,10 +82,14 @@ class Collector:
         return Prompt(problem.prompt, problem.messages, prefix_ids)
 
     def _prompt_sha(self, problem_id: str, arm: str, prompt: Prompt, tilt: Tilt | None = None) -> str:
-        ids = ",".join(map(str, self.engine.prompt_ids(prompt)))
-        if tilt is not None:
-            ids += f"\0tilt {tilt.lean!r} " + ",".join(map(str, tilt.token_ids))
-        return hashlib.sha256(f"{problem_id}\0{arm}\0{ids}".encode("utf-8", "surrogatepass")).hexdigest()[:24]
+        key = (problem_id, arm, prompt.response_prefix_ids, tilt)
+        if key not in self._prompt_shas:  # every round asks again, and tokenizing is the expensive part
+            ids = ",".join(map(str, self.engine.prompt_ids(prompt)))
+            if tilt is not None:
+                ids += f"\0tilt {tilt.lean!r} " + ",".join(map(str, tilt.token_ids))
+            text = f"{problem_id}\0{arm}\0{ids}"
+            self._prompt_shas[key] = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+        return self._prompt_shas[key]
 
     def owed(self, specs: Iterable[DrawSpec]) -> list[Owed]:
         """What each spec still lacks in the store; specs with nothing missing are kept (they count as evidence)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from posttrain_diag.diagnose import diagnose, diagnosis_json
 from posttrain_diag.diagnose.bottleneck import label_probabilities
 from posttrain_diag.evidence import Evidence
 from posttrain_diag.recommend import CATALOGUE, recommend
-from posttrain_diag.types import CLASSES, Diagnosis
+from posttrain_diag.types import CLASSES, Diagnosis, Estimate
 
 
 def verdict(evidence: Evidence) -> Diagnosis:
@@ -128,3 +129,12 @@ def test_shares_bracket_their_value() -> None:
         assert share.value is not None and share.low is not None and share.high is not None
         assert 0 <= share.low <= share.value <= share.high <= 1
     assert found.bottleneck == "mixed"
+
+
+def test_every_probe_speaks_in_the_json_also_one_the_package_does_not_know() -> None:
+    evidence = make_evidence([(64, 8)] * 10)
+    found = [probe.measure(evidence) for probe in BUILTIN]
+    foreign = replace(found[-1], probe="somebody_elses", summary={"their_number": Estimate(0.5, 0.4, 0.6)})
+    estimates = diagnose(evidence, [*found, foreign]).estimates
+    assert estimates["their_number"].value == 0.5
+    assert {name for m in found for name in m.summary} - set(estimates) == {"strict_pass@1"}

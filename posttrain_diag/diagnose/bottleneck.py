@@ -42,16 +42,8 @@ three problems that agree are not yet a certainty."""
 
 _LABELS: tuple[Bottleneck, ...] = ("saturated", "reshaping", "format", "guided", "support", "mixed")
 
-_ESTIMATES = {
-    "pass_at_k": None,
-    "coverage": None,
-    "signal": None,
-    "format": ("lenient_pass@1", "hinted_pass@1"),
-    "likelihood": None,
-    "instrument": None,
-    "prefix_ladder": None,
-}
-"""Which summaries enter diagnosis.json's estimates, by probe; None: all of them."""
+_REPEATED = {("format", "strict_pass@1")}
+"""Summaries that stand in diagnosis.json under another name already: this one is pass@1."""
 
 
 def diagnose(
@@ -167,13 +159,13 @@ def _name(probabilities: Mapping[Bottleneck, float]) -> tuple[Bottleneck, float]
 
 
 def _estimates(by_name: Mapping[str, Measurement]) -> dict[str, Estimate]:
-    out: dict[str, Estimate] = {}
-    for probe, names in _ESTIMATES.items():
-        if probe not in by_name:
-            continue
-        summary = by_name[probe].summary
-        out.update({name: value for name, value in summary.items() if names is None or name in names})
-    return out
+    """The summaries of all probes, built-in or not."""
+    return {
+        name: value
+        for probe, measurement in by_name.items()
+        for name, value in measurement.summary.items()
+        if (probe, name) not in _REPEATED
+    }
 
 
 def problem_table(

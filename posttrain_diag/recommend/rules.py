@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from posttrain_probes.stopping import UNIFORM_SHARE
+from posttrain_probes.stopping import near_uniform
 
 from posttrain_diag.diagnose.bottleneck import count_text
 from posttrain_diag.evidence import Evidence
@@ -147,10 +146,7 @@ def expected_gain(name: str, diagnosis: Diagnosis, evidence: Evidence) -> Estima
     weight = sum(rows[f"posterior_{cls}"] for cls in TARGETS[name])
     gain = float((weight * (SOLVED_AFTER - rows["p_mean"]).clip(lower=0)).mean())
     most = float((weight * (1 - rows["p_mean"])).mean())
-    nll = diagnosis.estimates.get("demo_nll_per_token")
-    model = evidence.model
-    uniform_nats = math.log(model.vocab_size) if model is not None else math.inf
-    if nll is not None and nll.value is not None and nll.value >= UNIFORM_SHARE * uniform_nats:
+    if near_uniform(evidence):
         reason = "the policy is close to uniform on correct traces: no outcome was ever measured on such a model"
         return Estimate(None, 0.0, most, evidence.settings.level, len(rows), "undefined", reason)
     reason = f"if the stage brings its problems to pass@1 = {SOLVED_AFTER:g}, as fitting stages did on the zoo"

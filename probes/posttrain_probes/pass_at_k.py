@@ -15,8 +15,8 @@ CARD = ProbeCard(
     name="pass_at_k",
     question="How often does the policy solve a problem in k draws, and what would more draws add?",
     method="Unbiased estimator where k <= n and all problems have the same n (measured); the fitted mixing law of p "
-    "beyond (estimated up to 4n, "
-    "model-dependent further out). pass^k: all k draws pass; maj@n: the most frequent answer is right.",
+    "beyond (estimated up to 4n, model-dependent further out). pass^k: all k draws pass; maj@n: the most "
+    "frequent answer is right.",
     chance_level="see coverage: permutation null of the verifier",
     cost="none beyond the main arm",
     references=("arXiv:2107.03374", "arXiv:2407.21787", "arXiv:2510.05197"),
