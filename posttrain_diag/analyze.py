@@ -8,7 +8,6 @@ The same command continues what was interrupted; a larger --rollouts tops up; no
 from __future__ import annotations
 
 import datetime
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -55,35 +54,13 @@ class Estimated:
     flops: float
 
 
-ONE_THREAD_BELOW = 20_000_000
-"""Parameters below which one torch thread is as fast as several and far faster on a machine that others use."""
-
-
 def load_engine(config: AnalyzeConfig) -> Engine:
     """Load the model a config names."""
-    from posttrain_diag.engines.hf import load_hf_engine
+    from posttrain_diag.engines.open import open_engine
     from posttrain_diag.zoo import resolve_model
 
     model = str(resolve_model(config.model)) if config.model.startswith("zoo:") else config.model
-    engine = load_hf_engine(
-        model,
-        device=config.device,
-        dtype=config.dtype,
-        template=config.template,
-        use_chat_template=config.chat_template,
-        system_prompt=config.system_prompt,
-        batch_rows=config.batch_rows,
-        trust_remote_code=config.trust_remote_code,
-    )
-    if (
-        engine.info.device == "cpu"
-        and engine.info.n_parameters < ONE_THREAD_BELOW
-        and "OMP_NUM_THREADS" not in os.environ
-    ):
-        import torch
-
-        torch.set_num_threads(1)
-    return engine
+    return open_engine(config, model)
 
 
 def load_problems(config: AnalyzeConfig) -> TaskSet:
@@ -128,7 +105,7 @@ def analyze(config: AnalyzeConfig, progress: Progress | None = None, command: st
     try:
         references = references_of(tasks)
         sampling = sampling_of(config, tasks, references, engine)
-        identity = {"model_sha": engine.info.model_sha, "sampling": asdict(sampling)}
+        identity = {"model_sha": engine.info.model_sha, "sampling": sampling.identity()}
         resumed = run.claim({**identity, "model": config.model, "tasks": config.tasks, "tasks_sha": tasks.sha})
         save_inputs(run, config, tasks, engine.info)
         run.event("analyze", resumed=resumed, command=command, rollouts=config.rollouts_per_problem)
@@ -176,7 +153,7 @@ def gather(config: AnalyzeConfig, base: Evidence, engine: Engine, run: RunDir, p
         progress.phase("sample", f"main arm, {config.allocation}")
         owed = MainArm(collector, base, config.rollouts_per_problem, config.allocation).draw(progress)
         main = replace(base, rollouts=current_rollouts(store, engine.info.model_sha, owed, base.problems))
-        needs = [probe.plan(main, engine) for probe in all_probes() if probe.plan is not None]
+        needs = [probe.needs(main, engine) for probe in all_probes()]
         collector.score(spec for need in needs for spec in need.scores)
         owed += (extra := collector.owed(spec for need in needs for spec in need.draws))
         draw(collector, extra, progress, "probe", "prefixes, longer caps, format retries")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -55,7 +55,7 @@ class Owed:
 
 def sampling_sha(params: SamplingParams) -> str:
     """Hash of everything that fixes the law of a draw."""
-    return hashlib.sha256(json.dumps(asdict(params), sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(params.identity(), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def draw_seed(seed: int, prompt_sha: str, sample_idx: int) -> int:
@@ -112,7 +112,7 @@ class Collector:
         Raises:
             EngineError: a spec is tilted and the engine cannot draw from a tilt.
         """
-        if not self.engine.info.tilts and any(item.missing and item.spec.tilt is not None for item in owed):
+        if "tilts" in self.engine.info.lacks and any(item.missing and item.spec.tilt is not None for item in owed):
             raise EngineError(
                 f"the {self.engine.info.engine} engine cannot draw from a proposal that leans towards a demonstration; "
                 "use the hf engine"
@@ -135,7 +135,7 @@ class Collector:
             ]
             for draw in self.engine.sample(requests, params):
                 self._keep(by_key[draw.key], draw)
-                progress.advance(1, len(draw.token_ids))
+                progress.advance(1, draw.n_tokens)
 
     def _keep(self, item: Owed, draw: Draw) -> None:
         problem = self.problems[item.spec.problem_id]
@@ -170,6 +170,7 @@ class Collector:
                 response_prefix=prefix,
                 policy_logprob=draw.policy_logprob,
                 proposal_logprob=draw.proposal_logprob,
+                token_count=draw.token_count,
             ),
             judged.strict,
         )

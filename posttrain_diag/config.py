@@ -15,6 +15,9 @@ from posttrain_diag.types import SamplingParams
 
 Effort = Literal["quick", "standard", "thorough"]
 Allocation = Literal["adaptive", "uniform"]
+EngineName = Literal["hf", "vllm", "openai", "ray"]
+WorkerEngine = Literal["hf", "vllm", "openai"]
+StoreKind = Literal["sqlite", "parquet"]
 
 ROLLOUTS_BY_EFFORT: dict[Effort, int] = {"quick": 16, "standard": 64, "thorough": 256}
 """Mean draws per problem. 64 zeros bound p below 4.6% (SCIENCE rule 2); 16 only separates the extremes."""
@@ -34,13 +37,23 @@ class AnalyzeConfig(BaseModel):
     model: str
     tasks: str
     out: Path
-    engine: Literal["hf"] = "hf"
+    engine: EngineName = "hf"
+    vllm_python: str | None = Field(default=None, description="vllm: interpreter of the environment that has vLLM")
+    base_url: str | None = Field(default=None, description="openai: e.g. http://127.0.0.1:8000/v1")
+    api_key_env: str = Field(default="OPENAI_API_KEY", description="openai: environment variable that holds the key")
+    concurrency: int = Field(default=16, ge=1, description="openai: requests in flight")
+    tokenizer: str | None = Field(default=None, description="openai: directory or hub id of the served model's files")
+    ray_address: str | None = Field(default=None, description="ray: cluster address; None: RAY_ADDRESS, else local")
+    ray_workers: int | None = Field(default=None, ge=1, description="ray: engines in the cluster; None: as many as fit")
+    ray_engine: WorkerEngine = Field(default="hf", description="ray: the engine each worker runs")
+    store: StoreKind = "sqlite"
     effort: Effort = "standard"
     rollouts: int | None = Field(default=None, ge=1, description="mean draws per problem; None: by effort")
     allocation: Allocation = "adaptive"
     temperature: float = Field(default=1.0, ge=0.0)
     top_p: float = Field(default=1.0, gt=0.0, le=1.0)
     top_k: int = Field(default=0, ge=0)
+    min_p: float = Field(default=0.0, ge=0.0, lt=1.0)
     max_new_tokens: int | None = Field(default=None, ge=1, description="None: from the references' lengths")
     seed: int = 0
     rollout_budget: int = Field(default=256, ge=2, description="draws per prompt an RL stage can afford; eps = 1/B")
@@ -71,7 +84,7 @@ class AnalyzeConfig(BaseModel):
 
     def sampling(self, max_new_tokens: int) -> SamplingParams:
         """The sampling law of the main arm."""
-        return SamplingParams(self.temperature, self.top_p, self.top_k, max_new_tokens, self.seed)
+        return SamplingParams(self.temperature, self.top_p, self.top_k, max_new_tokens, self.seed, self.min_p)
 
 
 def make_config(**values: Any) -> AnalyzeConfig:

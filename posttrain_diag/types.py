@@ -8,7 +8,7 @@ Everything here is plain data: no torch, no I/O. Pydantic models live only at fi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -112,6 +112,12 @@ class SamplingParams:
     """0 means off."""
     max_new_tokens: int = 256
     seed: int = 0
+    min_p: float = 0.0
+    """Tokens below this share of the likeliest token's probability are cut; 0 means off."""
+
+    def identity(self) -> dict[str, Any]:
+        """What is hashed and compared; settings that are off and came later are left out, so that old runs go on."""
+        return {key: value for key, value in asdict(self).items() if key != "min_p" or value > 0}
 
 
 @dataclass(frozen=True)
@@ -126,9 +132,10 @@ class Rollout:
     text: str
     """The whole response: the given prefix, if any, and what was drawn after it."""
     token_ids: tuple[int, ...]
-    """The drawn tokens only."""
-    token_logprobs: tuple[float, ...]
-    """Log-probability of each token under the raw model (temperature 1, no truncation of the law), nats."""
+    """The drawn tokens only; empty where the engine does not tell them."""
+    token_logprobs: tuple[float, ...] | None
+    """Log-probability of each token under the raw model (temperature 1, no truncation of the law), nats; None where
+    the engine does not tell it."""
     finish_reason: FinishReason
     verdict: Verdict
     lenient: bool
@@ -144,19 +151,21 @@ class Rollout:
     response_prefix: str = ""
     """The beginning of `text` that was given to the model rather than drawn."""
     policy_logprob: float | None = None
-    """log pi under the declared sampling law for a draw from a proposal, nats; None for draws from the policy."""
+    """log pi under the declared sampling law, nats; None where the engine does not tell it."""
     proposal_logprob: float | None = None
     """log q of the proposal that drew it, nats; None for draws from the policy."""
+    token_count: int | None = None
+    """Generated tokens where `token_ids` does not hold them."""
 
     @property
     def n_tokens(self) -> int:
         """Generated tokens, the stop token included."""
-        return len(self.token_ids)
+        return len(self.token_ids) if self.token_count is None else self.token_count
 
     @property
-    def logprob(self) -> float:
-        """Sum of token log-probabilities, nats."""
-        return float(sum(self.token_logprobs))
+    def logprob(self) -> float | None:
+        """Sum of token log-probabilities under the raw model, nats."""
+        return None if self.token_logprobs is None else float(sum(self.token_logprobs))
 
 
 @dataclass(frozen=True)

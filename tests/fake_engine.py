@@ -45,6 +45,7 @@ class FakeEngine:
             stop_token_ids=(STOP,) if stops else (),
             stop_tokens=("<end>",) if stops else (),
             chat_template_sha=None,
+            lacks={"tilts": "it draws from a table"},
         )
 
     def prompt_ids(self, prompt: Prompt) -> tuple[int, ...]:

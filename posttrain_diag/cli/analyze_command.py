@@ -30,6 +30,7 @@ MaxTokens = Annotated[int | None, typer.Option(help="Token cap. Default: four ti
 Temperature = Annotated[float, typer.Option(help="Sampling temperature.")]
 TopP = Annotated[float, typer.Option(help="Nucleus sampling threshold.")]
 TopK = Annotated[int, typer.Option(help="Top-k sampling; 0 is off.")]
+MinP = Annotated[float, typer.Option(help="Cut tokens below this share of the likeliest one's probability; 0 is off.")]
 Seed = Annotated[int, typer.Option(help="One seed; every draw derives its own from it.")]
 Mastery = Annotated[float, typer.Option(help="Success probability from which a problem counts as mastered.")]
 Level = Annotated[float, typer.Option(help="Nominal coverage of the intervals.")]
@@ -38,7 +39,16 @@ Mapping = Annotated[list[str] | None, typer.Option("--map", help="FIELD=COLUMN, 
 Verifier = Annotated[str | None, typer.Option(help="path.py:function or package.module:function.")]
 AllowCode = Annotated[bool, typer.Option("--allow-code", help="Run verifier code that the tasks file names.")]
 Limit = Annotated[int | None, typer.Option(help="Use only the first N problems.")]
-Engine = Annotated[str, typer.Option(help="Sampling engine.")]
+Engine = Annotated[str, typer.Option(help="hf (embedded), vllm (subprocess), openai (a server) or ray (a cluster).")]
+VllmPython = Annotated[str | None, typer.Option(help="vllm: Python of the environment that has vLLM.")]
+BaseUrl = Annotated[str | None, typer.Option(help="openai: server address, e.g. http://127.0.0.1:8000/v1.")]
+ApiKeyEnv = Annotated[str, typer.Option(help="openai: environment variable that holds the API key.")]
+Concurrency = Annotated[int, typer.Option(help="openai: requests in flight.")]
+Tokenizer = Annotated[str | None, typer.Option(help="openai: directory or hub id with the served model's tokenizer.")]
+RayAddress = Annotated[str | None, typer.Option(help="ray: cluster address. Default: RAY_ADDRESS, else a local one.")]
+RayWorkers = Annotated[int | None, typer.Option(help="ray: engines in the cluster. Default: as many as fit.")]
+RayEngine = Annotated[str, typer.Option(help="ray: the engine of each worker: hf, vllm or openai.")]
+Store = Annotated[str, typer.Option(help="Rollout store: sqlite, or parquet (shards, for many millions).")]
 Template = Annotated[str | None, typer.Option(help="Plain template for base models, e.g. 'Q: {prompt}\\nA:'.")]
 ChatTemplate = Annotated[
     bool | None, typer.Option("--chat-template/--no-chat-template", help="Default: used when the tokenizer has one.")
@@ -73,6 +83,7 @@ def analyze(
     temperature: Temperature = 1.0,
     top_p: TopP = 1.0,
     top_k: TopK = 0,
+    min_p: MinP = 0.0,
     seed: Seed = 0,
     mastery: Mastery = 0.8,
     level: Level = 0.9,
@@ -82,6 +93,15 @@ def analyze(
     allow_code: AllowCode = False,
     limit: Limit = None,
     engine: Engine = "hf",
+    vllm_python: VllmPython = None,
+    base_url: BaseUrl = None,
+    api_key_env: ApiKeyEnv = "OPENAI_API_KEY",
+    concurrency: Concurrency = 16,
+    tokenizer: Tokenizer = None,
+    ray_address: RayAddress = None,
+    ray_workers: RayWorkers = None,
+    ray_engine: RayEngine = "hf",
+    store: Store = "sqlite",
     template: Template = None,
     chat_template: ChatTemplate = None,
     system_prompt: SystemPrompt = None,
@@ -104,6 +124,7 @@ def analyze(
         "temperature": temperature,
         "top_p": top_p,
         "top_k": top_k,
+        "min_p": min_p,
         "seed": seed,
         "mastery": mastery,
         "level": level,
@@ -113,6 +134,15 @@ def analyze(
         "allow_code": allow_code,
         "limit": limit,
         "engine": engine,
+        "vllm_python": vllm_python,
+        "base_url": base_url,
+        "api_key_env": api_key_env,
+        "concurrency": concurrency,
+        "tokenizer": tokenizer,
+        "ray_address": ray_address,
+        "ray_workers": ray_workers,
+        "ray_engine": ray_engine,
+        "store": store,
         "template": template,
         "chat_template": chat_template,
         "system_prompt": system_prompt,
@@ -177,6 +207,8 @@ def resolve_config(
 def default_out(model: str, tasks: str, values: dict[str, Any]) -> Path:
     """runs/MODEL-TASKS-HASH, the hash over what fixes the draws, so that the same command continues its run."""
     fixed = {key: values[key] for key in ("max_new_tokens", "temperature", "top_p", "top_k", "seed", "template")}
+    if values["min_p"]:
+        fixed["min_p"] = values["min_p"]
     text = json.dumps([str(model), str(tasks), fixed], sort_keys=True)
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:6]
     names = (Path(model).name, Path(tasks).name.removesuffix(".gz").rsplit(".", 1)[0])

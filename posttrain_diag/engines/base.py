@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from posttrain_diag.types import FinishReason, Message, SamplingParams
+
+Capability = Literal["tokens", "logprobs", "scores", "prefixes", "tilts"]
+"""What an engine may lack: a tokenizer at hand (`prompt_ids`, `response_ids`, `decode`), log-probabilities of draws,
+teacher-forced scores, draws after a given beginning of the response, draws from a `Tilt`."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class SampleRequest:
     seeds: tuple[int, ...]
     """One seed per draw: the draw depends on nothing else that varies between runs."""
     tilt: Tilt | None = None
-    """Draw from this proposal instead of the model; an engine without `EngineInfo.tilts` raises EngineError."""
+    """Draw from this proposal instead of the model; an engine that lacks "tilts" raises EngineError."""
 
 
 @dataclass(frozen=True)
@@ -65,15 +69,28 @@ class Draw:
     text: str
     """Decoded new tokens, special tokens removed; the response prefix is not included."""
     token_ids: tuple[int, ...]
-    """New tokens, the stop token included when one was drawn."""
-    token_logprobs: tuple[float, ...]
-    """Raw-model log-probability of each new token, nats."""
+    """New tokens, the stop token included when one was drawn; empty where a server does not tell them."""
+    token_logprobs: tuple[float, ...] | None
+    """Raw-model log-probability of each new token, nats; None where the engine lacks "logprobs"."""
     finish_reason: FinishReason
     error: str | None = None
-    policy_logprob: float | None = None
-    """log pi of a tilted draw under the declared sampling law, nats; None for other draws."""
+    token_policy_logprobs: tuple[float, ...] | None = None
+    """Log-probability of each new token under the declared sampling law (temperature and cuts), nats; None where the
+    engine cannot tell it."""
     proposal_logprob: float | None = None
     """log q of a tilted draw, nats; None for other draws."""
+    token_count: int | None = None
+    """New tokens, where `token_ids` does not hold them."""
+
+    @property
+    def n_tokens(self) -> int:
+        """New tokens, the stop token included."""
+        return len(self.token_ids) if self.token_count is None else self.token_count
+
+    @property
+    def policy_logprob(self) -> float | None:
+        """Log pi of the draw under the declared sampling law, nats."""
+        return None if self.token_policy_logprobs is None else float(sum(self.token_policy_logprobs))
 
 
 @dataclass(frozen=True)
@@ -125,8 +142,8 @@ class EngineInfo:
     """None for a model whose prompts are used as they are."""
     notices: tuple[str, ...] = ()
     """Facts about loading that a reader must know (e.g. a doubled BOS that was removed)."""
-    tilts: bool = False
-    """Can draw from a `Tilt`."""
+    lacks: Mapping[Capability, str] = field(default_factory=dict[Capability, str])
+    """What the engine cannot serve, and why; probes that need it are left out, with that as the reason."""
 
 
 class Engine(Protocol):

@@ -11,7 +11,6 @@ import gc
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from posttrain_diag.engines.base import Draw, EngineInfo, Prompt, SampleRequest, Score, ScoreRequest
 from posttrain_diag.engines.hf_check import Paths, check_paths
@@ -19,7 +18,7 @@ from posttrain_diag.engines.hf_files import ModelFiles, find_model, model_sha
 from posttrain_diag.engines.hf_forward import CachedDecode, CausalLM, Decode, PlainDecode
 from posttrain_diag.engines.hf_load import Loaded, load, quiet, require_torch
 from posttrain_diag.engines.hf_memory import RowCost, is_out_of_memory, usable_bytes
-from posttrain_diag.engines.hf_prompts import PromptCodec, stop_token_ids
+from posttrain_diag.engines.hf_prompts import PromptCodec, context_length, stop_notices, stop_token_ids
 from posttrain_diag.engines.hf_sample import Sampler, sample_rows
 from posttrain_diag.engines.hf_score import Scorer, score_targets
 from posttrain_diag.errors import EngineError, ModelError, UsageError
@@ -97,7 +96,7 @@ class HFEngine:
         self._codec = codec
         self._lm: CausalLM | None = CausalLM(loaded.model, loaded.device)
         self._device = loaded.device
-        self._context = _context_length(config)
+        self._context = context_length(config)
         window = getattr(config, "sliding_window", None)
         special_ids: list[int] = list(loaded.tokenizer.all_special_ids)
         try:
@@ -127,8 +126,7 @@ class HFEngine:
             stop_token_ids=self._stop_ids,
             stop_tokens=tuple(codec.token_text(i) for i in self._stop_ids),
             chat_template_sha=codec.template_sha,
-            notices=(*loaded.notices, *self._paths.notices, *_stop_notices(self._stop_ids)),
-            tilts=True,
+            notices=(*loaded.notices, *self._paths.notices, *stop_notices(self._stop_ids)),
         )
 
     @property
@@ -229,26 +227,12 @@ def _new_state(lm: CausalLM, path: str) -> Decode:
     return PlainDecode(lm) if path == "plain" else CachedDecode(lm)
 
 
-def _context_length(config: Any) -> int | None:
-    """Longest sequence a (text) config allows, prompt and response together; None where it names none."""
-    for name in ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length"):
-        value = getattr(config, name, None)
-        if isinstance(value, int) and value > 0:
-            return value
-    return None
-
-
-def _stop_notices(stop_ids: tuple[int, ...]) -> tuple[str, ...]:
-    if stop_ids:
-        return ()
-    return ("the model has no stop token: every draw runs to max_new_tokens",)
-
-
 def _check_params(params: SamplingParams) -> None:
     wrong = {
         "temperature": (params.temperature, params.temperature >= 0.0, "0 (greedy) or more"),
         "top_p": (params.top_p, 0.0 < params.top_p <= 1.0, "more than 0 and at most 1"),
         "top_k": (params.top_k, params.top_k >= 0, "0 (off) or more"),
+        "min_p": (params.min_p, 0.0 <= params.min_p < 1.0, "0 (off) or more and below 1"),
         "max_new_tokens": (params.max_new_tokens, params.max_new_tokens >= 1, "1 or more"),
     }
     for name, (value, fine, accepted) in wrong.items():

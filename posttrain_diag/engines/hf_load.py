@@ -92,11 +92,10 @@ def load(files: ModelFiles, *, device: str | None, dtype: str | None, trust_remo
     require_torch()
     require_tokenizer(files, trust_remote_code)
     with quiet():
-        config = _config(files, trust_remote_code)
-        _require_causal(files, config, trust_remote_code)
+        config = load_config(files, trust_remote_code)
         where = _device(device)
         precision = _dtype(dtype, config, where)
-        tokenizer = _tokenizer(files, trust_remote_code)
+        tokenizer = load_tokenizer(files, trust_remote_code)
         model, notices = _model(files, config, precision, trust_remote_code)
         if files.adapter is not None:
             model = _with_adapter(files, model)
@@ -104,18 +103,25 @@ def load(files: ModelFiles, *, device: str | None, dtype: str | None, trust_remo
     return Loaded(model, tokenizer, where, precision, notices)
 
 
-def _config(files: ModelFiles, trust_remote_code: bool) -> Any:
+def load_config(files: ModelFiles, trust_remote_code: bool) -> Any:
+    """The model's transformers config, a causal language model's.
+
+    Raises:
+        ModelError: it is none that transformers knows, or another kind of model.
+    """
     from transformers import AutoConfig
 
     read_json(files.root / "config.json")  # one clear error for a broken file
     try:
-        return AutoConfig.from_pretrained(files.root, trust_remote_code=trust_remote_code)
+        config = AutoConfig.from_pretrained(files.root, trust_remote_code=trust_remote_code)
     except _LOAD_FAILURES as error:
         remote = "auto_map" in read_json(files.root / "config.json") and not trust_remote_code
         raise ModelError(
             f"config.json of {files.name!r} is not one that transformers knows ({first_line(error)}): "
             + ("it needs the code that comes with it (trust_remote_code)" if remote else "check 'model_type'")
         ) from error
+    _require_causal(files, config, trust_remote_code)
+    return config
 
 
 def _require_causal(files: ModelFiles, config: Any, trust_remote_code: bool) -> None:
@@ -164,7 +170,8 @@ def _dtype(dtype: str | None, config: Any, device: torch.device) -> str:
     return "float32"
 
 
-def _tokenizer(files: ModelFiles, trust_remote_code: bool) -> Any:
+def load_tokenizer(files: ModelFiles, trust_remote_code: bool) -> Any:
+    """The tokenizer beside a model; ModelError where it cannot be loaded."""
     from transformers import AutoTokenizer
 
     try:

@@ -26,6 +26,22 @@ def stop_token_ids(files: ModelFiles, tokenizer: Any, n_ids: int) -> tuple[int, 
     return tuple(sorted({i for i in ids if isinstance(i, int) and 0 <= i < n_ids}))
 
 
+def context_length(config: Any) -> int | None:
+    """Longest sequence a (text) config allows, prompt and response together; None where it names none."""
+    for name in ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length"):
+        value = getattr(config, name, None)
+        if isinstance(value, int) and value > 0:
+            return value
+    return None
+
+
+def stop_notices(stop_ids: tuple[int, ...]) -> tuple[str, ...]:
+    """What a reader must know of the stop set."""
+    if stop_ids:
+        return ()
+    return ("the model has no stop token: every draw runs to max_new_tokens",)
+
+
 class PromptCodec:
     """How this model is addressed: its chat template, or a plain template for a base model."""
 
@@ -44,7 +60,7 @@ class PromptCodec:
             raise UsageError("the tokenizer has no chat template: leave use_chat_template out, or give a template")
         if use_chat_template and template is not None:
             raise UsageError("a plain template and use_chat_template=True exclude each other: give one")
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self._chat = has_chat and use_chat_template is not False and template is None
         self._template = template or PLAIN_TEMPLATE
         self._system = system_prompt
@@ -59,7 +75,7 @@ class PromptCodec:
         """Hash of chat template (or plain template) and system prompt; None for prompts used as they are."""
         if not self._chat and self._template == PLAIN_TEMPLATE and self._system is None:
             return None
-        template = str(self._tokenizer.get_chat_template()) if self._chat else self._template
+        template = str(self.tokenizer.get_chat_template()) if self._chat else self._template
         return hashlib.sha256(f"{template}\0{self._system or ''}".encode()).hexdigest()
 
     def prompt_ids(self, prompt: Prompt, key: str = "") -> tuple[int, ...]:
@@ -72,8 +88,8 @@ class PromptCodec:
         if (prompt.text is None) == (prompt.messages is None):
             raise EngineError(f"{named}a prompt needs exactly one of text and messages")
         ids = self._chat_ids(prompt, named) if self._chat else self._plain_ids(prompt)
-        if not ids and self._tokenizer.bos_token_id is not None:
-            ids = [self._tokenizer.bos_token_id]
+        if not ids and self.tokenizer.bos_token_id is not None:
+            ids = [self.tokenizer.bos_token_id]
         ids.extend(prompt.response_prefix_ids)
         if not ids:
             raise EngineError(
@@ -88,7 +104,7 @@ class PromptCodec:
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Text of response tokens, special tokens removed."""
-        return self._tokenizer.decode(list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return self.tokenizer.decode(list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
     def continuation(self, prefix_ids: Sequence[int], token_ids: Sequence[int]) -> str:
         """Text that `token_ids` add after the response prefix (a leading space survives)."""
@@ -101,14 +117,14 @@ class PromptCodec:
     def token_text(self, token_id: int) -> str:
         """One token as text, special tokens shown."""
         if token_id not in self._texts:
-            self._texts[token_id] = self._tokenizer.decode(
+            self._texts[token_id] = self.tokenizer.decode(
                 [token_id], skip_special_tokens=False, clean_up_tokenization_spaces=False
             )
         return self._texts[token_id]
 
     def _encode(self, text: str, *, special: bool) -> list[int]:
         return list(
-            self._tokenizer(text, add_special_tokens=special, truncation=False, padding=False, verbose=False).input_ids
+            self.tokenizer(text, add_special_tokens=special, truncation=False, padding=False, verbose=False).input_ids
         )
 
     def _note(self, notice: str) -> None:
@@ -123,7 +139,7 @@ class PromptCodec:
             messages.insert(0, {"role": "system", "content": self._system})
         continued = messages[-1].get("role") == "assistant"
         try:
-            text = self._tokenizer.apply_chat_template(
+            text = self.tokenizer.apply_chat_template(
                 messages,
                 tokenize=False,
                 add_generation_prompt=not continued,
@@ -156,18 +172,18 @@ class PromptCodec:
         return "\n".join(lines)
 
     def _single_bos(self, ids: list[int]) -> list[int]:
-        bos = self._tokenizer.bos_token_id
+        bos = self.tokenizer.bos_token_id
         if bos is not None and ids[:2] == [bos, bos]:
             self._note("a doubled BOS token was removed from the beginning of prompts")
             return ids[1:]
         return ids
 
     def _without_eos(self, ids: list[int], text: str) -> list[int]:
-        eos = self._tokenizer.eos_token_id
+        eos = self.tokenizer.eos_token_id
         if eos is None or not ids or ids[-1] != eos:
             return ids
         bare = self._encode(text, special=False)
-        if bare[-1:] == [eos] or (not bare and eos == self._tokenizer.bos_token_id):
+        if bare[-1:] == [eos] or (not bare and eos == self.tokenizer.bos_token_id):
             return ids  # the prompt itself ends so
         self._note("the EOS token that the tokenizer appends to every text was removed from prompts")
         return ids[:-1]

@@ -1,6 +1,6 @@
 """Which token is drawn: stateless uniforms and inverse-CDF sampling, so that a draw depends on its seed alone.
 
-    uniform(seed, step) ──► inverse CDF of softmax(logits / T) cut by top-k, then top-p ──► token
+    uniform(seed, step) ──► inverse CDF of softmax(logits / T) cut by top-k, then top-p, then min-p ──► token
 
 Shapes: `B` rows of a batch, `V` vocabulary.
 """
@@ -8,6 +8,7 @@ Shapes: `B` rows of a batch, `V` vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,22 @@ _MASK = (1 << 64) - 1
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _BLOCK = 256
 """Tokens per block of the two-level inverse CDF."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One drawn token per row, shape (B,) each."""
+
+    tokens_B: torch.Tensor
+    """int64."""
+    logprobs_B: torch.Tensor
+    """Raw-model log-probabilities (temperature 1, no cut), nats, float32."""
+    policy_B: torch.Tensor
+    """Log-probabilities under the declared sampling law, nats, float32."""
+    usable_B: torch.Tensor
+    """Whether the row's logits were numbers at all, bool."""
+    proposal_B: NDArray[np.float64] | None = None
+    """log q of a tilted step, nats; None for a plain step."""
 
 
 def seed_array(seeds: Sequence[int]) -> NDArray[np.uint64]:
@@ -52,19 +69,13 @@ def uniforms(seeds_B: NDArray[np.uint64], step: int) -> NDArray[np.float64]:
     return ((words_B >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
 
 
-def choose(
-    logits_BV: torch.Tensor, uniforms_B: NDArray[np.float64], params: SamplingParams
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def choose(logits_BV: torch.Tensor, uniforms_B: NDArray[np.float64], params: SamplingParams) -> Chosen:
     """The next token of every row.
 
     Args:
         logits_BV: raw logits, shape (B, V); -inf marks a token that cannot be drawn.
         uniforms_B: one uniform per row, shape (B,); unused at temperature 0 (the most likely token is taken).
-        params: temperature, top_k and top_p, applied in this order.
-
-    Returns:
-        tokens (B,) int64; their raw-model log-probabilities (B,) float32 in nats, at temperature 1 and with
-        no cut; and whether the row's logits were numbers at all (B,) bool.
+        params: temperature, top_k, top_p and min_p, applied in this order.
     """
     import torch
 
@@ -75,14 +86,23 @@ def choose(
     usable_B = torch.isfinite(mass_B)
     if params.temperature == 0.0:
         tokens_B = logits_BV.argmax(-1)
-    else:
-        if params.temperature != 1.0:
-            weights_BV = ((logits_BV - top_B1) / params.temperature).exp_()
-        weights_BV = _cut(weights_BV, logits_BV, params)
-        u_B = torch.from_numpy(uniforms_B).to(logits_BV.device)
-        tokens_B = inverse_cdf(weights_BV, u_B)
-    logprobs_B = logits_BV.gather(1, tokens_B[:, None])[:, 0] - top_B1[:, 0] - mass_B.log()
-    return tokens_B, logprobs_B, usable_B
+        from_top_B = logits_BV.gather(1, tokens_B[:, None])[:, 0] - top_B1[:, 0]
+        return Chosen(tokens_B, from_top_B - mass_B.log(), torch.zeros_like(mass_B), usable_B)
+    law_mass_B = mass_B
+    if params.temperature != 1.0:
+        weights_BV = ((logits_BV - top_B1) / params.temperature).exp_()
+    weights_BV = _cut(weights_BV, logits_BV, params)
+    if params.temperature != 1.0 or is_cut(params):
+        law_mass_B = weights_BV.sum(-1)
+    tokens_B = inverse_cdf(weights_BV, torch.from_numpy(uniforms_B).to(logits_BV.device))
+    from_top_B = logits_BV.gather(1, tokens_B[:, None])[:, 0] - top_B1[:, 0]
+    policy_B = from_top_B / params.temperature - law_mass_B.log()
+    return Chosen(tokens_B, from_top_B - mass_B.log(), policy_B, usable_B)
+
+
+def is_cut(params: SamplingParams) -> bool:
+    """Whether the sampling law leaves tokens out."""
+    return params.top_k > 0 or params.top_p < 1.0 or params.min_p > 0.0
 
 
 def choose_tilted(
@@ -91,7 +111,7 @@ def choose_tilted(
     params: SamplingParams,
     targets_B: NDArray[np.int64],
     leans_B: NDArray[np.float64],
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, NDArray[np.float64], NDArray[np.float64]]:
+) -> Chosen:
     """The next token of every row from (1-lean)·pi + lean·1{target}; rows without a target draw as in `choose`.
 
     Args:
@@ -101,9 +121,7 @@ def choose_tilted(
         targets_B: token each row leans towards, -1 for none, shape (B,).
         leans_B: how much, in (0, 1), shape (B,).
 
-    Returns:
-        The three of `choose`, then log pi (declared law) and log q of the drawn tokens, nats, float64 (B,).
-        A token whose weight under a top-k or top-p cut is 0 has log pi = -inf.
+    A token whose weight under a cut of the declared law is 0 has log pi = -inf.
     """
     import torch
 
@@ -120,7 +138,7 @@ def choose_tilted(
     tokens_B = inverse_cdf(tilted_BV, torch.from_numpy(uniforms_B).to(logits_BV.device))
     from_top_B = logits_BV.gather(1, tokens_B[:, None])[:, 0] - top_B1[:, 0]
     pi_B = (from_top_B / params.temperature - mass_B.log()).double()
-    if params.top_k > 0 or params.top_p < 1.0:  # without a cut a weight of 0 is only an underflow of exp
+    if is_cut(params):  # without a cut a weight of 0 is only an underflow of exp
         pi_B = pi_B.masked_fill(weights_BV.gather(1, tokens_B[:, None])[:, 0] == 0, -torch.inf)
     policy_B: NDArray[np.float64] = np.minimum(pi_B.cpu().numpy(), 0.0)
     proposal_B = policy_B.copy()
@@ -128,11 +146,13 @@ def choose_tilted(
     with np.errstate(divide="ignore"):
         leant_B = np.where(hit_B, np.log(leans_B), -np.inf)
     proposal_B[leaning] = np.logaddexp(np.log1p(-leans_B[leaning]) + policy_B[leaning], leant_B[leaning])
-    return tokens_B, from_top_B - raw_mass_B.log(), torch.isfinite(raw_mass_B), policy_B, proposal_B
+    return Chosen(
+        tokens_B, from_top_B - raw_mass_B.log(), torch.from_numpy(policy_B), torch.isfinite(raw_mass_B), proposal_B
+    )
 
 
 def _cut(weights_BV: torch.Tensor, logits_BV: torch.Tensor, params: SamplingParams) -> torch.Tensor:
-    """Weights with the tokens outside top-k and outside the top-p nucleus set to 0 (ties at rank k are kept)."""
+    """Weights with the tokens outside top-k, the top-p nucleus and min-p set to 0 (ties at rank k are kept)."""
     import torch
 
     if 0 < params.top_k < logits_BV.shape[1]:
@@ -144,6 +164,8 @@ def _cut(weights_BV: torch.Tensor, logits_BV: torch.Tensor, params: SamplingPara
         before_BV = share_BV.cumsum(-1) - share_BV
         sorted_BV = sorted_BV.masked_fill(before_BV >= params.top_p, 0.0)
         weights_BV = weights_BV.scatter(1, order_BV, sorted_BV)
+    if params.min_p > 0.0:
+        weights_BV = weights_BV.masked_fill(weights_BV < params.min_p * weights_BV.amax(-1, keepdim=True), 0.0)
     return weights_BV
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -128,6 +128,7 @@ class Sampler:
         seeds = seed_array([row.seed for row in batch])
         tilt = TiltState([row.request.tilt for row in batch])
         tokens, logprobs = _Buffer(len(batch), np.int64), _Buffer(len(batch), np.float32)
+        policy = _Buffer(len(batch), np.float32)
         alive = np.arange(len(batch))
         running = np.ones(len(batch), dtype=bool)
         stops = np.array(self.stop_ids, dtype=np.int64)
@@ -135,24 +136,35 @@ class Sampler:
             u_B = uniforms(seeds[alive], step)
             if tilt.any:
                 targets = tilt.targets(alive, step)
-                found = choose_tilted(logits_BV, u_B, params, targets, tilt.leans(alive))
-                tokens_B, logprobs_B, usable_B = found[:3]
-                tilt.advance(alive, tokens_B.cpu().numpy() == targets, *found[3:])
+                chosen = choose_tilted(logits_BV, u_B, params, targets, tilt.leans(alive))
+                assert chosen.proposal_B is not None
+                tilt.advance(alive, chosen.tokens_B.cpu().numpy() == targets, chosen.proposal_B)
             else:
-                tokens_B, logprobs_B, usable_B = choose(logits_BV, u_B, params)
-            _require_numbers(usable_B.cpu().numpy() | ~running, [batch[int(i)] for i in alive], step)
+                chosen = choose(logits_BV, u_B, params)
+            tokens_B = chosen.tokens_B
+            _require_numbers(chosen.usable_B.cpu().numpy() | ~running, [batch[int(i)] for i in alive], step)
             new = tokens_B.cpu().numpy()
             tokens.put(alive, step, new)
-            logprobs.put(alive, step, logprobs_B.cpu().numpy())
+            logprobs.put(alive, step, chosen.logprobs_B.cpu().numpy())
+            policy.put(alive, step, chosen.policy_B.cpu().numpy())
             stopped = np.isin(new, stops) & running
             ended = running.copy() if step == params.max_new_tokens - 1 else stopped
             for r in np.flatnonzero(ended):
                 i = int(alive[r])
-                drawn = self._draw(batch[i], tokens.get(i, step), logprobs.get(i, step), bool(stopped[r]))
-                if tilt.any:
-                    policy, proposal = tilt.logprobs(i)
-                    drawn = replace(drawn, policy_logprob=policy, proposal_logprob=proposal)
-                yield i, drawn
+                yield (
+                    i,
+                    Draw(
+                        key=batch[i].request.key,
+                        sample_idx=batch[i].sample_idx,
+                        seed=batch[i].seed,
+                        text=self._text(batch[i], ids := tuple(tokens.get(i, step).tolist()), bool(stopped[r])),
+                        token_ids=ids,
+                        token_logprobs=tuple(logprobs.get(i, step).tolist()),
+                        finish_reason="stop" if stopped[r] else "length",
+                        token_policy_logprobs=tuple(policy.get(i, step).tolist()),
+                        proposal_logprob=tilt.logprob(i),
+                    ),
+                )
             running &= ~ended
             if not running.any():
                 return
@@ -163,18 +175,8 @@ class Sampler:
                 tokens_B, alive, running = tokens_B[kept_B], alive[kept], running[kept]
             logits_BV = state.step(tokens_B)
 
-    def _draw(self, row: Row, ids_T: NDArray[np.int64], logprobs_T: NDArray[np.float32], stopped: bool) -> Draw:
-        ids = tuple(int(i) for i in ids_T)
-        text = self.codec.continuation(row.request.prompt.response_prefix_ids, ids[:-1] if stopped else ids)
-        return Draw(
-            key=row.request.key,
-            sample_idx=row.sample_idx,
-            seed=row.seed,
-            text=text,
-            token_ids=ids,
-            token_logprobs=tuple(float(x) for x in logprobs_T),
-            finish_reason="stop" if stopped else "length",
-        )
+    def _text(self, row: Row, ids: tuple[int, ...], stopped: bool) -> str:
+        return self.codec.continuation(row.request.prompt.response_prefix_ids, ids[:-1] if stopped else ids)
 
 
 class _Buffer(Generic[_Number]):

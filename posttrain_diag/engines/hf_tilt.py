@@ -1,4 +1,4 @@
-"""Tilted draws of one batch: which token each row leans towards, and log pi and log q as they add up.
+"""Tilted draws of one batch: which token each row leans towards, and log q as it adds up.
 
 Shape: `B` rows of the batch, in its original order.
 """
@@ -22,7 +22,6 @@ class TiltState:
         self.any = bool(self._following_B.any())
         """Is some row tilted at all?"""
         self._leans_B = np.array([0.5 if tilt is None else tilt.lean for tilt in tilts], dtype=np.float64)
-        self._policy_B = np.zeros(len(tilts))
         self._proposal_B = np.zeros(len(tilts))
 
     def targets(self, rows: NDArray[np.intp], step: int) -> NDArray[np.int64]:
@@ -37,19 +36,15 @@ class TiltState:
         self,
         rows: NDArray[np.intp],
         hit: NDArray[np.bool_],
-        policy: NDArray[np.float64],
         proposal: NDArray[np.float64],
     ) -> None:
         """Account for one drawn token per row; `hit`: it is the token the row leant towards."""
         self._following_B[rows] &= hit
-        self._policy_B[rows] += policy
         self._proposal_B[rows] += proposal
 
-    def logprobs(self, row: int) -> tuple[float, float] | tuple[None, None]:
-        """(log pi, log q) of a row so far; Nones for a row without a tilt."""
-        if self._tilts[row] is None:
-            return None, None
-        return float(self._policy_B[row]), float(self._proposal_B[row])
+    def logprob(self, row: int) -> float | None:
+        """Log q of a row so far; None for a row without a tilt."""
+        return None if self._tilts[row] is None else float(self._proposal_B[row])
 
     def _target(self, row: int, step: int) -> int:
         tilt = self._tilts[row]

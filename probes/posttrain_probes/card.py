@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from posttrain_diag.types import Measurement, ProbeFailure
 
 if TYPE_CHECKING:
-    from posttrain_diag.engines.base import Engine
+    from posttrain_diag.engines.base import Capability, Engine
     from posttrain_diag.evidence import Evidence, Needs
 
 
@@ -38,6 +38,20 @@ class Probe:
     measure: Callable[[Evidence], Measurement]
     validate: Callable[[], None]
     plan: Callable[[Evidence, Engine], Needs] | None = None
+    requires: tuple[Capability, ...] = ()
+    """What `plan` and its draws and scores need of an engine; without it the probe measures what is there."""
+
+    def needs(self, evidence: Evidence, engine: Engine) -> Needs:
+        """What must be drawn or scored beyond the main arm; with a note where the engine cannot serve the probe."""
+        from posttrain_diag.evidence import Needs
+
+        if self.plan is None:
+            return Needs()
+        info = engine.info
+        missing = [f"{info.lacks[name]}" for name in self.requires if name in info.lacks]
+        if missing:
+            return Needs(notes=(f"{self.card.name}: the {info.engine} engine cannot serve it ({'; '.join(missing)})",))
+        return self.plan(evidence, engine)
 
 
 def boundary(probe: Probe, evidence: Evidence) -> Measurement | ProbeFailure:

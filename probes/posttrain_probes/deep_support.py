@@ -78,8 +78,6 @@ def plan(evidence: Evidence, engine: Engine) -> Needs:
     ids = probed(evidence)
     if not ids:
         return Needs()
-    if not engine.info.tilts:
-        return Needs(notes=(f"deep support: the {engine.info.engine} engine cannot lean towards a demonstration",))
     if evidence.settings.sampling.temperature == 0.0:
         return Needs(notes=("deep support: greedy decoding succeeds always or never, there is no p to bound",))
     n = max(MIN_DRAWS, 4 * evidence.settings.ladder_rollouts)
@@ -190,4 +188,4 @@ def _validation_row(index: int, draw: int, logprob: float, lean: float, *, passe
     return rollout_row(f"p{index}", draw, arm=ARM, verdict=verdict, policy_logprob=policy, proposal_logprob=proposal)
 
 
-PROBE = Probe(CARD, measure, validate, plan)
+PROBE = Probe(CARD, measure, validate, plan, requires=("tokens", "tilts"))

@@ -103,4 +103,4 @@ def validate() -> None:
     assert found["p0"] > 0.99 and found["p1"] < 0.01, found
 
 
-PROBE = Probe(CARD, measure, validate, plan)
+PROBE = Probe(CARD, measure, validate, plan, requires=("tokens", "prefixes"))

@@ -136,4 +136,4 @@ def validate() -> None:
     assert abs(found.per_problem.loc["p1", "demo_logprob_nats"] - 3 * np.log(0.5)) < 1e-5
 
 
-PROBE = Probe(CARD, measure, validate, plan)
+PROBE = Probe(CARD, measure, validate, plan, requires=("scores",))

@@ -211,4 +211,4 @@ def validate() -> None:
     assert found["p0"] > 0.95 and found["p30"] < 0.3, found
 
 
-PROBE = Probe(CARD, measure, validate, plan)
+PROBE = Probe(CARD, measure, validate, plan, requires=("tokens", "prefixes"))

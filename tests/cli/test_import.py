@@ -137,7 +137,7 @@ def test_instrument_is_never_called_ok(tmp_path: Path) -> None:
     assert any("only counts were imported" in reason for reason in data["reasons"])
     for name in ("gold_pass_rate", "lenient_pass@1", "reach", "demo_nll_per_token", "truncated_rate"):
         assert data["estimates"][name]["label"] == "undefined" and "not measured" in data["estimates"][name]["reason"]
-    assert data["sampling"] == dict.fromkeys(("temperature", "top_p", "top_k", "max_new_tokens")) | {"seed": 0}
+    assert data["sampling"] == dict.fromkeys(("temperature", "top_p", "top_k", "min_p", "max_new_tokens")) | {"seed": 0}
     assert data["plan"][0]["cost"] == {"tokens": None, "flops": None, "time_s": None}
     assert any("diag analyze" in need for need in data["plan"][0]["needs"])
 

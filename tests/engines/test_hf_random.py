@@ -50,7 +50,7 @@ def test_inverse_cdf_at_the_ends_never_picks_an_impossible_token(u: float, vocab
 
 
 def law_of(logits: np.ndarray, params: SamplingParams) -> np.ndarray:
-    """The law as written down in the Hugging Face warpers: temperature, top-k, top-p."""
+    """The law as written down in the Hugging Face warpers: temperature, top-k, top-p, min-p."""
     weights = np.exp((logits - logits.max()) / params.temperature)
     if params.top_k:
         weights[logits < np.sort(logits)[-params.top_k]] = 0
@@ -58,6 +58,7 @@ def law_of(logits: np.ndarray, params: SamplingParams) -> np.ndarray:
     order = np.argsort(-law, kind="stable")
     before = law[order].cumsum() - law[order]
     law[order[before >= params.top_p]] = 0
+    law[law < params.min_p * law.max()] = 0
     return law / law.sum()
 
 
@@ -69,6 +70,8 @@ def law_of(logits: np.ndarray, params: SamplingParams) -> np.ndarray:
         SamplingParams(top_k=5),
         SamplingParams(top_p=0.7),
         SamplingParams(temperature=1.7, top_k=9, top_p=0.8),
+        SamplingParams(min_p=0.1),
+        SamplingParams(temperature=2.0, top_k=15, top_p=0.95, min_p=0.05),
     ],
     ids=str,
 )
@@ -77,24 +80,27 @@ def test_choice_follows_the_declared_law(params: SamplingParams) -> None:
     law = law_of(logits, params)
     n = 20_000
     rows = torch.from_numpy(logits).float().expand(n, -1)
-    tokens, logprobs, usable = choose(rows, uniforms(seed_array(range(n)), 0), params)
-    counts = np.bincount(tokens.numpy(), minlength=20)
+    chosen = choose(rows, uniforms(seed_array(range(n)), 0), params)
+    tokens = chosen.tokens_B.numpy()
+    counts = np.bincount(tokens, minlength=20)
     assert (counts[law == 0] == 0).all()
     assert stats.chisquare(counts[law > 0], n * law[law > 0]).pvalue > 1e-3
     raw = logits - np.log(np.exp(logits).sum())
-    assert np.allclose(logprobs.numpy(), raw[tokens.numpy()], atol=1e-5)
-    assert bool(usable.all())
+    assert np.allclose(chosen.logprobs_B.numpy(), raw[tokens], atol=1e-5)
+    assert np.allclose(chosen.policy_B.numpy(), np.log(law[tokens]), atol=1e-5)
+    assert bool(chosen.usable_B.all())
 
 
 def test_greedy_takes_the_most_likely_token() -> None:
     logits = torch.tensor([[0.0, 3.0, 1.0], [2.0, 2.0, 1.0]])
-    tokens, _, _ = choose(logits, np.array([0.99, 0.99]), SamplingParams(temperature=0.0))
-    assert tokens.tolist() == [1, 0]
+    chosen = choose(logits, np.array([0.99, 0.99]), SamplingParams(temperature=0.0))
+    assert chosen.tokens_B.tolist() == [1, 0]
+    assert chosen.policy_B.tolist() == [0.0, 0.0]
 
 
 def test_rows_that_are_not_numbers_are_reported_and_masked_tokens_are_not() -> None:
     inf, nan = float("inf"), float("nan")
     logits = torch.tensor([[0.0, 1.0], [nan, 1.0], [inf, 1.0], [-inf, 1.0], [-inf, -inf]])
-    tokens, _, usable = choose(logits, np.full(5, 0.5), SamplingParams())
-    assert usable.tolist() == [True, False, False, True, False]
-    assert int(tokens[3]) == 1
+    chosen = choose(logits, np.full(5, 0.5), SamplingParams())
+    assert chosen.usable_B.tolist() == [True, False, False, True, False]
+    assert int(chosen.tokens_B[3]) == 1

@@ -107,11 +107,11 @@ def test_one_tilted_step_has_the_law_it_states(params: SamplingParams, target: i
         pi[np.cumsum(pi) / pi.sum() - pi / pi.sum() >= params.top_p] = 0
     pi /= pi.sum()
     q = pi if target < 0 else (1 - lean) * pi + lean * np.eye(7)[target]
-    tokens = found[0].numpy()
+    tokens = found.tokens_B.numpy()
     assert np.bincount(tokens, minlength=7) / n == pytest.approx(q, abs=2 / n)
-    assert np.exp(found[3]) == pytest.approx(pi[tokens], rel=1e-4)
-    assert np.exp(found[4]) == pytest.approx(q[tokens], rel=1e-4)
-    assert found[1].numpy() == pytest.approx(logits[tokens] - np.log(np.exp(logits).sum()), abs=1e-4)
+    assert np.exp(found.policy_B.numpy()) == pytest.approx(pi[tokens], rel=1e-4)
+    assert np.exp(found.proposal_B) == pytest.approx(q[tokens], rel=1e-4)
+    assert found.logprobs_B.numpy() == pytest.approx(logits[tokens] - np.log(np.exp(logits).sum()), abs=1e-4)
 
 
 def test_plain_rows_of_a_tilted_batch_are_drawn_as_ever(zoo: Callable[[str], Any]) -> None:
@@ -124,7 +124,7 @@ def test_plain_rows_of_a_tilted_batch_are_drawn_as_ever(zoo: Callable[[str], Any
     assert len(together) == 40
     for draw in together:
         assert draw.token_ids == alone[draw.sample_idx].token_ids
-        assert draw.policy_logprob is None
+        assert draw.policy_logprob == pytest.approx(sum(draw.token_logprobs), abs=1e-4)
         assert draw.proposal_logprob is None
 
 
@@ -220,7 +220,7 @@ def test_bounds_of_a_hopeless_family_stay_below_any_use(zoo: Callable[[str], Any
 
 def tilting(**values: Any) -> FakeEngine:
     engine = FakeEngine(lambda prompt: {"x": 1.0})
-    engine.info = replace(engine.info, tilts=True, **values)
+    engine.info = replace(engine.info, lacks={}, **values)
     return engine
 
 
@@ -273,9 +273,9 @@ def test_what_cannot_be_probed_is_said(change: dict[str, Any], said: str) -> Non
 
 def test_an_engine_that_cannot_tilt_is_not_asked_and_refuses(tmp_path: Path) -> None:
     engine = FakeEngine(lambda prompt: {"x": 1.0})
-    plan = deep_support.plan(make_evidence([(64, 0)] * 3), engine)
+    plan = deep_support.PROBE.needs(make_evidence([(64, 0)] * 3), engine)
     assert plan.draws == ()
-    assert "fake engine cannot" in plan.notes[0]
+    assert plan.notes == ("deep_support: the fake engine cannot serve it (it draws from a table)",)
     problems = {problem.id: problem for problem in make_problems(1, lambda _: "a")}
     collector = Collector(engine, RolloutStore(tmp_path / "s.sqlite"), problems, PARAMS)
     owed = collector.owed([DrawSpec("p0", ARM, 2, tilt=Tilt((97, 0), 0.9))])

@@ -1,0 +1,52 @@
+"""Which engine runs: the one dispatch from a config's `engine` to the code that makes it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from posttrain_diag.config import AnalyzeConfig, EngineName
+    from posttrain_diag.engines.base import Engine
+
+ONE_THREAD_BELOW = 20_000_000
+"""Parameters below which one torch thread is as fast as several and far faster on a machine that others use."""
+
+
+def open_engine(config: AnalyzeConfig, model: str) -> Engine:
+    """Load the engine that a config names.
+
+    Args:
+        config: engine and its settings.
+        model: directory or hub id (`zoo:NAME` resolved by the caller), or what a server calls its model.
+
+    Raises:
+        DiagError: the model or the engine's settings cannot be used; the message says what to change.
+    """
+    return ENGINES[config.engine](config, model)
+
+
+def _hf(config: AnalyzeConfig, model: str) -> Engine:
+    from posttrain_diag.engines.hf import load_hf_engine
+
+    engine = load_hf_engine(
+        model,
+        device=config.device,
+        dtype=config.dtype,
+        template=config.template,
+        use_chat_template=config.chat_template,
+        system_prompt=config.system_prompt,
+        batch_rows=config.batch_rows,
+        trust_remote_code=config.trust_remote_code,
+    )
+    small = engine.info.device == "cpu" and engine.info.n_parameters < ONE_THREAD_BELOW
+    if small and "OMP_NUM_THREADS" not in os.environ:
+        import torch
+
+        torch.set_num_threads(1)
+    return engine
+
+
+ENGINES: dict[EngineName, Callable[[AnalyzeConfig, str], Engine]] = {"hf": _hf}
+"""Engine name -> how it is opened."""
