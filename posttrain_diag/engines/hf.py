@@ -13,14 +13,16 @@ from dataclasses import replace
 from functools import partial
 
 from posttrain_diag.engines.base import Draw, EngineInfo, Prompt, SampleRequest, Score, ScoreRequest
-from posttrain_diag.engines.hf_check import Paths, check_paths
+from posttrain_diag.engines.hf_check import DecodePath, Paths, check_paths
 from posttrain_diag.engines.hf_files import ModelFiles, find_model, model_sha
 from posttrain_diag.engines.hf_forward import CachedDecode, CausalLM, Decode, PlainDecode
 from posttrain_diag.engines.hf_load import Loaded, load, quiet, require_torch
 from posttrain_diag.engines.hf_memory import RowCost, is_out_of_memory, usable_bytes
+from posttrain_diag.engines.hf_prefill import Prefiller
 from posttrain_diag.engines.hf_prompts import PromptCodec, context_length, stop_notices, stop_token_ids
 from posttrain_diag.engines.hf_sample import Sampler, sample_rows
 from posttrain_diag.engines.hf_score import Scorer, score_targets
+from posttrain_diag.engines.hf_slots import SlotDecode
 from posttrain_diag.errors import EngineError, ModelError, UsageError
 from posttrain_diag.types import SamplingParams
 
@@ -97,10 +99,10 @@ class HFEngine:
         self._lm: CausalLM | None = CausalLM(loaded.model, loaded.device)
         self._device = loaded.device
         self._context = context_length(config)
-        window = getattr(config, "sliding_window", None)
+        self._window: int | None = getattr(config, "sliding_window", None)
         special_ids: list[int] = list(loaded.tokenizer.all_special_ids)
         try:
-            self._paths = check_paths(self._lm, special_ids, self._context, window)
+            self._paths = check_paths(self._lm, special_ids, self._context, self._window)
         except ModelError as error:
             raise ModelError(f"{files.name!r}: {error}") from error
         except (RuntimeError, MemoryError) as error:
@@ -174,14 +176,18 @@ class HFEngine:
                 "a tilted draw at temperature 0: greedy decoding has one outcome and no proposal can weight it; "
                 "draw without a tilt, or at a temperature above 0"
             )
+        longest = max((len(row.ids) for row in rows), default=0) + params.max_new_tokens
+        path = self._paths.decode if self._window is None or longest <= self._window else self._paths.long_decode
         sampler = Sampler(
             codec=self._codec,
-            new_state=partial(_new_state, lm, self._paths.decode),
-            equal_lengths=self._paths.decode != "shared",
+            new_state=partial(_new_state, lm, path),
+            equal_lengths=path in ("equal", "plain"),
+            copies_prompts=path != "slots",
             stop_ids=self._stop_ids,
             cost=self._cost,
             budget=partial(usable_bytes, self._device),
             free_cache=self._free_cache,
+            device=self._device,
         )
         return sampler.draws(rows, params, self._max_rows)
 
@@ -194,10 +200,11 @@ class HFEngine:
         """
         lm = self._loaded()
         targets = score_targets(requests, self._codec, self._n_ids, self._context, self._stop_ids)
+        longest = max((len(target.prompt) + len(target.ids) for target in targets), default=0)
         scorer = Scorer(
             lm=lm,
             codec=self._codec,
-            shared=self._paths.score_shared,
+            path=self._paths.score if self._window is None or longest <= self._window else self._paths.long_score,
             stop_ids=self._stop_ids,
             cost=self._cost,
             budget=partial(usable_bytes, self._device),
@@ -223,8 +230,12 @@ class HFEngine:
             torch.cuda.empty_cache()
 
 
-def _new_state(lm: CausalLM, path: str) -> Decode:
-    return PlainDecode(lm) if path == "plain" else CachedDecode(lm)
+def _new_state(
+    lm: CausalLM, path: DecodePath, prompts: Sequence[tuple[int, ...]], order: Sequence[int], rows: int, tokens: int
+) -> Decode:
+    if path == "slots":
+        return SlotDecode(lm, Prefiller(lm, prompts, order), rows, tokens)
+    return PlainDecode(lm, prompts) if path == "plain" else CachedDecode(lm, prompts)
 
 
 def _check_params(params: SamplingParams) -> None:

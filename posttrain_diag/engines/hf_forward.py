@@ -1,7 +1,8 @@
-"""One decoding step for a batch, by the model's cache or without it.
+"""One forward call for every architecture, and decoding by the model's own cache or without any.
 
 `CachedDecode` prefills each prompt once and copies its cache to the prompt's rows; `PlainDecode` recomputes
-everything at every step and is right for any causal model. `hf_check` decides at load which one holds.
+everything at every step and is right for any causal model. The fast path is `hf_slots.SlotDecode`. `hf_check` decides
+at load which one holds.
 
 Shapes: `P` prompts, `B` rows, `L` positions, `T` new positions, `V` vocabulary.
 """
@@ -11,6 +12,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import torch
@@ -46,8 +50,9 @@ class CausalLM:
         positions_BT: torch.Tensor | None = None,
         cache: Any = None,
         last_only: bool = False,
+        keep: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Raw logits, shape (B, T, V), or (B, 1, V) with `last_only`.
+        """Raw logits, shape (B, T, V), or (B, 1, V) with `last_only`, or (B, K, V) with K columns to `keep`.
 
         Args:
             ids_BT: new token ids, shape (B, T).
@@ -55,6 +60,7 @@ class CausalLM:
             positions_BT: position of each new token; None lets the model count.
             cache: extended in place; None computes without any.
             last_only: only the last position's logits are needed.
+            keep: only these columns' logits are needed, shape (K,).
         """
         import torch
 
@@ -65,38 +71,70 @@ class CausalLM:
             arguments["position_ids"] = positions_BT
         if cache is not None and self._cache_name is not None:
             arguments[self._cache_name] = cache
-        if last_only and self._takes_keep:
-            arguments["logits_to_keep"] = 1
+        if self._takes_keep and (last_only or keep is not None):
+            arguments["logits_to_keep"] = 1 if keep is None else keep
         with torch.inference_mode():
             logits: torch.Tensor = self.model(**arguments).logits
+            if keep is not None and not self._takes_keep:
+                logits = logits[:, keep]
         return logits[:, -1:] if last_only else logits
 
 
 class Decode(Protocol):
-    """The state of one batch being decoded."""
+    """The state of the rows being decoded. Prompts are named by their index in the list the state was made with."""
 
-    def start(self, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Take in the prompts; one row each. Returns next-token logits, shape (P, V)."""
-        ...
+    refills: bool
+    """Whether rows may be admitted while others are being decoded."""
+    drop_share: float
+    """Finished rows are worth dropping when they are this share of all."""
 
-    def select(self, rows: torch.Tensor) -> None:
-        """Make the rows `rows` (indices, repeats allowed) of the current state the new state."""
+    def admit(self, slots: Sequence[int], prompts: Sequence[int]) -> torch.Tensor:
+        """Put a new row of a prompt into each slot. Returns next-token logits of these rows, shape (B, V)."""
         ...
 
     def step(self, tokens_B: torch.Tensor) -> torch.Tensor:
         """Append one token to every row. Returns next-token logits, shape (B, V)."""
         ...
 
+    def drop(self, running_B: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """Let finished rows go. Returns the old row of each row that is left, in their new order."""
+        ...
+
 
 class CachedDecode:
     """Left-padded prefill, then one position a step through the model's cache."""
 
-    def __init__(self, lm: CausalLM, pad_id: int = 0) -> None:
+    refills = False
+    drop_share = 1 / 8
+    """Dropping copies the cache."""
+
+    def __init__(self, lm: CausalLM, prompts: Sequence[Sequence[int]] = (), pad_id: int = 0) -> None:
         self._lm = lm
+        self._prompts = prompts
         self._pad_id = pad_id
         self._cache: Any = lm.new_cache()
         self._mask_BL: torch.Tensor | None = None
         self._next_B: torch.Tensor | None = None
+
+    def admit(self, slots: Sequence[int], prompts: Sequence[int]) -> torch.Tensor:
+        """See `Decode.admit`; once, for all rows."""
+        import torch
+
+        del slots
+        distinct = list(dict.fromkeys(prompts))
+        logits_PV = self.start([self._prompts[i] for i in distinct])
+        rows_B = torch.tensor([distinct.index(i) for i in prompts], device=self._lm.device)
+        if len(prompts) > len(distinct):
+            self.select(rows_B)
+        return logits_PV[rows_B]
+
+    def drop(self, running_B: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """See `Decode.drop`."""
+        import torch
+
+        kept = np.flatnonzero(running_B)
+        self.select(torch.from_numpy(kept).to(self._lm.device))
+        return kept
 
     @property
     def cache(self) -> Any:
@@ -104,7 +142,7 @@ class CachedDecode:
         return self._cache
 
     def start(self, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
-        """See `Decode.start`."""
+        """Take in the prompts; one row each. Returns next-token logits, shape (P, V)."""
         import torch
 
         longest = max(len(ids) for ids in prompts)
@@ -123,7 +161,7 @@ class CachedDecode:
         return logits[:, -1]
 
     def select(self, rows: torch.Tensor) -> None:
-        """See `Decode.select`."""
+        """Make the rows `rows` (indices, repeats allowed) of the current state the new state."""
         import torch
 
         with torch.inference_mode():
@@ -166,27 +204,36 @@ class CachedDecode:
 class PlainDecode:
     """No cache: every step is a forward pass over the whole sequences, which must have one length."""
 
-    def __init__(self, lm: CausalLM) -> None:
+    refills = False
+    drop_share = 0.0
+
+    def __init__(self, lm: CausalLM, prompts: Sequence[Sequence[int]]) -> None:
         self._lm = lm
+        self._prompts = prompts
         self._ids_BL: torch.Tensor | None = None
 
-    def start(self, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
-        """See `Decode.start`."""
+    def admit(self, slots: Sequence[int], prompts: Sequence[int]) -> torch.Tensor:
+        """See `Decode.admit`; once, for all rows."""
         import torch
 
-        self._ids_BL = torch.tensor([list(ids) for ids in prompts], device=self._lm.device)
+        del slots
+        self._ids_BL = torch.tensor([list(self._prompts[i]) for i in prompts], device=self._lm.device)
         return self._lm.logits(self._ids_BL, last_only=True)[:, -1]
 
-    def select(self, rows: torch.Tensor) -> None:
-        """See `Decode.select`."""
+    def drop(self, running_B: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """See `Decode.drop`."""
+        import torch
+
+        kept = np.flatnonzero(running_B)
         if self._ids_BL is not None:
-            self._ids_BL = self._ids_BL[rows]
+            self._ids_BL = self._ids_BL[torch.from_numpy(kept).to(self._lm.device)]
+        return kept
 
     def step(self, tokens_B: torch.Tensor) -> torch.Tensor:
         """See `Decode.step`."""
         import torch
 
         if self._ids_BL is None:
-            raise RuntimeError("step() before start()")
+            raise RuntimeError("step() before admit()")
         self._ids_BL = torch.cat((self._ids_BL, tokens_B[:, None]), 1)
         return self._lm.logits(self._ids_BL, last_only=True)[:, -1]

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _MASK = (1 << 64) - 1
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_CACHED_VALUES = 1 << 18
+"""Float32 values (1 MiB) that a core's own cache holds: passes over larger arrays wait for memory."""
 _BLOCK = 256
 """Tokens per block of the two-level inverse CDF."""
 
@@ -29,14 +31,13 @@ _BLOCK = 256
 class Chosen:
     """One drawn token per row, shape (B,) each."""
 
-    tokens_B: torch.Tensor
-    """int64."""
-    logprobs_B: torch.Tensor
-    """Raw-model log-probabilities (temperature 1, no cut), nats, float32."""
-    policy_B: torch.Tensor
-    """Log-probabilities under the declared sampling law, nats, float32."""
-    usable_B: torch.Tensor
-    """Whether the row's logits were numbers at all, bool."""
+    tokens_B: NDArray[np.int64]
+    logprobs_B: NDArray[np.float32]
+    """Raw-model log-probabilities (temperature 1, no cut), nats."""
+    policy_B: NDArray[np.float32]
+    """Log-probabilities under the declared sampling law, nats."""
+    usable_B: NDArray[np.bool_]
+    """Whether the row's logits were numbers at all."""
     proposal_B: NDArray[np.float64] | None = None
     """log q of a tilted step, nats; None for a plain step."""
 
@@ -53,18 +54,18 @@ def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return x ^ (x >> np.uint64(31))
 
 
-def uniforms(seeds_B: NDArray[np.uint64], step: int) -> NDArray[np.float64]:
-    """One number in (0, 1) per row for the `step`-th token of its draw; the same whatever the batch.
+def uniforms(seeds_B: NDArray[np.uint64], step_B: NDArray[np.int64]) -> NDArray[np.float64]:
+    """One number in (0, 1) per row for the next token of its draw; the same whatever the batch.
 
     Args:
         seeds_B: one seed per draw, shape (B,).
-        step: index of the token within the draw, from 0.
+        step_B: index of the token within each draw, from 0, shape (B,).
 
     Returns:
         Uniforms strictly inside (0, 1), shape (B,).
     """
-    counter = _mix(np.array([(step + 1) & _MASK], dtype=np.uint64) * _GOLDEN)
-    words_B = _mix(_mix(seeds_B + _GOLDEN) ^ counter)
+    counter_B = _mix((step_B.astype(np.uint64) + np.uint64(1)) * _GOLDEN)
+    words_B = _mix(_mix(seeds_B + _GOLDEN) ^ counter_B)
     # 52 bits: the largest value, 1 - 2**-53, is still below 1 in double precision.
     return ((words_B >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
 
@@ -79,25 +80,59 @@ def choose(logits_BV: torch.Tensor, uniforms_B: NDArray[np.float64], params: Sam
     """
     import torch
 
-    logits_BV = logits_BV.float()
-    top_B1 = logits_BV.amax(-1, keepdim=True)
-    weights_BV = (logits_BV - top_B1).exp_()
-    mass_B = weights_BV.sum(-1)
-    usable_B = torch.isfinite(mass_B)
-    if params.temperature == 0.0:
-        tokens_B = logits_BV.argmax(-1)
-        from_top_B = logits_BV.gather(1, tokens_B[:, None])[:, 0] - top_B1[:, 0]
-        return Chosen(tokens_B, from_top_B - mass_B.log(), torch.zeros_like(mass_B), usable_B)
-    law_mass_B = mass_B
+    u_B = torch.from_numpy(uniforms_B).to(logits_BV.device)
+    size = chunk_rows(logits_BV)
+    scratch = torch.empty(min(size, len(logits_BV)), logits_BV.shape[1], device=logits_BV.device)
+    parts: list[torch.Tensor] = []
+    for a in range(0, len(logits_BV), size):
+        chunk = logits_BV[a : a + size]
+        parts.append(_choose(chunk, scratch[: len(chunk)].copy_(chunk), u_B[a : a + size], params))
+    found = (parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)).cpu().numpy()  # one transfer
+    return Chosen(
+        found[0].astype(np.int64), found[1].astype(np.float32), found[2].astype(np.float32), found[3].astype(bool)
+    )
+
+
+def chunk_rows(logits_BV: torch.Tensor) -> int:
+    """Rows worked on at once: on a CPU as many as stay in its cache, on a GPU all."""
+    if logits_BV.device.type != "cpu":
+        return max(1, len(logits_BV))
+    return max(1, _CACHED_VALUES // logits_BV.shape[1])
+
+
+def _choose(
+    logits_BV: torch.Tensor, weights_BV: torch.Tensor, u_B: torch.Tensor, params: SamplingParams
+) -> torch.Tensor:
+    """(token, raw log-probability, log-probability under the law, usable) of each row, shape (4, B), float64.
+
+    `weights_BV` holds the logits in float32 and is overwritten.
+    """
+    import torch
+
+    top_B1 = weights_BV.amax(-1, keepdim=True)
+    weights_BV.sub_(top_B1)
+    raw_mass_B: torch.Tensor | None = None
     if params.temperature != 1.0:
-        weights_BV = ((logits_BV - top_B1) / params.temperature).exp_()
-    weights_BV = _cut(weights_BV, logits_BV, params)
-    if params.temperature != 1.0 or is_cut(params):
-        law_mass_B = weights_BV.sum(-1)
-    tokens_B = inverse_cdf(weights_BV, torch.from_numpy(uniforms_B).to(logits_BV.device))
-    from_top_B = logits_BV.gather(1, tokens_B[:, None])[:, 0] - top_B1[:, 0]
-    policy_B = from_top_B / params.temperature - law_mass_B.log()
-    return Chosen(tokens_B, from_top_B - mass_B.log(), policy_B, usable_B)
+        raw_mass_B = weights_BV.exp().sum(-1, dtype=torch.float64)
+    if params.temperature == 0.0:
+        assert raw_mass_B is not None
+        tokens_B = logits_BV.argmax(-1)
+        policy_B = torch.zeros_like(raw_mass_B)
+        logprobs_B = weights_BV.gather(1, tokens_B[:, None])[:, 0] - raw_mass_B.log()
+        return torch.stack((tokens_B.double(), logprobs_B, policy_B, raw_mass_B.isfinite().double()))
+    if params.temperature != 1.0:
+        weights_BV.div_(params.temperature)
+    weights_BV.exp_()
+    if is_cut(params):
+        if raw_mass_B is None:
+            raw_mass_B = weights_BV.sum(-1, dtype=torch.float64)
+        weights_BV = _cut(weights_BV, logits_BV, params)
+    tokens_B, mass_B = inverse_cdf(weights_BV, u_B)
+    from_top_B = logits_BV.gather(1, tokens_B[:, None])[:, 0].double() - top_B1[:, 0]
+    policy_B = from_top_B / params.temperature - mass_B.log()
+    logprobs_B = policy_B if raw_mass_B is None else from_top_B - raw_mass_B.log()
+    usable_B = (mass_B if raw_mass_B is None else raw_mass_B).isfinite()
+    return torch.stack((tokens_B.double(), logprobs_B, policy_B, usable_B.double()))
 
 
 def is_cut(params: SamplingParams) -> bool:
@@ -135,19 +170,23 @@ def choose_tilted(
     odds = torch.from_numpy(leans_B[leaning] / (1.0 - leans_B[leaning])).to(logits_BV.device)
     tilted_BV = weights_BV.clone()
     tilted_BV[rows, columns] += (odds * mass_B[rows]).float()
-    tokens_B = inverse_cdf(tilted_BV, torch.from_numpy(uniforms_B).to(logits_BV.device))
+    tokens_B, _ = inverse_cdf(tilted_BV, torch.from_numpy(uniforms_B).to(logits_BV.device))
     from_top_B = logits_BV.gather(1, tokens_B[:, None])[:, 0] - top_B1[:, 0]
     pi_B = (from_top_B / params.temperature - mass_B.log()).double()
     if is_cut(params):  # without a cut a weight of 0 is only an underflow of exp
         pi_B = pi_B.masked_fill(weights_BV.gather(1, tokens_B[:, None])[:, 0] == 0, -torch.inf)
     policy_B: NDArray[np.float64] = np.minimum(pi_B.cpu().numpy(), 0.0)
     proposal_B = policy_B.copy()
-    hit_B = tokens_B.cpu().numpy() == targets_B
+    tokens: NDArray[np.int64] = tokens_B.cpu().numpy()
     with np.errstate(divide="ignore"):
-        leant_B = np.where(hit_B, np.log(leans_B), -np.inf)
+        leant_B = np.where(tokens == targets_B, np.log(leans_B), -np.inf)
     proposal_B[leaning] = np.logaddexp(np.log1p(-leans_B[leaning]) + policy_B[leaning], leant_B[leaning])
     return Chosen(
-        tokens_B, from_top_B - raw_mass_B.log(), torch.from_numpy(policy_B), torch.isfinite(raw_mass_B), proposal_B
+        tokens,
+        (from_top_B - raw_mass_B.log()).cpu().numpy(),
+        policy_B.astype(np.float32),
+        torch.isfinite(raw_mass_B).cpu().numpy(),
+        proposal_B,
     )
 
 
@@ -169,7 +208,7 @@ def _cut(weights_BV: torch.Tensor, logits_BV: torch.Tensor, params: SamplingPara
     return weights_BV
 
 
-def inverse_cdf(weights_BV: torch.Tensor, u_B: torch.Tensor) -> torch.Tensor:
+def inverse_cdf(weights_BV: torch.Tensor, u_B: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The first index whose cumulative weight exceeds u * total; never an index of weight 0.
 
     Args:
@@ -177,7 +216,7 @@ def inverse_cdf(weights_BV: torch.Tensor, u_B: torch.Tensor) -> torch.Tensor:
         u_B: float64 uniforms in (0, 1), shape (B,).
 
     Returns:
-        Indices, shape (B,) int64.
+        Indices, shape (B,) int64, and total weights, shape (B,) float64.
     """
     import torch
 
@@ -194,7 +233,7 @@ def inverse_cdf(weights_BV: torch.Tensor, u_B: torch.Tensor) -> torch.Tensor:
     block_B = (ends <= target_B[:, None]).sum(-1).clamp_(max=blocks.shape[1] - 1)
     inner = blocks[rows, block_B].double().cumsum(-1)
     target_B = _below(target_B - (ends[rows, block_B] - sums[rows, block_B]), inner[:, -1])
-    return block_B * block + (inner <= target_B[:, None]).sum(-1).clamp_(max=block - 1)
+    return block_B * block + (inner <= target_B[:, None]).sum(-1).clamp_(max=block - 1), ends[:, -1]
 
 
 def _below(target_B: torch.Tensor, end_B: torch.Tensor) -> torch.Tensor:

@@ -1,8 +1,8 @@
-"""Draw many completions of many prompts: one prefill per prompt, finished rows dropped, each draw yielded at once.
+"""Draw many completions of many prompts: rows come as others finish, each draw is yielded at once.
 
-    rows (prompt, sample_idx, seed) ──► batches that fit into memory ──► prefill ──► one token per row and step
+    rows (prompt, sample_idx, seed) ──► admitted while they fit into memory ──► one token per row and step ──► draws
 
-Shapes: `P` prompts, `B` rows of a batch, `T` drawn tokens.
+Shapes: `B` rows in flight, `T` drawn tokens, `V` vocabulary.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +18,17 @@ from numpy.typing import NDArray
 from posttrain_diag.engines.base import Draw, SampleRequest
 from posttrain_diag.engines.hf_forward import Decode
 from posttrain_diag.engines.hf_memory import RowCost, is_out_of_memory
+from posttrain_diag.engines.hf_prefill import prefill_order
 from posttrain_diag.engines.hf_prompts import PromptCodec
 from posttrain_diag.engines.hf_random import choose, choose_tilted, seed_array, uniforms
 from posttrain_diag.engines.hf_tilt import TiltState
 from posttrain_diag.errors import EngineError, ModelError
 from posttrain_diag.types import SamplingParams
 
-_Number = TypeVar("_Number", np.int64, np.float32)
+if TYPE_CHECKING:
+    import torch
 
-_DROP_SHARE = 1 / 8
-"""Rows are dropped from the cache when this share of them is finished: dropping copies the cache."""
+_Item = TypeVar("_Item", np.int64, np.uint64, np.bool_)
 
 
 @dataclass(frozen=True)
@@ -41,23 +42,102 @@ class Row:
     seed: int
 
 
+class Flight:
+    """The rows in flight and what each has drawn so far; arrays have one entry per row, shape (B,) or (B, T)."""
+
+    def __init__(self, capacity: int) -> None:
+        self.rows: list[Row] = []
+        self.step_B = np.zeros(0, np.int64)
+        """Tokens drawn so far."""
+        self.running_B = np.zeros(0, dtype=bool)
+        self.last_B = np.zeros(0, np.int64)
+        """The token drawn last."""
+        self.tilt = TiltState()
+        self._seed_B = np.zeros(0, np.uint64)
+        self._tokens_BT = np.zeros((capacity, 64), np.int64)
+        self._logprobs_BT = np.zeros((capacity, 64), np.float32)
+        self._policy_BT = np.zeros((capacity, 64), np.float32)
+
+    def admit(self, slots: Sequence[int], rows: Sequence[Row]) -> None:
+        """Begin new rows in finished slots or after the last one."""
+        for slot, row in zip(slots, rows, strict=True):
+            if slot == len(self.rows):
+                self.rows.append(row)
+            else:
+                self.rows[slot] = row
+        at, size = np.asarray(slots), len(self.rows)
+        self.step_B, self.last_B = _grown(self.step_B, size), _grown(self.last_B, size)
+        self.running_B, self._seed_B = _grown(self.running_B, size), _grown(self._seed_B, size)
+        self.step_B[at] = 0
+        self.running_B[at] = True
+        self._seed_B[at] = seed_array([row.seed for row in rows])
+        self.tilt.admit(at, size, [row.request.tilt for row in rows])
+
+    def uniforms(self, at: NDArray[np.intp]) -> NDArray[np.float64]:
+        """One number in (0, 1) per row for its next token."""
+        return uniforms(self._seed_B[at], self.step_B[at])
+
+    def append(
+        self,
+        at: NDArray[np.intp],
+        tokens: NDArray[np.int64],
+        logprobs: NDArray[np.float32],
+        policy: NDArray[np.float32],
+    ) -> None:
+        """One more token for the rows `at`."""
+        step = self.step_B[at]
+        if int(step.max()) >= self._tokens_BT.shape[1]:
+            self._tokens_BT, self._logprobs_BT, self._policy_BT = (
+                np.concatenate((array, np.zeros_like(array)), axis=1)
+                for array in (self._tokens_BT, self._logprobs_BT, self._policy_BT)
+            )
+        self._tokens_BT[at, step] = tokens
+        self._logprobs_BT[at, step] = logprobs
+        self._policy_BT[at, step] = policy
+        self.last_B[at] = tokens
+        self.step_B[at] += 1
+
+    def drawn(self, slot: int) -> tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...]]:
+        """Token ids, raw-model and sampling-law log-probabilities of a row."""
+        n = int(self.step_B[slot])
+        arrays = (self._tokens_BT[slot, :n], self._logprobs_BT[slot, :n], self._policy_BT[slot, :n])
+        return tuple(arrays[0].tolist()), tuple(arrays[1].tolist()), tuple(arrays[2].tolist())
+
+    def reorder(self, order: NDArray[np.intp]) -> None:
+        """Keep the rows `order`, in that order."""
+        self.rows = [self.rows[i] for i in order]
+        self.step_B, self.last_B = self.step_B[order], self.last_B[order]
+        self.running_B, self._seed_B = self.running_B[order], self._seed_B[order]
+        for array in (self._tokens_BT, self._logprobs_BT, self._policy_BT):
+            array[: len(order)] = array[order]
+        self.tilt.reorder(order)
+
+
+def _grown(array: NDArray[_Item], size: int) -> NDArray[_Item]:
+    return array if len(array) == size else np.concatenate((array, np.zeros(size - len(array), array.dtype)))
+
+
 @dataclass(frozen=True)
 class Sampler:
     """What sampling needs of the loaded model."""
 
     codec: PromptCodec
-    new_state: Callable[[], Decode]
+    new_state: Callable[[Sequence[tuple[int, ...]], Sequence[int], int, int], Decode]
+    """(distinct prompts, their order, rows at most, tokens at most) -> an empty decoding state."""
     equal_lengths: bool
     """Only prompts of one length may share a batch."""
+    copies_prompts: bool
+    """Every row has its own copy of its prompt's cache."""
     stop_ids: tuple[int, ...]
     cost: RowCost
     budget: Callable[[], float]
-    """Bytes a batch may take now."""
+    """Bytes that rows in flight may take now."""
     free_cache: Callable[[], None]
     """Give unused memory back after an out-of-memory error."""
+    device: torch.device
 
     def draws(self, rows: Sequence[Row], params: SamplingParams, max_rows: int) -> Iterator[Draw]:
-        """Make all draws; a batch that does not fit into memory is redone with half the rows.
+        """Make all draws; rows that do not fit into memory are drawn again with half as many at once.
 
         A draw depends on its seed and prompt only, so what is redone comes out the same.
 
@@ -65,142 +145,126 @@ class Sampler:
             EngineError: not even one row fits into memory.
             ModelError: a row's logits are not numbers.
         """
-        # Longest first: what does not fit shows early; neighbours of like length need little padding.
-        order = sorted(range(len(rows)), key=lambda i: (-len(rows[i].ids), i))
-        pending = deque(rows[i] for i in order)
+        prompts = list(dict.fromkeys(row.ids for row in rows))
+        order = prefill_order(prompts)
+        rank = {prompts[index]: rank for rank, index in enumerate(order)}
+        pending = deque(sorted(rows, key=lambda row: rank[row.ids]))  # stable: a prompt's rows keep their order
+        index_of = {prompt: index for index, prompt in enumerate(prompts)}
         while pending:
-            batch = self._take(pending, params, max_rows)
-            left = dict(enumerate(batch))
+            capacity = self._capacity(pending, params, max_rows)
+            flight = Flight(capacity)
             failure: BaseException | None = None
             try:
-                for index, draw in self._batch(batch, params):
-                    del left[index]
-                    yield draw
+                state = self.new_state(prompts, order, capacity, params.max_new_tokens)
+                yield from self._fly(state, flight, pending, index_of, params, capacity)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 failure = error.with_traceback(None)  # the frames hold the tensors that did not fit
             if failure is not None:
-                if len(batch) == 1:
+                unfinished = [row for row, running in zip(flight.rows, flight.running_B, strict=True) if running]
+                if capacity == 1:
+                    row = (unfinished or list(pending))[0]
                     raise EngineError(
-                        f"request {batch[0].request.key!r}: one draw of {len(batch[0].ids)} + "
+                        f"request {row.request.key!r}: one draw of {len(row.ids)} + "
                         f"{params.max_new_tokens} tokens does not fit into memory: lower --max-new-tokens, or use a "
                         "smaller dtype or a larger device"
                     ) from failure
+                pending.extendleft(reversed(unfinished))
                 self.free_cache()
-                max_rows = max(1, len(batch) // 2)
-            pending.extendleft(reversed(left.values()))
+                max_rows = max(1, min(capacity, len(unfinished) or capacity) // 2)
 
-    def _take(self, pending: deque[Row], params: SamplingParams, max_rows: int) -> list[Row]:
-        """The next rows that fit together, at least one."""
+    def _capacity(self, pending: deque[Row], params: SamplingParams, max_rows: int) -> int:
+        """How many of the pending rows may be in flight together, at least one."""
         budget, used = self.budget(), 0.0
-        batch: list[Row] = []
-        longest = len(pending[0].ids)
-        while pending and len(batch) < max_rows:
-            row = pending[0]
-            if batch and self.equal_lengths and len(row.ids) != longest:
+        longest, count = len(pending[0].ids), 0
+        before: tuple[int, ...] = ()
+        for row in pending:
+            if count == max_rows or (self.equal_lengths and count and len(row.ids) != longest):
                 break
-            # Shorter prompts are padded to the longest of the batch.
-            used += self.cost.decode(longest, params.max_new_tokens)
-            if not batch or row.ids is not batch[-1].ids:
+            longest = max(longest, len(row.ids))
+            used += self.cost.decode(longest if self.copies_prompts else 0, params.max_new_tokens)
+            if not count or row.ids is not before:
                 used += self.cost.prefill(longest)
-            if batch and used > budget:
+            if count and used > budget:
                 break
-            batch.append(pending.popleft())
-        return batch
+            before = row.ids
+            count += 1
+        return count
 
-    def _batch(self, batch: Sequence[Row], params: SamplingParams) -> Iterator[tuple[int, Draw]]:
-        """Decode one batch; yields (index in the batch, draw) as rows finish."""
+    def _fly(
+        self,
+        state: Decode,
+        flight: Flight,
+        pending: deque[Row],
+        index_of: dict[tuple[int, ...], int],
+        params: SamplingParams,
+        capacity: int,
+    ) -> Iterator[Draw]:
+        """Decode until every admitted row is finished; a state that refills takes all pending rows in."""
         import torch
 
-        prompts: list[tuple[int, ...]] = []
-        prompt_of: list[int] = []
-        for row in batch:
-            if not prompts or row.ids is not prompts[-1]:
-                prompts.append(row.ids)
-            prompt_of.append(len(prompts) - 1)
-        state = self.new_state()
-        logits_BV = state.start(prompts)
-        rows_B = torch.tensor(prompt_of, device=logits_BV.device)
-        logits_BV = logits_BV[rows_B]
-        if len(batch) > len(prompts):
-            state.select(rows_B)
-        seeds = seed_array([row.seed for row in batch])
-        tilt = TiltState([row.request.tilt for row in batch])
-        tokens, logprobs = _Buffer(len(batch), np.int64), _Buffer(len(batch), np.float32)
-        policy = _Buffer(len(batch), np.float32)
-        alive = np.arange(len(batch))
-        running = np.ones(len(batch), dtype=bool)
-        stops = np.array(self.stop_ids, dtype=np.int64)
-        for step in range(params.max_new_tokens):
-            u_B = uniforms(seeds[alive], step)
-            if tilt.any:
-                targets = tilt.targets(alive, step)
-                chosen = choose_tilted(logits_BV, u_B, params, targets, tilt.leans(alive))
-                assert chosen.proposal_B is not None
-                tilt.advance(alive, chosen.tokens_B.cpu().numpy() == targets, chosen.proposal_B)
+        while True:
+            free = [int(i) for i in np.flatnonzero(~flight.running_B)] if state.refills else []
+            free += range(len(flight.rows), capacity)
+            if pending and free and (state.refills or not flight.rows):
+                new = [pending.popleft() for _ in range(min(len(free), len(pending)))]
+                slots = free[: len(new)]
+                flight.admit(slots, new)
+                at = np.asarray(slots)
+                logits_BV = state.admit(slots, [index_of[row.ids] for row in new])
             else:
-                chosen = choose(logits_BV, u_B, params)
-            tokens_B = chosen.tokens_B
-            _require_numbers(chosen.usable_B.cpu().numpy() | ~running, [batch[int(i)] for i in alive], step)
-            new = tokens_B.cpu().numpy()
-            tokens.put(alive, step, new)
-            logprobs.put(alive, step, chosen.logprobs_B.cpu().numpy())
-            policy.put(alive, step, chosen.policy_B.cpu().numpy())
-            stopped = np.isin(new, stops) & running
-            ended = running.copy() if step == params.max_new_tokens - 1 else stopped
-            for r in np.flatnonzero(ended):
-                i = int(alive[r])
-                yield (
-                    i,
-                    Draw(
-                        key=batch[i].request.key,
-                        sample_idx=batch[i].sample_idx,
-                        seed=batch[i].seed,
-                        text=self._text(batch[i], ids := tuple(tokens.get(i, step).tolist()), bool(stopped[r])),
-                        token_ids=ids,
-                        token_logprobs=tuple(logprobs.get(i, step).tolist()),
-                        finish_reason="stop" if stopped[r] else "length",
-                        token_policy_logprobs=tuple(policy.get(i, step).tolist()),
-                        proposal_logprob=tilt.logprob(i),
-                    ),
-                )
-            running &= ~ended
-            if not running.any():
-                return
-            if np.count_nonzero(~running) >= _DROP_SHARE * len(running):
-                kept = np.flatnonzero(running)
-                kept_B = torch.from_numpy(kept).to(logits_BV.device)
-                state.select(kept_B)
-                tokens_B, alive, running = tokens_B[kept_B], alive[kept], running[kept]
-            logits_BV = state.step(tokens_B)
+                finished = int(np.count_nonzero(~flight.running_B))
+                if finished == len(flight.rows):
+                    return
+                if finished and finished >= state.drop_share * len(flight.rows):
+                    flight.reorder(state.drop(flight.running_B))
+                at = np.arange(len(flight.rows))
+                tokens_B = torch.from_numpy(flight.last_B).to(self.device)
+                logits_BV = state.step(tokens_B)
+            yield from self._advance(flight, at, logits_BV, params)
 
-    def _text(self, row: Row, ids: tuple[int, ...], stopped: bool) -> str:
-        return self.codec.continuation(row.request.prompt.response_prefix_ids, ids[:-1] if stopped else ids)
+    def _advance(
+        self, flight: Flight, at: NDArray[np.intp], logits_BV: torch.Tensor, params: SamplingParams
+    ) -> Iterator[Draw]:
+        """One token for each row `at`; rows that are finished now are yielded and no longer running."""
+        u_B = flight.uniforms(at)
+        if flight.tilt.any:
+            targets = flight.tilt.targets(at, flight.step_B[at])
+            chosen = choose_tilted(logits_BV, u_B, params, targets, flight.tilt.leans(at))
+            flight.tilt.advance(at, chosen.tokens_B == targets, chosen.proposal_B)
+        else:
+            chosen = choose(logits_BV, u_B, params)
+        running = flight.running_B[at]
+        if not (chosen.usable_B | ~running).all():
+            slot = int(at[np.flatnonzero(~chosen.usable_B & running)[0]])
+            raise _not_numbers(flight.rows[slot], int(flight.step_B[slot]))
+        flight.append(at, chosen.tokens_B, chosen.logprobs_B, chosen.policy_B)
+        stopped = np.isin(chosen.tokens_B, self.stop_ids)
+        ended = running & (stopped | (flight.step_B[at] >= params.max_new_tokens))
+        for r in np.flatnonzero(ended):
+            slot = int(at[r])
+            flight.running_B[slot] = False
+            yield self._draw(flight, slot, bool(stopped[r]))
 
-
-class _Buffer(Generic[_Number]):
-    """What each row has drawn so far, shape (B, T), growing in T."""
-
-    def __init__(self, n_rows: int, dtype: type[_Number]) -> None:
-        self._values: NDArray[_Number] = np.zeros((n_rows, 128), dtype=dtype)
-
-    def put(self, rows: NDArray[np.intp], step: int, values: NDArray[_Number]) -> None:
-        """Write column `step` of `rows`."""
-        if step == self._values.shape[1]:
-            self._values = np.concatenate((self._values, np.zeros_like(self._values)), axis=1)
-        self._values[rows, step] = values
-
-    def get(self, row: int, last_step: int) -> NDArray[_Number]:
-        """A row up to and including `last_step`."""
-        return self._values[row, : last_step + 1]
+    def _draw(self, flight: Flight, slot: int, stopped: bool) -> Draw:
+        row = flight.rows[slot]
+        ids, logprobs, policy = flight.drawn(slot)
+        return Draw(
+            key=row.request.key,
+            sample_idx=row.sample_idx,
+            seed=row.seed,
+            text=self.codec.continuation(row.request.prompt.response_prefix_ids, ids[:-1] if stopped else ids),
+            token_ids=ids,
+            token_logprobs=logprobs,
+            finish_reason="stop" if stopped else "length",
+            token_policy_logprobs=policy,
+            proposal_logprob=flight.tilt.logprob(slot),
+        )
 
 
-def _require_numbers(usable_B: NDArray[np.bool_], rows: Sequence[Row], step: int) -> None:
-    if usable_B.all():
-        return
-    row = rows[int(np.flatnonzero(~usable_B)[0])]
-    raise ModelError(
+def _not_numbers(row: Row, step: int) -> ModelError:
+    return ModelError(
         f"request {row.request.key!r}, draw {row.sample_idx}, token {step}: the model's logits are NaN or infinite; "
         "load it in float32 (dtype='float32'), and if that does not help, the checkpoint is broken"
     )

@@ -6,7 +6,7 @@ vocabulary.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,17 +14,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from posttrain_diag.engines.base import Score, ScoreRequest
+from posttrain_diag.engines.hf_check import DecodePath
 from posttrain_diag.engines.hf_forward import CachedDecode, CausalLM
 from posttrain_diag.engines.hf_memory import RowCost, is_out_of_memory
+from posttrain_diag.engines.hf_prefill import Prefilled, Prefiller, prefill_order
 from posttrain_diag.engines.hf_prompts import PromptCodec
 from posttrain_diag.engines.hf_sample import require_known_ids
+from posttrain_diag.engines.hf_slots import ScoreCache
 from posttrain_diag.errors import EngineError, ModelError
 
 if TYPE_CHECKING:
     import torch
 
-_CHUNK_VALUES = 1 << 25
-"""Logits (positions x vocabulary) whose log-softmax is held at once."""
+_CHUNK_VALUES = {"cpu": 1 << 20, "cuda": 1 << 25}
+"""Logits (positions x vocabulary) worked on at once: what a CPU core's caches hold, what a GPU has memory for."""
+_BATCH_TOKENS = 4096
+"""Padded tokens of one pass after shared prompts: enough to keep matrix products efficient."""
+_WINDOW_PROMPTS = 16
+"""Prompts whose completions are sorted by length together: like lengths need little padding."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +96,8 @@ class Scorer:
 
     lm: CausalLM
     codec: PromptCodec
-    shared: bool
-    """Prompts are prefilled once and their cache copied; otherwise whole sequences are computed."""
+    path: DecodePath
+    """slots: prompts are prefilled once and read by all; shared: their cache is copied; else whole sequences."""
     stop_ids: tuple[int, ...]
     cost: RowCost
     budget: Callable[[], float]
@@ -103,20 +110,21 @@ class Scorer:
             EngineError: not even one completion fits into memory.
             ModelError: the logits are not numbers.
         """
-        ordered = sorted(targets, key=lambda t: (-len(t.prompt), t.prompt, -len(t.ids)))
-        pending = deque(ordered)
+        pending = deque(_like_lengths(targets) if self.path == "slots" else _by_prompt(targets))
+        table = _PromptTable(self.lm, targets)
         while pending:
             batch = self._take(pending, max_rows)
             failure: BaseException | None = None
             scores: list[Score] = []
             try:
-                scores = self._batch(batch)
+                scores = self._batch(batch, table)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 failure = error.with_traceback(None)
             if failure is None:
                 yield from scores
+                table.done(batch)
                 continue
             if len(batch) == 1:
                 raise EngineError(
@@ -134,31 +142,56 @@ class Scorer:
         while pending and len(batch) < max_rows:
             target = pending[0]
             n_prompts += not batch or target.prompt != batch[-1].prompt
+            longest = max(longest, len(target.prompt))
             widest = max(widest, len(target.ids))
-            kv = self.cost.kv_bytes_per_token * longest
-            row = self.cost.score(widest) + kv if self.shared else self.cost.score(longest + widest)
+            if batch and self.path == "slots" and (len(batch) + 1) * widest > _BATCH_TOKENS:
+                break
+            if self.path == "plain":
+                row = self.cost.score(longest + widest)
+            else:
+                copied = 0 if self.path == "slots" else self.cost.kv_bytes_per_token * longest
+                row = self.cost.score(widest) + copied
             if batch and (len(batch) + 1) * row + n_prompts * self.cost.prefill(longest) > budget:
                 break
             batch.append(pending.popleft())
         return batch
 
-    def _batch(self, batch: Sequence[Target]) -> list[Score]:
+    def _batch(self, batch: Sequence[Target], table: _PromptTable) -> list[Score]:
         import torch
 
         with torch.inference_mode():
             scored = [target for target in batch if target.ids]
-            laws = self._shared_laws(scored) if self.shared else self._plain_laws(scored)
             scores = [self._empty(target) for target in batch if not target.ids]
-            if scored:
+            if scored and self.path == "slots":
+                scores.extend(self._statistics(scored, self._slot_laws(scored, table)))
+            elif scored:
+                laws = self._plain_laws(scored) if self.path == "plain" else self._shared_laws(scored)
                 scores.extend(self._statistics(scored, laws))
         return scores
+
+    def _slot_laws(self, batch: Sequence[Target], table: _PromptTable) -> Callable[[int, int], torch.Tensor]:
+        """Logits of rows a..b at every scored position, shape (b - a, T, V)."""
+        import torch
+
+        known = table.of(batch)
+        index = {prompt: i for i, prompt in enumerate(known)}
+        of_row_B = np.asarray([index[target.prompt] for target in batch])
+        first = [known[target.prompt].logits_V for target in batch]
+        fed, _ = _padded([target.fed for target in batch], self.lm.device)
+        rest_BTV: torch.Tensor | None = None
+        if fed.shape[1]:
+            rest_BTV = ScoreCache(list(known.values()), of_row_B, self.lm.device).logits(self.lm, fed)
+
+        def laws(a: int, b: int) -> torch.Tensor:
+            first_B1V = torch.stack(first[a:b])[:, None]
+            return first_B1V if rest_BTV is None else torch.cat((first_B1V, rest_BTV[a:b]), 1)
+
+        return laws
 
     def _shared_laws(self, batch: Sequence[Target]) -> Callable[[int, int], torch.Tensor]:
         """Logits of rows a..b at every scored position, shape (b - a, T, V)."""
         import torch
 
-        if not batch:
-            return _no_laws
         prompts = list(dict.fromkeys(target.prompt for target in batch))
         index = {prompt: i for i, prompt in enumerate(prompts)}
         state = CachedDecode(self.lm)
@@ -180,8 +213,6 @@ class Scorer:
         """The same from whole sequences; padding on the right cannot reach back in a causal model."""
         import torch
 
-        if not batch:
-            return _no_laws
         ids, _ = _padded([(*target.prompt, *target.fed) for target in batch], self.lm.device)
         logits_BLV = self.lm.logits(ids)
         width = max(len(target.ids) for target in batch)
@@ -206,7 +237,7 @@ class Scorer:
         is_stop_BT = stop_B[:, None] & (torch.arange(width, device=self.lm.device)[None] == last_B[:, None])
         here_BT = torch.ones_like(ids_BT, dtype=torch.bool) if valid_BT is None else valid_BT.bool()
         vocab = int(laws(0, 1).shape[-1])
-        chunk = max(1, _CHUNK_VALUES // (vocab * width))
+        chunk = max(1, _CHUNK_VALUES[self.lm.device.type] // (vocab * width))
         for a in range(0, len(batch), chunk):
             b = min(len(batch), a + chunk)
             here = here_BT[a:b]
@@ -229,7 +260,8 @@ class Scorer:
             best_N1 = logits_NV[:, stops].amax(-1, keepdim=True)
             token_N1 = torch.where(is_stop_N[:, None], best_N1, token_N1)
         rank_N = (logits_NV > token_N1).sum(-1)
-        entropy_N = torch.special.entr(law_NV.exp()).sum(-1)
+        # A masked token (-inf) has no part in the entropy: 0 times a finite number.
+        entropy_N = -(law_NV.exp() * law_NV.clamp(min=-1e30)).sum(-1)
         return torch.stack((logprob_N.double(), rank_N.double(), entropy_N.double()), 1)
 
     def _score(self, target: Target, columns_T3: torch.Tensor) -> Score:
@@ -254,8 +286,42 @@ class Scorer:
         return Score(target.key, (), (), nothing, np.zeros(0, dtype=np.int32), nothing)
 
 
-def _no_laws(a: int, b: int) -> torch.Tensor:
-    raise RuntimeError(f"no completion to score in rows {a}..{b}")
+class _PromptTable:
+    """Prefilled prompts of the completions that are still to be scored; forgotten after their last one."""
+
+    def __init__(self, lm: CausalLM, targets: Sequence[Target]) -> None:
+        self._left = Counter(target.prompt for target in targets)
+        self._prompts = list(self._left)
+        self._index = {prompt: i for i, prompt in enumerate(self._prompts)}
+        order = prefill_order(self._prompts)
+        self._rank = {index: rank for rank, index in enumerate(order)}
+        self._prefill = Prefiller(lm, self._prompts, order)
+        self._known: dict[int, Prefilled] = {}
+
+    def of(self, batch: Sequence[Target]) -> dict[tuple[int, ...], Prefilled]:
+        """The prompts of a batch."""
+        wanted = sorted({self._index[target.prompt] for target in batch}, key=lambda i: self._rank[i])
+        self._known |= self._prefill([i for i in wanted if i not in self._known])
+        return {self._prompts[i]: self._known[i] for i in wanted}
+
+    def done(self, batch: Sequence[Target]) -> None:
+        """These completions are scored."""
+        for target in batch:
+            self._left[target.prompt] -= 1
+            if not self._left[target.prompt]:
+                self._known.pop(self._index[target.prompt], None)
+
+
+def _by_prompt(targets: Sequence[Target]) -> list[Target]:
+    """Longest prompts first, completions of one prompt together: what does not fit shows early."""
+    return sorted(targets, key=lambda t: (-len(t.prompt), t.prompt, -len(t.ids)))
+
+
+def _like_lengths(targets: Sequence[Target]) -> list[Target]:
+    """Some prompts at a time, their completions by length."""
+    prompts = list(dict.fromkeys(target.prompt for target in targets))
+    window = {prompts[index]: rank // _WINDOW_PROMPTS for rank, index in enumerate(prefill_order(prompts))}
+    return sorted(targets, key=lambda t: (window[t.prompt], -len(t.ids)))
 
 
 def _padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -14,6 +14,7 @@ import pytest
 import torch
 from tiny_models import VOCAB, edit_json, make_config, make_model, make_tokenizer, write_model
 
+from posttrain_diag.engines import hf_check, hf_pack, hf_slots
 from posttrain_diag.engines.base import Engine, Prompt, SampleRequest, ScoreRequest
 from posttrain_diag.engines.hf import HFEngine, load_hf_engine
 from posttrain_diag.engines.hf_forward import CachedDecode
@@ -100,7 +101,7 @@ def test_dtype(tmp_path: Path) -> None:
     assert load_hf_engine(str(path), device="cpu").info.dtype == "float32"
     half = load_hf_engine(str(path), device="cpu", dtype="bf16")
     assert half.info.dtype == "bfloat16"
-    assert half.paths.decode == "shared"
+    assert half.paths.decode == "slots"
     scores = {s.key: s for s in half.score([ScoreRequest("k", Prompt(text="ab:"), completion="12")])}
     full = next(
         iter(load_hf_engine(str(path), device="cpu").score([ScoreRequest("k", Prompt(text="ab:"), completion="12")]))
@@ -309,7 +310,7 @@ def test_state_space_models_fall_back_with_a_notice(model_dir: Callable[[str], P
 
 @pytest.mark.parametrize(
     ("broken", "expected"),
-    [("select", "plain"), ("positions", "equal"), ("raises", "plain")],
+    [("select", "plain"), ("positions", "equal"), ("raises", "plain"), ("nothing", "shared")],
 )
 def test_a_cache_that_does_not_hold_is_found_and_the_draws_stay_right(
     broken: str, expected: str, monkeypatch: pytest.MonkeyPatch, model_dir: Callable[[str], Path]
@@ -332,9 +333,66 @@ def test_a_cache_that_does_not_hold_is_found_and_the_draws_stay_right(
         raise NotImplementedError("this cache cannot")
 
     patches = {"select": ("select", wrong_select), "positions": ("start", wrong_positions), "raises": ("start", raises)}
-    monkeypatch.setattr(CachedDecode, *patches[broken])
+    if broken in patches:
+        monkeypatch.setattr(CachedDecode, *patches[broken])
+    monkeypatch.setattr(hf_check, "plug_in", lambda model: False)
     engine = load_hf_engine(path, device="cpu")
     assert engine.paths.decode == expected
-    assert not engine.paths.score_shared
+    assert engine.paths.score == ("shared" if broken == "nothing" else "plain")
     assert any("self-check" in notice for notice in engine.info.notices)
     assert tokens(engine) == right
+
+
+@pytest.mark.parametrize("broken", ["prefix", "merge", "mask", "positions", "refused"])
+def test_slots_that_do_not_hold_are_found_and_the_draws_stay_right(
+    broken: str, monkeypatch: pytest.MonkeyPatch, model_dir: Callable[[str], Path]
+) -> None:
+    path = str(model_dir("qwen3"))
+    whole = load_hf_engine(path, device="cpu")
+    assert (whole.paths.decode, whole.paths.score) == ("slots", "slots")
+    right = tokens(whole)
+    with_prefix, begin, admit = hf_slots.with_prefix, hf_slots.SlotCache.begin, hf_slots.SlotDecode.admit
+
+    def another_prompt(own: Any, query: Any, groups: Any, prefix: Any, scale: float) -> Any:
+        return with_prefix(own, query, groups, [(k.flip(2), v) for k, v in prefix], scale)
+
+    def own_only(own: Any, *_: Any) -> Any:
+        return own[0]
+
+    def unmasked(self: Any, *args: Any) -> Any:
+        found = begin(self, *args)
+        self._mask.zero_()
+        return found
+
+    def shifted(self: Any, *args: Any) -> Any:
+        found = admit(self, *args)
+        self._length_B = self._length_B + 1
+        return found
+
+    def refused(*args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError("attention with softcap")
+
+    patches: dict[str, tuple[Any, str, Any]] = {
+        "prefix": (hf_slots, "with_prefix", another_prompt),
+        "merge": (hf_slots, "with_prefix", own_only),
+        "mask": (hf_slots.SlotCache, "begin", unmasked),
+        "positions": (hf_slots.SlotDecode, "admit", shifted),
+        "refused": (hf_slots, "attend", refused),
+    }
+    monkeypatch.setattr(*patches[broken])
+    engine = load_hf_engine(path, device="cpu")
+    assert (engine.paths.decode, engine.paths.score) == ("shared", "shared")
+    assert any("slots" in notice for notice in engine.info.notices)
+    assert tokens(engine) == right
+
+
+def test_packed_layers_that_do_not_hold_are_put_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(hf_pack, "_LEAST_VALUES", 1)
+    path = write_model(tmp_path, make_model("llama").to(torch.bfloat16), make_tokenizer())
+    packed = load_hf_engine(str(path), device="cpu", dtype="bfloat16")
+    layer = packed._lm.model.lm_head
+    assert "forward" in layer.__dict__ and packed.info.notices == ()
+    monkeypatch.setattr(hf_pack, "_forward", lambda weight, bias, rows: rows @ weight.to_dense().t() * 1.5)
+    broken = load_hf_engine(str(path), device="cpu", dtype="bfloat16")
+    assert "forward" not in broken._lm.model.lm_head.__dict__
+    assert ["packed" in notice for notice in broken.info.notices] == [True]

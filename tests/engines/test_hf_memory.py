@@ -46,7 +46,7 @@ def test_rows_grow_with_the_budget_and_never_below_one(
     params = SamplingParams(max_new_tokens=4)
     request = SampleRequest("k", Prompt(text="ab:"), tuple(range(64)), tuple(range(64)))
     scored = [ScoreRequest(str(i), Prompt(text="ab:"), completion="12") for i in range(64)]
-    per_row = engine._cost.decode(3, 4)
+    per_row = engine._cost.decode(0, 4)  # the prompt's own cache is read by all its rows
     largest: list[tuple[int, int]] = []
     for budget in (0.0, engine._cost.prefill(3) + 10.5 * per_row, 1e12):
         monkeypatch.setattr(hf, "usable_bytes", lambda device, budget=budget: budget)
@@ -56,7 +56,8 @@ def test_rows_grow_with_the_budget_and_never_below_one(
         seen.clear()
         assert len(list(engine.score(scored))) == 64
         largest.append((sampled, max(seen)))
-    assert [rows for rows, _ in largest] == [1, 10, 64]
+    assert [rows for rows, _ in largest[:2]] == [1, 10]
+    assert 56 < largest[2][0] <= 64, "all rows but those that stop at their first token"
     assert largest[0][1] == 1 and largest[2][1] == 64
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import torch
 from scipy import stats
 from tiny_models import edit_json, make_config, make_model, make_tokenizer, write_model
 
-from posttrain_diag.engines.base import Draw, Prompt, SampleRequest, ScoreRequest
+from posttrain_diag.engines import hf_check, hf_slots
+from posttrain_diag.engines.base import Draw, Prompt, SampleRequest, ScoreRequest, Tilt
 from posttrain_diag.engines.hf import load_hf_engine
 from posttrain_diag.engines.hf_load import quiet
 from posttrain_diag.errors import EngineError, ModelError, UsageError
@@ -60,11 +62,55 @@ def test_greedy_equals_generate(shape: str, engine: Callable[[str], Any]) -> Non
             assert list(draws[prompt, index].token_ids) == expected
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape not in ("gemma2", "bloom")])
 def test_common_architectures_take_the_fast_path(shape: str, engine: Callable[[str], Any]) -> None:
-    assert engine(shape).paths.decode == "shared"
-    assert engine(shape).paths.score_shared
+    assert (engine(shape).paths.decode, engine(shape).paths.score) == ("slots", "slots")
     assert engine(shape).info.notices == ()
+
+
+@pytest.mark.parametrize("shape", ["gemma2", "bloom"])
+def test_architectures_with_other_attention_say_that_they_are_slower(shape: str, engine: Callable[[str], Any]) -> None:
+    assert (engine(shape).paths.decode, engine(shape).paths.score) == ("shared", "shared")
+    assert [notice for notice in engine(shape).info.notices if "slots" in notice]
+
+
+def test_beyond_the_attention_window_the_copying_path_draws(engine: Callable[[str], Any]) -> None:
+    loaded = engine("mistral_window")
+    assert (loaded.paths.long_decode, loaded.paths.long_score) == ("shared", "shared")
+    seen: list[bool] = []
+    inner = loaded._lm.logits
+
+    def logits(ids: Any, **kwargs: Any) -> Any:
+        seen.append(isinstance(kwargs.get("cache"), hf_slots.SlotCache))
+        return inner(ids, **kwargs)
+
+    loaded._lm.logits = logits
+    for tokens, expected in ((5, True), (6, False)):  # a window of 8 after a prompt of 3
+        seen.clear()
+        assert len(list(loaded.sample([request("ab:", 4)], SamplingParams(max_new_tokens=tokens)))) == 4
+        assert any(seen) == expected
+
+
+@pytest.mark.parametrize("shape", ["llama", "gpt2"])
+@pytest.mark.parametrize(
+    "params",
+    [SamplingParams(max_new_tokens=14), SamplingParams(1.5, 0.9, 12, 14), SamplingParams(0.7, max_new_tokens=14)],
+    ids=str,
+)
+def test_slots_and_copies_draw_the_same(
+    shape: str, params: SamplingParams, model_dir: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = [request(p, 9) for p in PROMPTS]
+    requests += [replace(requests[2], key="tilted", tilt=Tilt((20, 21, 22, 23, 2), 0.8))]
+    slots = by_identity(load_hf_engine(str(model_dir(shape)), device="cpu", batch_rows=16).sample(requests, params))
+    monkeypatch.setattr(hf_check, "plug_in", lambda model: False)
+    copying = load_hf_engine(str(model_dir(shape)), device="cpu", batch_rows=16)
+    assert copying.paths.decode == "shared"
+    copies = by_identity(copying.sample(requests, params))
+    same_draws(slots, copies)
+    for key, draw in slots.items():
+        assert np.allclose(draw.token_policy_logprobs, copies[key].token_policy_logprobs, atol=1e-4)
+        assert (draw.proposal_logprob is None) == (key[0] != "tilted")
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, "mamba"])

@@ -107,11 +107,11 @@ def test_one_tilted_step_has_the_law_it_states(params: SamplingParams, target: i
         pi[np.cumsum(pi) / pi.sum() - pi / pi.sum() >= params.top_p] = 0
     pi /= pi.sum()
     q = pi if target < 0 else (1 - lean) * pi + lean * np.eye(7)[target]
-    tokens = found.tokens_B.numpy()
+    tokens = found.tokens_B
     assert np.bincount(tokens, minlength=7) / n == pytest.approx(q, abs=2 / n)
-    assert np.exp(found.policy_B.numpy()) == pytest.approx(pi[tokens], rel=1e-4)
+    assert np.exp(found.policy_B) == pytest.approx(pi[tokens], rel=1e-4)
     assert np.exp(found.proposal_B) == pytest.approx(q[tokens], rel=1e-4)
-    assert found.logprobs_B.numpy() == pytest.approx(logits[tokens] - np.log(np.exp(logits).sum()), abs=1e-4)
+    assert found.logprobs_B == pytest.approx(logits[tokens] - np.log(np.exp(logits).sum()), abs=1e-4)
 
 
 def test_plain_rows_of_a_tilted_batch_are_drawn_as_ever(zoo: Callable[[str], Any]) -> None:
