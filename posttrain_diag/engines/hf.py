@@ -27,7 +27,7 @@ from posttrain_diag.errors import EngineError, ModelError, UsageError
 from posttrain_diag.types import SamplingParams
 
 _SMALL_MODEL = 20_000_000
-_ROWS_SMALL, _ROWS_LARGE = 1024, 256
+_ROWS_SMALL, _ROWS_LARGE = 1024, 512
 """Rows of a batch where memory allows: a small model's steps cost overhead, a large one's arithmetic."""
 
 

@@ -226,7 +226,7 @@ def inverse_cdf(weights_BV: torch.Tensor, u_B: torch.Tensor) -> tuple[torch.Tens
         weights_BV = torch.nn.functional.pad(weights_BV, (0, block - vocab % block))
     blocks = weights_BV.view(n_rows, -1, block)
     rows = torch.arange(n_rows, device=weights_BV.device)
-    sums = blocks.sum(-1, dtype=torch.float64)
+    sums = blocks.sum(-1).double()  # summed in float32: a float64 sum would first copy all weights
     ends = sums.cumsum(-1)
     # Targets stay strictly below the end of what they index, or rounding could reach past the last weight.
     target_B = _below(u_B * ends[:, -1], ends[:, -1])
