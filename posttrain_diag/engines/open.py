@@ -48,5 +48,20 @@ def _hf(config: AnalyzeConfig, model: str) -> Engine:
     return engine
 
 
-ENGINES: dict[EngineName, Callable[[AnalyzeConfig, str], Engine]] = {"hf": _hf}
+def _vllm(config: AnalyzeConfig, model: str) -> Engine:
+    from posttrain_diag.engines.vllm import load_vllm_engine
+
+    return load_vllm_engine(
+        model,
+        python=config.vllm_python,
+        dtype=config.dtype,
+        template=config.template,
+        use_chat_template=config.chat_template,
+        system_prompt=config.system_prompt,
+        batch_rows=config.batch_rows,
+        trust_remote_code=config.trust_remote_code,
+    )
+
+
+ENGINES: dict[EngineName, Callable[[AnalyzeConfig, str], Engine]] = {"hf": _hf, "vllm": _vllm}
 """Engine name -> how it is opened."""
