@@ -188,6 +188,11 @@ def sampling_of(
     """The sampling law; an unset token cap becomes four times the longest reference, within the context."""
     if config.max_new_tokens is not None:
         return config.sampling(config.max_new_tokens)
+    if "tokens" in engine.info.lacks:
+        raise UsageError(
+            f"the {engine.info.engine} engine cannot count the references' tokens ({engine.info.lacks['tokens']}): "
+            "give --max-new-tokens, e.g. --max-new-tokens 1024"
+        )
     longest = max((len(engine.response_ids(text)) for texts in references.values() for text in texts), default=0)
     cap = min(1024, max(32, 4 * (longest + 1))) if longest else 256
     context = engine.info.context_length

@@ -63,5 +63,21 @@ def _vllm(config: AnalyzeConfig, model: str) -> Engine:
     )
 
 
-ENGINES: dict[EngineName, Callable[[AnalyzeConfig, str], Engine]] = {"hf": _hf, "vllm": _vllm}
+def _openai(config: AnalyzeConfig, model: str) -> Engine:
+    from posttrain_diag.engines.openai_api import load_openai_engine
+
+    return load_openai_engine(
+        model,
+        base_url=config.base_url,
+        api_key_env=config.api_key_env,
+        concurrency=config.concurrency,
+        tokenizer=config.tokenizer,
+        template=config.template,
+        use_chat_template=config.chat_template,
+        system_prompt=config.system_prompt,
+        trust_remote_code=config.trust_remote_code,
+    )
+
+
+ENGINES: dict[EngineName, Callable[[AnalyzeConfig, str], Engine]] = {"hf": _hf, "vllm": _vllm, "openai": _openai}
 """Engine name -> how it is opened."""

@@ -10,7 +10,7 @@ of its seed and of the numerics of the batch it ran in: a repeated draw may diff
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from posttrain_diag.engines.hf_load import DTYPES
 from posttrain_diag.engines.hf_memory import free_bytes
 from posttrain_diag.engines.hf_random import is_cut
 from posttrain_diag.engines.hf_sample import Row, sample_rows
-from posttrain_diag.engines.hf_score import Target, score_targets
+from posttrain_diag.engines.sequence_scores import SequenceScores
 from posttrain_diag.engines.vllm_check import compare_with_hf
 from posttrain_diag.engines.vllm_process import ARGUMENTS, VLLMProcess, extra_arguments, find_python
 from posttrain_diag.errors import EngineError, ModelError, UsageError
@@ -135,15 +135,6 @@ def _adapter(front: Front) -> dict[str, Any]:
     return {"adapter": str(path.resolve()), "lora_rank": next(size for size in _LORA_RANKS if size >= rank)}
 
 
-@dataclass(frozen=True)
-class _Scored:
-    """One completion on its way: its pieces come in any order."""
-
-    target: Target
-    parts: dict[int, tuple[list[float], list[int]]]
-    """stop variant -> (log-probabilities, ranks)."""
-
-
 class VLLMEngine:
     """An `Engine` on a vLLM process; make it with `load_vllm_engine`."""
 
@@ -250,65 +241,18 @@ class VLLMEngine:
             ModelError: the model's log-probabilities are not numbers.
         """
         process = self._running()
-        front = self._front
-        targets = score_targets(requests, front.codec, front.n_ids, self._context, front.stop_ids)
-        for target in targets:
-            length = len(target.prompt) + len(target.ids)
-            if length >= self._context:
-                raise EngineError(
-                    f"request {target.key!r}: prompt, completion and stop token have {length} tokens; to score them "
-                    f"vLLM needs room for one more, and the context is {self._context}: shorten the completion, or use "
-                    "the hf engine"
-                )
-        return self._scores(process, targets)
+        return self._scores(process, SequenceScores(requests, self._front, self._context, "vllm"))
 
-    def _scores(self, process: VLLMProcess, targets: Sequence[Target]) -> Iterator[Score]:
-        """One sequence per completion; one more per further stop token, for the mass of the whole stop set."""
-        asked: list[dict[str, Any]] = []
-        owners: list[tuple[int, int]] = []
-        scored = [_Scored(target, {}) for target in targets]
-        for index, target in enumerate(targets):
-            if not target.ids:
-                continue
-            start = len(target.prompt)
-            last = self._front.stop_ids if target.stop_position else (target.ids[-1],)
-            for variant, token in enumerate(last):
-                ids = [*target.prompt, *target.ids[:-1], token]
-                asked.append({"ids": ids, "from": start if variant == 0 else len(ids) - 1})
-                owners.append((index, len(last)))
-        for one in scored:
-            if not one.target.ids:
-                yield self._score(one)
-        if not asked:
+    def _scores(self, process: VLLMProcess, sequenced: SequenceScores) -> Iterator[Score]:
+        yield from sequenced.empty()
+        if not sequenced.sequences:
             return
-        firsts = {index: number for number, (index, _) in reversed(list(enumerate(owners)))}
+        asked = [{"ids": one.ids, "from": one.start} for one in sequenced.sequences]
         for answer in process.answers(process.call({"op": "score", "requests": asked})):
-            index, variants = owners[answer["request"]]
-            parts = scored[index].parts
-            parts[answer["request"] - firsts[index]] = (answer["logprobs"], answer["ranks"])
-            if len(parts) == variants:
-                yield self._score(scored[index])
-
-    def _score(self, one: _Scored) -> Score:
-        target, parts = one.target, one.parts
-        logprob_T = np.array(parts[0][0] if parts else [], dtype=np.float64)
-        rank_T = np.array(parts[0][1] if parts else [], dtype=np.int32)
-        if len(parts) > 1:
-            logprob_T[-1] = np.logaddexp.reduce([logprobs[-1] for logprobs, _ in parts.values()])
-            rank_T[-1] = min(ranks[-1] for _, ranks in parts.values())
-        if np.isnan(logprob_T).any():
-            raise ModelError(
-                f"request {target.key!r}: the model's log-probabilities are NaN; load it in float32 (--dtype float32), "
-                "and if that does not help, the checkpoint is broken"
-            )
-        return Score(
-            key=target.key,
-            token_ids=target.ids,
-            token_texts=tuple(self._front.codec.token_text(token) for token in target.ids),
-            logprob_T=logprob_T.astype(np.float32),
-            rank_T=rank_T,
-            entropy_T=np.full(len(target.ids), np.nan, dtype=np.float32),
-        )
+            part = (answer["logprobs"], answer["ranks"])
+            score = sequenced.add(sequenced.sequences[answer["request"]], part)
+            if score is not None:
+                yield score
 
     def close(self) -> None:
         """End the vLLM process and with it free its memory; the engine cannot be used afterwards."""

@@ -117,7 +117,7 @@ class Server:
         if start["adapter"]:
             arguments |= {"enable_lora": True, "max_lora_rank": start["lora_rank"], "max_loras": 1}
             self.lora = import_module("vllm.lora.request").LoRARequest("adapter", 1, start["adapter"])
-        return vllm.LLMEngine.from_engine_args(vllm.EngineArgs(**arguments, **start["extra"]))
+        return vllm.LLMEngine.from_engine_args(vllm.EngineArgs(**{**arguments, **start["extra"]}))
 
     def facts(self) -> Frame:
         """What the driver records."""
