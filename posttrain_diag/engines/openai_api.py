@@ -294,8 +294,10 @@ class OpenAIEngine:
             EngineError: the server cannot score, or a completion does not fit into the context.
             ModelError: a log-probability is not a number.
         """
-        if "scores" in self._lacks():
+        if requests and "scores" in self._lacks():
             raise EngineError(f"the openai engine cannot score here: {self._lacks()['scores']}")
+        if not requests:
+            return iter(())
         sequenced = SequenceScores(requests, self._tokenizer("scoring"), self._context, "openai")
         return self._scores(sequenced)
 
