@@ -52,7 +52,7 @@ def find_python(named: str | None) -> str:
     """
     for source, path in (("--vllm-python", named), ("VLLM_PYTHON", os.environ.get("VLLM_PYTHON"))):
         if path:
-            found = shutil.which(Path(path).expanduser())
+            found = shutil.which(str(Path(path).expanduser()))
             if found is None:
                 raise UsageError(
                     f"{source} {path!r} is no program that can be run: give the Python of an environment with vLLM, "
@@ -166,7 +166,7 @@ class VLLMProcess:
                     done = True
                     raise EngineError(
                         f"the vLLM process died while it was drawing: {self._why()}; finished draws are stored, the "
-                        "same command goes on"
+                        "same command goes on (and the hf engine runs any model)"
                     )
                 if frame["call"] != call:
                     continue  # what an abandoned call had still under way
