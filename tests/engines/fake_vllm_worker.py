@@ -39,16 +39,27 @@ def main() -> None:
     assert start is not None
     extra = start["extra"]
     behave = extra.get("behave")
-    print("noise on standard output", flush=True)
+    sys.stdout.write("noise on standard output\n")
+    sys.stdout.flush()
     if behave == "import":
         send(op="failed", kind="import", error="ModuleNotFoundError: No module named 'vllm'")
         sys.exit(1)
     if behave == "memory":
-        print("(EngineCore pid=7) ERROR 11-24 06:17:01 [core.py:1] ValueError: No available memory for the cache blocks.", file=sys.stderr)
+        sys.stderr.write(
+            "(EngineCore pid=7) ERROR 11-24 06:17:01 [core.py:1] ValueError: No available memory for the cache blocks.\n"
+        )
         send(op="failed", kind="start", error="RuntimeError: Engine core initialization failed")
         sys.exit(1)
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    send(op="ready", version="0", device="cpu", dtype=start["dtype"] or "float32", max_model_len=extra.get("max_model_len", 96), child=child.pid, start=start)
+    send(
+        op="ready",
+        version="0",
+        device="cpu",
+        dtype=start["dtype"] or "float32",
+        max_model_len=extra.get("max_model_len", 96),
+        child=child.pid,
+        start=start,
+    )
     while (frame := receive()) is not None:
         if frame["op"] == "abort":
             continue
@@ -66,7 +77,8 @@ def serve(frame: dict[str, Any], behave: str | None, extra: dict[str, Any]) -> N
             continue
         for draw in reversed(range(len(request["seeds"]))):
             if behave == "crash" and draw == 1:
-                print("RuntimeError: the kernel gave up", file=sys.stderr)
+                sys.stderr.write("RuntimeError: the kernel gave up\n")
+                sys.stderr.flush()
                 os._exit(3)
             if behave == "slow":
                 time.sleep(0.2)

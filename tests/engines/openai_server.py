@@ -50,7 +50,7 @@ class _Handler(BaseHTTPRequestHandler):
     server_state: Server
     protocol_version = "HTTP/1.1"
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *args: Any) -> None:
         return
 
     def send_json(self, status: int, value: Any, **headers: str) -> None:

@@ -127,11 +127,10 @@ def test_a_lasting_fault_ends_in_an_error_after_all_other_draws(serve: Any, faul
     server = serve()
     engine = connect(server, concurrency=4)
     server.delay_s = 0.02
-    server.faults = {number: fault for number in range(1, 40)}
+    server.faults = dict.fromkeys(range(1, 40), fault)
     found: list[Draw] = []
     with pytest.raises(EngineError, match=r"tries|not an OpenAI completion"):
-        for draw in engine.sample([request(2, "a"), request(2, "b"), request(2, "c")], PARAMS):
-            found.append(draw)
+        found.extend(engine.sample([request(2, "a"), request(2, "b"), request(2, "c")], PARAMS))
     engine.close()
     assert len(found) == 2 and len({d.key for d in found}) == 1
     assert len(server.bodies) <= 1 + 2 * QUICK.tries
@@ -224,7 +223,11 @@ def test_a_prompt_beyond_the_context_is_refused_before_anything_is_drawn(with_to
 
 def test_what_needs_the_tokenizer_says_so(serve: Any) -> None:
     engine = connect(serve())
-    for call in (lambda: engine.prompt_ids(Prompt(text="q")), lambda: engine.response_ids("q"), lambda: engine.decode([1])):
+    for call in (
+        lambda: engine.prompt_ids(Prompt(text="q")),
+        lambda: engine.response_ids("q"),
+        lambda: engine.decode([1]),
+    ):
         with pytest.raises(EngineError, match="give --tokenizer"):
             call()
     engine.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import pytest
 
 from posttrain_diag.engines import vllm as vllm_module
 from posttrain_diag.engines import vllm_process
-from posttrain_diag.engines.base import Prompt, SampleRequest, Score, ScoreRequest, Tilt
+from posttrain_diag.engines.base import Draw, Prompt, SampleRequest, Score, ScoreRequest, Tilt
 from posttrain_diag.engines.vllm import VLLMEngine, load_vllm_engine
 from posttrain_diag.engines.vllm_check import compare_with_hf
 from posttrain_diag.engines.vllm_process import VLLMProcess, extra_arguments, find_python
@@ -65,7 +64,9 @@ def test_draws_come_with_their_index_and_seed(start: Any) -> None:
     engine = start()
     draws = list(engine.sample([request(3)], PARAMS))
     assert [(d.sample_idx, d.seed) for d in draws] == [(2, 72), (1, 71), (0, 70)]
-    assert all(d.token_ids == (4, 5, 2) and d.text == engine.decode((4, 5)) and d.finish_reason == "stop" for d in draws)
+    assert all(
+        d.token_ids == (4, 5, 2) and d.text == engine.decode((4, 5)) and d.finish_reason == "stop" for d in draws
+    )
     assert all(d.token_policy_logprobs == d.token_logprobs for d in draws)
     (cut,) = engine.sample([request(1)], SamplingParams(max_new_tokens=2, temperature=0.5))
     assert cut.finish_reason == "length" and cut.token_ids == (4, 5) and cut.token_policy_logprobs is None
@@ -110,10 +111,11 @@ def test_what_cannot_be_drawn_is_said_before_the_first_draw(start: Any) -> None:
 
 def test_a_crash_hands_out_what_was_finished_and_quotes_the_log(start: Any) -> None:
     engine = start("crash")
-    found = []
-    with pytest.raises(EngineError, match=r"exit code 3; RuntimeError: the kernel gave up; log: .*the same command|died"):
-        for draw in engine.sample([request(4)], PARAMS):
-            found.append(draw)
+    found: list[Draw] = []
+    with pytest.raises(
+        EngineError, match=r"exit code 3; RuntimeError: the kernel gave up; log: .*the same command|died"
+    ):
+        found.extend(engine.sample([request(4)], PARAMS))
     assert [draw.sample_idx for draw in found] == [3, 2]
     with pytest.raises(EngineError, match="died"):
         list(engine.sample([request(1)], PARAMS))
@@ -147,7 +149,9 @@ def test_close_ends_the_process_and_its_children(start: Any) -> None:
 def test_the_drivers_death_ends_the_worker(tmp_path: Path) -> None:
     """The real worker's listener: the driver is killed with SIGKILL, and the worker's group goes with it."""
     script = tmp_path / "worker.py"
-    listener = Path(vllm_process.WORKER).read_text().replace("    try:\n        server = Server(start, inbox, out)", WAIT)
+    listener = (
+        Path(vllm_process.WORKER).read_text().replace("    try:\n        server = Server(start, inbox, out)", WAIT)
+    )
     assert WAIT in listener
     script.write_text(listener)
     driver = subprocess.Popen([sys.executable, "-c", DRIVER, str(script)], stdout=subprocess.PIPE, text=True)
@@ -180,7 +184,9 @@ time.sleep(600)
 def test_a_start_that_fails_says_why(start: Any) -> None:
     with pytest.raises(EngineError, match=r"cannot import vLLM .*make vllm-env"):
         start("import")
-    with pytest.raises(EngineError, match=r"ValueError: No available memory.*gpu_memory_utilization.*VLLM_CPU_KVCACHE_SPACE"):
+    with pytest.raises(
+        EngineError, match=r"ValueError: No available memory.*gpu_memory_utilization.*VLLM_CPU_KVCACHE_SPACE"
+    ):
         start("memory")
 
 
@@ -220,7 +226,9 @@ def test_an_engine_that_cannot_be_compared_is_noted(start: Any) -> None:
     def load(dtype: str) -> Any:
         raise ModelError("quantized")
 
-    assert compare_with_hf(start(), load) == ("not compared with the hf engine, which cannot load the model: quantized",)
+    assert compare_with_hf(start(), load) == (
+        "not compared with the hf engine, which cannot load the model: quantized",
+    )
 
 
 def test_which_interpreter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -233,7 +241,7 @@ def test_which_interpreter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     monkeypatch.setenv("VLLM_PYTHON", sys.executable)
     assert find_python(None) == sys.executable
     monkeypatch.setenv("VLLM_PYTHON", str(tmp_path / "none"))
-    with pytest.raises(UsageError, match="VLLM_PYTHON .*make vllm-env"):
+    with pytest.raises(UsageError, match=r"VLLM_PYTHON .*make vllm-env"):
         find_python(None)
     with pytest.raises(UsageError, match="--vllm-python"):
         find_python(str(tmp_path))
@@ -253,7 +261,9 @@ def test_further_engine_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
             extra_arguments()
 
 
-def test_an_adapter_brings_its_rank(start: Any, model_dir: Callable[[str], Path], tmp_path: Path, monkeypatch: Any) -> None:
+def test_an_adapter_brings_its_rank(
+    start: Any, model_dir: Callable[[str], Path], tmp_path: Path, monkeypatch: Any
+) -> None:
     adapter = tmp_path / "adapter"
     adapter.mkdir()
     config = {"base_model_name_or_path": str(model_dir("llama")), "peft_type": "LORA", "r": 9}
@@ -269,6 +279,6 @@ def test_an_adapter_brings_its_rank(start: Any, model_dir: Callable[[str], Path]
 
 
 def test_nothing_of_the_driver_leaks_into_the_workers_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", os.getcwd())
+    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
     made = vllm_process._environment({"one_thread": True})
     assert "PYTHONPATH" not in made and made["VLLM_NO_USAGE_STATS"] == "1" and "OMP_NUM_THREADS" in made
