@@ -100,6 +100,13 @@ def analyze(config: AnalyzeConfig, progress: Progress | None = None, command: st
     progress.phase("load", config.model)
     tasks = load_problems(config)
     engine = load_engine(config)
+    try:
+        return _analyze(config, tasks, engine, progress, command)
+    finally:
+        engine.close()
+
+
+def _analyze(config: AnalyzeConfig, tasks: TaskSet, engine: Engine, progress: Progress, command: str) -> Analysis:
     run = RunDir(config.out, create=True)
     run.lock()
     try:
@@ -118,7 +125,7 @@ def analyze(config: AnalyzeConfig, progress: Progress | None = None, command: st
             references=references,
         )
         evidence = gather(config, base, engine, run, progress)
-        engine.close()
+        engine.close()  # its memory is free before the statistics begin
         return conclude(evidence, tasks, run, progress, command)
     finally:
         run.unlock()

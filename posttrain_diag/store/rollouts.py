@@ -180,8 +180,6 @@ class RolloutStore:
         frame = pd.read_sql_query(query, self._db, params=(model_sha,))
         frame["strict"] = frame["strict"].astype(bool)
         frame["lenient"] = frame["lenient"].astype(bool)
-        for column in ("logprob", "policy_logprob", "proposal_logprob"):  # all of them may be unknown
-            frame[column] = frame[column].astype(float)
         return frame
 
     def tokens(self, model_sha: str, prompt_sha: str, sampling_sha: str) -> Iterator[tuple[int, NDArray[np.int32]]]:
