@@ -231,14 +231,16 @@ class VLLMProcess:
             text = file.read().decode(errors="replace")
         lines = [_LOG_PREFIX.sub("", line).strip() for line in text.splitlines()]
         told = list(dict.fromkeys(line for line in lines if _ERROR_LINE.search(line)))
-        shown = " | ".join(told[:2] if told else [line for line in lines if line][-3:])
-        ended = f"exit code {code}" if code is None or code >= 0 else f"killed by signal {-code}"
+        shown = " | ".join(told[:2] if told else [line for line in lines if line][-2:])
+        ended = f"exit code {code}" if code is None or code >= 0 else f"killed by {signal.Signals(-code).name}"
         parts = [f"{ended}; {shown[:700] or 'its log is empty'}; log: {self.log}"]
         if _MEMORY.search(text) or code == -signal.SIGKILL:
             parts.append(
                 f'if memory is short: on a GPU set {ARGUMENTS}=\'{{"gpu_memory_utilization": 0.8, '
                 '"max_model_len": 4096}\' (less of one, or of the other), on a CPU VLLM_CPU_KVCACHE_SPACE (GiB)'
             )
+        if code == -signal.SIGILL:
+            parts.append("this vLLM uses instructions that the processor lacks: try --dtype float32, or the hf engine")
         return "; ".join(parts)
 
 

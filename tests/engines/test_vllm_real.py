@@ -20,6 +20,7 @@ from posttrain_diag.analyze import Analysis, analyze
 from posttrain_diag.config import make_config
 from posttrain_diag.engines.base import Engine, Prompt, SampleRequest, ScoreRequest
 from posttrain_diag.engines.hf import load_hf_engine
+from posttrain_diag.engines.hf_load import quiet
 from posttrain_diag.engines.openai_api import load_openai_engine
 from posttrain_diag.engines.vllm import VLLMEngine, load_vllm_engine
 from posttrain_diag.errors import EngineError
@@ -182,7 +183,8 @@ def test_an_adapter_changes_the_law_as_it_does_in_the_hf_engine(wide: Path, tmp_
     from transformers import AutoModelForCausalLM
 
     base = AutoModelForCausalLM.from_pretrained(wide)
-    model: Any = get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj", "v_proj", "down_proj"]))
+    with quiet():
+        model: Any = get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj", "v_proj", "down_proj"]))
     torch.manual_seed(0)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
