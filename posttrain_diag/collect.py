@@ -84,7 +84,11 @@ class Collector:
     def _prompt_sha(self, problem_id: str, arm: str, prompt: Prompt, tilt: Tilt | None = None) -> str:
         key = (problem_id, arm, prompt.response_prefix_ids, tilt)
         if key not in self._prompt_shas:  # every round asks again, and tokenizing is the expensive part
-            ids = ",".join(map(str, self.engine.prompt_ids(prompt)))
+            info = self.engine.info
+            if "tokens" in info.lacks:  # then the text stands for the ids, with what will be made of it
+                ids = "text " + json.dumps([prompt.text, prompt.messages, info.chat_template_sha], default=dict)
+            else:
+                ids = ",".join(map(str, self.engine.prompt_ids(prompt)))
             if tilt is not None:
                 ids += f"\0tilt {tilt.lean!r} " + ",".join(map(str, tilt.token_ids))
             text = f"{problem_id}\0{arm}\0{ids}"
@@ -145,7 +149,7 @@ class Collector:
             stops = set(self.engine.info.stop_token_ids)
             drawn = [token for token in draw.token_ids if token not in stops]
             prefix = self.engine.decode(prefix_ids)
-            text = self.engine.decode([*prefix_ids, *drawn])
+            text = self.engine.decode([*prefix_ids, *drawn]) if draw.token_ids else prefix + draw.text
         judged = verify(text, problem)
         self.store.add(
             Rollout(

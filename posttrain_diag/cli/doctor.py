@@ -15,7 +15,7 @@ PACKAGES: tuple[tuple[str, str, bool], ...] = (
     ("safetensors", "hf", True),
     ("peft", "hf", False),
     ("trl", "train", False),
-    ("vllm", "vllm", False),
+    ("httpx", "openai", False),
     ("ray", "ray", False),
 )
 """(package, extra that brings it, needed by `diag analyze`)."""
@@ -33,7 +33,7 @@ class Check:
 
 def examine() -> list[Check]:
     """All checks, in reading order."""
-    return [_python(), *_packages(), *_torch(), _memory(), _disk(), _zoo()]
+    return [_python(), *_packages(), _vllm(), *_torch(), _memory(), _disk(), _zoo()]
 
 
 def _python() -> Check:
@@ -49,6 +49,16 @@ def _packages() -> list[Check]:
             detail = f"pip install 'posttrain-diag[{extra}]'"
             out.append(Check(package, "missing" if required else "note", f"not installed: {detail}", required))
     return out
+
+
+def _vllm() -> Check:
+    from posttrain_diag.engines.vllm_process import find_python
+    from posttrain_diag.errors import UsageError
+
+    try:
+        return Check("vllm", "ok", f"engine vllm runs on {find_python(None)}")
+    except UsageError as error:
+        return Check("vllm", "note", str(error))
 
 
 def _torch() -> list[Check]:

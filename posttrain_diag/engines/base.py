@@ -117,7 +117,7 @@ class Score:
     rank_T: NDArray[np.int32]
     """0 = the token is the most likely one."""
     entropy_T: NDArray[np.float32]
-    """Entropy of the next-token law, nats."""
+    """Entropy of the next-token law, nats; NaN where the engine sees single tokens only (vllm, openai)."""
 
 
 @dataclass(frozen=True)

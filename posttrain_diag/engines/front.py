@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from posttrain_diag.engines.base import Capability, EngineInfo, Prompt
-from posttrain_diag.engines.hf_files import ModelFiles, find_model, model_sha, require_tokenizer, weight_files
+from posttrain_diag.engines.hf_files import (
+    ModelFiles,
+    find_model,
+    find_tokenizer,
+    model_sha,
+    require_tokenizer,
+    weight_files,
+)
 from posttrain_diag.engines.hf_load import load_config, load_tokenizer, quiet, require_torch
 from posttrain_diag.engines.hf_prompts import PromptCodec, context_length, stop_notices, stop_token_ids
 
@@ -91,6 +98,45 @@ def open_front(
     n_ids = int(text_config.vocab_size)
     stop_ids = stop_token_ids(files, codec.tokenizer, n_ids)
     return Front(files, text_config, codec, n_ids, context_length(text_config), stop_ids)
+
+
+def open_tokenizer(
+    name: str,
+    *,
+    template: str | None = None,
+    use_chat_template: bool | None = None,
+    system_prompt: str | None = None,
+    trust_remote_code: bool = False,
+) -> Front:
+    """The front of a model that a server holds: only its tokenizer, and its config.json where there is one.
+
+    Args:
+        name: directory or hub id.
+        template: plain-text template with {prompt}, used instead of any chat template.
+        use_chat_template: None = where the tokenizer has one.
+        system_prompt: put before prompts that carry none.
+        trust_remote_code: run Python code that comes with the tokenizer.
+
+    Raises:
+        ModelError: no tokenizer there.
+        UsageError: settings that are wrong in themselves.
+        MissingExtra: torch or transformers is not installed.
+    """
+    require_torch()
+    with quiet():
+        files = find_tokenizer(name, trust_remote_code=trust_remote_code)
+        require_tokenizer(files, trust_remote_code)
+        known = (files.root / "config.json").exists()
+        config = load_config(files, trust_remote_code).get_text_config() if known else None
+        codec = PromptCodec(
+            load_tokenizer(files, trust_remote_code),
+            template=template,
+            use_chat_template=use_chat_template,
+            system_prompt=system_prompt,
+        )
+        codec.prompt_ids(Prompt(text="a"))
+    n_ids = max(len(codec.tokenizer), int(getattr(config, "vocab_size", 0) or 0))
+    return Front(files, config, codec, n_ids, context_length(config), stop_token_ids(files, codec.tokenizer, n_ids))
 
 
 def n_parameters(files: ModelFiles) -> int:

@@ -169,7 +169,7 @@ class HFEngine:
             UsageError: settings outside their range.
         """
         lm = self._loaded()
-        _check_params(params)
+        check_params(params)
         rows = sample_rows(requests, self._codec, self._n_ids, self._context, params.max_new_tokens)
         if params.temperature == 0.0 and any(request.tilt is not None for request in requests):
             raise EngineError(
@@ -238,7 +238,8 @@ def _new_state(
     return PlainDecode(lm, prompts) if path == "plain" else CachedDecode(lm, prompts)
 
 
-def _check_params(params: SamplingParams) -> None:
+def check_params(params: SamplingParams) -> None:
+    """Raise UsageError for settings outside their range."""
     wrong = {
         "temperature": (params.temperature, params.temperature >= 0.0, "0 (greedy) or more"),
         "top_p": (params.top_p, 0.0 < params.top_p <= 1.0, "more than 0 and at most 1"),

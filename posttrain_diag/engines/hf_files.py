@@ -106,7 +106,7 @@ def _find_base(shown: str, adapter: Path, trust_remote_code: bool, allow_pickle:
         ) from error
 
 
-def _directory(name: str, trust_remote_code: bool, allow_pickle: bool) -> Path:
+def _directory(name: str, trust_remote_code: bool, allow_pickle: bool, weights: bool = True) -> Path:
     path = Path(name).expanduser()
     if path.is_dir():
         return path
@@ -118,17 +118,30 @@ def _directory(name: str, trust_remote_code: bool, allow_pickle: bool) -> Path:
             f"the model directory {name!r} does not exist: give an existing directory, a hub id such as "
             "'Qwen/Qwen3-0.6B', or zoo:NAME"
         )
-    return _fetch(name, trust_remote_code, allow_pickle)
+    return _fetch(name, trust_remote_code, allow_pickle, weights)
 
 
-def _fetch(name: str, trust_remote_code: bool, allow_pickle: bool) -> Path:
+def find_tokenizer(name: str, *, trust_remote_code: bool = False) -> ModelFiles:
+    """Locate a tokenizer and the configuration beside it; weights are neither needed nor fetched.
+
+    Raises:
+        ModelError: nothing usable there.
+        MissingExtra: a hub id without huggingface_hub.
+    """
+    path = Path(name).expanduser()
+    root = path if path.is_dir() else _directory(name, trust_remote_code, allow_pickle=False, weights=False)
+    return ModelFiles(name, root, root)
+
+
+def _fetch(name: str, trust_remote_code: bool, allow_pickle: bool, weights: bool = True) -> Path:
     """Download a hub model, or find it in the local cache (HF_HOME, HF_TOKEN, HF_HUB_OFFLINE are honoured)."""
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import GatedRepoError, HFValidationError, LocalEntryNotFoundError
     except ImportError as error:
         raise MissingExtra("huggingface_hub", "hf", f"fetching the model {name!r}") from error
-    patterns = [*_HUB_FILES, *(["*.py"] if trust_remote_code else []), *(["*.bin"] if allow_pickle else [])]
+    files = [pattern for pattern in _HUB_FILES if weights or pattern != "*.safetensors"]
+    patterns = [*files, *(["*.py"] if trust_remote_code else []), *(["*.bin"] if allow_pickle else [])]
     try:
         return Path(snapshot_download(name, allow_patterns=patterns, ignore_patterns=["*/*"]))
     except GatedRepoError as error:
@@ -253,6 +266,15 @@ def model_sha(files: ModelFiles) -> str:
     digest = hashlib.sha256()
     for role, path in _hashed_files(files):
         digest.update(f"{role}/{path.name}:{_sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def tokenizer_sha(files: ModelFiles) -> str:
+    """Hash over the configuration and the tokenizer alone."""
+    digest = hashlib.sha256()
+    for role, path in _hashed_files(files):
+        if role in ("config", "tokenizer"):
+            digest.update(f"{role}/{path.name}:{_sha256(path)}\n".encode())
     return digest.hexdigest()
 
 

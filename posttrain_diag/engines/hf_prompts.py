@@ -42,6 +42,20 @@ def stop_notices(stop_ids: tuple[int, ...]) -> tuple[str, ...]:
     return ("the model has no stop token: every draw runs to max_new_tokens",)
 
 
+def plain_text(prompt: Prompt, template: str | None, system: str | None) -> str:
+    """A prompt where no chat template is in use: the template filled in, messages as 'User: ...' lines."""
+    if prompt.messages is None:
+        text = (template or PLAIN_TEMPLATE).replace("{prompt}", prompt.text or "")
+        return text if system is None else f"{system}\n\n{text}"
+    messages = list(prompt.messages)
+    if system is not None and (not messages or messages[0].get("role") != "system"):
+        messages.insert(0, {"role": "system", "content": system})
+    lines = [f"{message['role'].capitalize()}: {message['content']}" for message in messages]
+    if not messages or messages[-1]["role"] != "assistant":
+        lines.append("Assistant:")
+    return "\n".join(lines)
+
+
 class PromptCodec:
     """How this model is addressed: its chat template, or a plain template for a base model."""
 
@@ -154,22 +168,9 @@ class PromptCodec:
 
     def _plain_ids(self, prompt: Prompt) -> list[int]:
         if prompt.messages is not None:
-            text = self._plain_messages(prompt)
-        else:
-            text = self._template.replace("{prompt}", prompt.text or "")
-            if self._system is not None:
-                text = f"{self._system}\n\n{text}"
+            self._note("messages are written as 'User: ...' / 'Assistant:' lines: no chat template is in use")
+        text = plain_text(prompt, self._template, self._system)
         return self._without_eos(self._single_bos(self._encode(text, special=True)), text)
-
-    def _plain_messages(self, prompt: Prompt) -> str:
-        self._note("messages are written as 'User: ...' / 'Assistant:' lines: no chat template is in use")
-        messages = list(prompt.messages or ())
-        if self._system is not None and (not messages or messages[0].get("role") != "system"):
-            messages.insert(0, {"role": "system", "content": self._system})
-        lines = [f"{message['role'].capitalize()}: {message['content']}" for message in messages]
-        if not messages or messages[-1]["role"] != "assistant":
-            lines.append("Assistant:")
-        return "\n".join(lines)
 
     def _single_bos(self, ids: list[int]) -> list[int]:
         bos = self.tokenizer.bos_token_id

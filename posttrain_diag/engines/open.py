@@ -48,5 +48,36 @@ def _hf(config: AnalyzeConfig, model: str) -> Engine:
     return engine
 
 
-ENGINES: dict[EngineName, Callable[[AnalyzeConfig, str], Engine]] = {"hf": _hf}
+def _vllm(config: AnalyzeConfig, model: str) -> Engine:
+    from posttrain_diag.engines.vllm import load_vllm_engine
+
+    return load_vllm_engine(
+        model,
+        python=config.vllm_python,
+        dtype=config.dtype,
+        template=config.template,
+        use_chat_template=config.chat_template,
+        system_prompt=config.system_prompt,
+        batch_rows=config.batch_rows,
+        trust_remote_code=config.trust_remote_code,
+    )
+
+
+def _openai(config: AnalyzeConfig, model: str) -> Engine:
+    from posttrain_diag.engines.openai_api import load_openai_engine
+
+    return load_openai_engine(
+        model,
+        base_url=config.base_url,
+        api_key_env=config.api_key_env,
+        concurrency=config.concurrency,
+        tokenizer=config.tokenizer,
+        template=config.template,
+        use_chat_template=config.chat_template,
+        system_prompt=config.system_prompt,
+        trust_remote_code=config.trust_remote_code,
+    )
+
+
+ENGINES: dict[EngineName, Callable[[AnalyzeConfig, str], Engine]] = {"hf": _hf, "vllm": _vllm, "openai": _openai}
 """Engine name -> how it is opened."""

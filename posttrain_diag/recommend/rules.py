@@ -164,11 +164,12 @@ def _cost(name: str, evidence: Evidence) -> Cost:
     on_policy = stage_card(name).provenance.startswith(("on-policy", "mixed"))
     if on_policy:
         tokens = int(problems * evidence.settings.rollout_budget * mean_tokens)
-        return Cost(tokens, (2 + 6) * float(parameters) * tokens, None)  # one forward to draw, three to train
+        flops = (2 + 6) * float(parameters) * tokens  # one forward to draw, three to train
+        return Cost(tokens, flops or None, None)
     epochs = 3
     lengths = [len(row.logprobs) for row in evidence.scores if row.kind == "demo:0"]
     tokens = int(epochs * (sum(lengths) or problems * mean_tokens))
-    return Cost(tokens, 6 * float(parameters) * tokens, None)
+    return Cost(tokens, 6 * float(parameters) * tokens or None, None)
 
 
 def _proposal(name: str, diagnosis: Diagnosis, evidence: Evidence, resources: Resources, run: str) -> StageProposal:

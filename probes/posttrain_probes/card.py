@@ -48,7 +48,7 @@ class Probe:
         if self.plan is None:
             return Needs()
         info = engine.info
-        missing = [f"{info.lacks[name]}" for name in self.requires if name in info.lacks]
+        missing = list(dict.fromkeys(info.lacks[name] for name in self.requires if name in info.lacks))
         if missing:
             return Needs(notes=(f"{self.card.name}: the {info.engine} engine cannot serve it ({'; '.join(missing)})",))
         return self.plan(evidence, engine)

@@ -41,6 +41,8 @@ def plan(evidence: Evidence, engine: Engine) -> Needs:
     step = max(1, len(worst) // LONGER_PROBLEMS)
     cap = evidence.settings.sampling.max_new_tokens
     context = engine.info.context_length
+    if context is not None and "tokens" in engine.info.lacks:
+        return Needs(notes=(f"no longer draws: {engine.info.lacks['tokens']}, so the room in the context is unknown",))
     draws: list[DrawSpec] = []
     for key in map(str, worst[::step][:LONGER_PROBLEMS]):
         problem = evidence.problems[key]
@@ -82,7 +84,7 @@ def no_stop_token(evidence: Evidence) -> Finding | None:
     """A model without a stop token, or one that never uses it after a right answer."""
     level = evidence.settings.level
     model = evidence.model
-    if model is not None and not model.stop_token_ids:
+    if model is not None and not model.stop_token_ids and "tokens" not in model.lacks:
         return Finding(
             "no_eos",
             "broken",

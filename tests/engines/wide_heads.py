@@ -1,0 +1,39 @@
+"""The same language model with attention heads twice as wide: what vLLM's CPU attention needs of the zoo's models."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+
+def widen_heads(source: Path, target: Path) -> Path:
+    """Copy a Llama-shaped model with head size d as one with head size 2d and the same law.
+
+    Rotary frequencies of size 2d hold those of size d at every second place, so dimension i of each half goes to 2i;
+    the rest is zero. Scores are divided by sqrt(2d) instead of sqrt(d), so queries are scaled by sqrt(2).
+    """
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(source, target)
+    config = json.loads((source / "config.json").read_text())
+    size = config["head_dim"]
+    half = size // 2
+    places = torch.tensor([2 * i for i in range(half)] + [2 * i + size for i in range(half)])
+    weights = load_file(source / "model.safetensors")
+    for name, value in weights.items():
+        if not name.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight", "o_proj.weight")):
+            continue
+        columns = name.endswith("o_proj.weight")
+        rows = value.T if columns else value
+        heads = rows.shape[0] // size
+        wide = torch.zeros(heads, 2 * size, rows.shape[1], dtype=value.dtype)
+        wide[:, places] = rows.reshape(heads, size, -1)
+        if name.endswith("q_proj.weight"):
+            wide *= 2**0.5
+        wide = wide.reshape(heads * 2 * size, -1)
+        weights[name] = (wide.T if columns else wide).contiguous()
+    save_file(weights, target / "model.safetensors", metadata={"format": "pt"})
+    (target / "config.json").write_text(json.dumps({**config, "head_dim": 2 * size}))
+    return target
