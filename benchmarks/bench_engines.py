@@ -149,7 +149,7 @@ class Bench:
                         team.run(one, "sample", (which, size.draws, 1000 + repeat), repeat=repeat)
             tables[shape.name] = engines_report.sampling_table(raw, shape, work, everyone, chosen, limits, size.draws)
         raw.done()
-        return {"limits": limits, "models": tables, "repeats": self.repeats}
+        return {"limits": limits, "models": tables, "rows": engines_report.kept_rows(raw)}
 
     def _tune(self, team: Team, everyone: list[Contestant], which: list[int], draws: int) -> list[Contestant]:
         """One short run of each; of a group go on the first and the fastest."""
@@ -189,7 +189,7 @@ class Bench:
                 raw, shape, work, chosen, limits, size.draws, size.score_prompts
             )
         raw.done()
-        return {"limits": limits, "models": tables, "repeats": self.repeats}
+        return {"limits": limits, "models": tables, "rows": engines_report.kept_rows(raw)}
 
     def exact(self) -> dict[str, Any]:
         """Part: is what is drawn and scored right?"""
@@ -197,11 +197,17 @@ class Bench:
 
     def end_to_end(self) -> dict[str, Any]:
         """Part: `diag analyze` on 1,000 problems beside lm-eval."""
-        return end_to_end(self.work, self.machine, self.raw, quick=self.args.quick)
+        return end_to_end(self.work, self.machine, self.raw, self.repeats, quick=self.args.quick)
 
     def gpu(self) -> dict[str, Any]:
         """Part: the same sampling on a GPU."""
         return engines_gpu.gpu(self.work, self.args.threads, self.raw, quick=self.args.quick)
+
+
+def _environment(name: str) -> str | None:
+    """The interpreter of an environment that the Makefile makes, if it is there."""
+    python = ROOT / name / "bin" / "python"
+    return str(python) if python.exists() else None
 
 
 def arguments() -> argparse.Namespace:
@@ -212,8 +218,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--models", default="", help="of the sizes' models only these, by comma")
     parser.add_argument("--repeats", type=int, default=0, help="rounds; default 3, --quick 1")
     parser.add_argument("--threads", type=int, default=1, help="threads of every contestant")
-    parser.add_argument("--vllm-python", default=os.environ.get("VLLM_PYTHON"))
-    parser.add_argument("--lmeval-python", default=os.environ.get("LMEVAL_PYTHON"))
+    parser.add_argument("--vllm-python", default=_environment(".venv-vllm"))
+    parser.add_argument("--lmeval-python", default=_environment(".venv-lmeval"))
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "bench-engines")
     parser.add_argument("--results", default="", help="folder of benchmarks/ to write; default engines, engines-quick")
     args = parser.parse_args()

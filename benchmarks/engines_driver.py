@@ -152,9 +152,10 @@ class Raw:
         self.settings = json.loads(json.dumps(settings))
         lines = self.path.read_text().splitlines() if self.path.exists() else []
         if lines and json.loads(lines[0]).get("settings") == self.settings:
-            self.rows = [json.loads(line) for line in lines[1:]]
-        else:
-            self.path.write_text(json.dumps({"settings": self.settings}) + "\n")
+            whole = [line for line in lines[1:] if line.endswith("}")]  # the last may be torn
+            self.rows = [json.loads(line) for line in whole]
+        lines = [json.dumps(row) for row in ({"settings": self.settings}, *self.rows)]
+        self.path.write_text("\n".join(lines) + "\n")
 
     def add(self, **row: Any) -> dict[str, Any]:
         """Keep a row at once."""

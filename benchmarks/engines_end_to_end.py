@@ -144,19 +144,21 @@ def _pass_at_k(passes: list[list[bool]], k: int) -> float:
 CONTESTANTS: dict[str, Callable[[dict[str, Any]], Any]] = {"analyze": Analyze}
 
 
-def end_to_end(work: Path, machine: Any, raw_of: Callable[..., Any], *, quick: bool) -> dict[str, Any]:
+def end_to_end(work: Path, machine: Any, raw_of: Callable[..., Any], repeats: int, *, quick: bool) -> dict[str, Any]:
     """Driver side: analyses and lm-eval runs, in turn.
 
     Args:
         work: where files go.
         machine: `engines_driver.Machine`.
         raw_of: makes the file of timings.
-        quick: fewer problems, one round.
+        repeats: rounds.
+        quick: fewer problems.
     """
     from engines_driver import Contestant, Team
     from engines_models import SHAPES, make_model, make_work
+    from engines_report import kept_rows
 
-    n_problems, n_compared, repeats = (64, 8, 1) if quick else (1000, 100, 2)
+    n_problems, n_compared = (24, 4) if quick else (1000, 100)
     shape = SHAPES["tiny"]
     made = make_work(shape, n_problems, 0)
     rng = random.Random(3)
@@ -190,6 +192,7 @@ def end_to_end(work: Path, machine: Any, raw_of: Callable[..., Any], *, quick: b
         "shape": shape.describe(),
         "runs": runs,
         "missing": missing,
+        "rows": kept_rows(raw),
     }
 
 

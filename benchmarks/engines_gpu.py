@@ -55,7 +55,7 @@ def gpu(
     table = engines_report.sampling_table(raw, shape, made, everyone, everyone, limits, n_draws, clock="wall_s")
     raw.done()
     name = torch.cuda.get_device_name() if device == "cuda" else device
-    return {"limits": limits, "models": {shape.name: table}, "repeats": repeats, "device": name}
+    return {"limits": limits, "models": {shape.name: table}, "device": name, "rows": engines_report.kept_rows(raw)}
 
 
 def lines(part: dict[str, Any]) -> list[str]:

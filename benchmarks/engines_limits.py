@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
+
+
+def features() -> str:
+    """What of the CPU decides the speed of matrix products, and its largest cache."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return "features unknown"
+    flags = next((line.split() for line in lines if line.startswith("flags")), [])
+    wanted = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8")
+    cache = Path("/sys/devices/system/cpu/cpu0/cache/index3/size")
+    last = f", L3 {cache.read_text().strip()}" if cache.exists() else ""
+    return ", ".join(flag for flag in wanted if flag in flags) + last
 
 
 class Limits:

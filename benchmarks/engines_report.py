@@ -156,6 +156,11 @@ def scoring_table(
     return {"shape": shape.describe(), "contestants": entries}
 
 
+def kept_rows(raw: Raw) -> list[dict[str, Any]]:
+    """The timings as they go into results.json."""
+    return [{k: v for k, v in row.items() if k != "lengths"} for row in raw.rows if "facts" not in row]
+
+
 def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
@@ -204,12 +209,12 @@ def part_lines(title: str, part: dict[str, Any], last: str) -> list[str]:
     lines += [*_limits_lines(part["limits"]), ""]
     for name, table in part["models"].items():
         lines += [f"### {name}: {table['shape']}", "", *_rates_lines(table, last), ""]
-        versions = {
-            e["name"]: e["facts"]["versions"] | {"threads": e["facts"]["threads"]}
-            for e in table["contestants"]
-            if e.get("facts")
-        }
-        said = "; ".join(f"{who}: " + ", ".join(f"{k} {v}" for k, v in what.items()) for who, what in versions.items())
+        who_has: dict[str, list[str]] = {}
+        for e in table["contestants"]:
+            if e.get("facts"):
+                what = ", ".join(f"{k} {v}" for k, v in e["facts"]["versions"].items())
+                who_has.setdefault(f"{what}, {e['facts']['threads']} threads", []).append(e["name"])
+        said = "; ".join(f"{what} ({', '.join(who)})" for what, who in who_has.items())
         notices = [n for e in table["contestants"] for n in (e.get("facts") or {}).get("notices", [])]
         lines += [f"Versions: {said}.", *(f"hf engine says: {notice}" for notice in notices), ""]
     return lines
@@ -220,8 +225,9 @@ def lines(parts: dict[str, Any], names: Sequence[str]) -> list[str]:
     import engines_end_to_end
     import engines_exact
     import engines_gpu
+    import engines_limits
 
-    out = [HELD_EQUAL, ""]
+    out = [f"CPU: {engines_limits.features()}.", "", HELD_EQUAL, ""]
     shown = {
         "sampling": lambda part: part_lines("Sampling", part, "mean_length"),
         "scoring": lambda part: part_lines("Scoring given completions", part, "mean_logprob"),
