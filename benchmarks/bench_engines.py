@@ -22,7 +22,7 @@ import engines_report
 import machine
 from engines_driver import HERE, ROOT, Contestant, Machine, NotRun, Raw, Team, Worker, grouped
 from engines_end_to_end import end_to_end
-from engines_models import SHAPES, Shape, make_model, make_work
+from engines_models import RECIPE, SHAPES, Shape, make_model, make_work
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,9 @@ class Bench:
 
     def raw(self, part: str, **settings: Any) -> Raw:
         """The part's timings on file."""
-        return Raw(self.work, part, {"threads": self.args.threads, "repeats": self.repeats, **settings})
+        return Raw(
+            self.work, part, {"recipe": RECIPE, "threads": self.args.threads, "repeats": self.repeats, **settings}
+        )
 
     def spec(self, size: Size) -> tuple[Shape, dict[str, Any]]:
         """Model and work as every contestant gets them."""
