@@ -175,7 +175,7 @@ class Bench:
         raw = self.raw("scoring", sizes=[asdict(size) for size in self.sizes])
         limits = self.limits()
         tables: dict[str, Any] = {}
-        for size in self.sizes:
+        for size in self.sizes[-1:] if self.args.quick else self.sizes:
             shape, spec = self.spec(size)
             work = make_work(shape, size.prompts, size.draws)
             chosen = scorers(size, quick=self.args.quick)
@@ -247,7 +247,7 @@ def main() -> None:
         except NotRun as why:
             found = {"not_run": str(why)}
         parts[part] = {"date": datetime.date.today().isoformat(), "load_1min": round(os.getloadavg()[0], 1), **found}
-        lines = engines_report.lines(parts, PARTS[1:])
+        lines = engines_report.lines(parts, PARTS[1:], quick=args.quick)
         written = machine.write(name, "Engines", {"threads": args.threads, "parts": parts}, lines)
     print(written.read_text())
     wrong = engines_report.failures(parts)

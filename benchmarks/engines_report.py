@@ -206,7 +206,9 @@ def part_lines(title: str, part: dict[str, Any], last: str) -> list[str]:
     lines = [f"## {title}", "", f"{part['date']}, load {part['load_1min']}", ""]
     if "not_run" in part:
         return [*lines, f"Not run: {part['not_run']}.", ""]
-    lines += [*_limits_lines(part["limits"]), ""]
+    loads = [row["load"] for row in part["rows"]]
+    busy = f"Load of the machine during the runs: median {statistics.median(loads):.1f}, highest {max(loads):.1f}."
+    lines += [*_limits_lines(part["limits"]), busy, ""]
     for name, table in part["models"].items():
         lines += [f"### {name}: {table['shape']}", "", *_rates_lines(table, last), ""]
         who_has: dict[str, list[str]] = {}
@@ -220,14 +222,15 @@ def part_lines(title: str, part: dict[str, Any], last: str) -> list[str]:
     return lines
 
 
-def lines(parts: dict[str, Any], names: Sequence[str]) -> list[str]:
+def lines(parts: dict[str, Any], names: Sequence[str], *, quick: bool) -> list[str]:
     """The whole of results.md below its head."""
     import engines_end_to_end
     import engines_exact
     import engines_gpu
     import engines_limits
 
-    out = [f"CPU: {engines_limits.features()}.", "", HELD_EQUAL, ""]
+    out = ["**--quick: this checks the harness; the sizes say nothing of the engines.**", ""] if quick else []
+    out += [f"CPU: {engines_limits.features()}.", "", HELD_EQUAL, ""]
     shown = {
         "sampling": lambda part: part_lines("Sampling", part, "mean_length"),
         "scoring": lambda part: part_lines("Scoring given completions", part, "mean_logprob"),
