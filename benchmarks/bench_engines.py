@@ -22,7 +22,7 @@ import engines_report
 import machine
 from engines_driver import HERE, ROOT, Contestant, Machine, NotRun, Raw, Team, Worker, grouped
 from engines_end_to_end import end_to_end
-from engines_models import RECIPE, SHAPES, Shape, make_model, make_work
+from engines_models import RECIPE, SHAPES, Shape, Work, make_model, make_work
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Size:
     score_prompts: int
 
 
-FULL = (Size("150m", 64, 64, 8, 2, 16), Size("tiny", 64, 64, 64, 8, 64))
+FULL = (Size("150m", 64, 64, 8, 2, 16), Size("tiny", 64, 64, 16, 8, 64))
 QUICK = (Size("small", 8, 16, 2, 1, 4), Size("tiny", 8, 16, 4, 1, 8))
 PARTS = ("limits", "sampling", "scoring", "exact", "end_to_end", "gpu")
 
@@ -70,8 +70,8 @@ def samplers(size: Size, draws: int, *, quick: bool) -> list[Contestant]:
     if size.shape == "tiny":
         out += [
             Contestant("vLLM, 1,024 rows", "vllm", {"block_size": 32, "max_num_seqs": 1024}, group="vllm", rows=1024),
-            Contestant("lm-eval", "lm-eval", {"batch_size": 64}, group="lm-eval", rows=64),
-            Contestant("lm-eval, batches of 512", "lm-eval", {"batch_size": 512}, group="lm-eval", rows=512),
+            Contestant("lm-eval", "lm-eval", {"batch_size": 64}, 2 * slow, "lm-eval", 64),
+            Contestant("lm-eval, batches of 512", "lm-eval", {"batch_size": 512}, 2 * slow, "lm-eval", 512),
         ]
     if quick:  # compiling takes a minute
         return [
@@ -144,7 +144,7 @@ class Bench:
             work = make_work(shape, size.prompts, size.draws)
             everyone = samplers(size, size.draws, quick=self.args.quick)
             with Team(self.machine, spec, self.work, raw) as team:
-                chosen = self._tune(team, everyone, work.spread(size.tuning_prompts), size.draws)
+                chosen = self._tune(team, everyone, work, size)
                 for repeat in range(self.repeats):
                     for one in chosen:
                         which = work.spread(one.prompts) if one.prompts else list(range(size.prompts))
@@ -153,20 +153,22 @@ class Bench:
         raw.done()
         return {"limits": limits, "models": tables, "rows": engines_report.kept_rows(raw)}
 
-    def _tune(self, team: Team, everyone: list[Contestant], which: list[int], draws: int) -> list[Contestant]:
-        """One short run of each; of a group go on the first and the fastest."""
+    def _tune(self, team: Team, everyone: list[Contestant], work: Work, size: Size) -> list[Contestant]:
+        """One short run of each; of a group the fastest goes on, of those who are no servers the first as well."""
         chosen: list[Contestant] = []
         for group in grouped(everyone):
             if len(group) == 1:
                 chosen += group
                 continue
             rates: list[float] = []
+            # Who batches over prompts must have enough of them to fill its batch.
+            n = size.tuning_prompts * (4 if group[0].kind in {"vllm", "lm-eval"} else 1)
             for one in group:
-                row = team.run(one, "sample", (which, draws, 1), repeat="tuning")
+                row = team.run(one, "sample", (work.spread(n), size.draws, 1), repeat="tuning")
                 rates.append(row["tokens"] / row["cpu_s"] if row else 0.0)
                 team.dismiss(one)
             best = group[rates.index(max(rates))]
-            keep_first = group[0].kind == "generate"
+            keep_first = group[0].kind in {"generate", "lm-eval"}
             chosen += [group[0], best] if keep_first and best is not group[0] else [best]
         return chosen
 

@@ -31,7 +31,7 @@ Not equal, and in the rivals' favour: the hf engine tokenizes, and returns text,
 of every token; `generate`, continuous batching and lm-eval return no log-probabilities; `generate`, continuous batching and vLLM
 are given token ids; of every rival several settings were tried and the fastest stands here (all are listed), the hf engine runs
 with its defaults. vLLM runs in one process (no IPC), block size 32, prefix caching, cleared before each run. `generate`, continuous
-batching and the padded forward, whose rates do not depend on the number of prompts, get fewer of them, spread over all lengths.
+batching, lm-eval and the padded forward, whose rates do not depend on the number of prompts, get fewer, spread over all lengths.
 The hf engine's dtype is set to the checkpoint's.
 
 Limit: the time in which a perfect engine of that many rows would do the same draws on this machine, the larger of its floating-point
