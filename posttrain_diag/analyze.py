@@ -118,6 +118,8 @@ def analyze(config: AnalyzeConfig, progress: Progress | None = None, command: st
             references=references,
         )
         evidence = gather(config, base, engine, run, progress)
+        if news := [notice for notice in engine.info.notices if notice not in (base.model or engine.info).notices]:
+            run.event("engine", notices=news)
         engine.close()
         return conclude(evidence, tasks, run, progress, command)
     finally:

@@ -48,5 +48,11 @@ def _hf(config: AnalyzeConfig, model: str) -> Engine:
     return engine
 
 
-ENGINES: dict[EngineName, Callable[[AnalyzeConfig, str], Engine]] = {"hf": _hf}
+def _ray(config: AnalyzeConfig, model: str) -> Engine:
+    from posttrain_diag.engines.ray_engine import load_ray_engine
+
+    return load_ray_engine(config, model)
+
+
+ENGINES: dict[EngineName, Callable[[AnalyzeConfig, str], Engine]] = {"hf": _hf, "ray": _ray}
 """Engine name -> how it is opened."""
