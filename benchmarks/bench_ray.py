@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import signal
 import socket
 import sqlite3
@@ -23,8 +24,6 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent)]
-
 import bench_ray_driver
 import machine
 import psutil
@@ -34,7 +33,7 @@ COMMAND += ["--batch-rows", "2"]  # slow enough that there is a midway
 DRAWS = 9600
 KILL_NODE, JOIN_NODE, KILL_DRIVER = 0.15, 0.25, 0.5
 """Shares of the main arm in the store at which things happen."""
-ENV = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "OMP_NUM_THREADS": "1"}
+SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "OMP_NUM_THREADS": "1"}
 IGNORED = {"created", "time_s", "engine", "notices", "device", "wall_s", "command", "path"}
 
 
@@ -66,18 +65,25 @@ class Nodes:
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str) -> None:
+        """Start a node; the first is the head."""
         head = ["--head", "--port", self.address.rpartition(":")[2], "--include-dashboard", "false"]
         where = [*head, "--temp-dir", str(self.folder)] if not self.running else ["--address", self.address]
         ray = str(Path(sys.executable).with_name("ray"))
         command = [ray, "start", *where, "--num-cpus", "1", "--object-store-memory", "100000000", "--block"]
         with (self.folder / f"{name}.log").open("wb") as log:
-            self.running[name] = subprocess.Popen(command, env=ENV, stdout=log, stderr=log, start_new_session=True)
+            self.running[name] = subprocess.Popen(
+                command, env=os.environ, stdout=log, stderr=log, start_new_session=True
+            )
 
     def wait_for(self, count: int) -> None:
         """Until so many nodes are up."""
-        code = f"import ray; ray.init('{self.address}', log_to_driver=False); print(sum(n['Alive'] for n in ray.nodes()))"
+        code = (
+            f"import ray; ray.init('{self.address}', log_to_driver=False); print(sum(n['Alive'] for n in ray.nodes()))"
+        )
         for _ in range(30):
-            done = subprocess.run([sys.executable, "-c", code], env=ENV, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                [sys.executable, "-c", code], env=os.environ, capture_output=True, text=True, check=False
+            )
             if done.stdout.strip() == str(count):
                 return
             time.sleep(1)
@@ -102,9 +108,20 @@ def nodes(folder: Path) -> Generator[Nodes]:
 
 
 def analyze(out: Path, *flags: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "posttrain_diag", "analyze", *COMMAND, "--out", str(out), "--json", "--quiet", *flags]
+    command = [
+        sys.executable,
+        "-m",
+        "posttrain_diag",
+        "analyze",
+        *COMMAND,
+        "--out",
+        str(out),
+        "--json",
+        "--quiet",
+        *flags,
+    ]
     with out.with_suffix(".json").open("wb") as stdout, out.with_suffix(".err").open("ab") as stderr:
-        return subprocess.Popen(command, env=ENV, stdout=stdout, stderr=stderr, start_new_session=True)
+        return subprocess.Popen(command, env=os.environ, stdout=stdout, stderr=stderr, start_new_session=True)
 
 
 def rows(out: Path) -> dict[tuple[Any, ...], tuple[Any, ...]]:
@@ -232,13 +249,18 @@ def main() -> None:
     part = next((arg.partition("=")[2] for arg in sys.argv[1:] if arg.startswith("--part=")), None)
     results = Path(__file__).parent / "ray" / "results.json"
     data: dict[str, Any] = {}
+    os.environ.update(SETTINGS)
     if part is not None and results.exists():
         data = {key: value for key, value in json.loads(results.read_text()).items() if key in {"cluster", "driver"}}
-    if part != "driver":
-        with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        token = Path(folder) / "token"  # these clusters answer to nobody else on this machine
+        token.write_text(secrets.token_hex(32))
+        token.chmod(0o600)
+        os.environ.update({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)})
+        if part != "driver":
             data["cluster"] = cluster(Path(folder))
-    if part != "cluster":
-        data["driver"] = bench_ray_driver.measure()
+        if part != "cluster":
+            data["driver"] = bench_ray_driver.measure()
     lines = cluster_lines(data["cluster"]) if "cluster" in data else []
     lines += bench_ray_driver.lines(data["driver"]) if "driver" in data else []
     print(machine.write("ray", "The ray engine: deaths, and what one driver can take", data, lines).read_text())

@@ -104,10 +104,11 @@ def connect(address: str | None) -> tuple[Any, bool]:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": ERROR}
     try:
         ray.init(address=target, **quiet, **({"include_dashboard": False} if target == "local" else {}))
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise EngineError(
             f"no Ray cluster can be joined at {target!r} ({first_line(error)}): start one with `ray start --head`, "
-            "or leave --ray-address out for one on this machine"
+            "or leave --ray-address out for one on this machine; a cluster with token authentication needs "
+            "RAY_AUTH_MODE=token and its token here too"
         ) from error
     return ray, target == "local"
 

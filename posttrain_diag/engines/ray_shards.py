@@ -173,9 +173,10 @@ class ShardSizer:
             wanted = size // 2
         self.size = min(MAX_SIZE, max(MIN_SIZE, wanted))
 
-    def expected_s(self, size: int) -> float:
-        """How long `size` positions usually take; the most a shard should, before anything was measured."""
-        return median(self._per_position_s) * size if self._per_position_s else MAX_SHARD_S
+    @property
+    def position_s(self) -> float | None:
+        """What one position usually takes; None before anything was measured."""
+        return median(self._per_position_s) if self._per_position_s else None
 
 
 class Scheduler:
@@ -343,10 +344,11 @@ class Scheduler:
     def _twin(self, worker: str, now: float) -> Shard | None:
         """The most overdue shard that others hold, for one more worker to run as well."""
         latest, overdue = 0.0, None
+        position_s = self._sizer.position_s
         for entry in self._open.values():
             if worker in entry.holders:
                 continue
-            expected_s = self._sizer.expected_s(entry.shard.size)
+            expected_s = MAX_SHARD_S if position_s is None else entry.shard.size * position_s
             late_s = now - max(entry.holders.values()) - max(MIN_STRAGGLER_S, STRAGGLER * expected_s)
             if late_s > latest:
                 latest, overdue = late_s, entry
