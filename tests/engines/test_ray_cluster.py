@@ -8,6 +8,8 @@ import warnings
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,11 @@ from posttrain_diag.errors import EngineError, ModelError
 from posttrain_diag.types import SamplingParams
 from posttrain_diag.zoo import resolve_model
 
-ray: Any = pytest.importorskip("ray", reason="ray is not installed: pip install 'posttrain-diag[ray]'")
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed: pip install 'posttrain-diag[ray]'"),
+    pytest.mark.filterwarnings("ignore"),
+]
 PARAMS = SamplingParams(max_new_tokens=12)
 
 
@@ -42,6 +47,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
     patch.setenv("PYTHONPATH", os.pathsep.join([str(folder.parent), str(folder), os.environ.get("PYTHONPATH", "")]))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        ray: Any = import_module("ray")  # it reads its settings when it is imported
         ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield
     ray.shutdown()
