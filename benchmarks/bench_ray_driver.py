@@ -20,13 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from posttrain_diag.collect import draw_seed
+from posttrain_diag.collect import Collector, Progress, draw_seed
 from posttrain_diag.engines.base import Draw, EngineInfo, Prompt, SampleRequest
 from posttrain_diag.engines.ray_shards import Scheduler, Shard
 from posttrain_diag.engines.ray_worker import batches, pack_draw, unpack_draw
+from posttrain_diag.evidence import MAIN, DrawSpec
 from posttrain_diag.store import RolloutStore
 from posttrain_diag.tasks import verify
-from posttrain_diag.types import Problem, Rollout, SamplingParams
+from posttrain_diag.types import Problem, SamplingParams
 
 WORKERS, ROLLOUTS, PER_PROBLEM = 1000, 100_000_000, 256
 DRAWS_PER_S = 10.0
@@ -71,6 +72,10 @@ class CannedEngine:
                     was.token_policy_logprobs,
                 )
 
+    def prompt_ids(self, prompt: Prompt) -> tuple[int, ...]:
+        """Any ids will do."""
+        return (1,)
+
     def close(self) -> None:
         """Nothing to free."""
         return
@@ -106,35 +111,28 @@ def costs(n_tokens: int) -> dict[str, float]:
 
     assert receive() == draws
     problem = Problem("p", "x", None, "w7 w8", {"type": "exact"})
-    judged = verify(draws[0].text, problem)
-    rollouts = [
-        Rollout("p", "main", d.sample_idx, d.seed, d.text, d.token_ids, d.token_logprobs, "stop", "fail", False, None, None,
-                "hf", "m" * 64, "q" * 24, "s" * 16, "v" * 16, policy_logprob=d.policy_logprob)
-        for d in draws
-    ]  # fmt: skip
-    out = {
-        "unpickle_rebuild": timed(receive, n),
-        "judge_exact": timed(lambda: [verify(d.text, problem) for d in draws], n),
-    }
+    params = SamplingParams()
     with tempfile.TemporaryDirectory() as folder:
         names = itertools.count()
 
-        def add(*, one_transaction: bool) -> None:
+        def collect(*, one_transaction: bool) -> None:
             store = RolloutStore(Path(folder) / f"{next(names)}.sqlite")
+            collector = Collector(CannedEngine(n_tokens), store, {"p": problem}, params)  # type: ignore[arg-type]
+            owed = collector.owed([DrawSpec("p", MAIN, n)])
             if one_transaction:
                 store._db.execute("BEGIN")
-            for rollout in rollouts:
-                store.add(rollout, judged.strict)
+            collector.draw(owed, Progress())
             if one_transaction:
                 store._db.execute("COMMIT")
             store.close()
 
-        out["store_add"] = timed(lambda: add(one_transaction=False), n, 3)
-        out["store_add_one_transaction"] = timed(lambda: add(one_transaction=True), n, 3)
-        start = time.perf_counter()
-        add(one_transaction=False)
-        out["store_add_wall"] = 1e6 * (time.perf_counter() - start) / n
-    return out
+        canned = timed(lambda: list(CannedEngine(n_tokens).sample([request], params)), n, 3)
+        return {
+            "unpickle_rebuild": timed(receive, n),
+            "judge_exact": timed(lambda: [verify(d.text, problem) for d in draws], n),
+            "collect": timed(lambda: collect(one_transaction=False), n, 3) - canned,
+            "collect_one_transaction": timed(lambda: collect(one_transaction=True), n, 3) - canned,
+        }
 
 
 def through_ray(n_tokens: int, problems: int, per_problem: int) -> dict[str, float]:
@@ -284,7 +282,7 @@ def simulate(rollouts: int) -> dict[str, float]:
 
 def measure(rollouts: int = ROLLOUTS) -> dict[str, Any]:
     """All of it."""
-    data: dict[str, Any] = {"description": bytes_per_draw(), "simulation": simulate(rollouts)}
+    data: dict[str, Any] = {"simulation": simulate(rollouts), "description": bytes_per_draw()}
     print(data, flush=True)
     data["costs"] = {str(n): costs(n) for n in LENGTHS}
     print(data["costs"], flush=True)
@@ -312,16 +310,15 @@ def lines(data: dict[str, Any]) -> list[str]:
         "",
         "## What a rollout costs the driver (one core, CPU microseconds)",
         "",
-        "| tokens a draw | receive, dedupe (real Ray) | of it unpickle | judge (exact) | store.add | store, one transaction | rollouts/s, add / one transaction | tokens/s |",
-        "|---|---|---|---|---|---|---|---|",
+        "| tokens a draw | receive, dedupe (real Ray) | of it unpack | collect: judge, store.add | of it judge (exact) | "
+        "collect in one transaction | rollouts/s | tokens/s | workers of 5,000 tokens/s |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for n in map(str, LENGTHS):
-        cost, ray = data["costs"][n], data["ray"][n]
-        fixed = ray["driver_cpu_us"] + cost["judge_exact"]
-        rates = [1e6 / (fixed + cost[key]) for key in ("store_add", "store_add_one_transaction")]
+        cost, received = data["costs"][n], data["ray"][n]["driver_cpu_us"]
+        rate = 1e6 / (received + cost["collect"])
         out.append(
-            f"| {n} | {ray['driver_cpu_us']:.0f} | {cost['unpickle_rebuild']:.0f} | {cost['judge_exact']:.1f} | "
-            f"{cost['store_add']:.0f} | {cost['store_add_one_transaction']:.0f} | {rates[0]:,.0f} / {rates[1]:,.0f} | "
-            f"{rates[0] * int(n):,.0f} / {rates[1] * int(n):,.0f} |"
+            f"| {n} | {received:.0f} | {cost['unpickle_rebuild']:.0f} | {cost['collect']:.0f} | {cost['judge_exact']:.0f} | "
+            f"{cost['collect_one_transaction']:.0f} | {rate:,.0f} | {rate * int(n):,.0f} | {rate * int(n) / 5000:.0f} |"
         )
     return [*out, ""]

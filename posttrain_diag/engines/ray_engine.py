@@ -20,7 +20,7 @@ from posttrain_diag import __version__
 from posttrain_diag.engines.base import Draw, EngineInfo, Prompt, SampleRequest, Score, ScoreRequest
 from posttrain_diag.engines.ray_cluster import Crew, Event, Need, Remote, cluster_gpus, connect
 from posttrain_diag.engines.ray_shards import Scheduler, Shard, ShardSizer, ShardStats
-from posttrain_diag.engines.ray_worker import Batch, Failure, Hello, unpack_draw
+from posttrain_diag.engines.ray_worker import BATCH_S, Batch, Failure, Hello, unpack_draw
 from posttrain_diag.errors import DiagError, EngineError, ModelError
 from posttrain_diag.types import SamplingParams
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from posttrain_diag.config import AnalyzeConfig
 
 WAIT_S = 0.5
+BATCHES_PER_S = 500
+"""What the driver takes without trouble: a batch costs it about half a millisecond whatever it holds."""
 _SMALL_MODEL = 20_000_000
 _CPUS_LARGE = 2
 _WORKER_BYTES = 2**29
@@ -234,7 +236,8 @@ class RayEngine:
 
     def _feed(self, scheduler: Scheduler, job: _Job, remote: Remote) -> None:
         while (shard := scheduler.take(remote.name, time.monotonic())) is not None:
-            self._crew.submit(remote, shard.uid, job.kind, job.args(shard))
+            hold_s = max(BATCH_S, len(self._crew.remotes) / BATCHES_PER_S)
+            self._crew.submit(remote, shard.uid, job.kind, [*job.args(shard), hold_s])
 
     def _take(self, scheduler: Scheduler, job: _Job, event: Event) -> Iterator[tuple[tuple[int, int], Any]]:
         now = time.monotonic()

@@ -210,10 +210,11 @@ def test_a_call_that_is_left_early_does_not_disturb_the_next() -> None:
     assert as_set(engine.sample(later, PARAMS)) == as_set(FakeEngine(law).sample(later, PARAMS))
 
 
-def test_draws_travel_whole() -> None:
+@pytest.mark.parametrize("logprobs", [(-0.5, -0.25), (-0.1, float("-inf")), None, ()])
+def test_draws_travel_whole(logprobs: tuple[float, ...] | None) -> None:
     request = requests(1)[0]
-    draw = Draw("r0", 4, 4, "t", (1, 2), (-0.5, -0.25), "length", "why", (-0.1, -0.2), -3.5, 7)
-    assert unpack_draw(request, 2, pack_draw(draw)[0]) == draw
+    draw = Draw("r0", 4, 4, "t\ud800", (1, 200_000), logprobs, "length", "why", logprobs, -3.5, 7)
+    assert unpack_draw(request, 2, pickle.loads(pickle.dumps(pack_draw(draw)[0]))) == draw
 
 
 def test_batches_hold_back_little() -> None:

@@ -78,7 +78,7 @@ class Cluster:
             assert self.scheduler.finish(worker, shard.uid, self.now) is None
         self.wake(worker)
 
-    def run(self, most: int = 20_000) -> None:
+    def run(self, most: int = 5_000) -> None:
         for _ in range(most):
             if self.scheduler.done or self.given_up:
                 return
