@@ -9,7 +9,6 @@ from __future__ import annotations
 import heapq
 import itertools
 import os
-import pickle
 import random
 import resource
 import tempfile
@@ -23,7 +22,6 @@ import numpy as np
 from posttrain_diag.collect import Collector, Progress, draw_seed
 from posttrain_diag.engines.base import Draw, EngineInfo, Prompt, SampleRequest
 from posttrain_diag.engines.ray_shards import Scheduler, Shard
-from posttrain_diag.engines.ray_worker import batches, pack_draw, unpack_draw
 from posttrain_diag.evidence import MAIN, DrawSpec
 from posttrain_diag.store import RolloutStore
 from posttrain_diag.tasks import verify
@@ -95,21 +93,7 @@ def costs(n_tokens: int) -> dict[str, float]:
     """CPU microseconds of the driver per rollout, step by step."""
     n = 2000
     request = SampleRequest("p|main|x", Prompt(text="x"), tuple(range(n)), tuple(range(n)))
-    draws = [made_draw(request.key, i, i, n_tokens) for i in range(n)]
-    sent = [pickle.dumps(batch, protocol=5) for batch in batches(iter(enumerate(draws)), pack_draw)]
-
-    def receive() -> list[Draw]:
-        scheduler = Scheduler([n])
-        scheduler.join("w", 0.0)
-        shards = {shard.uid: shard for shard in iter(lambda: scheduler.take("w", 0.0), None)}
-        out: list[Draw] = []
-        for data in sent:
-            rows = dict(pickle.loads(data).rows)
-            out += [unpack_draw(request, position, packed) for position, packed in rows.items()]
-        assert shards
-        return out
-
-    assert receive() == draws
+    texts = [made_draw("", i, i, n_tokens).text for i in range(n)]
     problem = Problem("p", "x", None, "w7 w8", {"type": "exact"})
     params = SamplingParams()
     with tempfile.TemporaryDirectory() as folder:
@@ -128,8 +112,7 @@ def costs(n_tokens: int) -> dict[str, float]:
 
         canned = timed(lambda: list(CannedEngine(n_tokens).sample([request], params)), n, 3)
         return {
-            "unpickle_rebuild": timed(receive, n),
-            "judge_exact": timed(lambda: [verify(d.text, problem) for d in draws], n),
+            "judge_exact": timed(lambda: [verify(text, problem) for text in texts], n),
             "collect": timed(lambda: collect(one_transaction=False), n, 3) - canned,
             "collect_one_transaction": timed(lambda: collect(one_transaction=True), n, 3) - canned,
         }
@@ -310,15 +293,15 @@ def lines(data: dict[str, Any]) -> list[str]:
         "",
         "## What a rollout costs the driver (one core, CPU microseconds)",
         "",
-        "| tokens a draw | receive, dedupe (real Ray) | of it unpack | collect: judge, store.add | of it judge (exact) | "
+        "| tokens a draw | receive, dedupe (real Ray) | collect: judge, store.add | of it judge (exact) | "
         "collect in one transaction | rollouts/s | tokens/s | workers of 5,000 tokens/s |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for n in map(str, LENGTHS):
         cost, received = data["costs"][n], data["ray"][n]["driver_cpu_us"]
         rate = 1e6 / (received + cost["collect"])
         out.append(
-            f"| {n} | {received:.0f} | {cost['unpickle_rebuild']:.0f} | {cost['collect']:.0f} | {cost['judge_exact']:.0f} | "
+            f"| {n} | {received:.0f} | {cost['collect']:.0f} | {cost['judge_exact']:.0f} | "
             f"{cost['collect_one_transaction']:.0f} | {rate:,.0f} | {rate * int(n):,.0f} | {rate * int(n) / 5000:.0f} |"
         )
     return [*out, ""]
