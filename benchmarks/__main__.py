@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BENCHES = {name: HERE / f"bench_{name}.py" for name in ("main_job", "stats", "zoo_stats", "deep_support", "engines")}
-BY_NAME_ONLY = {"engines"}
-"""Needs other environments and hours: `make bench-engines`."""
+BENCHES = {
+    name: HERE / f"bench_{name}.py" for name in ("main_job", "stats", "zoo_stats", "deep_support", "engines", "ray")
+}
+BY_NAME_ONLY = {"engines", "ray"}
+"""Need other environments and hours: `make bench-engines`."""
 
 
 def main() -> int:

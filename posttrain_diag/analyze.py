@@ -125,6 +125,8 @@ def _analyze(config: AnalyzeConfig, tasks: TaskSet, engine: Engine, progress: Pr
             references=references,
         )
         evidence = gather(config, base, engine, run, progress)
+        if news := [notice for notice in engine.info.notices if notice not in (base.model or engine.info).notices]:
+            run.event("engine", notices=news)
         engine.close()  # its memory is free before the statistics begin
         return conclude(evidence, tasks, run, progress, command)
     finally:

@@ -79,5 +79,16 @@ def _openai(config: AnalyzeConfig, model: str) -> Engine:
     )
 
 
-ENGINES: dict[EngineName, Callable[[AnalyzeConfig, str], Engine]] = {"hf": _hf, "vllm": _vllm, "openai": _openai}
+def _ray(config: AnalyzeConfig, model: str) -> Engine:
+    from posttrain_diag.engines.ray_engine import load_ray_engine
+
+    return load_ray_engine(config, model)
+
+
+ENGINES: dict[EngineName, Callable[[AnalyzeConfig, str], Engine]] = {
+    "hf": _hf,
+    "vllm": _vllm,
+    "openai": _openai,
+    "ray": _ray,
+}
 """Engine name -> how it is opened."""
