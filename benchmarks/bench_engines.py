@@ -38,7 +38,7 @@ class Size:
     score_prompts: int
 
 
-FULL = (Size("150m", 64, 64, 8, 2, 16), Size("tiny", 64, 64, 16, 8, 64))
+FULL = (Size("150m", 64, 64, 4, 2, 8), Size("tiny", 64, 64, 16, 8, 64))
 QUICK = (Size("small", 8, 16, 2, 1, 4), Size("tiny", 8, 16, 4, 1, 8))
 PARTS = ("limits", "sampling", "scoring", "exact", "end_to_end", "gpu")
 
@@ -49,7 +49,7 @@ def samplers(size: Size, draws: int, *, quick: bool) -> list[Contestant]:
     several = max(1, 256 // draws)
     page = {"page_size": 32, "num_blocks": 4096, "max_batch_tokens": 2048, "allow_block_sharing": True}
     out = [
-        Contestant("hf engine", "ours", rows=256 if size.shape != "tiny" else 1024),
+        Contestant("hf engine", "ours", rows=512 if size.shape != "tiny" else 1024),
         Contestant("generate", "generate", prompts=slow, group="generate", rows=draws),
         Contestant("generate, static cache", "generate", {"static_cache": True}, slow, "generate", draws),
         Contestant("generate, shared prefill", "generate", {"shared_prefill": True}, slow, "generate", draws),
