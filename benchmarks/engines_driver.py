@@ -58,7 +58,7 @@ class Machine:
             raise NotRun(f"no {flag} was given")
         if not Path(python).exists():
             raise NotRun(f"{flag}: no such interpreter")
-        return python
+        return str(Path(python).absolute())  # the process starts in another folder; a link into a venv stays a link
 
     def environment(self, python: str, kind: str, folder: Path) -> dict[str, str]:
         """Equal threads for all; vLLM with the libraries it asks for where its environment has them, and unbound like the others."""
