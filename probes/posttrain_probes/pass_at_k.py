@@ -66,7 +66,8 @@ def measure(evidence: Evidence) -> Measurement:
             summary[f"pass^{k}"] = (
                 pass_hat_k(counts, k, level=level) if uniform else evidence.law.estimate(pass_hat(k), level)
             )
-    summary[f"maj@{n_min}"] = majority(evidence, n_min)
+    votes = min(n_min, votes_at_hand(evidence))
+    summary[f"maj@{votes}"] = majority(evidence, votes)
     figure = Figure(
         "pass_at_k",
         "pass@k",
@@ -81,6 +82,14 @@ def measure(evidence: Evidence) -> Measurement:
     )
     per_problem = pd.DataFrame({"pass_rate": table["c"] / table["n"]}, index=table.index)
     return Measurement(CARD.name, CARD.question, per_problem, summary, (figure,))
+
+
+def votes_at_hand(evidence: Evidence) -> int:
+    """Draws whose answers are at hand for every problem; as many as were drawn unless only a sample was read."""
+    if not evidence.sampled:
+        return int(evidence.measured["n"].min())
+    rows = evidence.arm("main")
+    return max(1, int(rows[rows["verdict"] != "error"].groupby("problem_id").size().min()))
 
 
 def majority(evidence: Evidence, k: int) -> Estimate:

@@ -53,6 +53,8 @@ def payload(data: ReportData, table: selection.TableRows, scale: float) -> dict[
         table,
         ids,
         budget=int(selection.TRANSCRIPT_BYTES * scale),
+        total=data.rollouts,
+        store=data.store,
     )
     return {
         "columns": table.columns,
