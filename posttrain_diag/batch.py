@@ -33,6 +33,7 @@ class Batch:
         self._stored = stored
         self._rows: list[tuple[Rollout, bool]] = []
         self._lock = threading.Lock()
+        self._failed = False
         self._over = threading.Event()
         self._clock = threading.Thread(target=self._tick, name="rollout-batch", daemon=True)
 
@@ -54,7 +55,7 @@ class Batch:
         with self._lock:
             self._rows.append((rollout, strict))
             full = len(self._rows) >= MOST_ROWS
-        if full or not self._clock.is_alive():
+        if full or self._failed:
             self.flush()
 
     def flush(self) -> None:
@@ -75,4 +76,5 @@ class Batch:
             try:
                 self.flush()
             except StoreError:
-                return  # the rows stay in hand; the next `add` meets the same error where it can be raised
+                self._failed = True  # the rows stay in hand; the next `add` meets the error where it can be raised
+                return

@@ -20,7 +20,7 @@ from posttrain_diag.errors import EngineError
 from posttrain_diag.evidence import MAIN, DrawSpec, Evidence, ScoreSpec, add_tallies
 from posttrain_diag.store import ScoreRow, Span, Store
 from posttrain_diag.store.base import NO_END, verdict_of
-from posttrain_diag.tasks import verifier_sha, verify
+from posttrain_diag.tasks import Verifier, compile_verifier, verifier_sha
 from posttrain_diag.types import Judgement, Problem, Rollout, SamplingParams, Verdict
 
 SAMPLE_ROWS = 200_000
@@ -226,6 +226,7 @@ class Judgements:
 
     def __init__(self, problems: Mapping[str, Problem]) -> None:
         self._problems = problems
+        self._verifiers: dict[str, Verifier] = {}
         self._known: dict[tuple[str, str], Judgement] = {}
 
     def __call__(self, problem_id: str, text: str) -> Judgement:
@@ -233,7 +234,10 @@ class Judgements:
         key = (problem_id, text)
         judged = self._known.get(key)
         if judged is None:
-            judged = verify(text, self._problems[problem_id])
+            problem = self._problems[problem_id]
+            if problem_id not in self._verifiers:
+                self._verifiers[problem_id] = compile_verifier(problem.verifier)
+            judged = self._verifiers[problem_id](text, problem)
             if judged.error is None and len(text) <= REMEMBERED_CHARS:  # an error may pass, a judgement stays
                 if len(self._known) >= REMEMBERED:
                     self._known.clear()

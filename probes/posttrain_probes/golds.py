@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -107,7 +108,8 @@ def _features(evidence: Evidence, table: pd.DataFrame) -> tuple[NDArray[np.float
     for i, key in enumerate(table.index):
         if key not in answers:
             continue
-        shares = answers[key].value_counts(normalize=True).to_numpy(float)
+        counts = np.asarray([n for _, n in Counter(answers[key].tolist()).most_common()], float)
+        shares = counts / counts.sum()
         profile[i, : min(3, len(shares))] = shares[:3]
         profile[i, 3] = float(-(shares * np.log(shares)).sum())
     prompts = [evidence.problems[str(key)].prompt_text for key in table.index]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pandas as pd
 
@@ -104,13 +106,17 @@ def majority(evidence: Evidence, k: int) -> Estimate:
         return Estimate.undefined("the verifier extracts no answers to vote on", level)
     answers: list[dict[str, int]] = []
     correct: list[set[str]] = []
-    for _, group in rows.groupby("problem_id", sort=False):
-        read = group[group["extracted"].notna()]
-        tally = {str(answer): int(n) for answer, n in read["extracted"].value_counts().items()}
+    columns = (rows[name].tolist() for name in ("problem_id", "extracted", "verdict"))
+    drawn: dict[str, list[tuple[object, str]]] = {}
+    for problem_id, extracted, verdict in zip(*columns, strict=True):
+        drawn.setdefault(problem_id, []).append((extracted, verdict))
+    for group in drawn.values():
+        read = [(answer, verdict) for answer, verdict in group if isinstance(answer, str)]
+        tally = dict(Counter(answer for answer, _ in read).most_common())
         # a draw whose answer could not be read votes for nothing: each counts as its own wrong answer
         tally.update({f"\0unread {i}": 1 for i in range(len(group) - len(read))})
         answers.append(tally)
-        correct.append(set(read.loc[read["verdict"] == "pass", "extracted"]))
+        correct.append({answer for answer, verdict in read if verdict == "pass"})
     return maj_at_k(answers, correct, k, level=level)
 
 
