@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BENCHES = {name: HERE / f"bench_{name}.py" for name in ("main_job", "stats", "zoo_stats", "deep_support")}
+BENCHES = {name: HERE / f"bench_{name}.py" for name in ("main_job", "stats", "zoo_stats", "deep_support", "store")}
 
 
 def main() -> int:

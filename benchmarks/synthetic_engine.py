@@ -17,8 +17,6 @@ from posttrain_diag.engines.base import Draw, EngineInfo, Prompt, SampleRequest,
 from posttrain_diag.types import Problem, SamplingParams
 
 WORDS = ("so", "then", "take", "the", "sum", "of", "both", "sides", "and", "add", "one", "more", "to", "get")
-POOL = 509
-"""Different traces; with the answer, draws of a problem repeat about as often as a small model's do."""
 
 
 def make_problems(n: int) -> list[Problem]:
@@ -47,16 +45,17 @@ class SyntheticEngine:
 
     Args:
         tokens: new tokens of a draw.
-        traces: a trace of words before the answer (few draws repeat); else the answer alone (most do).
+        traces: a trace of words before the answer; else the answer alone (most draws repeat).
+        pool: different traces.
     """
 
-    def __init__(self, tokens: int, *, traces: bool) -> None:
+    def __init__(self, tokens: int, *, traces: bool, pool: int = 509) -> None:
         rng = np.random.default_rng(0)
         self.inside_s = 0.0
         self.drawn = 0
-        self._texts = [" ".join(rng.choice(WORDS, max(1, tokens - 6))) if traces else "" for _ in range(POOL)]
-        self._ids = [tuple(rng.integers(3, 32_000, tokens).tolist()) for _ in range(POOL)]
-        self._logprobs = [tuple((-rng.exponential(0.4, tokens)).astype(np.float32).tolist()) for _ in range(POOL)]
+        self._texts = [" ".join(rng.choice(WORDS, max(1, tokens - 6))) if traces else "" for _ in range(pool)]
+        self._ids = [tuple(rng.integers(3, 32_000, tokens).tolist()) for _ in range(pool)]
+        self._logprobs = [tuple((-rng.exponential(0.4, tokens)).astype(np.float32).tolist()) for _ in range(pool)]
         self.info = EngineInfo(
             engine="synthetic",
             model="synthetic",
@@ -88,7 +87,7 @@ class SyntheticEngine:
             i = int((request.prompt.text or "")[8:].partition(":")[0])
             p, right, prefixed = success(i), f" #### {4 * i}", bool(request.prompt.response_prefix_ids)
             for index, seed in zip(request.sample_indices, request.seeds, strict=True):
-                kind = seed % POOL
+                kind = seed % len(self._ids)
                 passed = (seed >> 20) % 100_003 < p * 100_003
                 text = self._texts[kind] + (right if passed else f" #### {4 * i + 1 + kind % 7}")
                 draw = Draw(

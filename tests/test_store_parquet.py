@@ -9,18 +9,17 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from store_rows import rollout, rows
+from store_rows import rows
 
 from posttrain_diag.errors import StoreError
 from posttrain_diag.store import ParquetStore, RolloutStore, Span, shards
 from posttrain_diag.store.base import TALLIED
-from posttrain_diag.types import Judgement, Rollout
+from posttrain_diag.types import Judgement
 
 
 class Crash(BaseException):
@@ -177,7 +176,7 @@ def test_kill_minus_nine_keeps_what_was_reported(tmp_path: Path) -> None:
     """SIGKILL at several moments; what the writer reported is there, once, and the next life goes on."""
     reported = 0
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
-    for life in range(3):
+    for life in range(2):
         process = subprocess.Popen(
             [sys.executable, "-c", WRITER, str(tmp_path / "s")], stdout=subprocess.PIPE, text=True, env=env
         )

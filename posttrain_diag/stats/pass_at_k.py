@@ -136,6 +136,9 @@ def _win_probability(drawn: int, rivals: Sequence[int], right: int, k: int) -> f
     A tie with t rivals is worth 1/(1+t) = integral over [0, 1] of u^t, which Gauss-Legendre nodes give exactly.
     Counts are weighted as binomials with rate k/drawn, so that nothing overflows; the common factor cancels.
     """
+    if k == drawn:  # the one subset is all draws
+        most = max(rivals, default=0)
+        return 0.0 if most > right else 1.0 / (1 + sum(rival == right for rival in rivals))
     rate = k / drawn
     nodes, weights = np.polynomial.legendre.leggauss(len(rivals) // 2 + 1)
     u_Q, weight_Q = (nodes + 1.0) / 2.0, weights / 2.0
