@@ -14,7 +14,7 @@ from posttrain_diag.errors import StoreError
 from posttrain_diag.store import Store
 from posttrain_diag.types import Rollout
 
-MOST_ROWS = 1024
+MOST_ROWS = 128
 """Rollouts in hand at most."""
 MOST_S = 0.25
 """Seconds after which whatever is in hand is written."""
