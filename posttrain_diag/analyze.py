@@ -160,8 +160,10 @@ def gather(config: AnalyzeConfig, base: Evidence, engine: Engine, run: RunDir, p
         draw(collector, extra, progress, "probe", "prefixes, longer caps, format retries")
         notes = tuple(note for need in needs for note in need.notes)
         scores = tuple(store.scores(engine.info.model_sha))
-        evidence = current_evidence(base, store, owed) if extra else main
-        return replace(evidence, scores=scores, notes=notes)
+        if extra:
+            del main  # its rows are read again, among the others
+            main = current_evidence(base, store, owed)
+        return replace(main, scores=scores, notes=notes)
     finally:
         store.close()
 

@@ -36,9 +36,9 @@ from posttrain_diag.types import Rollout
 
 LOG_VERSION = 1
 
-SHARD_ROWS = 131_072
+SHARD_ROWS = 100_000
 """Rows after which the log becomes a shard."""
-SHARD_BYTES = 192 * 2**20
+SHARD_BYTES = 128 * 2**20
 """Bytes after which it does, however few rows they are: a shard is made in memory."""
 
 _LOG_SCHEMA = """
@@ -147,6 +147,8 @@ class ParquetStore(ScoreTable):
         shards.write_shard(self._shard(number), table)
         self._empty_log(number + 1)
         self._rows = self._bytes = 0
+        del table
+        pa.default_memory_pool().release_unused()
 
     def _batches(self) -> Iterator[tuple[int, Any]]:
         """(id, record batch) of the log."""
