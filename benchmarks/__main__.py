@@ -11,7 +11,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 BENCHES = {
-    name: HERE / f"bench_{name}.py" for name in ("main_job", "stats", "zoo_stats", "deep_support", "engines", "ray")
+    name: HERE / f"bench_{name}.py"
+    for name in ("main_job", "stats", "zoo_stats", "deep_support", "store", "engines", "ray")
 }
 BY_NAME_ONLY = {"engines", "ray"}
 """Need other environments and hours: `make bench-engines`."""

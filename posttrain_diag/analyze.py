@@ -17,16 +17,16 @@ import yaml
 from posttrain_probes import all_probes, boundary
 from posttrain_reports import ReportData, write_report
 
-from posttrain_diag.collect import Collector, Owed, Phase, Progress, current_rollouts
+from posttrain_diag.collect import Collector, Owed, Phase, Progress, current_evidence, first_draws, first_rollouts
 from posttrain_diag.config import AnalyzeConfig
 from posttrain_diag.diagnose import diagnose, diagnosis_json
 from posttrain_diag.diagnose.contract import measurement_json
 from posttrain_diag.engines.base import Engine, EngineInfo, Prompt
 from posttrain_diag.errors import UsageError
-from posttrain_diag.evidence import MAIN, DrawSpec, Evidence, Settings
+from posttrain_diag.evidence import MAIN, DrawSpec, Evidence, Settings, tally
 from posttrain_diag.recommend import recommend
 from posttrain_diag.rounds import MainArm
-from posttrain_diag.store import RolloutStore, RunDir, write_atomic
+from posttrain_diag.store import RunDir, write_atomic
 from posttrain_diag.tasks import TaskSet, load_tasks, reference_completions, write_tasks
 from posttrain_diag.types import Diagnosis, Measurement, Plan, Problem, SamplingParams
 
@@ -113,7 +113,8 @@ def _analyze(config: AnalyzeConfig, tasks: TaskSet, engine: Engine, progress: Pr
         references = references_of(tasks)
         sampling = sampling_of(config, tasks, references, engine)
         identity = {"model_sha": engine.info.model_sha, "sampling": sampling.identity()}
-        resumed = run.claim({**identity, "model": config.model, "tasks": config.tasks, "tasks_sha": tasks.sha})
+        named = {"model": config.model, "tasks": config.tasks, "tasks_sha": tasks.sha, "store": config.store}
+        resumed = run.claim({**identity, **named})
         save_inputs(run, config, tasks, engine.info)
         run.event("analyze", resumed=resumed, command=command, rollouts=config.rollouts_per_problem)
         base = Evidence(
@@ -143,7 +144,7 @@ def conclude(evidence: Evidence, tasks: TaskSet, run: RunDir, progress: Progress
     plan = recommend(diagnosis, evidence, str(run.path))
     data = diagnosis_json(diagnosis, plan, evidence, tasks={"source": tasks.source, "sha": tasks.sha})
     run.write_parquet("problems.parquet", diagnosis.per_problem)
-    shown = report_data(diagnosis, data, measurements, evidence, command)
+    shown = report_data(diagnosis, data, measurements, evidence, run, command)
     made = {"command": command, "created": shown.created, "measurements": list(shown.measurements)}
     run.write_json("measurements.json", made)
     write_atomic(run.path / "plan.yaml", yaml.safe_dump(data["plan"], sort_keys=False, allow_unicode=True))
@@ -161,12 +162,17 @@ def gather(config: AnalyzeConfig, base: Evidence, engine: Engine, run: RunDir, p
         collector = Collector(engine, store, base.problems, base.settings.sampling)
         progress.phase("sample", f"main arm, {config.allocation}")
         owed = MainArm(collector, base, config.rollouts_per_problem, config.allocation).draw(progress)
-        main = replace(base, rollouts=current_rollouts(store, engine.info.model_sha, owed, base.problems))
+        main = current_evidence(base, store, owed)
         needs = [probe.needs(main, engine) for probe in all_probes()]
         collector.score(spec for need in needs for spec in need.scores)
         owed += (extra := collector.owed(spec for need in needs for spec in need.draws))
         draw(collector, extra, progress, "probe", "prefixes, longer caps, format retries")
-        return read_evidence(base, store, owed, tuple(note for need in needs for note in need.notes))
+        notes = tuple(note for need in needs for note in need.notes)
+        scores = tuple(store.scores(engine.info.model_sha))
+        if extra:
+            del main  # its rows are read again, among the others
+            main = current_evidence(base, store, owed)
+        return replace(main, scores=scores, notes=notes)
     finally:
         store.close()
 
@@ -177,13 +183,6 @@ def draw(collector: Collector, owed: list[Owed], progress: Progress, phase: Phas
     total, missing = sum(item.spec.n for item in owed), sum(len(item.missing) for item in owed)
     progress.plan(total, total - missing, max((item.params.max_new_tokens for item in owed), default=0))
     collector.draw(owed, progress)
-
-
-def read_evidence(base: Evidence, store: RolloutStore, owed: list[Owed], notes: tuple[str, ...]) -> Evidence:
-    """The stored evidence of a plan."""
-    assert base.model is not None
-    rollouts = current_rollouts(store, base.model.model_sha, owed, base.problems)
-    return replace(base, rollouts=rollouts, scores=tuple(store.scores(base.model.model_sha)), notes=notes)
 
 
 def references_of(tasks: TaskSet) -> dict[str, tuple[str, ...]]:
@@ -219,8 +218,8 @@ def estimate_cost(config: AnalyzeConfig) -> Estimated:
     problems = {problem.id: problem for problem in tasks.problems}
     n = config.rollouts_per_problem
     stored = 0
-    if (config.out / "rollouts.sqlite").exists():
-        store = RolloutStore(config.out / "rollouts.sqlite")
+    if (config.out / "run.json").exists() and (run := RunDir(config.out)).rollouts_path.exists():
+        store = run.store()
         owed = Collector(engine, store, problems, sampling).owed(DrawSpec(key, MAIN, n) for key in problems)
         stored = sum(n - len(item.missing) for item in owed)
         store.close()
@@ -251,10 +250,17 @@ TRANSCRIPT_COLUMNS = [
 ]
 
 
+TRANSCRIPT_ROWS = 100_000
+"""Rollouts a report chooses from at most: the first draws of every problem and arm."""
+
+
 def transcripts(rollouts: pd.DataFrame) -> list[dict[str, Any]]:
     """Rollouts as the report reads them."""
-    records = rollouts[TRANSCRIPT_COLUMNS].to_dict("records")
-    return [{str(key): value for key, value in record.items()} for record in records]
+    if len(rollouts) > TRANSCRIPT_ROWS:
+        rollouts = rollouts[rollouts["sample_idx"] < first_draws(tally(rollouts), TRANSCRIPT_ROWS)]
+    columns = {name: rollouts[name].astype(object) for name in TRANSCRIPT_COLUMNS}
+    told = [column.where(column.notna(), None).tolist() for column in columns.values()]
+    return [dict(zip(TRANSCRIPT_COLUMNS, values, strict=True)) for values in zip(*told, strict=True)]
 
 
 def report_data(
@@ -262,6 +268,7 @@ def report_data(
     data: Mapping[str, Any],
     measurements: list[Measurement],
     evidence: Evidence,
+    run: RunDir,
     command: str,
 ) -> ReportData:
     """What the report shows, as plain data."""
@@ -275,6 +282,8 @@ def report_data(
         transcripts=transcripts(evidence.rollouts),
         command=command,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        rollouts=evidence.drawn,
+        store=run.rollouts_path.name,
     )
 
 
@@ -294,11 +303,11 @@ def stored_report(run: RunDir) -> ReportData:
     if (run.path / "tasks.jsonl").exists():  # imported counts may come without tasks
         by_id = {p.id: p for p in load_tasks(str(run.path / "tasks.jsonl"), allow_code=True).problems}
     add_texts(problems, by_id)
-    rollouts = pd.DataFrame(columns=TRANSCRIPT_COLUMNS)
+    rollouts, drawn = pd.DataFrame(columns=TRANSCRIPT_COLUMNS), 0
     if run.rollouts_path.exists():
         store = run.store()
         try:
-            rollouts = store.frame(run.read_json("run.json")["model_sha"])
+            rollouts, drawn = first_rollouts(store, str(run.read_json("run.json")["model_sha"]))
         finally:
             store.close()
     return ReportData(
@@ -309,4 +318,6 @@ def stored_report(run: RunDir) -> ReportData:
         transcripts=transcripts(rollouts[rollouts["problem_id"].isin(by_id)]),
         command=made["command"],
         created=made["created"],
+        rollouts=drawn,
+        store=run.rollouts_path.name,
     )

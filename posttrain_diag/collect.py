@@ -1,26 +1,34 @@
 """Collect: engine draws → verifier → store. The only place where rollouts come into being.
 
-What is in the store already is never drawn again; every draw is judged and durable before the next one counts.
+What is in the store already is never drawn again; a draw counts once it is judged and durable.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from posttrain_diag.batch import Batch
 from posttrain_diag.engines.base import Draw, Engine, Prompt, SampleRequest, ScoreRequest, Tilt
 from posttrain_diag.errors import EngineError
-from posttrain_diag.evidence import MAIN, DrawSpec, ScoreSpec
-from posttrain_diag.store import RolloutStore, ScoreRow
-from posttrain_diag.store.rollouts import verdict_of
-from posttrain_diag.tasks import verifier_sha, verify
+from posttrain_diag.evidence import MAIN, DrawSpec, Evidence, ScoreSpec, add_tallies
+from posttrain_diag.store import ScoreRow, Span, Store
+from posttrain_diag.store.base import NO_END, verdict_of
+from posttrain_diag.tasks import Verifier, compile_verifier, verifier_sha
 from posttrain_diag.types import Judgement, Problem, Rollout, SamplingParams, Verdict
+
+SAMPLE_ROWS = 200_000
+"""Rollouts read into memory at most (one of every problem and arm in any case): below it probes see every draw."""
+REMEMBERED = 20_000
+"""Judgements remembered at a time."""
+REMEMBERED_CHARS = 2_000
+"""Longer texts hardly repeat."""
 
 Phase = Literal["load", "sample", "probe", "diagnose", "report"]
 
@@ -64,18 +72,22 @@ def draw_seed(seed: int, prompt_sha: str, sample_idx: int) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
+DRAWS_PER_CALL = 1 << 20
+"""Draws an engine is asked for at once: it holds some 150 bytes for each until it is made."""
+
+
 class Collector:
     """Draws and scores what is asked for and not there yet."""
 
-    def __init__(
-        self, engine: Engine, store: RolloutStore, problems: Mapping[str, Problem], params: SamplingParams
-    ) -> None:
+    def __init__(self, engine: Engine, store: Store, problems: Mapping[str, Problem], params: SamplingParams) -> None:
         self.engine = engine
         self.store = store
         self.problems = problems
         self.params = params
         self._prompt_shas: dict[tuple[str, str, tuple[int, ...], Tilt | None], str] = {}
+        self._sampling_shas: dict[SamplingParams, str] = {}
         self._verifier_shas = {problem.id: verifier_sha(problem) for problem in problems.values()}
+        self._judge = Judgements(problems)
 
     def _prompt(self, problem_id: str, prefix_ids: tuple[int, ...] = ()) -> Prompt:
         problem = self.problems[problem_id]
@@ -105,7 +117,8 @@ class Collector:
             if cap is None:
                 cap = max(1, self.params.max_new_tokens - len(spec.response_prefix_ids))
             params = replace(self.params, max_new_tokens=cap)
-            sha = sampling_sha(params)
+            sha = self._sampling_shas.setdefault(params, "") or sampling_sha(params)
+            self._sampling_shas[params] = sha
             missing = self.store.missing(self.engine.info.model_sha, prompt_sha, sha, spec.n)
             out.append(Owed(spec, prompt, prompt_sha, params, sha, missing))
         return out
@@ -125,23 +138,29 @@ class Collector:
         for item in owed:
             if item.missing:
                 by_params.setdefault(item.params, []).append(item)
-        for params, items in by_params.items():
-            by_key = {f"{item.spec.problem_id}|{item.spec.arm}|{item.prompt_sha}": item for item in items}
-            requests = [
-                SampleRequest(
-                    key=key,
-                    prompt=item.prompt,
-                    sample_indices=item.missing,
-                    seeds=tuple(draw_seed(params.seed, item.prompt_sha, i) for i in item.missing),
-                    tilt=item.spec.tilt,
-                )
-                for key, item in by_key.items()
-            ]
-            for draw in self.engine.sample(requests, params):
-                self._keep(by_key[draw.key], draw)
-                progress.advance(1, draw.n_tokens)
+        with Batch(self.store, progress.advance) as batch:
+            for params, items in by_params.items():
+                for part in _parts(items, DRAWS_PER_CALL):
+                    self._draw_alike(params, part, batch)
 
-    def _keep(self, item: Owed, draw: Draw) -> None:
+    def _draw_alike(self, params: SamplingParams, items: Sequence[Owed], batch: Batch) -> None:
+        """Draw what is missing of prompts under one sampling law."""
+        by_key = {f"{item.spec.problem_id}|{item.spec.arm}|{item.prompt_sha}": item for item in items}
+        requests = [
+            SampleRequest(
+                key=key,
+                prompt=item.prompt,
+                sample_indices=item.missing,
+                seeds=tuple(draw_seed(params.seed, item.prompt_sha, i) for i in item.missing),
+                tilt=item.spec.tilt,
+            )
+            for key, item in by_key.items()
+        ]
+        for draw in self.engine.sample(requests, params):
+            batch.add(*self._judged(by_key[draw.key], draw))
+
+    def _judged(self, item: Owed, draw: Draw) -> tuple[Rollout, bool]:
+        """A draw as a rollout, and the strict reading of its text."""
         problem = self.problems[item.spec.problem_id]
         prefix_ids = item.spec.response_prefix_ids
         text, prefix = draw.text, ""
@@ -150,8 +169,8 @@ class Collector:
             drawn = [token for token in draw.token_ids if token not in stops]
             prefix = self.engine.decode(prefix_ids)
             text = self.engine.decode([*prefix_ids, *drawn]) if draw.token_ids else prefix + draw.text
-        judged = verify(text, problem)
-        self.store.add(
+        judged = self._judge(problem.id, text)
+        return (
             Rollout(
                 problem_id=problem.id,
                 arm=item.spec.arm,
@@ -211,53 +230,124 @@ class Collector:
             )
 
 
-def current_rollouts(
-    store: RolloutStore,
-    model_sha: str,
-    owed: Iterable[Owed],
-    problems: Mapping[str, Problem],
-    *,
-    exact: bool = False,
-) -> pd.DataFrame:
-    """The stored rollouts that the plan speaks of, re-judged where the verifier or the gold changed.
+def _parts(items: Sequence[Owed], draws: int) -> Iterator[list[Owed]]:
+    """Runs of items with at most `draws` missing draws together; an item is never cut."""
+    part: list[Owed] = []
+    size = 0
+    for item in items:
+        if part and size + len(item.missing) > draws:
+            yield part
+            part, size = [], 0
+        part.append(item)
+        size += len(item.missing)
+    if part:
+        yield part
+
+
+class Judgements:
+    """What the verifiers say of texts; many draws repeat, so what was judged is remembered for a while."""
+
+    def __init__(self, problems: Mapping[str, Problem]) -> None:
+        self._problems = problems
+        self._verifiers: dict[str, Verifier] = {}
+        self._known: dict[tuple[str, str], Judgement] = {}
+
+    def __call__(self, problem_id: str, text: str) -> Judgement:
+        """Judge one completion of one problem."""
+        key = (problem_id, text)
+        judged = self._known.get(key)
+        if judged is None:
+            problem = self._problems[problem_id]
+            if problem_id not in self._verifiers:
+                self._verifiers[problem_id] = compile_verifier(problem.verifier)
+            judged = self._verifiers[problem_id](text, problem)
+            if judged.error is None and len(text) <= REMEMBERED_CHARS:  # an error may pass, a judgement stays
+                if len(self._known) >= REMEMBERED:
+                    self._known.clear()
+                self._known[key] = judged
+        return judged
+
+    def verdict(self, problem_id: str, text: str, finish_reason: str) -> tuple[Verdict, Judgement]:
+        """The verdict and the judgement it rests on."""
+        judged = self(problem_id, text)
+        return verdict_of(judged, finish_reason), judged
+
+
+def spans_of(owed: Iterable[Owed], *, exact: bool = False) -> list[Span]:
+    """The stored draws a plan speaks of.
 
     Older draws of the directory (another cap, another prompt) stay on disk and are not evidence.
 
     Args:
-        store: where they are.
-        model_sha: of which model.
         owed: the plan.
-        problems: by id, for re-judging.
         exact: only the draws planned; else all stored draws of the same prompts too.
     """
-    frame = store.frame(model_sha)
-    wanted = pd.DataFrame(
-        [(item.prompt_sha, item.sampling_sha, item.spec.n) for item in owed],
-        columns=["prompt_sha", "sampling_sha", "planned"],
-    ).drop_duplicates(["prompt_sha", "sampling_sha"])
-    frame = frame.merge(wanted, on=["prompt_sha", "sampling_sha"], how="inner")
-    frame = (frame[frame["sample_idx"] < frame["planned"]] if exact else frame).drop(columns="planned")
+    found: dict[tuple[str, str], Span] = {}
+    for item in owed:
+        key = (item.prompt_sha, item.sampling_sha)
+        found.setdefault(key, Span(*key, stop=item.spec.n if exact else NO_END))
+    return list(found.values())
+
+
+def current_tallies(
+    store: Store, model_sha: str, spans: Sequence[Span], problems: Mapping[str, Problem]
+) -> pd.DataFrame:
+    """Exact counts per problem and arm, after judging again what another verifier or gold judged.
+
+    Args:
+        store: where the rollouts are.
+        model_sha: of which model.
+        spans: which of its draws.
+        problems: by id, for judging again.
+    """
     shas = {problem.id: verifier_sha(problem) for problem in problems.values()}
-    stale = frame[frame["verifier_sha"] != frame["problem_id"].map(shas)]
-    if len(stale):
-        rejudge(store, model_sha, stale, problems, shas)
-        return current_rollouts(store, model_sha, owed, problems, exact=exact)
-    return frame
+    counts = store.tallies(model_sha, spans)
+    if (counts["verifier_sha"] != counts["problem_id"].map(shas)).any():
+        store.rejudge(model_sha, spans, shas, Judgements(problems).verdict)
+        counts = store.tallies(model_sha, spans)
+    return add_tallies(counts)
 
 
-def rejudge(
-    store: RolloutStore,
-    model_sha: str,
-    stale: pd.DataFrame,
-    problems: Mapping[str, Problem],
-    shas: Mapping[str, str],
-) -> None:
-    """Judge stored texts again; draws cost tokens, judgements do not."""
-    changes: list[tuple[Verdict, Judgement, str, tuple[str, str, str, int]]] = []
-    for row in stale.itertuples():
-        problem_id = str(row.problem_id)
-        judged = verify(str(row.text), problems[problem_id])
-        verdict = verdict_of(judged, str(row.finish_reason))
-        identity = (model_sha, str(row.prompt_sha), str(row.sampling_sha), int(str(row.sample_idx)))
-        changes.append((verdict, judged, shas[problem_id], identity))
-    store.rejudge(changes)
+def current_rollouts(
+    store: Store, model_sha: str, owed: Sequence[Owed], problems: Mapping[str, Problem]
+) -> pd.DataFrame:
+    """All stored rollouts that a plan speaks of, judged by today's verifiers."""
+    spans = spans_of(owed)
+    current_tallies(store, model_sha, spans, problems)
+    return store.rows(model_sha, spans)
+
+
+def current_evidence(base: Evidence, store: Store, owed: Sequence[Owed]) -> Evidence:
+    """`base` with what the store holds of a plan: exact counts, and rows as far as they fit in memory.
+
+    The rows are the first K draws by sample index of every problem and arm, K as large as SAMPLE_ROWS allows: the
+    choice looks at no outcome, so it biases nothing. Draws from a tilt are kept whole, for their weights belong
+    together.
+    """
+    assert base.model is not None
+    model_sha, spans = base.model.model_sha, spans_of(owed)
+    tallies = current_tallies(store, model_sha, spans, base.problems)
+    first = first_draws(tallies)
+    tilted = {(item.prompt_sha, item.sampling_sha) for item in owed if item.spec.tilt is not None}
+    shown = [span if (span.prompt_sha, span.sampling_sha) in tilted else replace(span, stop=first) for span in spans]
+    return replace(base, tallies=tallies, rollouts=store.rows(model_sha, shown))
+
+
+def first_rollouts(store: Store, model_sha: str, most: int = SAMPLE_ROWS) -> tuple[pd.DataFrame, int]:
+    """The first draws of everything stored of a model, at most about `most` rows, and how many draws there are."""
+    spans = store.spans(model_sha)
+    tallies = add_tallies(store.tallies(model_sha, spans))
+    first = first_draws(tallies, most)
+    rows = store.rows(model_sha, [replace(span, stop=first) for span in spans])
+    return rows, int(tallies[["c", "failed", "truncated", "errored"]].to_numpy().sum())
+
+
+def first_draws(tallies: pd.DataFrame, most: int = SAMPLE_ROWS) -> int:
+    """The largest K for which the first K draws of every problem and arm are at most `most` rows; at least 1."""
+    drawn = np.sort(tallies[["c", "failed", "truncated", "errored"]].sum(axis=1).to_numpy(np.int64))
+    if drawn.sum() <= most:
+        return NO_END
+    ks = np.arange(1, int(drawn[-1]) + 1)
+    below = np.searchsorted(drawn, ks)  # cells with fewer than K draws give all of theirs
+    rows = np.concatenate([[0], np.cumsum(drawn)])[below] + ks * (len(drawn) - below)
+    return max(1, int(np.searchsorted(rows, most, side="right")))

@@ -16,6 +16,7 @@ from posttrain_diag.config import LADDER_BY_EFFORT, AnalyzeConfig
 from posttrain_diag.engines.base import EngineInfo, Tilt
 from posttrain_diag.stats import ChanceFloor, Counts, MixingLaw, chance_floor, fit_mixing_law
 from posttrain_diag.store import ScoreRow
+from posttrain_diag.store.base import TALLIED
 from posttrain_diag.tasks import verify
 from posttrain_diag.types import Problem, SamplingParams
 
@@ -97,7 +98,8 @@ class Evidence:
     problems: Mapping[str, Problem]
     """By id, in the order of the tasks file."""
     rollouts: pd.DataFrame
-    """One row per rollout of any arm: the columns of `RolloutStore.frame`."""
+    """One row per rollout of any arm: the columns of `Store.rows`. All of them, or where `tallies` counts more the
+    first draws of every problem and arm; whoever counts reads `table`."""
     scores: Sequence[ScoreRow]
     settings: Settings
     model: EngineInfo | None
@@ -109,6 +111,8 @@ class Evidence:
     counts: pd.DataFrame | None = None
     """Set when counts of the main arm are all there is (`diag import counts`): the columns of `table` but `lenient`,
     for nobody read the texts leniently; then `rollouts` is empty."""
+    tallies: pd.DataFrame | None = None
+    """Exact counts of all draws per arm and problem as `add_tallies` gives them; None: `rollouts` holds all draws."""
     unrecorded: tuple[str, ...] = ()
     """What imported counts do not say, e.g. "truncated", "errored" (then 0 in `counts`), "temperature"."""
 
@@ -123,8 +127,27 @@ class Evidence:
 
     def arms(self, prefix: str) -> list[str]:
         """Names of the arms that begin with `prefix`, sorted."""
-        names: list[str] = self.rollouts["arm"].unique().tolist()
+        names: list[str] = self.tallied.index.get_level_values("arm").unique().tolist()
         return sorted(name for name in names if name.startswith(prefix))
+
+    @cached_property
+    def tallied(self) -> pd.DataFrame:
+        """Exact counts of all draws, indexed by arm and problem_id; columns TALLIED."""
+        found = tally(self.rollouts) if self.tallies is None else self.tallies
+        return found.set_index(["arm", "problem_id"])
+
+    @cached_property
+    def drawn(self) -> int:
+        """Draws of all arms, in `rollouts` or not."""
+        return int(self.tallied[["c", "failed", "truncated", "errored"]].to_numpy().sum())
+
+    @cached_property
+    def sampled(self) -> str:
+        """What numbers that rest on `rollouts` rest on, where that is not every draw; else empty."""
+        if len(self.rollouts) >= self.drawn:
+            return ""
+        first = int(self.rollouts.groupby(["problem_id", "arm"], sort=False).size().max())
+        return f"the first {first} or fewer draws of each problem and arm, {len(self.rollouts):,} of {self.drawn:,}"
 
     def table(self, arm: str = MAIN) -> pd.DataFrame:
         """Counts per problem of one arm, indexed by problem id, in the order of `ids`.
@@ -134,16 +157,18 @@ class Evidence:
         """
         if self.counts is not None and arm == MAIN:
             return self.counts
-        rows = self.arm(arm)
-        counts = pd.crosstab(rows["problem_id"], rows["verdict"]) if len(rows) else pd.DataFrame()
-        counts = counts.reindex(index=list(self.ids), columns=["pass", "fail", "truncated", "error"], fill_value=0)
-        counts.columns = ["c", "failed", "truncated", "errored"]
-        finished = rows[rows["verdict"].isin(["pass", "fail"]) & rows["lenient"]]
-        counts["lenient"] = finished.groupby("problem_id").size().reindex(list(self.ids), fill_value=0)
-        counts["drawn"] = counts[["c", "failed", "truncated", "errored"]].sum(axis=1)
+        known = self.tallied
+        own = known[known.index.get_level_values("arm") == arm].droplevel("arm")
+        counts = own[["c", "failed", "truncated", "errored", "lenient"]].reindex(list(self.ids), fill_value=0)
+        counts["drawn"] = counts["c"] + counts["failed"] + counts["truncated"] + counts["errored"]
         counts["n"] = counts["drawn"] - counts["errored"]
         counts.index.name = "id"
         return counts.astype(int)
+
+    def tokens(self, arm: str | None = None) -> int:
+        """Generated tokens of all draws, or of one arm's."""
+        known = self.tallied["tokens"]
+        return int((known if arm is None else known[known.index.get_level_values("arm") == arm]).sum())
 
     @cached_property
     def main(self) -> pd.DataFrame:
@@ -206,3 +231,27 @@ def fit_law(table: pd.DataFrame, *, seed: int) -> MixingLaw:
     """Fit the mixing law to the columns n, c of a counts table."""
     counts = Counts(table["n"].to_numpy(np.int64), table["c"].to_numpy(np.int64))
     return fit_mixing_law(counts, seed=seed)
+
+
+def tally(rollouts: pd.DataFrame) -> pd.DataFrame:
+    """Rollouts counted per problem and arm: problem_id, arm and the columns of TALLIED."""
+    if len(rollouts) == 0:
+        return pd.DataFrame(columns=["problem_id", "arm", *TALLIED])
+    verdict = rollouts["verdict"]
+    columns = {
+        "problem_id": rollouts["problem_id"],
+        "arm": rollouts["arm"],
+        "c": verdict == "pass",
+        "failed": verdict == "fail",
+        "truncated": verdict == "truncated",
+        "errored": verdict == "error",
+        "lenient": verdict.isin(["pass", "fail"]) & rollouts["lenient"],
+        "tokens": rollouts["n_tokens"],
+    }
+    return add_tallies(pd.DataFrame(columns))
+
+
+def add_tallies(*tallies: pd.DataFrame) -> pd.DataFrame:
+    """Tallies of disjoint draws (or of draws by another verifier) as one."""
+    both = pd.concat(tallies)
+    return both.groupby(["problem_id", "arm"], as_index=False)[[*TALLIED]].sum()

@@ -11,13 +11,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from posttrain_probes.golds import MIN_GROUP
 
-from posttrain_diag.collect import Collector, Owed, Progress, current_rollouts
+from posttrain_diag.collect import Collector, Owed, Progress, current_tallies, spans_of
 from posttrain_diag.config import RESOLVED, Allocation
 from posttrain_diag.diagnose.bottleneck import label_probabilities
-from posttrain_diag.evidence import MAIN, DrawSpec, Evidence
+from posttrain_diag.evidence import MAIN, DrawSpec, Evidence, add_tallies
 from posttrain_diag.stats import FIRST_BLOCK, Counts, next_blocks
 
 MIN_ROLLOUTS = 8
@@ -48,6 +49,9 @@ class MainArm:
         self.allocation: Allocation = allocation if mean_rollouts > FIRST_BLOCK else "uniform"
         self.mean_rollouts = mean_rollouts
         self.budget = mean_rollouts * len(base.problems)
+        self._counted: dict[tuple[str, str], int] = {}
+        """(prompt_sha, sampling_sha) -> draws that `_tallies` counts."""
+        self._tallies: list[pd.DataFrame] = []
 
     def draw(self, progress: Progress) -> list[Owed]:
         """Make all draws; returns the plan they fulfil."""
@@ -121,9 +125,14 @@ class MainArm:
         return owed
 
     def _seen(self, owed: list[Owed]) -> Evidence:
-        """The evidence of exactly these draws, whatever else is stored."""
+        """The counts of exactly these draws, whatever else is stored; those of earlier rounds are not read again."""
         store, sha = self.collector.store, self.collector.engine.info.model_sha
-        return replace(self.base, rollouts=current_rollouts(store, sha, owed, self.base.problems, exact=True))
+        spans = spans_of(owed, exact=True)
+        new = [replace(s, start=self._counted.get((s.prompt_sha, s.sampling_sha), 0)) for s in spans]
+        found = current_tallies(store, sha, [span for span in new if span.start < span.stop], self.base.problems)
+        self._tallies = [add_tallies(*self._tallies, found)]
+        self._counted = {(s.prompt_sha, s.sampling_sha): s.stop for s in spans}
+        return replace(self.base, tallies=self._tallies[0])
 
     def _posterior(self, evidence: Evidence) -> NDArray[np.float64]:
         """Class posterior of all problems; thirds where no draw could be judged. Shape (P, 3)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +11,9 @@ import numpy as np
 import pytest
 
 from posttrain_diag.errors import StoreError
-from posttrain_diag.store import RolloutStore, RunDir, ScoreRow, write_atomic
-from posttrain_diag.store.rollouts import verdict_of
-from posttrain_diag.types import Judgement, Rollout
+from posttrain_diag.store import ParquetStore, RolloutStore, RunDir, ScoreRow, Span, Store, write_atomic
+from posttrain_diag.store.base import verdict_of
+from posttrain_diag.types import Judgement, Rollout, Verdict
 
 ROLLOUT = Rollout(
     problem_id="p0",
@@ -35,12 +36,17 @@ ROLLOUT = Rollout(
 )
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> RolloutStore:
-    return RolloutStore(tmp_path / "rollouts.sqlite")
+OPEN: dict[str, Callable[[Path], Store]] = {"sqlite": RolloutStore, "parquet": ParquetStore}
 
 
-def test_a_draw_is_stored_once(store: RolloutStore) -> None:
+@pytest.fixture(params=["sqlite", "parquet"])
+def store(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Store]:
+    opened = OPEN[request.param](tmp_path / "rollouts")
+    yield opened
+    opened.close()
+
+
+def test_a_draw_is_stored_once(store: Store) -> None:
     assert store.add(ROLLOUT, strict=True)
     assert not store.add(replace(ROLLOUT, text="another"), strict=True)
     frame = store.frame("m")
@@ -50,7 +56,7 @@ def test_a_draw_is_stored_once(store: RolloutStore) -> None:
     assert frame.loc[0, "logprob"] == pytest.approx(-1.75)
 
 
-def test_missing_lists_what_is_owed(store: RolloutStore) -> None:
+def test_missing_lists_what_is_owed(store: Store) -> None:
     for index in (0, 3, 7):
         store.add(replace(ROLLOUT, sample_idx=index), strict=True)
     assert store.missing("m", "q", "s", 6) == (1, 2, 4, 5)
@@ -58,22 +64,31 @@ def test_missing_lists_what_is_owed(store: RolloutStore) -> None:
     assert store.missing("other model", "q", "s", 1) == (0,)
 
 
-def test_tokens_come_back_as_they_were(store: RolloutStore) -> None:
+def test_tokens_come_back_as_they_were(store: Store) -> None:
     store.add(ROLLOUT, strict=True)
     ((index, tokens),) = store.tokens("m", "q", "s")
     assert (index, tokens.tolist()) == (3, [5, 6, 2])
 
 
-def test_rejudging_replaces_the_verdict_only(store: RolloutStore) -> None:
+def test_rejudging_replaces_the_verdict_only(store: Store) -> None:
     store.add(ROLLOUT, strict=True)
     judged = Judgement(strict=False, lenient=True, extracted="x")
-    store.rejudge([("fail", judged, "v2", ("m", "q", "s", 3))])
+    store.add(replace(ROLLOUT, sample_idx=4, verifier_sha="v2"), strict=True)
+    asked: list[tuple[str, str, str]] = []
+
+    def judge(problem_id: str, text: str, finish_reason: str) -> tuple[Verdict, Judgement]:
+        asked.append((problem_id, text, finish_reason))
+        return "fail", judged
+
+    assert store.rejudge("m", [Span("q", "s")], {"p0": "v2"}, judge) == 1
+    assert asked == [("p0", "text \\ud800 with a lone surrogate\0", "stop")]
+    assert store.rejudge("m", [Span("q", "s")], {"p0": "v2"}, judge) == 0
     row = store.frame("m").iloc[0]
     assert (row["verdict"], row["strict"], row["lenient"], row["verifier_sha"]) == ("fail", False, True, "v2")
     assert row["seed"] == 17
 
 
-def test_scores_round_trip(store: RolloutStore) -> None:
+def test_scores_round_trip(store: Store) -> None:
     row = ScoreRow(
         "p0",
         "demo:0",

@@ -84,8 +84,9 @@ def class_posterior(evidence: Evidence, measurements: Mapping[str, Measurement])
     p_SP = law.sample_p(DRAWS, rng=rng)
     mastered_SP = p_SP >= settings.mastery
     low_SP = p_SP < settings.eps
-    format_SP = ~mastered_SP & (rng.random(p_SP.shape) < format_P)
-    reach_SP = rng.random(p_SP.shape) < reach_P
+    del p_SP
+    format_SP = ~mastered_SP & _coins(rng, format_P)
+    reach_SP = _coins(rng, reach_P)
     open_SP = ~mastered_SP & ~format_SP
     members = {
         "mastered": mastered_SP,
@@ -96,6 +97,13 @@ def class_posterior(evidence: Evidence, measurements: Mapping[str, Measurement])
     }
     shares_SC = np.stack([members[name].mean(axis=1) for name in CLASSES], axis=1).astype(np.float64)
     return ClassPosterior(posterior, shares_SC)
+
+
+def _coins(rng: np.random.Generator, probability_P: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Independent events, shape (DRAWS, P); drawn a few rows at a time, for uniforms take eight times the memory."""
+    rows = 50
+    pieces = [rng.random((rows, len(probability_P))) < probability_P for _ in range(DRAWS // rows)]
+    return np.concatenate(pieces)
 
 
 def _shares_by_threshold(evidence: Evidence) -> NDArray[np.float64]:

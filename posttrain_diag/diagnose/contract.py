@@ -79,6 +79,17 @@ def versions() -> dict[str, str]:
     return out
 
 
+def _sample_notes(evidence: Evidence) -> tuple[str, ...]:
+    """Which numbers rest on a sample, where any does."""
+    if evidence.counts is not None or not evidence.sampled:
+        return ()
+    return (
+        f"counts, rates, pass@k, classes and verdict rest on all {evidence.drawn:,} draws; maj@k, chance floor, "
+        "typicality, distinct correct texts, partial credit and the checks of templates, equal draws and answer "
+        f"profiles rest on {evidence.sampled}, chosen by sample index, whatever their outcome",
+    )
+
+
 def diagnosis_json(diagnosis: Diagnosis, plan: Plan, evidence: Evidence, *, tasks: Mapping[str, Any]) -> dict[str, Any]:
     """The whole verdict as JSON-compatible data.
 
@@ -90,8 +101,7 @@ def diagnosis_json(diagnosis: Diagnosis, plan: Plan, evidence: Evidence, *, task
     """
     settings = evidence.settings
     sampling = {name: None if name in evidence.unrecorded else v for name, v in asdict(settings.sampling).items()}
-    counted, everything = evidence.counts is not None, evidence.rollouts
-    tokens = None if counted else int(everything["n_tokens"].sum()) if len(everything) else 0
+    counted = evidence.counts is not None
     return {
         "schema": 1,
         "model": {"name": "imported counts" if counted else "imported"}
@@ -117,12 +127,12 @@ def diagnosis_json(diagnosis: Diagnosis, plan: Plan, evidence: Evidence, *, task
         "reasons": list(diagnosis.reasons),
         "plan": plan_json(plan),
         "not_proposed": dict(plan.rejected),
-        "notes": list(evidence.notes),
+        "notes": [*evidence.notes, *_sample_notes(evidence)],
         "failures": [asdict(f) for f in diagnosis.failures],
         "samples": {
             "rollouts": int(evidence.main["drawn"].sum()),
-            "rollouts_all_arms": int(evidence.main["drawn"].sum()) if counted else len(everything),
-            "tokens": tokens,
+            "rollouts_all_arms": int(evidence.main["drawn"].sum()) if counted else evidence.drawn,
+            "tokens": None if counted else evidence.tokens(),
             **{
                 name: None if name in evidence.unrecorded else int(evidence.main[name].sum())
                 for name in ("truncated", "errored")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _Item = TypeVar("_Item", np.int64, np.uint64, np.bool_)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One draw still to be made."""
 

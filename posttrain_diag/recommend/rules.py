@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from posttrain_probes.stopping import near_uniform
 
 from posttrain_diag.diagnose.bottleneck import count_text
-from posttrain_diag.evidence import Evidence
+from posttrain_diag.evidence import MAIN, Evidence
 from posttrain_diag.recommend.catalogue import CATALOGUE, stage_card
 from posttrain_diag.types import Cost, Diagnosis, Estimate, Plan, ProblemClass, StageProposal
 
@@ -157,8 +157,8 @@ def _cost(name: str, evidence: Evidence) -> Cost:
     """Tokens and FLOPs of one pass with the planned budget; time is left to a pilot on the device."""
     if evidence.counts is not None:
         return Cost(None, None, None)
-    rows = evidence.arm("main")
-    mean_tokens = float(rows["n_tokens"].mean()) if len(rows) else 0.0
+    drawn = int(evidence.main["drawn"].sum())
+    mean_tokens = evidence.tokens(MAIN) / drawn if drawn else 0.0
     parameters = evidence.model.n_parameters if evidence.model is not None else 0
     problems = len(evidence.problems)
     on_policy = stage_card(name).provenance.startswith(("on-policy", "mixed"))

@@ -123,7 +123,9 @@ class PGrid:
         return np.where(cell_R == 0, 0.0, expit(at_R))
 
     def scatter(self, cell: IntArray, rng: np.random.Generator) -> FloatArray:
-        """Probabilities drawn uniformly in logit within the given cells (cell 0 is the atom)."""
-        spread = rng.random(cell.shape)
-        at = self.edges[np.maximum(cell - 1, 0)] + spread * self.step
-        return np.where(cell == 0, 0.0, expit(at))
+        """Probabilities drawn uniformly in logit within the given cells, shape (S, P); cell 0 is the atom."""
+        out = np.empty(cell.shape)
+        for row, found in zip(out, cell, strict=True):  # by rows: whole arrays of draws x problems would be five
+            at = self.edges[np.maximum(found - 1, 0)] + rng.random(found.shape) * self.step
+            row[:] = np.where(found == 0, 0.0, expit(at))
+        return out

@@ -136,20 +136,26 @@ def _win_probability(drawn: int, rivals: Sequence[int], right: int, k: int) -> f
     A tie with t rivals is worth 1/(1+t) = integral over [0, 1] of u^t, which Gauss-Legendre nodes give exactly.
     Counts are weighted as binomials with rate k/drawn, so that nothing overflows; the common factor cancels.
     """
+    if k == drawn:  # the one subset is all draws
+        most = max(rivals, default=0)
+        return 0.0 if most > right else 1.0 / (1 + sum(rival == right for rival in rivals))
     rate = k / drawn
     nodes, weights = np.polynomial.legendre.leggauss(len(rivals) // 2 + 1)
     u_Q, weight_Q = (nodes + 1.0) / 2.0, weights / 2.0
     total = 0.0
+    masses: dict[tuple[int, int], FloatArray] = {}
     for top in range(1, min(right, k) + 1):
         poly_QK = np.zeros((len(u_Q), k - top + 1))
         poly_QK[:, 0] = 1.0
         for rival in rivals:
             most = min(rival, top, k - top)
-            mass = _binomial_mass(np.arange(most + 1), rival, rate)
+            mass = masses.get((most, rival))
+            if mass is None:
+                mass = masses[most, rival] = _binomial_mass(np.arange(most + 1), rival, rate)
             new_QK = np.zeros_like(poly_QK)
             for count in range(most + 1):
-                tie_Q = u_Q if count == top else np.ones_like(u_Q)
-                new_QK[:, count:] += mass[count] * tie_Q[:, None] * poly_QK[:, : poly_QK.shape[1] - count]
+                weight = mass[count] * u_Q[:, None] if count == top else mass[count]
+                new_QK[:, count:] += weight * poly_QK[:, : poly_QK.shape[1] - count]
             poly_QK = new_QK
         total += float(_binomial_mass(np.asarray([top]), right, rate)[0]) * float(weight_Q @ poly_QK[:, k - top])
     return total / float(_binomial_mass(np.asarray([k]), drawn, rate)[0])

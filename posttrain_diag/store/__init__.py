@@ -1,6 +1,8 @@
-"""What is on disk: the rollout store (SQLite) and the run directory around it."""
+"""What is on disk: the rollout store (SQLite or Parquet) and the run directory around it."""
 
-from posttrain_diag.store.rollouts import RolloutStore, ScoreRow
+from posttrain_diag.store.base import ScoreRow, Span, Store
+from posttrain_diag.store.parquet import ParquetStore
+from posttrain_diag.store.rollouts import RolloutStore
 from posttrain_diag.store.run_dir import RunDir, write_atomic
 
-__all__ = ["RolloutStore", "RunDir", "ScoreRow", "write_atomic"]
+__all__ = ["ParquetStore", "RolloutStore", "RunDir", "ScoreRow", "Span", "Store", "write_atomic"]

@@ -1,15 +1,12 @@
-"""The rollout store: one SQLite file, every rollout durable as it finishes.
+"""The default store: one SQLite file, a batch of rollouts per transaction.
 
-Identity of a draw = (model_sha, prompt_sha, sampling_sha, sample_idx). The primary key makes a second copy
-of a draw impossible; `missing` tells a resumed run exactly which draws are still owed.
+The primary key makes a second copy of a draw impossible; `missing` tells a resumed run which draws are still owed.
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,149 +15,95 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from posttrain_diag.errors import StoreError
-from posttrain_diag.types import Judgement, Rollout, Verdict
-
-SCHEMA_VERSION = 2
-"""2 added policy_logprob and proposal_logprob; a store of version 1 is brought up when it is opened."""
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS rollouts (
-    model_sha TEXT NOT NULL, prompt_sha TEXT NOT NULL, sampling_sha TEXT NOT NULL, sample_idx INTEGER NOT NULL,
-    problem_id TEXT NOT NULL, arm TEXT NOT NULL, seed INTEGER NOT NULL, response_prefix TEXT NOT NULL,
-    text TEXT NOT NULL, token_ids BLOB NOT NULL, token_logprobs BLOB NOT NULL, n_tokens INTEGER NOT NULL,
-    logprob REAL NOT NULL, finish_reason TEXT NOT NULL, verdict TEXT NOT NULL, strict INTEGER NOT NULL,
-    lenient INTEGER NOT NULL,
-    extracted TEXT, score REAL, error TEXT, engine TEXT NOT NULL, verifier_sha TEXT NOT NULL,
-    policy_logprob REAL, proposal_logprob REAL,
-    PRIMARY KEY (model_sha, prompt_sha, sampling_sha, sample_idx)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS scores (
-    model_sha TEXT NOT NULL, prompt_sha TEXT NOT NULL, completion_sha TEXT NOT NULL,
-    problem_id TEXT NOT NULL, kind TEXT NOT NULL, token_texts TEXT NOT NULL, token_ids BLOB NOT NULL,
-    logprobs BLOB NOT NULL, ranks BLOB NOT NULL, entropies BLOB NOT NULL,
-    PRIMARY KEY (model_sha, prompt_sha, completion_sha, kind)
-) WITHOUT ROWID;
-"""
-
-_FRAME_COLUMNS = (
-    "problem_id, arm, sample_idx, seed, response_prefix, text, n_tokens, logprob, finish_reason, verdict, "
-    "strict, lenient, extracted, score, error, verifier_sha, prompt_sha, sampling_sha, policy_logprob, "
-    "proposal_logprob"
+from posttrain_diag.store.base import TALLIED, Judge, ScoreRow, Span, verdict_of
+from posttrain_diag.store.columns import (
+    COLUMNS,
+    FRAME_COLUMNS,
+    IDENTITY,
+    NULLABLE,
+    clean_or_none,
+    frame_of,
+    frame_schema,
+    values_of,
 )
+from posttrain_diag.store.scores import SCORES_SCHEMA, ScoreTable, check_version, connect, transaction
+from posttrain_diag.types import Rollout
+
+__all__ = ["SCHEMA_VERSION", "RolloutStore", "ScoreRow", "verdict_of"]
+
+SCHEMA_VERSION = 3
+"""2 added policy_logprob and proposal_logprob; 3 lets logprob and token_logprobs be absent and puts texts last. A store
+of an older version is brought up when it is opened."""
+
+FETCHED = 20_000
+"""Rows in hand at a time while reading."""
+PIECE = 64
+"""Prompts judged again in one transaction."""
+
+_SQL_TYPES = {
+    "string": "TEXT",
+    "int64": "INTEGER",
+    "bool": "INTEGER",
+    "double": "REAL",
+    "int32s": "BLOB",
+    "float32s": "BLOB",
+}
+_ROLLOUTS = (
+    "CREATE TABLE {table} ("
+    + ", ".join(f"{n} {_SQL_TYPES[kind]}{'' if n in NULLABLE else ' NOT NULL'}" for n, kind in COLUMNS.items())
+    + f", PRIMARY KEY ({', '.join(IDENTITY)})) WITHOUT ROWID"
+)
+_NAMES = ", ".join(COLUMNS)
+_INSERT = f"INSERT OR IGNORE INTO rollouts ({_NAMES}) VALUES ({', '.join('?' * len(COLUMNS))})"
+_OF_SPANS = (
+    "FROM temp.span AS s CROSS JOIN rollouts AS r ON r.model_sha=? AND r.prompt_sha=s.prompt_sha "
+    "AND r.sampling_sha=s.sampling_sha AND r.sample_idx>=s.start AND r.sample_idx<s.stop"
+)
+_VERDICTS = {"c": "pass", "failed": "fail", "truncated": "truncated", "errored": "error"}
+_TALLY = (
+    "SELECT r.problem_id, r.arm, r.verifier_sha, "
+    + "".join(f"sum(r.verdict='{verdict}'), " for verdict in _VERDICTS.values())
+    + f"sum(r.lenient AND r.verdict IN ('pass','fail')), sum(r.n_tokens) {_OF_SPANS} GROUP BY 1, 2, 3"
+)
+_FRAME = f"SELECT {', '.join('r.' + name for name in FRAME_COLUMNS)} {_OF_SPANS}"
 
 
-@dataclass(frozen=True)
-class ScoreRow:
-    """Teacher-forced scores of one completion, as stored. Arrays have shape (T,)."""
-
-    problem_id: str
-    kind: str
-    """What was scored, e.g. "demo:0"."""
-    model_sha: str
-    prompt_sha: str
-    completion_sha: str
-    token_texts: tuple[str, ...]
-    token_ids: NDArray[np.int32]
-    logprobs: NDArray[np.float32]
-    ranks: NDArray[np.int32]
-    entropies: NDArray[np.float32]
-
-
-def _clean(text: str) -> str:
-    """SQLite stores UTF-8: lone surrogates are written as their escapes, never dropped."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def verdict_of(judgement: Judgement, finish_reason: str) -> Verdict:
-    """One verdict per rollout: n = passed + failed + truncated + errored.
-
-    A verifier that failed is an error whatever was drawn; a draw cut at the token cap is truncated even if
-    the text so far would pass, because the policy had not stopped.
-    """
-    if judgement.error is not None or finish_reason == "error":
-        return "error"
-    if finish_reason == "length":
-        return "truncated"
-    return "pass" if judgement.strict else "fail"
-
-
-class RolloutStore:
-    """Rollouts and scores of one run directory."""
+class RolloutStore(ScoreTable):
+    """Rollouts and scores of one run directory in one SQLite file; see `store.base.Store`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            # autocommit: a row is on disk when add() returns, so kill -9 loses nothing that was reported
-            self._db = sqlite3.connect(path, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.execute("PRAGMA busy_timeout=10000")
-            self._db.executescript(_SCHEMA)
-            self._check_version()
+            self._db = connect(path)
+            version = check_version(self._db, path, SCHEMA_VERSION)
+            if version < SCHEMA_VERSION:
+                self._bring_up()
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{path}: not a rollout store ({error}); move it away or choose another --out") from error
 
-    def _check_version(self) -> None:
-        version: int = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version < SCHEMA_VERSION:
-            self._migrate()
-        elif version > SCHEMA_VERSION:
-            raise StoreError(
-                f"{self.path}: written by store version {version}, this is version {SCHEMA_VERSION}; "
-                "use the posttrain-diag that wrote it or choose another --out"
-            )
-
-    def _migrate(self) -> None:
-        """Bring a new file or one of version 1 to this version, at once or not at all."""
-        self._db.execute("BEGIN IMMEDIATE")
+    def _bring_up(self) -> None:
+        """Make the tables of a new file, or bring an older version to this one; at once or not at all."""
         have = {str(row[1]) for row in self._db.execute("PRAGMA table_info(rollouts)")}
-        for column in ("policy_logprob", "proposal_logprob"):
-            if column not in have:
-                self._db.execute(f"ALTER TABLE rollouts ADD COLUMN {column} REAL")
-        self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-        self._db.execute("COMMIT")
-
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
+        with transaction(self._db, self.path):
+            self._db.execute(SCORES_SCHEMA)
+            self._db.execute(_ROLLOUTS.format(table="brought_up"))
+            if have:
+                kept = ", ".join(name for name in COLUMNS if name in have)
+                self._db.execute(f"INSERT INTO brought_up ({kept}) SELECT {kept} FROM rollouts")
+                self._db.execute("DROP TABLE rollouts")
+            self._db.execute("ALTER TABLE brought_up RENAME TO rollouts")
+            self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 
     def add(self, rollout: Rollout, strict: bool) -> bool:
-        """Store one rollout; returns False when exactly this draw is already there.
+        """Store one rollout; False when exactly this draw is already there."""
+        return self.add_many([(rollout, strict)]) == 1
 
-        Args:
-            rollout: the judged draw.
-            strict: the strict reading of its text, kept beside the verdict (a truncated text can read right).
-        """
-        cursor = self._db.execute(
-            "INSERT OR IGNORE INTO rollouts VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-            (
-                rollout.model_sha,
-                rollout.prompt_sha,
-                rollout.sampling_sha,
-                rollout.sample_idx,
-                rollout.problem_id,
-                rollout.arm,
-                rollout.seed,
-                _clean(rollout.response_prefix),
-                _clean(rollout.text),
-                np.asarray(rollout.token_ids, np.int32).tobytes(),
-                np.asarray(rollout.token_logprobs, np.float32).tobytes(),
-                rollout.n_tokens,
-                rollout.logprob,
-                rollout.finish_reason,
-                rollout.verdict,
-                int(strict),
-                int(rollout.lenient),
-                None if rollout.extracted is None else _clean(rollout.extracted),
-                rollout.score,
-                None if rollout.error is None else _clean(rollout.error),
-                rollout.engine,
-                rollout.verifier_sha,
-                rollout.policy_logprob,
-                rollout.proposal_logprob,
-            ),
-        )
-        return cursor.rowcount == 1
+    def add_many(self, rows: Sequence[tuple[Rollout, bool]]) -> int:
+        """Store rollouts with their strict readings in one transaction; how many were new."""
+        before = self._db.total_changes
+        with transaction(self._db, self.path):
+            self._db.executemany(_INSERT, [values_of(rollout, strict) for rollout, strict in rows])
+        return self._db.total_changes - before
 
     def missing(self, model_sha: str, prompt_sha: str, sampling_sha: str, n: int) -> tuple[int, ...]:
         """Sample indices below n that were not drawn yet, ascending."""
@@ -171,89 +114,89 @@ class RolloutStore:
         have = {int(row[0]) for row in rows}
         return tuple(i for i in range(n) if i not in have)
 
-    def frame(self, model_sha: str) -> pd.DataFrame:
-        """All rollouts of a model, one row each, ordered by problem, arm, sample index; token arrays left out."""
-        query = (
-            f"SELECT {_FRAME_COLUMNS} FROM rollouts WHERE model_sha=? "
-            "ORDER BY problem_id, arm, sampling_sha, sample_idx"
+    def spans(self, model_sha: str) -> list[Span]:
+        """One span without an end for every prompt and sampling law of which anything is stored."""
+        query = "SELECT DISTINCT prompt_sha, sampling_sha FROM rollouts WHERE model_sha=?"
+        return [Span(str(row[0]), str(row[1])) for row in self._db.execute(query, (model_sha,))]
+
+    def _select(self, spans: Iterable[Span]) -> None:
+        """Fill the table that queries of spans join with."""
+        self._db.execute("DROP TABLE IF EXISTS temp.span")
+        self._db.execute("CREATE TEMP TABLE span (prompt_sha TEXT, sampling_sha TEXT, start INTEGER, stop INTEGER)")
+        self._db.execute("BEGIN")
+        self._db.executemany(
+            "INSERT INTO temp.span VALUES (?,?,?,?)", [(s.prompt_sha, s.sampling_sha, s.start, s.stop) for s in spans]
         )
-        frame = pd.read_sql_query(query, self._db, params=(model_sha,))
-        frame["strict"] = frame["strict"].astype(bool)
-        frame["lenient"] = frame["lenient"].astype(bool)
-        return frame
+        self._db.execute("COMMIT")
+
+    def tallies(self, model_sha: str, spans: Iterable[Span]) -> pd.DataFrame:
+        """Exact counts per problem, arm and verifier."""
+        self._select(spans)
+        columns = ["problem_id", "arm", "verifier_sha", *TALLIED]
+        return pd.DataFrame(self._db.execute(_TALLY, (model_sha,)).fetchall(), columns=columns)
+
+    def rows(self, model_sha: str, spans: Iterable[Span]) -> pd.DataFrame:
+        """The rollouts of some spans, ordered by problem, arm, sample index."""
+        import pyarrow as pa
+
+        self._select(spans)
+        cursor, schema = self._db.execute(_FRAME, (model_sha,)), frame_schema()
+        tables: list[Any] = []
+        while found := cursor.fetchmany(FETCHED):
+            arrays = [
+                pa.array([*map(bool, values)] if field.type == pa.bool_() else values, field.type)
+                for values, field in zip(zip(*found, strict=True), schema, strict=True)
+            ]
+            tables.append(pa.Table.from_arrays(arrays, schema=schema))
+        return frame_of(tables)
+
+    def frame(self, model_sha: str) -> pd.DataFrame:
+        """All rollouts of a model as `rows` gives them."""
+        return self.rows(model_sha, self.spans(model_sha))
 
     def tokens(self, model_sha: str, prompt_sha: str, sampling_sha: str) -> Iterator[tuple[int, NDArray[np.int32]]]:
-        """(sample_idx, token ids) of one prompt's draws."""
+        """(sample_idx, token ids) of one prompt's draws, by sample index."""
         rows = self._db.execute(
-            "SELECT sample_idx, token_ids FROM rollouts WHERE model_sha=? AND prompt_sha=? AND sampling_sha=?",
+            "SELECT sample_idx, token_ids FROM rollouts WHERE model_sha=? AND prompt_sha=? AND sampling_sha=? "
+            "ORDER BY sample_idx",
             (model_sha, prompt_sha, sampling_sha),
         )
         for index, blob in rows:
             yield int(index), np.frombuffer(blob, np.int32)
 
-    def rejudge(self, updates: Iterable[tuple[Verdict, Judgement, str, tuple[str, str, str, int]]]) -> None:
-        """Replace verdicts after a verifier changed: (verdict, judgement, verifier_sha, identity) each."""
-        self._db.execute("BEGIN")
-        self._db.executemany(
-            "UPDATE rollouts SET verdict=?, strict=?, lenient=?, extracted=?, score=?, error=?, verifier_sha=? "
-            "WHERE model_sha=? AND prompt_sha=? AND sampling_sha=? AND sample_idx=?",
-            [
-                (
-                    verdict,
-                    int(judged.strict),
-                    int(judged.lenient),
-                    None if judged.extracted is None else _clean(judged.extracted),
-                    judged.score,
-                    None if judged.error is None else _clean(judged.error),
-                    sha,
-                    *identity,
-                )
-                for verdict, judged, sha, identity in updates
-            ],
-        )
-        self._db.execute("COMMIT")
-
-    def add_score(self, row: ScoreRow) -> None:
-        """Store one scored completion (idempotent)."""
-        self._db.execute(
-            "INSERT OR IGNORE INTO scores VALUES (?,?,?,?,?,?,?,?,?,?)",
-            (
-                row.model_sha,
-                row.prompt_sha,
-                row.completion_sha,
-                row.problem_id,
-                row.kind,
-                json.dumps([_clean(text) for text in row.token_texts]),
-                row.token_ids.astype(np.int32).tobytes(),
-                row.logprobs.astype(np.float32).tobytes(),
-                row.ranks.astype(np.int32).tobytes(),
-                row.entropies.astype(np.float32).tobytes(),
-            ),
-        )
-
-    def has_score(self, model_sha: str, prompt_sha: str, completion_sha: str, kind: str) -> bool:
-        """Was this completion scored already?"""
-        found = self._db.execute(
-            "SELECT 1 FROM scores WHERE model_sha=? AND prompt_sha=? AND completion_sha=? AND kind=?",
-            (model_sha, prompt_sha, completion_sha, kind),
-        ).fetchone()
-        return found is not None
-
-    def scores(self, model_sha: str) -> list[ScoreRow]:
-        """All scored completions of a model."""
-        rows: Sequence[tuple[Any, ...]] = self._db.execute(
-            "SELECT problem_id, kind, model_sha, prompt_sha, completion_sha, token_texts, token_ids, logprobs, "
-            "ranks, entropies FROM scores WHERE model_sha=? ORDER BY problem_id, kind",
+    def rejudge(self, model_sha: str, spans: Iterable[Span], shas: Mapping[str, str], judge: Judge) -> int:
+        """Judge again what another verifier than today's judged, prompt by prompt."""
+        self._select(spans)
+        self._db.execute("DROP TABLE IF EXISTS temp.today")
+        self._db.execute("CREATE TEMP TABLE today (problem_id TEXT PRIMARY KEY, verifier_sha TEXT)")
+        self._db.executemany("INSERT INTO temp.today VALUES (?,?)", shas.items())
+        stale: Sequence[tuple[Any, ...]] = self._db.execute(
+            f"SELECT s.prompt_sha, s.sampling_sha, s.start, s.stop, t.problem_id, t.verifier_sha, count(*) {_OF_SPANS} "
+            "JOIN temp.today AS t ON t.problem_id=r.problem_id AND t.verifier_sha<>r.verifier_sha "
+            "GROUP BY s.rowid, t.problem_id",
             (model_sha,),
         ).fetchall()
-        return [
-            ScoreRow(
-                *row[:5],
-                token_texts=tuple(json.loads(row[5])),
-                token_ids=np.frombuffer(row[6], np.int32),
-                logprobs=np.frombuffer(row[7], np.float32),
-                ranks=np.frombuffer(row[8], np.int32),
-                entropies=np.frombuffer(row[9], np.float32),
-            )
-            for row in rows
-        ]
+        for first in range(0, len(stale), PIECE):
+            with transaction(self._db, self.path):
+                for *span, problem_id, sha, _ in stale[first : first + PIECE]:
+                    self._rejudge_span(model_sha, span, (problem_id, sha), judge)
+        return sum(int(row[6]) for row in stale)
+
+    def _rejudge_span(self, model_sha: str, span: Sequence[Any], today: tuple[str, str], judge: Judge) -> None:
+        where = "model_sha=? AND prompt_sha=? AND sampling_sha=? AND sample_idx"
+        rows = self._db.execute(
+            f"SELECT sample_idx, text, finish_reason FROM rollouts WHERE {where}>=? AND sample_idx<? "
+            "AND problem_id=? AND verifier_sha<>?",
+            (model_sha, *span, *today),
+        ).fetchall()
+        updates: list[tuple[Any, ...]] = []
+        for index, text, finish_reason in rows:
+            verdict, judged = judge(today[0], text, finish_reason)
+            extracted, error = clean_or_none(judged.extracted), clean_or_none(judged.error)
+            new = (verdict, judged.strict, judged.lenient, extracted, judged.score, error, today[1])
+            updates.append((*new, model_sha, *span[:2], index))
+        self._db.executemany(
+            "UPDATE rollouts SET verdict=?, strict=?, lenient=?, extracted=?, score=?, error=?, verifier_sha=? "
+            f"WHERE {where}=?",
+            updates,
+        )

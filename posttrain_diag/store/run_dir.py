@@ -7,14 +7,23 @@ import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
-
-import pandas as pd
+from typing import IO, TYPE_CHECKING, Any
 
 from posttrain_diag.errors import StoreError
+from posttrain_diag.store.base import Store
+from posttrain_diag.store.parquet import ParquetStore
 from posttrain_diag.store.rollouts import RolloutStore
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STORES: dict[str, tuple[str, Callable[[Path], Store]]] = {
+    "sqlite": ("rollouts.sqlite", RolloutStore),
+    "parquet": ("rollouts.parquet", ParquetStore),
+}
+"""Kind of store -> its name in the run directory, and what opens it."""
 
 FIXED_SETTINGS = ("model_sha", "sampling")
 """What may not change within one run directory. More rollouts, another eps, corrected golds or verifiers may."""
@@ -53,9 +62,24 @@ class RunDir:
         self._lock: IO[str] | None = None
 
     @property
+    def store_kind(self) -> str:
+        """The kind of store this run keeps its rollouts in.
+
+        Raises:
+            StoreError: run.json names a kind that this version does not know.
+        """
+        kind = str(self.read_json("run.json").get("store", "sqlite"))
+        if kind not in STORES:
+            raise StoreError(
+                f"{self.path}: its rollouts are in a store of kind {kind!r}, this version knows {', '.join(STORES)}; "
+                "use the posttrain-diag that wrote it or choose another --out"
+            )
+        return kind
+
+    @property
     def rollouts_path(self) -> Path:
-        """The SQLite store."""
-        return self.path / "rollouts.sqlite"
+        """The rollout store: a file (sqlite) or a directory (parquet)."""
+        return self.path / STORES[self.store_kind][0]
 
     @property
     def config_path(self) -> Path:
@@ -72,9 +96,14 @@ class RunDir:
         """The per-problem table."""
         return self.path / "problems.parquet"
 
-    def store(self) -> RolloutStore:
-        """Open the rollout store."""
-        return RolloutStore(self.rollouts_path)
+    def store(self) -> Store:
+        """Open the rollout store, of the kind that run.json records.
+
+        Raises:
+            StoreError: it is damaged, or of a newer version.
+        """
+        name, opened = STORES[self.store_kind]
+        return opened(self.path / name)
 
     def lock(self) -> None:
         """Become the only writer; released when the process ends, however it ends.
@@ -102,7 +131,8 @@ class RunDir:
         """Bind the directory to (model, sampling law); returns True when this continues an earlier run.
 
         Raises:
-            StoreError: the directory belongs to a run of another model or sampling law.
+            StoreError: the directory belongs to a run of another model or sampling law, or keeps its rollouts in
+                another kind of store.
         """
         path = self.path / "run.json"
         if not path.exists():
@@ -116,6 +146,12 @@ class RunDir:
                     f"now asked for {identity.get(key)!r}; "
                     "choose another --out (nothing here was changed)"
                 )
+        asked, kind = identity.get("store", "sqlite"), self.store_kind
+        if asked != kind:
+            raise StoreError(
+                f"{self.path}: this run keeps its rollouts in a store of kind {kind}, now asked for {asked}; "
+                f"go on with --store {kind} or choose another --out (nothing here was changed)"
+            )
         return True
 
     def event(self, kind: str, **data: Any) -> None:

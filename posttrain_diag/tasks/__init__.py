@@ -5,15 +5,17 @@ from posttrain_diag.tasks.load import load_tasks, parse_verifier
 from posttrain_diag.tasks.references import corrupted_completions, reference_completions
 from posttrain_diag.tasks.rows import builtin_names
 from posttrain_diag.tasks.taskset import TaskSet, problem_sha, tasks_sha
-from posttrain_diag.tasks.verifiers import check_verifier, verifier_sha, verify
+from posttrain_diag.tasks.verifiers import Verifier, check_verifier, compile_verifier, verifier_sha, verify
 from posttrain_diag.tasks.write import write_tasks
 
 __all__ = [
     "TaskSet",
     "TasksCheck",
+    "Verifier",
     "builtin_names",
     "check_tasks",
     "check_verifier",
+    "compile_verifier",
     "corrupted_completions",
     "load_tasks",
     "parse_verifier",

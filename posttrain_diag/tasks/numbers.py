@@ -107,13 +107,16 @@ def _value(match: re.Match[str]) -> Fraction | None:
     exponent = (match["exp"] or match["power"] or "0").replace("−", "-")
     if value is None or len(exponent) > 5 or abs(int(exponent)) > MAX_DIGITS:
         return None
-    return _signed(sign, value * Fraction(10) ** int(exponent))
+    power = int(exponent)
+    return _signed(sign, value * Fraction(10) ** power if power else value)
 
 
 def _fraction(numerator: str, denominator: str = "1") -> Fraction | None:
     if len(numerator) > MAX_DIGITS or len(denominator) > MAX_DIGITS:
         return None
     top = Fraction(numerator.replace(",", "").replace("−", "-"))
+    if denominator == "1":
+        return top
     bottom = Fraction(denominator.replace(",", ""))
     return None if bottom == 0 else top / bottom
 

@@ -12,11 +12,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
-from posttrain_diag.tasks.numbers import lone_number, same_number
+from posttrain_diag.tasks.numbers import Number, lone_number, same_number
 
 MAX_CHARS = 20_000
 """Texts longer than this are folded but not peeled: no answer is that long."""
+REMEMBERED_CHARS = 200
+"""Peeled forms of texts up to this length are remembered."""
 MAX_MARKS = 20
 """Answer marks looked at, from the end (or the start) of a completion: bounds the work on hostile text."""
 
@@ -71,17 +74,29 @@ def peel(text: str) -> Peeled:
         text = inner
 
 
+def _form(text: str) -> tuple[Peeled, Number | None]:
+    """A peeled text and the number it is; answers come again and again, so short ones are remembered."""
+    return _remembered(text) if len(text) <= REMEMBERED_CHARS else _formed(text)
+
+
+def _formed(text: str) -> tuple[Peeled, Number | None]:
+    peeled = peel(text)
+    return peeled, lone_number(peeled.core)
+
+
+_remembered = lru_cache(8192)(_formed)
+
+
 def same_leniently(found: str, answer: str) -> bool:
     """Whether two texts give the same answer once surface format is forgiven.
 
     A bracket may be missing on one side, but `[3]` and `(3)`, `[]` and `()` stay different answers.
     """
-    a, b = peel(found), peel(answer)
+    (a, number_a), (b, number_b) = _form(found), _form(answer)
     if a.bracket is not None and b.bracket is not None and a.bracket != b.bracket:
         return False
     if a.core == b.core:
         return True
-    number_a, number_b = lone_number(a.core), lone_number(b.core)
     return number_a is not None and number_b is not None and same_number(number_a, number_b, lenient=True)
 
 

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from posttrain_diag.engines.base import Engine, Tilt
+from posttrain_diag.errors import StatsError
 from posttrain_diag.evidence import DrawSpec, Evidence, Needs
 from posttrain_diag.stats import deep_support
 from posttrain_diag.tasks import verify
@@ -108,7 +109,9 @@ def demonstration(evidence: Evidence, engine: Engine, key: str) -> tuple[int, ..
 def bounds(evidence: Evidence) -> dict[str, Estimate]:
     """Per probed problem the weighted estimate; `low` is the lower bound on p at one-sided level (1 + level) / 2."""
     alpha = (1.0 - evidence.settings.level) / 2
-    plain = evidence.main
+    plain, drawn = evidence.main, int(evidence.table(ARM)["drawn"].sum())
+    if len(evidence.arm(ARM)) != drawn:
+        raise StatsError(f"the weights of all {drawn} tilted draws are needed, {len(evidence.arm(ARM))} were read")
     out: dict[str, Estimate] = {}
     for key, rows in evidence.arm(ARM).groupby("problem_id", sort=False):
         name = str(key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -103,11 +104,12 @@ def _features(evidence: Evidence, table: pd.DataFrame) -> tuple[NDArray[np.float
     if rows["problem_id"].nunique() < 0.9 * len(table):
         return None
     profile = np.zeros((len(table), 4))
+    answers = dict(iter(rows.groupby("problem_id")["extracted"]))
     for i, key in enumerate(table.index):
-        answers = rows.loc[rows["problem_id"] == key, "extracted"]
-        if len(answers) == 0:
+        if key not in answers:
             continue
-        shares = answers.value_counts(normalize=True).to_numpy(float)
+        counts = np.asarray([n for _, n in Counter(answers[key].tolist()).most_common()], float)
+        shares = counts / counts.sum()
         profile[i, : min(3, len(shares))] = shares[:3]
         profile[i, 3] = float(-(shares * np.log(shares)).sum())
     prompts = [evidence.problems[str(key)].prompt_text for key in table.index]

@@ -124,11 +124,12 @@ def duplicate_draws(evidence: Evidence) -> Finding | None:
         )
     rows = evidence.arm("main")
     rows = rows[rows["verdict"] != "error"]
-    equal: list[str] = []
-    for key, group in rows.groupby("problem_id"):
-        surprise = float(group["logprob"].iloc[0]) * (len(group) - 1)
-        if len(group) > 1 and group["text"].nunique() == 1 and surprise < IDENTICAL_LOG_P:
-            equal.append(str(key))
+    by_problem = rows.groupby("problem_id")
+    alike = pd.DataFrame({"texts": by_problem["text"].nunique(), "n": by_problem.size()})
+    first = rows.drop_duplicates("problem_id").set_index("problem_id")["logprob"].astype(float)  # NaN: not told
+    surprise = first.reindex(alike.index) * (alike["n"] - 1)
+    suspicious = (alike["n"] > 1) & (alike["texts"] == 1) & (surprise < IDENTICAL_LOG_P)
+    equal = [str(key) for key in alike.index[suspicious]]
     if not equal:
         return None
     share = share_estimate(len(equal), len(evidence.measured), level=evidence.settings.level)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from posttrain_diag.engines.base import Engine
 from posttrain_diag.evidence import MAIN, Evidence, Needs, ScoreSpec
@@ -45,13 +46,18 @@ def plan(evidence: Evidence, engine: Engine) -> Needs:
     return Needs(scores=tuple(scores), notes=notes)
 
 
-def typicality(evidence: Evidence, row: ScoreRow) -> float:
-    """Z of the demo's log-prob per token among the problem's own finished draws; NaN with fewer than 4 draws."""
+def draw_rates(evidence: Evidence) -> dict[str, NDArray[np.float64]]:
+    """Log-prob per token of each problem's finished draws whose likelihood the engine told."""
     drawn = evidence.arm(MAIN)
-    drawn = drawn[(drawn["problem_id"] == row.problem_id) & (drawn["finish_reason"] == "stop")]
-    if len(drawn) < 4:
+    drawn = drawn[(drawn["finish_reason"] == "stop") & drawn["logprob"].notna()]
+    rates = (drawn["logprob"] / drawn["n_tokens"]).astype(float)
+    return {str(key): np.asarray(group, np.float64) for key, group in rates.groupby(drawn["problem_id"], sort=False)}
+
+
+def typicality(rates: NDArray[np.float64] | None, row: ScoreRow) -> float:
+    """Z of the demo's log-prob per token among `draw_rates` of its problem; NaN with fewer than 4 draws."""
+    if rates is None or len(rates) < 4:
         return float("nan")
-    rates = (drawn["logprob"] / drawn["n_tokens"]).to_numpy(float)
     spread = max(float(rates.std(ddof=1)), 1e-3)
     return float((row.logprobs.mean() - rates.mean()) / spread)
 
@@ -69,6 +75,7 @@ def measure(evidence: Evidence) -> Measurement:
         empty = pd.DataFrame(index=list(evidence.ids), columns=columns, dtype=float)
         return Measurement(CARD.name, CARD.question, empty, {"demo_nll_per_token": undefined})
     first = {row.problem_id: row for row in reversed(rows)}
+    rates = draw_rates(evidence)
     table = pd.DataFrame.from_dict(
         {
             key: (
@@ -76,7 +83,7 @@ def measure(evidence: Evidence) -> Measurement:
                 float(-row.logprobs.mean()),
                 float(np.exp(row.logprobs.min())),
                 int(row.ranks.max()),
-                typicality(evidence, row),
+                typicality(rates.get(key), row),
             )
             for key, row in first.items()
         },

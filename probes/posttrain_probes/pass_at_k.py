@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pandas as pd
 
@@ -66,7 +68,8 @@ def measure(evidence: Evidence) -> Measurement:
             summary[f"pass^{k}"] = (
                 pass_hat_k(counts, k, level=level) if uniform else evidence.law.estimate(pass_hat(k), level)
             )
-    summary[f"maj@{n_min}"] = majority(evidence, n_min)
+    votes = min(n_min, votes_at_hand(evidence))
+    summary[f"maj@{votes}"] = majority(evidence, votes)
     figure = Figure(
         "pass_at_k",
         "pass@k",
@@ -83,6 +86,14 @@ def measure(evidence: Evidence) -> Measurement:
     return Measurement(CARD.name, CARD.question, per_problem, summary, (figure,))
 
 
+def votes_at_hand(evidence: Evidence) -> int:
+    """Draws whose answers are at hand for every problem; as many as were drawn unless only a sample was read."""
+    if not evidence.sampled:
+        return int(evidence.measured["n"].min())
+    rows = evidence.arm("main")
+    return max(1, int(rows[rows["verdict"] != "error"].groupby("problem_id").size().min()))
+
+
 def majority(evidence: Evidence, k: int) -> Estimate:
     """maj@k from the answers the verifier extracted; undefined where it extracts none."""
     level = evidence.settings.level
@@ -95,13 +106,17 @@ def majority(evidence: Evidence, k: int) -> Estimate:
         return Estimate.undefined("the verifier extracts no answers to vote on", level)
     answers: list[dict[str, int]] = []
     correct: list[set[str]] = []
-    for _, group in rows.groupby("problem_id", sort=False):
-        read = group[group["extracted"].notna()]
-        tally = {str(answer): int(n) for answer, n in read["extracted"].value_counts().items()}
+    columns = (rows[name].tolist() for name in ("problem_id", "extracted", "verdict"))
+    drawn: dict[str, list[tuple[object, str]]] = {}
+    for problem_id, extracted, verdict in zip(*columns, strict=True):
+        drawn.setdefault(problem_id, []).append((extracted, verdict))
+    for group in drawn.values():
+        read = [(answer, verdict) for answer, verdict in group if isinstance(answer, str)]
+        tally = dict(Counter(answer for answer, _ in read).most_common())
         # a draw whose answer could not be read votes for nothing: each counts as its own wrong answer
         tally.update({f"\0unread {i}": 1 for i in range(len(group) - len(read))})
         answers.append(tally)
-        correct.append(set(read.loc[read["verdict"] == "pass", "extracted"]))
+        correct.append({answer for answer, verdict in read if verdict == "pass"})
     return maj_at_k(answers, correct, k, level=level)
 
 

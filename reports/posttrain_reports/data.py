@@ -43,6 +43,10 @@ class ReportData:
     """The command line that made the run."""
     created: str
     """When, as text."""
+    rollouts: int | None = None
+    """Rollouts of the run, where `transcripts` are only the first draws of each problem and arm."""
+    store: str = "rollouts.sqlite"
+    """Where all of them are, within the run directory."""
 
     def __post_init__(self) -> None:
         missing = [key for key in REQUIRED_KEYS if key not in self.diagnosis]

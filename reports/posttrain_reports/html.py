@@ -53,6 +53,8 @@ def payload(data: ReportData, table: selection.TableRows, scale: float) -> dict[
         table,
         ids,
         budget=int(selection.TRANSCRIPT_BYTES * scale),
+        total=data.rollouts,
+        store=data.store,
     )
     return {
         "columns": table.columns,
@@ -150,6 +152,7 @@ def _context(data: ReportData, table: selection.TableRows, body: Mapping[str, An
     return {
         "model_name": model_name(as_mapping(diagnosis.get("model"))),
         "created": clip(data.created, 80),
+        "store": data.store,
         "command": clip(data.command, 2000),
         "verdict": view.verdict(data),
         "actions": plan[: view.MAX_ACTIONS],

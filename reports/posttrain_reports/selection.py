@@ -213,6 +213,9 @@ def choose_transcripts(
     ids: Sequence[str],
     budget: int = TRANSCRIPT_BYTES,
     limit: int = TEXT_LIMIT,
+    *,
+    total: int | None = None,
+    store: str = "rollouts.sqlite",
 ) -> TranscriptChoice:
     """Rollouts to embed, problem by problem in turn over the classes, until the byte budget is spent.
 
@@ -222,6 +225,8 @@ def choose_transcripts(
         ids: untouched problem ids, one per embedded row (the rows hold clipped ones).
         budget: bytes that all embedded rollouts may take.
         limit: characters shown of one rollout.
+        total: rollouts of the run, where fewer were given.
+        store: where all of them are.
     """
     row_of = {problem_id: index for index, problem_id in enumerate(ids)}
     groups: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
@@ -239,7 +244,8 @@ def choose_transcripts(
         by_row[index] = embedded
         spent += size
         shown += len(embedded)
-    return TranscriptChoice(by_row, shown, len(transcripts), _transcript_note(shown, len(transcripts), len(by_row)))
+    note = _transcript_note(shown, len(transcripts), len(by_row), total, store)
+    return TranscriptChoice(by_row, shown, len(transcripts), note)
 
 
 def _turns(groups: Mapping[int, Sequence[Mapping[str, Any]]], table: TableRows) -> list[int]:
@@ -253,12 +259,18 @@ def _turns(groups: Mapping[int, Sequence[Mapping[str, Any]]], table: TableRows) 
     return [index for _, _, index in sorted(ranked)]
 
 
-def _transcript_note(shown: int, given: int, problems: int) -> str:
+def _transcript_note(shown: int, given: int, problems: int, total: int | None, store: str) -> str:
     if given == 0:
-        return "No transcripts were given to this report; the rollout store (rollouts.sqlite) holds them."
+        return f"No transcripts were given to this report; the rollout store ({store}) holds them."
+    if total is not None and total > given:
+        return (
+            f"{shown:,} of {total:,} rollouts, chosen to differ among the first draws of each problem ({given:,}): up "
+            f"to {PER_VERDICT} per problem and verdict, near misses and likely texts first, {TEXT_LIMIT:,} characters "
+            f"each. The rest is in {store}."
+        )
     if shown == given:
         return f"All {given:,} rollouts given to this report, of {problems:,} problem(s)."
     return (
         f"{shown:,} of {given:,} rollouts, chosen to differ: up to {PER_VERDICT} per problem and verdict, near "
-        f"misses and likely texts first, {TEXT_LIMIT:,} characters each. The rest is in rollouts.sqlite."
+        f"misses and likely texts first, {TEXT_LIMIT:,} characters each. The rest is in {store}."
     )

@@ -350,5 +350,5 @@ def test_a_store_of_version_1_is_brought_up_and_keeps_its_rollouts(zoo: Callable
     assert len(again.frame("m")) == 1
     again.close()
     db = sqlite3.connect(path)
-    assert db.execute("PRAGMA user_version").fetchone() == (2,)
+    assert db.execute("PRAGMA user_version").fetchone() == (3,)
     db.close()

@@ -169,7 +169,7 @@
     if (posterior.children.length) box.append(posterior);
     const rolls = data.transcripts[String(index)] || [];
     const drawn = get(row, "n");
-    const heading = make("h4", { textContent: rolls.length ? `Rollouts: ${rolls.length} shown${drawn ? `, ${drawn.toLocaleString("en")} drawn in the main arm` : ""}` : "No rollout of this problem is embedded; rollouts.sqlite holds them all." });
+    const heading = make("h4", { textContent: rolls.length ? `Rollouts: ${rolls.length} shown${drawn ? `, ${drawn.toLocaleString("en")} drawn in the main arm` : ""}` : "No rollout of this problem is embedded; the rollout store holds them all." });
     heading.style.marginTop = "1rem";
     box.append(heading, make("div", { class: "rolls" }, ...rolls.map(rollCard)));
     return make("tr", { class: "detail", id: `detail-${index}` }, make("td", { colspan: String(COLUMNS.length) }, box));

@@ -1,0 +1,146 @@
+"""What a rollout store offers, whatever it is made of: every draw once, exact counts, rows by the piece.
+
+Identity of a draw = (model_sha, prompt_sha, sampling_sha, sample_idx). No draw is stored twice; `missing` says exactly
+which ones are still owed. Counts (`tallies`) are made by the store and never need all rows in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posttrain_diag.types import Judgement, Rollout, Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NO_END = 2**62
+"""The `stop` of a span without an end."""
+
+TALLIED = ("c", "failed", "truncated", "errored", "lenient", "tokens")
+"""Counts of a tally: one per verdict, lenient passes among finished draws, generated tokens."""
+
+Judge = Callable[[str, str, str], tuple[Verdict, Judgement]]
+"""(problem id, text, finish reason) -> verdict and judgement."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """Draws start <= sample_idx < stop of one prompt under one sampling law."""
+
+    prompt_sha: str
+    sampling_sha: str
+    start: int = 0
+    stop: int = NO_END
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """Teacher-forced scores of one completion, as stored. Arrays have shape (T,)."""
+
+    problem_id: str
+    kind: str
+    """What was scored, e.g. "demo:0"."""
+    model_sha: str
+    prompt_sha: str
+    completion_sha: str
+    token_texts: tuple[str, ...]
+    token_ids: NDArray[np.int32]
+    logprobs: NDArray[np.float32]
+    ranks: NDArray[np.int32]
+    entropies: NDArray[np.float32]
+
+
+def verdict_of(judgement: Judgement, finish_reason: str) -> Verdict:
+    """One verdict per rollout: n = passed + failed + truncated + errored.
+
+    A verifier that failed is an error whatever was drawn; a draw cut at the token cap is truncated even if
+    the text so far would pass, because the policy had not stopped.
+    """
+    if judgement.error is not None or finish_reason == "error":
+        return "error"
+    if finish_reason == "length":
+        return "truncated"
+    return "pass" if judgement.strict else "fail"
+
+
+class Store(Protocol):
+    """Rollouts and scores of one run directory."""
+
+    @property
+    def path(self) -> Path:
+        """The file or directory that holds them."""
+        ...
+
+    def add(self, rollout: Rollout, strict: bool) -> bool:
+        """Store one rollout; False when exactly this draw is already there.
+
+        Args:
+            rollout: the judged draw.
+            strict: the strict reading of its text, kept beside the verdict (a truncated text can read right).
+        """
+        ...
+
+    def add_many(self, rows: Sequence[tuple[Rollout, bool]]) -> int:
+        """Store rollouts with their strict readings, all or none; durable on return. How many were new.
+
+        Raises:
+            StoreError: they cannot be written.
+        """
+        ...
+
+    def missing(self, model_sha: str, prompt_sha: str, sampling_sha: str, n: int) -> tuple[int, ...]:
+        """Sample indices below n that were not drawn yet, ascending."""
+        ...
+
+    def spans(self, model_sha: str) -> list[Span]:
+        """One span without an end for every prompt and sampling law of which anything is stored."""
+        ...
+
+    def tallies(self, model_sha: str, spans: Iterable[Span]) -> pd.DataFrame:
+        """Exact counts, one row per problem_id, arm and verifier_sha: these and the columns of TALLIED."""
+        ...
+
+    def rows(self, model_sha: str, spans: Iterable[Span]) -> pd.DataFrame:
+        """The rollouts of some spans, one row each, ordered by problem, arm, sample index; token arrays left out."""
+        ...
+
+    def frame(self, model_sha: str) -> pd.DataFrame:
+        """All rollouts of a model as `rows` gives them."""
+        ...
+
+    def tokens(self, model_sha: str, prompt_sha: str, sampling_sha: str) -> Iterable[tuple[int, NDArray[np.int32]]]:
+        """(sample_idx, token ids) of one prompt's draws, by sample index."""
+        ...
+
+    def rejudge(self, model_sha: str, spans: Iterable[Span], shas: Mapping[str, str], judge: Judge) -> int:
+        """Judge again what was judged by another verifier than today's; how many that were.
+
+        Args:
+            model_sha: of which model.
+            spans: the draws in question.
+            shas: verifier_sha of today by problem id.
+            judge: gives the new verdict.
+        """
+        ...
+
+    def add_score(self, row: ScoreRow) -> None:
+        """Store one scored completion (idempotent)."""
+        ...
+
+    def has_score(self, model_sha: str, prompt_sha: str, completion_sha: str, kind: str) -> bool:
+        """Was this completion scored already?"""
+        ...
+
+    def scores(self, model_sha: str) -> list[ScoreRow]:
+        """All scored completions of a model."""
+        ...
+
+    def close(self) -> None:
+        """Release the files."""
+        ...
