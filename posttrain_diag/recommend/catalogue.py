@@ -102,7 +102,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "the verifier is noisy or only ranks",
         "limited to what the policy generates",
         ("verifier", "own_rollouts"),
-        "TRL's DPOTrainer on pairs mined from rollouts.sqlite",
+        "TRL's DPOTrainer on pairs mined from the rollouts of the run",
     ),
     StageCard(
         "process-rl",
@@ -124,7 +124,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "right candidates exist, selection is poor",
         "depends on the loop; nothing to learn where nothing passes",
         ("verifier", "own_rollouts"),
-        "TRL's SFTTrainer on the passing rollouts of rollouts.sqlite",
+        "TRL's SFTTrainer on the passing rollouts of the run",
     ),
     StageCard(
         "distill-onpolicy",
