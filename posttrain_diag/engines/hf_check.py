@@ -20,7 +20,7 @@ import numpy as np
 
 from posttrain_diag.engines.hf_attention import plug_in, unplug
 from posttrain_diag.engines.hf_files import first_line
-from posttrain_diag.engines.hf_forward import CachedDecode, CausalLM
+from posttrain_diag.engines.hf_forward import CachedDecode, CausalLM, Decode
 from posttrain_diag.engines.hf_memory import free_bytes, is_out_of_memory
 from posttrain_diag.engines.hf_pack import pack, packed_bytes, unpack
 from posttrain_diag.engines.hf_prefill import Prefiller, prefill_order
@@ -234,12 +234,17 @@ class _Probe:
 
     def slots_gap(self) -> str | None:
         """Gap of the slots path: mixed prompts, one continuing another, a row dropped, a row admitted later."""
-        import torch
-
         room = len(self._long) if self._window is None else max(2, min(len(self._long), self._window - _STEPS))
         prompts = [self._short[:room], self._long[:room], self._long[: max(1, room - 2)]]
-        prefiller = Prefiller(self._lm, prompts, prefill_order(prompts))
-        state = SlotDecode(self._lm, prefiller, 4, _STEPS)
+        state = SlotDecode(self._lm, Prefiller(self._lm, prompts, prefill_order(prompts)), 4, _STEPS)
+        gap = self._followed(state, prompts, late=2)
+        self.kv_bytes_per_token = state.bytes_per_position
+        return gap
+
+    def _followed(self, state: Decode, prompts: Sequence[tuple[int, ...]], *, late: int | None = None) -> str | None:
+        """Gap of greedy rows of prompts 0, 1, 1, of which one is dropped half-way and one of `late` is admitted."""
+        import torch
+
         of_row = [0, 1, 1]
         logits_BV = state.admit([0, 1, 2], of_row)
         sequences = [list(prompts[i]) for i in of_row]
@@ -247,17 +252,18 @@ class _Probe:
         for step in range(_STEPS):
             if step == _STEPS // 2:
                 order = state.drop(np.array([True, False, True]))
+                logits_BV = logits_BV[torch.from_numpy(order)]
                 sequences, seen = [sequences[i] for i in order], [seen[i] for i in order]
-                logits_BV = torch.cat((logits_BV[torch.from_numpy(order)], state.admit([2], [2])))
-                sequences.append(list(prompts[2]))
-                seen.append([])
+                if late is not None:
+                    logits_BV = torch.cat((logits_BV, state.admit([2], [late])))
+                    sequences.append(list(prompts[late]))
+                    seen.append([])
             tokens_B = logits_BV.argmax(-1)
             for row, (sequence, law) in enumerate(zip(sequences, seen, strict=True)):
                 law.append(logits_BV[row])
                 sequence.append(int(tokens_B[row]))
             if step < _STEPS - 1:
                 logits_BV = state.step(tokens_B)
-        self.kv_bytes_per_token = state.bytes_per_position
         return self._worst_gap(sequences, seen)
 
     def _worst_gap(self, sequences: Sequence[Sequence[int]], seen: Sequence[Sequence[torch.Tensor]]) -> str | None:
@@ -272,32 +278,11 @@ class _Probe:
     def decode_gap(self, path: DecodePath) -> str | None:
         """Gap of a copying path: prefill, copy to rows, steps, drop a row, more steps."""
         prompts = [self._short, self._long] if path == "shared" else [self._long[::-1], self._long]
-        return self._decode_gap(prompts)
-
-    def _decode_gap(self, prompts: Sequence[tuple[int, ...]]) -> str | None:
-        import torch
-
-        state = CachedDecode(self._lm)
-        logits_BV = state.start(prompts)
-        rows = torch.tensor([0, 1, 1], device=self._lm.device)
-        state.select(rows)
-        logits_BV, sequences = logits_BV[rows], [list(prompts[i]) for i in (0, 1, 1)]
-        seen: list[list[torch.Tensor]] = [[], [], []]
-        for step in range(_STEPS):
-            if step == _STEPS // 2:
-                keep = torch.tensor([0, 2], device=self._lm.device)
-                state.select(keep)
-                logits_BV = logits_BV[keep]
-                sequences, seen = [sequences[0], sequences[2]], [seen[0], seen[2]]
-            tokens_B = logits_BV.argmax(-1)
-            for row, (sequence, law) in enumerate(zip(sequences, seen, strict=True)):
-                law.append(logits_BV[row])
-                sequence.append(int(tokens_B[row]))
-            if step < _STEPS - 1:
-                logits_BV = state.step(tokens_B)
+        state = CachedDecode(self._lm, prompts)
+        gap = self._followed(state, prompts)
         positions = 2 * (max(map(len, prompts)) + _STEPS - 1)
         self.kv_bytes_per_token = self.kv_bytes_per_token or _cache_bytes(state.cache) / positions
-        return self._worst_gap(sequences, seen)
+        return gap
 
     def _tails(self) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
         """Heads and short tails after them."""

@@ -8,30 +8,8 @@ from typing import Any
 import pandas as pd
 
 from posttrain_diag.evidence import MAIN, Evidence, Settings
+from posttrain_diag.store.columns import FRAME_COLUMNS
 from posttrain_diag.types import Problem, SamplingParams
-
-COLUMNS = (
-    "problem_id",
-    "arm",
-    "sample_idx",
-    "seed",
-    "response_prefix",
-    "text",
-    "n_tokens",
-    "logprob",
-    "finish_reason",
-    "verdict",
-    "strict",
-    "lenient",
-    "extracted",
-    "score",
-    "error",
-    "verifier_sha",
-    "prompt_sha",
-    "sampling_sha",
-    "policy_logprob",
-    "proposal_logprob",
-)
 
 
 def rollout_row(problem_id: str, sample_idx: int, **values: Any) -> dict[str, Any]:
@@ -76,7 +54,7 @@ def make_problem(index: int, **values: Any) -> Problem:
 
 def frame_of(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """Rollout rows as the frame the store gives."""
-    frame = pd.DataFrame(list(rows), columns=COLUMNS)
+    frame = pd.DataFrame(list(rows), columns=FRAME_COLUMNS)
     return frame.astype({"strict": bool, "lenient": bool}) if len(frame) else frame
 
 
