@@ -8,7 +8,7 @@ Shapes: `B` rows in flight, `T` drawn tokens, `V` vocabulary.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -113,6 +113,19 @@ class Flight:
         self.tilt.reorder(order)
 
 
+def _distinct_prompts(rows: Sequence[Row]) -> tuple[list[tuple[int, ...]], dict[int, int]]:
+    """The different prompts, and the index of each by the `id` of its tuple.
+
+    Rows of a request share one tuple, and hashing a long prompt for every draw would cost more than a small model does.
+    """
+    index: dict[tuple[int, ...], int] = {}
+    index_of: dict[int, int] = {}
+    for row in rows:
+        if id(row.ids) not in index_of:
+            index_of[id(row.ids)] = index.setdefault(row.ids, len(index))
+    return list(index), index_of
+
+
 def _grown(array: NDArray[_Item], size: int) -> NDArray[_Item]:
     return array if len(array) == size else np.concatenate((array, np.zeros(size - len(array), array.dtype)))
 
@@ -145,11 +158,11 @@ class Sampler:
             EngineError: not even one row fits into memory.
             ModelError: a row's logits are not numbers.
         """
-        prompts = list(dict.fromkeys(row.ids for row in rows))
+        prompts, index_of = _distinct_prompts(rows)
         order = prefill_order(prompts)
-        rank = {prompts[index]: rank for rank, index in enumerate(order)}
-        pending = deque(sorted(rows, key=lambda row: rank[row.ids]))  # stable: a prompt's rows keep their order
-        index_of = {prompt: index for index, prompt in enumerate(prompts)}
+        rank = {index: rank for rank, index in enumerate(order)}
+        # A stable sort: a prompt's rows keep their order.
+        pending = deque(sorted(rows, key=lambda row: rank[index_of[id(row.ids)]]))
         while pending:
             capacity = self._capacity(pending, params, max_rows)
             flight = Flight(capacity)
@@ -197,7 +210,7 @@ class Sampler:
         state: Decode,
         flight: Flight,
         pending: deque[Row],
-        index_of: dict[tuple[int, ...], int],
+        index_of: Mapping[int, int],
         params: SamplingParams,
         capacity: int,
     ) -> Iterator[Draw]:
@@ -212,7 +225,7 @@ class Sampler:
                 slots = free[: len(new)]
                 flight.admit(slots, new)
                 at = np.asarray(slots)
-                logits_BV = state.admit(slots, [index_of[row.ids] for row in new])
+                logits_BV = state.admit(slots, [index_of[id(row.ids)] for row in new])
             else:
                 finished = int(np.count_nonzero(~flight.running_B))
                 if finished == len(flight.rows):
