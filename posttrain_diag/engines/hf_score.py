@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 _CHUNK_VALUES = {"cpu": 1 << 20, "cuda": 1 << 25}
 """Logits (positions x vocabulary) worked on at once: what a CPU core's caches hold, what a GPU has memory for."""
-_BATCH_TOKENS = 4096
-"""Padded tokens of one pass after shared prompts: enough to keep matrix products efficient."""
+_BATCH_TOKENS = {"cpu": 512, "cuda": 8192}
+"""Padded tokens of one pass after shared prompts: enough for matrix products, few enough for a CPU's caches."""
 _WINDOW_PROMPTS = 16
 """Prompts whose completions are sorted by length together: like lengths need little padding."""
 
@@ -144,7 +144,7 @@ class Scorer:
             n_prompts += not batch or target.prompt != batch[-1].prompt
             longest = max(longest, len(target.prompt))
             widest = max(widest, len(target.ids))
-            if batch and self.path == "slots" and (len(batch) + 1) * widest > _BATCH_TOKENS:
+            if batch and self.path == "slots" and (len(batch) + 1) * widest > _BATCH_TOKENS[self.lm.device.type]:
                 break
             if self.path == "plain":
                 row = self.cost.score(longest + widest)
