@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from posttrain_diag.engines.base import Score, ScoreRequest
+from posttrain_diag.engines.base import Prompt, Score, ScoreRequest
 from posttrain_diag.engines.hf_check import DecodePath
 from posttrain_diag.engines.hf_forward import CachedDecode, CausalLM
 from posttrain_diag.engines.hf_memory import RowCost, is_out_of_memory
@@ -26,9 +26,9 @@ from posttrain_diag.errors import EngineError, ModelError
 if TYPE_CHECKING:
     import torch
 
-_CHUNK_VALUES = {"cpu": 1 << 20, "cuda": 1 << 25}
+_CHUNK_VALUES = {"cpu": 1 << 18, "cuda": 1 << 25}
 """Logits (positions x vocabulary) worked on at once: what a CPU core's caches hold, what a GPU has memory for."""
-_BATCH_TOKENS = {"cpu": 512, "cuda": 8192}
+_BATCH_TOKENS = {"cpu": 1024, "cuda": 8192}
 """Padded tokens of one pass after shared prompts: enough for matrix products, few enough for a CPU's caches."""
 _WINDOW_PROMPTS = 16
 """Prompts whose completions are sorted by length together: like lengths need little padding."""
@@ -68,10 +68,15 @@ def score_targets(
         ModelError: ids that the model has no embedding for.
     """
     targets: list[Target] = []
+    known: dict[Prompt, tuple[int, ...]] = {}
     for request in requests:
         if (request.completion is None) == (request.completion_ids is None):
             raise EngineError(f"request {request.key!r}: give exactly one of completion and completion_ids")
-        prompt = codec.prompt_ids(request.prompt, request.key)
+        prompt = known.get(request.prompt) if request.prompt.messages is None else None
+        if prompt is None:
+            prompt = codec.prompt_ids(request.prompt, request.key)
+            if request.prompt.messages is None:  # turns are mappings, which cannot be looked up
+                known[request.prompt] = prompt
         ids = request.completion_ids
         if ids is None:
             ids = codec.response_ids(request.completion or "")
