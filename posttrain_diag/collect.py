@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from posttrain_diag.batch import Batch
-from posttrain_diag.engines.base import Draw, Engine, Prompt, SampleRequest, ScoreRequest, Tilt
+from posttrain_diag.engines.base import Draw, Engine, EngineInfo, Prompt, SampleRequest, ScoreRequest, Tilt
 from posttrain_diag.errors import EngineError
 from posttrain_diag.evidence import MAIN, DrawSpec, Evidence, ScoreSpec, add_tallies
 from posttrain_diag.store import ScoreRow, Span, Store
@@ -156,16 +156,17 @@ class Collector:
             )
             for key, item in by_key.items()
         ]
+        info = self.engine.info
         for draw in self.engine.sample(requests, params):
-            batch.add(*self._judged(by_key[draw.key], draw))
+            batch.add(*self._judged(by_key[draw.key], draw, info))
 
-    def _judged(self, item: Owed, draw: Draw) -> tuple[Rollout, bool]:
+    def _judged(self, item: Owed, draw: Draw, info: EngineInfo) -> tuple[Rollout, bool]:
         """A draw as a rollout, and the strict reading of its text."""
         problem = self.problems[item.spec.problem_id]
         prefix_ids = item.spec.response_prefix_ids
         text, prefix = draw.text, ""
         if prefix_ids:
-            stops = set(self.engine.info.stop_token_ids)
+            stops = set(info.stop_token_ids)
             drawn = [token for token in draw.token_ids if token not in stops]
             prefix = self.engine.decode(prefix_ids)
             text = self.engine.decode([*prefix_ids, *drawn]) if draw.token_ids else prefix + draw.text
@@ -184,8 +185,8 @@ class Collector:
                 lenient=judged.lenient,
                 extracted=judged.extracted,
                 score=judged.score,
-                engine=self.engine.info.engine,
-                model_sha=self.engine.info.model_sha,
+                engine=info.engine,
+                model_sha=info.model_sha,
                 prompt_sha=item.prompt_sha,
                 sampling_sha=item.sampling_sha,
                 verifier_sha=self._verifier_shas[problem.id],
