@@ -149,6 +149,9 @@ def _plain(char: str) -> str:
     return char if digit is None else str(digit)
 
 
+_BRACKET_CHARS = frozenset("[](){}")
+
+
 def _peel_once(text: str) -> tuple[str, str | None]:
     """One layer off: (what is inside, the bracket that was taken off or None)."""
     text = text.strip()
@@ -158,15 +161,10 @@ def _peel_once(text: str) -> tuple[str, str | None]:
         if text.startswith(opening) and balanced(text, len(opening)) == text[len(opening) : -1]:
             return text[len(opening) : -1], None
     for opening, closing in _PAIRS:
-        inner = text[len(opening) : -len(closing)]
-        if (
-            len(text) > len(opening) + len(closing)
-            and text.startswith(opening)
-            and text.endswith(closing)
-            and opening not in inner
-            and closing not in inner
-        ):
-            return inner, None
+        if text.startswith(opening) and text.endswith(closing) and len(text) > len(opening) + len(closing):
+            inner = text[len(opening) : -len(closing)]
+            if opening not in inner and closing not in inner:
+                return inner, None
     lead = _LEAD.match(text)
     if lead and lead.end() < len(text):
         return text[lead.end() :], None
@@ -174,7 +172,7 @@ def _peel_once(text: str) -> tuple[str, str | None]:
         return text.replace("**", ""), None
     if _is_bracketed(text):
         return text[1:-1], text[0]
-    brackets = [char for char in text if char in "[](){}"]
+    brackets = [] if _BRACKET_CHARS.isdisjoint(text) else [char for char in text if char in _BRACKET_CHARS]
     if len(brackets) == 1 and len(text) > 1:
         # A single stray bracket: the other one was forgotten.
         if text[0] == brackets[0]:
