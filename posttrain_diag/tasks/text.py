@@ -161,10 +161,10 @@ def _peel_once(text: str) -> tuple[str, str | None]:
         if text.startswith(opening) and balanced(text, len(opening)) == text[len(opening) : -1]:
             return text[len(opening) : -1], None
     for opening, closing in _PAIRS:
-        if text.startswith(opening) and text.endswith(closing) and len(text) > len(opening) + len(closing):
-            inner = text[len(opening) : -len(closing)]
-            if opening not in inner and closing not in inner:
-                return inner, None
+        enclosed = text.startswith(opening) and text.endswith(closing) and len(text) > len(opening) + len(closing)
+        inner = text[len(opening) : -len(closing)] if enclosed else ""
+        if enclosed and opening not in inner and closing not in inner:
+            return inner, None
     lead = _LEAD.match(text)
     if lead and lead.end() < len(text):
         return text[lead.end() :], None
