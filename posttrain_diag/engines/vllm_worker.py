@@ -41,7 +41,7 @@ def main() -> None:
     except ImportError as error:
         send(out, {"op": "failed", "kind": "import", "error": f"{type(error).__name__}: {error}"})
         raise
-    except Exception as error:
+    except Exception as error:  # whatever vLLM raises is told to the driver, then ends this process as it would have
         send(out, {"op": "failed", "kind": "start", "error": f"{type(error).__name__}: {error}"})
         raise
     send(out, {"op": "ready", **server.facts()})

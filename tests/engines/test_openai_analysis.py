@@ -19,7 +19,6 @@ from posttrain_diag.config import make_config
 from posttrain_diag.engines import openai_api
 from posttrain_diag.engines.openai_http import Patience
 from posttrain_diag.errors import EngineError, UsageError
-from posttrain_diag.store.rollouts import SCHEMA_VERSION
 from posttrain_diag.tasks import write_tasks
 
 
@@ -44,10 +43,7 @@ def drawn(server: Server) -> int:
     return sum(body["n"] for body in server.bodies if body["max_tokens"] == 8)
 
 
-needs_absent = pytest.mark.skipif(SCHEMA_VERSION < 3, reason="this store cannot hold draws without log-probabilities")
-
-
-@pytest.mark.parametrize("logprobs", [True, pytest.param(False, marks=needs_absent)])
+@pytest.mark.parametrize("logprobs", [True, False])
 def test_an_analysis_without_tokenizer(server: Server, tmp_path: Path, logprobs: bool) -> None:
     server.features["logprobs"] = logprobs
     found = run(server, tmp_path, max_new_tokens=8)
