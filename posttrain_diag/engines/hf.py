@@ -213,9 +213,10 @@ class HFEngine:
         return scorer.scores(targets, self._max_rows)
 
     def close(self) -> None:
-        """Free the model's memory; the engine cannot be used afterwards."""
-        self._lm = None
-        self._free_cache()
+        """Free the model's memory; the engine cannot be used afterwards. Closing twice is closing once."""
+        if self._lm is not None:
+            self._lm = None
+            self._free_cache()
 
     def _loaded(self) -> CausalLM:
         if self._lm is None:
