@@ -139,7 +139,7 @@ def _analyze(config: AnalyzeConfig, tasks: TaskSet, engine: Engine, progress: Pr
 
 @contextmanager
 def settled_heap() -> Generator[None]:
-    """Spare the garbage collector what was loaded before: rollouts make objects, and every full pass over it costs .2 s.
+    """Spare the garbage collector what was loaded before: rollouts make objects, every full pass over it costs .2 s.
 
     Ended before the model is let go, whose memory must be collectable.
     """
