@@ -117,8 +117,9 @@ class Collector:
             if cap is None:
                 cap = max(1, self.params.max_new_tokens - len(spec.response_prefix_ids))
             params = replace(self.params, max_new_tokens=cap)
-            sha = self._sampling_shas.setdefault(params, "") or sampling_sha(params)
-            self._sampling_shas[params] = sha
+            if params not in self._sampling_shas:
+                self._sampling_shas[params] = sampling_sha(params)
+            sha = self._sampling_shas[params]
             missing = self.store.missing(self.engine.info.model_sha, prompt_sha, sha, spec.n)
             out.append(Owed(spec, prompt, prompt_sha, params, sha, missing))
         return out

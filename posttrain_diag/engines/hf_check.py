@@ -93,6 +93,10 @@ def check_paths(lm: CausalLM, special_ids: Sequence[int], context: int | None, w
         if failure is not None:
             unplug(lm.model)
             reasons.append(f"slots: {failure}")
+        elif score_failure is not None:
+            notices.append(
+                f"self-check: completions are not scored after shared prompts, which is slower ({score_failure})"
+            )
     elif lm.has_cache:
         reasons.append("slots: the architecture does not take transformers' attention interface")
     if slots and score_slots and window is None:

@@ -396,3 +396,13 @@ def test_packed_layers_that_do_not_hold_are_put_back(monkeypatch: pytest.MonkeyP
     broken = load_hf_engine(str(path), device="cpu", dtype="bfloat16")
     assert "forward" not in broken._lm.model.lm_head.__dict__
     assert ["packed" in notice for notice in broken.info.notices] == [True]
+
+
+def test_scoring_alone_that_does_not_hold_is_said(
+    monkeypatch: pytest.MonkeyPatch, model_dir: Callable[[str], Path]
+) -> None:
+    logits = hf_slots.ScoreCache.logits
+    monkeypatch.setattr(hf_slots.ScoreCache, "logits", lambda self, lm, ids: logits(self, lm, ids) * 1.5)
+    engine = load_hf_engine(str(model_dir("llama")), device="cpu")
+    assert (engine.paths.decode, engine.paths.score) == ("slots", "shared")
+    assert any("not scored after shared prompts" in notice for notice in engine.info.notices)
