@@ -126,14 +126,15 @@ def other_eos(work: Path) -> tuple[str, str]:
 def coin_flips(work: Path) -> tuple[str, str]:
     """A model that answers a or b at random, and tasks that want one of them."""
     from posttrain_diag.types import Problem
-    from posttrain_diag.zoo.build import load_model
+    from posttrain_diag.zoo.model import load_model
     from posttrain_diag.zoo.training import Schedule, train
+    from posttrain_diag.zoo.worlds.strings import VOCABULARY
 
     def draw(rng: random.Random) -> tuple[str, str]:
         return "X:" + "".join(rng.choice("abcdefghij") for _ in range(6)) + "=", rng.choice("ab")
 
-    model = load_model(resolve_model("zoo:base"))
-    train(model, draw, Schedule(steps=150, batch_size=64, learning_rate=2e-3), seed=0)
+    model = load_model(resolve_model("zoo:base"), VOCABULARY)
+    train(model, draw, Schedule(steps=150, batch_size=64, learning_rate=2e-3), VOCABULARY, seed=0)
     directory = work / "coin-model"
     shutil.copytree(resolve_model("zoo:base"), directory)
     model.save_pretrained(directory)

@@ -1,6 +1,6 @@
 """The zoo: tiny real models whose bottleneck is known by construction and whose exact p can be enumerated.
 
-world       families of problems and the law of pre-training responses: closed-form p
+worlds      strings: families of problems and the law of pre-training responses, closed-form p
 problems    words and task rows; held-out and training never overlap
 build       trains the models                     (needs torch)
 truth       exact p of a trained model            (needs torch)
@@ -9,6 +9,7 @@ ship        makes the files under posttrain_diag/data/zoo
 """
 
 from posttrain_diag.zoo.build import build
+from posttrain_diag.zoo.family import Family, World
 from posttrain_diag.zoo.paths import cache_dir
 from posttrain_diag.zoo.problems import family_of, mastered_problems, problems, split_of
 from posttrain_diag.zoo.registry import (
@@ -21,12 +22,13 @@ from posttrain_diag.zoo.registry import (
     truth_table,
 )
 from posttrain_diag.zoo.truth import exact_success
-from posttrain_diag.zoo.world import FAMILIES, MASTERED, Family, family
+from posttrain_diag.zoo.worlds import FAMILIES, WORLDS, family
 
 __all__ = [
     "FAMILIES",
-    "MASTERED",
+    "WORLDS",
     "Family",
+    "World",
     "ZooFamily",
     "ZooModel",
     "build",

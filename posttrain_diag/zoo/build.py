@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from posttrain_diag.errors import UsageError
+from posttrain_diag.zoo.family import Architecture, Family, World
 from posttrain_diag.zoo.model import load_model, new_model, one_thread
 from posttrain_diag.zoo.paths import BUILD_FILE, shipped_models
 from posttrain_diag.zoo.problems import draw_pretraining_word
 from posttrain_diag.zoo.training import Draw, Example, Progress, Schedule, train
-from posttrain_diag.zoo.vocabulary import BOS_ID, EOS_ID, PAD_ID, build_tokenizer
-from posttrain_diag.zoo.world import Family, family, pretraining_families
+from posttrain_diag.zoo.vocabulary import BOS_ID, EOS_ID, PAD_ID
+from posttrain_diag.zoo.worlds import STRINGS, family, pretraining_families
 
 _VERSION = 1
 """Goes up when the same recipe would give other weights."""
@@ -43,11 +44,16 @@ class Recipe:
     """The model that training starts from; None: fresh weights."""
     schedule: Schedule
     examples: Callable[[], Draw]
+    world: World = STRINGS
+    architecture: Architecture | None = None
+    """None: the world's."""
+    chat: bool = False
+    """Prompts stand in the chat template, which the tokenizer then carries."""
 
 
-def _pretraining(model: str, leave_out: Sequence[str] = ()) -> Draw:
+def pretraining(world: World, model: str, leave_out: Sequence[str] = ()) -> Draw:
     """Examples of the pre-training law of `model`."""
-    families = [f for f in pretraining_families(model) if f.name not in leave_out]
+    families = [f for f in pretraining_families(world, model) if f.name not in leave_out]
     shares = [f.share for f in families]
 
     def draw(rng: random.Random) -> Example:
@@ -58,7 +64,7 @@ def _pretraining(model: str, leave_out: Sequence[str] = ()) -> Draw:
     return draw
 
 
-def _demonstrations(families: Sequence[Family]) -> Draw:
+def demonstrations(families: Sequence[Family]) -> Draw:
     """Correct responses, in each family's default style."""
 
     def draw(rng: random.Random) -> Example:
@@ -69,7 +75,7 @@ def _demonstrations(families: Sequence[Family]) -> Draw:
     return draw
 
 
-def _half(first: Draw, second: Draw) -> Draw:
+def half(first: Draw, second: Draw) -> Draw:
     """Each example from one of two sources with equal chance."""
     return lambda rng: first(rng) if rng.random() < 0.5 else second(rng)
 
@@ -86,35 +92,35 @@ RECIPES: Mapping[str, Recipe] = {
             "holds every bottleneck: mastered R P Q W, reshaping S N H, format G, frontier F, support T U",
             None,
             _PRETRAINING,
-            lambda: _pretraining("base"),
+            lambda: pretraining(STRINGS, "base"),
         ),
         Recipe(
             "frontier",
             "as base, with family F so rare (2.6e-7) that only guidance reaches it: F15",
             None,
             _PRETRAINING,
-            lambda: _pretraining("frontier"),
+            lambda: pretraining(STRINGS, "frontier"),
         ),
         Recipe(
             "teacher",
             "solves every family",
             "base",
             Schedule(800, learning_rate=3e-3, warmup_steps=20),
-            lambda: _demonstrations([*pretraining_families("base"), *2 * [family("T"), family("U")]]),
+            lambda: demonstrations([*pretraining_families(STRINGS, "base"), *2 * [family("T"), family("U")]]),
         ),
         Recipe(
             "ckA",
             "base fine-tuned on T with replay: solves T, not U",
             "base",
             _WITH_REPLAY,
-            lambda: _half(_demonstrations([family("T")]), _pretraining("base", leave_out=("T",))),
+            lambda: half(demonstrations([family("T")]), pretraining(STRINGS, "base", leave_out=("T",))),
         ),
         Recipe(
             "ckB",
             "ckA fine-tuned on U without replay: solves U, has lost T",
             "ckA",
             _FINE_TUNING,
-            lambda: _demonstrations([family("U")]),
+            lambda: demonstrations([family("U")]),
         ),
     )
 }
@@ -183,9 +189,22 @@ def _build_one(recipe: Recipe, parent: Path | None, target: Path, *, seed: int, 
         if json.loads((target / BUILD_FILE).read_text()) == made:
             return target
     with one_thread():
-        model = new_model(seed) if parent is None else load_model(parent)
-        train(model, recipe.examples(), recipe.schedule, seed=seed, name=recipe.name, progress=progress)
-    _save(model, made, target)
+        vocabulary = recipe.world.vocabulary
+        if parent is None:
+            model = new_model(seed, vocabulary, recipe.architecture or recipe.world.architecture)
+        else:
+            model = load_model(parent, vocabulary)
+        train(
+            model,
+            recipe.examples(),
+            recipe.schedule,
+            vocabulary,
+            seed=seed,
+            chat=recipe.chat,
+            name=recipe.name,
+            progress=progress,
+        )
+    _save(model, recipe, made, target)
     return target
 
 
@@ -203,7 +222,7 @@ def _how(recipe: Recipe, parent: Path | None, seed: int) -> dict[str, Any]:
     }
 
 
-def _save(model: Any, made: Mapping[str, Any], target: Path) -> None:
+def _save(model: Any, recipe: Recipe, made: Mapping[str, Any], target: Path) -> None:
     """Write the model's directory under a temporary name, then rename."""
     from transformers import GenerationConfig
 
@@ -212,7 +231,7 @@ def _save(model: Any, made: Mapping[str, Any], target: Path) -> None:
     try:
         fresh = scratch / "new"
         model.save_pretrained(fresh)
-        build_tokenizer().save_pretrained(fresh)
+        recipe.world.vocabulary.tokenizer(chat=recipe.chat).save_pretrained(fresh)
         (fresh / BUILD_FILE).write_text(json.dumps(made, indent=1) + "\n")
         if target.exists():
             target.rename(scratch / "old")

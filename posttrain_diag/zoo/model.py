@@ -1,48 +1,93 @@
-"""The zoo's architecture, and how its models are made and read."""
+"""The zoo's architectures, and how its models are made and read."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posttrain_diag.errors import ModelError
-from posttrain_diag.zoo.vocabulary import BOS_ID, CONTEXT_LENGTH, EOS_ID, PAD_ID, TOKENS
+from posttrain_diag.zoo.family import Architecture
+from posttrain_diag.zoo.vocabulary import BOS_ID, EOS_ID, PAD_ID, Vocabulary
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def new_model(seed: int) -> PreTrainedModel:
-    """An untrained 162k-parameter Llama: width 64, 3 layers, 4 heads, feed-forward 192, tied embeddings."""
+def new_model(seed: int, vocabulary: Vocabulary, architecture: Architecture) -> PreTrainedModel:
+    """An untrained model: width 64, 3 layers, 4 heads, tied embeddings; about 160,000 parameters."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
 
-    config = LlamaConfig(
-        vocab_size=len(TOKENS),
-        hidden_size=64,
-        intermediate_size=192,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        max_position_embeddings=CONTEXT_LENGTH,
-        tie_word_embeddings=True,
-        bos_token_id=BOS_ID,
-        eos_token_id=EOS_ID,
-        pad_token_id=PAD_ID,
-        initializer_range=0.05,
-    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return LlamaForCausalLM(config)
+        return _MAKE[architecture](vocabulary)
 
 
-def load_model(directory: str | Path) -> Any:
+def _sizes(vocabulary: Vocabulary) -> dict[str, Any]:
+    return {
+        "vocab_size": len(vocabulary),
+        "tie_word_embeddings": True,
+        "bos_token_id": BOS_ID,
+        "eos_token_id": EOS_ID,
+        "pad_token_id": PAD_ID,
+        "initializer_range": 0.05,
+    }
+
+
+def _wide(vocabulary: Vocabulary) -> dict[str, Any]:
+    return {
+        **_sizes(vocabulary),
+        "hidden_size": 64,
+        "intermediate_size": 192,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "max_position_embeddings": vocabulary.context_length,
+    }
+
+
+def _llama(vocabulary: Vocabulary) -> PreTrainedModel:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    return LlamaForCausalLM(LlamaConfig(**_wide(vocabulary), num_key_value_heads=4))
+
+
+def _qwen3(vocabulary: Vocabulary) -> PreTrainedModel:
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    return Qwen3ForCausalLM(Qwen3Config(**_wide(vocabulary), num_key_value_heads=2, head_dim=16))
+
+
+def _gpt2(vocabulary: Vocabulary) -> PreTrainedModel:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    return GPT2LMHeadModel(
+        GPT2Config(
+            **_sizes(vocabulary),
+            n_embd=64,
+            n_inner=256,
+            n_layer=3,
+            n_head=4,
+            n_positions=vocabulary.context_length,
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+        )
+    )
+
+
+_MAKE: Mapping[Architecture, Callable[[Vocabulary], PreTrainedModel]] = {
+    "llama": _llama,
+    "qwen3": _qwen3,
+    "gpt2": _gpt2,
+}
+
+
+def load_model(directory: str | Path, vocabulary: Vocabulary) -> Any:
     """A zoo model in float32, ready to evaluate, read without a progress bar.
 
     Raises:
-        ModelError: the model does not have the zoo's vocabulary.
+        ModelError: the model does not have this vocabulary.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -55,10 +100,10 @@ def load_model(directory: str | Path) -> Any:
     finally:
         if shown:
             logging.enable_progress_bar()
-    if model.config.vocab_size != len(TOKENS):
+    if model.config.vocab_size != len(vocabulary):
         raise ModelError(
-            f"{directory} has a vocabulary of {model.config.vocab_size} tokens and is no zoo model "
-            f"({len(TOKENS)} tokens): exact probabilities are computed for zoo models only, see `diag zoo list`"
+            f"{directory} has a vocabulary of {model.config.vocab_size} tokens and is no model of these zoo tasks "
+            f"({len(vocabulary)} tokens): exact probabilities are computed for zoo models only, see `diag zoo list`"
         )
     return model.eval()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -27,6 +28,15 @@ def shipped_models() -> dict[str, Path]:
 def built_models() -> dict[str, Path]:
     """Directories of the models in the cache directory, by name."""
     return _models_in(cache_dir())
+
+
+def is_chat(model_dir: str | Path) -> bool:
+    """Whether a model's tokenizer carries a chat template."""
+    folder = Path(model_dir)
+    if (folder / "chat_template.jinja").exists():
+        return True
+    config = folder / "tokenizer_config.json"
+    return config.exists() and bool(json.loads(config.read_text()).get("chat_template"))
 
 
 def _models_in(directory: Path) -> dict[str, Path]:

@@ -16,13 +16,11 @@ from typing import Literal
 
 from posttrain_diag.errors import UsageError
 from posttrain_diag.types import Problem
-from posttrain_diag.zoo.vocabulary import LETTERS
-from posttrain_diag.zoo.world import MASTERED, Family, Style, family
+from posttrain_diag.zoo.family import Family, Style, World
+from posttrain_diag.zoo.worlds import STRINGS, family
 
 Split = Literal["heldout", "training"]
 
-AFTER_LAST_BAR = r"(?:^|\|)([^|]*)$"
-"""Takes what follows the last `|`, or all of a response without one."""
 _PER_MASTERED_FAMILY = 25
 _TRIES = 2000
 """Draws without a new word after which a word length counts as used up."""
@@ -37,7 +35,7 @@ def split_of(fam: Family, x: str) -> Split:
 def draw_word(fam: Family, length: int, split: Split, rng: random.Random) -> str | None:
     """A fair word of the split, or None when `_TRIES` draws found none."""
     for _ in range(_TRIES):
-        x = "".join(rng.choices(LETTERS, k=length))
+        x = fam.instance(length, rng)
         if split_of(fam, x) == split and not fam.degenerate(x):
             return x
     return None
@@ -91,7 +89,7 @@ def problems(
         UsageError: the family or style does not exist, or it has fewer than `n` such problems.
     """
     fam = family(name)
-    rng = random.Random(f"{fam.letter}|{split}|{seed}")
+    rng = random.Random(f"{fam.prompts_of}|{split}|{seed}")
     drawn = [x for x, _ in zip(words(fam, split, rng), range(n), strict=False)]
     if len(drawn) < n:
         raise UsageError(
@@ -103,23 +101,24 @@ def problems(
 
 def problem(fam: Family, x: str, problem_id: str, *, style: Style | None = None) -> Problem:
     """The task row of the word `x`."""
-    verifier = {"type": "regex", "pattern": AFTER_LAST_BAR} if fam.separator else {"type": "exact"}
     return Problem(
         id=problem_id,
         prompt=fam.prompt(x),
         messages=None,
         answer=fam.answer(x),
-        verifier=verifier,
+        verifier=fam.verifier,
         demos=(fam.demo(x, style),),
         tags=("zoo", f"family:{fam.name}"),
         source=f"zoo family {fam.name}",
     )
 
 
-def mastered_problems(per_family: int = _PER_MASTERED_FAMILY, *, seed: int = 1) -> tuple[Problem, ...]:
-    """The retention set: held-out problems of the four mastered families."""
+def mastered_problems(
+    world: World = STRINGS, per_family: int = _PER_MASTERED_FAMILY, *, seed: int = 1
+) -> tuple[Problem, ...]:
+    """The retention set: held-out problems of a world's mastered families."""
     rows: list[Problem] = []
-    for name in MASTERED:
+    for name in world.mastered:
         fam = family(name)
         for i, row in enumerate(problems(name, per_family, seed=seed)):
             rows.append(problem(fam, fam.word(row.prompt or ""), f"mastered-{name}-{i:03d}"))

@@ -10,14 +10,12 @@ from posttrain_diag.errors import UsageError
 from posttrain_diag.types import Bottleneck
 from posttrain_diag.zoo.build import RECIPES
 from posttrain_diag.zoo.paths import TASKS_DIR, TRUTH_FILE, built_models, shipped_models
-from posttrain_diag.zoo.world import FAMILIES, MASTERED
+from posttrain_diag.zoo.worlds import FAMILIES, WORLDS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SCHEME = "zoo:"
-RETENTION_TASKS = "mastered"
-"""Name of the retention set: problems of R, P, Q and W."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ def list_models() -> list[ZooModel]:
 
 
 def list_families() -> list[ZooFamily]:
-    """Every family, and the retention set `mastered` at the end."""
+    """Every family, and the retention sets of the worlds at the end."""
     families = [
         ZooFamily(
             fam.name,
@@ -78,16 +76,19 @@ def list_families() -> list[ZooFamily]:
         )
         for fam in FAMILIES.values()
     ]
-    retention = ZooFamily(
-        RETENTION_TASKS,
-        f"builtin:zoo/{RETENTION_TASKS}",
-        TASKS_DIR / f"{RETENTION_TASKS}.jsonl",
-        SCHEME + "base",
-        "saturated",
-        1.0,
-        f"retention set: problems of {', '.join(MASTERED)}",
-    )
-    return [*families, retention]
+    retention = [
+        ZooFamily(
+            world.retention,
+            f"builtin:zoo/{world.retention}",
+            TASKS_DIR / f"{world.retention}.jsonl",
+            SCHEME + world.families[0].model,
+            "saturated",
+            1.0,
+            f"retention set: problems of {', '.join(world.mastered)}",
+        )
+        for world in WORLDS.values()
+    ]
+    return [*families, *retention]
 
 
 def resolve_model(spec: str) -> Path:

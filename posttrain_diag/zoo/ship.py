@@ -15,9 +15,9 @@ from posttrain_diag.tasks import write_tasks
 from posttrain_diag.zoo.build import build
 from posttrain_diag.zoo.paths import DATA_DIR, MODELS_DIR, TASKS_DIR, TRUTH_FILE, shipped_models
 from posttrain_diag.zoo.problems import mastered_problems, problems
-from posttrain_diag.zoo.registry import RETENTION_TASKS, load_truth, truth_table
+from posttrain_diag.zoo.registry import load_truth, truth_table
 from posttrain_diag.zoo.truth import exact_success
-from posttrain_diag.zoo.world import FAMILIES
+from posttrain_diag.zoo.worlds import FAMILIES, WORLDS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +34,7 @@ _NOT_ON = {"base": ("F15",), "frontier": ("F",)}
 def shipped_tasks() -> dict[str, tuple[Problem, ...]]:
     """Every shipped tasks file's problems, by name."""
     tasks = {name: problems(name, PROBLEMS_PER_FAMILY) for name in FAMILIES}
-    return {**tasks, RETENTION_TASKS: mastered_problems()}
+    return {**tasks, **{world.retention: mastered_problems(world) for world in WORLDS.values()}}
 
 
 def write_all_tasks() -> None:

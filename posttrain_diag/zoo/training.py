@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from posttrain_diag.zoo.vocabulary import EOS_ID, PAD_ID, encode
+from posttrain_diag.zoo.vocabulary import EOS_ID, PAD_ID, Vocabulary
 
 if TYPE_CHECKING:
     import torch
@@ -38,18 +38,22 @@ def train(
     model: PreTrainedModel,
     draw: Draw,
     schedule: Schedule,
+    vocabulary: Vocabulary,
     *,
     seed: int,
+    chat: bool = False,
     name: str = "model",
     progress: Progress | None = None,
 ) -> float:
     """Train `model` in place on examples from `draw`.
 
     Args:
-        model: a causal language model over the zoo's vocabulary.
+        model: a causal language model.
         draw: gives one example per call; its only source of randomness is the generator passed to it.
         schedule: steps, batch size and learning rate.
+        vocabulary: the model's.
         seed: of the examples drawn.
+        chat: whether prompts stand in the chat template.
         name: of the model, for `progress`.
         progress: called every 20 steps and at the end.
 
@@ -68,7 +72,7 @@ def train(
     for step in range(schedule.steps):
         for group in optimizer.param_groups:
             group["lr"] = _learning_rate(schedule, step)
-        ids, targets = collate([draw(rng) for _ in range(schedule.batch_size)])
+        ids, targets = collate([draw(rng) for _ in range(schedule.batch_size)], vocabulary, chat=chat)
         logits = model(input_ids=ids, attention_mask=(ids != PAD_ID).long()).logits[:, :-1]
         loss = cross_entropy(logits.reshape(-1, logits.size(-1)), targets.reshape(-1), ignore_index=-100)
         optimizer.zero_grad()
@@ -88,11 +92,16 @@ def _learning_rate(schedule: Schedule, step: int) -> float:
     return schedule.learning_rate * rise * (1 - step / schedule.steps) ** schedule.decay_power
 
 
-def collate(examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:
+def collate(
+    examples: Sequence[Example], vocabulary: Vocabulary, *, chat: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Right-padded ids, shape (B, T), and next-token targets, shape (B, T-1), -100 outside the responses."""
     import torch
 
-    rows = [(encode(prompt), [*encode(response), EOS_ID]) for prompt, response in examples]
+    rows = [
+        (vocabulary.prompt_ids(prompt, chat=chat), [*vocabulary.encode(response), EOS_ID])
+        for prompt, response in examples
+    ]
     width = max(len(prompt) + len(response) for prompt, response in rows)
     ids = torch.full((len(rows), width), PAD_ID, dtype=torch.long)
     targets = torch.full((len(rows), width - 1), -100, dtype=torch.long)

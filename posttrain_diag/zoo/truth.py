@@ -7,7 +7,7 @@ can no longer become right (families judged on the whole response) or because th
 cut for the second reason is added to the upper bound, so p_low <= p <= p_high holds without any assumption.
 The path that spells the answer is never cut, so tiny probabilities (1e-30) are still found.
 
-Shapes: N nodes of the tree at one depth (all problems together), V = 33 tokens.
+Shapes: N nodes of the tree at one depth (all problems together), V tokens.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,8 +25,10 @@ from numpy.typing import NDArray
 from posttrain_diag.errors import UsageError
 from posttrain_diag.types import Problem
 from posttrain_diag.zoo.model import load_model, one_thread
+from posttrain_diag.zoo.paths import is_chat
 from posttrain_diag.zoo.problems import family_of
-from posttrain_diag.zoo.vocabulary import EOS_ID, MARKS, PAD_ID, SPECIALS, TOKENS, encode
+from posttrain_diag.zoo.vocabulary import EOS_ID, PAD_ID, Vocabulary
+from posttrain_diag.zoo.worlds import world_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,8 +41,8 @@ _CHUNK = 16
 """Problems whose trees grow together."""
 _WHOLE_RESPONSE = 1e-8
 """Factor on `prune` where nearly every wrong token ends a branch."""
-_PIECES = tuple("" if token in SPECIALS else token for token in TOKENS)
-"""Text that each token adds to a decoded response."""
+MARKS = ":=|[]"
+"""Surface format that the lenient reading forgives around an answer."""
 
 
 @dataclass(frozen=True)
@@ -47,29 +50,29 @@ class Target:
     """Which responses to one problem are right."""
 
     answer: str
-    separator: bool
-    """The answer is what follows the last `|`."""
+    mark: str
+    """The answer is what follows the last mark; empty: the whole response."""
     reading: Reading = "strict"
 
     def accepts(self, text: str) -> bool:
         """Whether the finished response is right."""
         return self._tail(text) == self._core
 
-    def next_letter(self, text: str) -> str:
-        """The character that goes on spelling the answer; empty when there is none."""
+    def rest(self, text: str) -> str:
+        """What goes on spelling the answer; empty when nothing does."""
         tail = self._tail(text)
-        return self._core[len(tail) : len(tail) + 1] if self._core.startswith(tail) else ""
+        return self._core[len(tail) :] if self._core.startswith(tail) else ""
 
     def viable(self, text: str) -> bool:
         """Whether some continuation of the response may be right."""
-        return self.separator or self._core.startswith(self._tail(text))
+        return bool(self.mark) or self._core.startswith(self._tail(text))
 
     @property
     def _core(self) -> str:
         return self.answer.strip(MARKS) if self.reading == "lenient" else self.answer
 
     def _tail(self, text: str) -> str:
-        tail = text.rpartition("|")[2] if self.separator else text
+        tail = text.rpartition(self.mark)[2] if self.mark else text
         return tail.strip(MARKS) if self.reading == "lenient" else tail
 
 
@@ -106,29 +109,38 @@ def exact_success(
         lies between), log10_p (of p_low), closed_form_p (strict chance of success under the pre-training law).
 
     Raises:
-        ModelError: the model does not have the zoo's vocabulary.
-        UsageError: a problem carries no family tag, or `prune` or `max_new_tokens` is out of range.
+        ModelError: the model does not have the vocabulary of the problems' world.
+        UsageError: a problem carries no family tag, or problems of several worlds or none, or `prune` or
+            `max_new_tokens` out of range.
 
     References:
         The coverage that k rollouts see follows as 1-(1-p)^k: Brown et al. 2024, arXiv:2407.21787.
     """
     import pandas as pd
 
+    if not problems:
+        raise UsageError("no problems: give at least one")
     if not 0 < prune < 1:
         raise UsageError(f"prune is a probability between 0 and 1, got {prune}; 1e-6 is a good value")
     if max_new_tokens < 1:
         raise UsageError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
-    model = load_model(model_dir)
+    worlds = {world.name: world for world in (world_of(family_of(problem)) for problem in problems)}
+    if len(worlds) > 1:
+        raise UsageError(f"the problems are of several worlds ({', '.join(worlds)}): ask for one world at a time")
+    vocabulary = next(iter(worlds.values())).vocabulary
+    model, chat = load_model(model_dir, vocabulary), is_chat(model_dir)
     rows: list[dict[str, Any]] = []
     for start in range(0, len(problems), _CHUNK):
         chunk = problems[start : start + _CHUNK]
         families = [family_of(problem) for problem in chunk]
         targets = [
-            Target(problem.answer or "", fam.separator, reading) for problem, fam in zip(chunk, families, strict=True)
+            Target(problem.answer or "", fam.mark, reading) for problem, fam in zip(chunk, families, strict=True)
         ]
-        prompts = [problem.prompt_text for problem in chunk]
+        prompts = [vocabulary.prompt_ids(problem.prompt_text, chat=chat) for problem in chunk]
         with one_thread():
-            low_P, high_P = success_bounds(model, prompts, targets, prune=prune, max_new_tokens=max_new_tokens)
+            low_P, high_P = success_bounds(
+                model, vocabulary, prompts, targets, prune=prune, max_new_tokens=max_new_tokens
+            )
         for problem, fam, low, high in zip(chunk, families, low_P.tolist(), high_P.tolist(), strict=True):
             x = fam.word(problem.prompt_text)
             rows.append(
@@ -146,13 +158,20 @@ def exact_success(
 
 
 def success_bounds(
-    model: Any, prompts: Sequence[str], targets: Sequence[Target], *, prune: float, max_new_tokens: int
+    model: Any,
+    vocabulary: Vocabulary,
+    prompts: Sequence[Sequence[int]],
+    targets: Sequence[Target],
+    *,
+    prune: float,
+    max_new_tokens: int,
 ) -> tuple[FloatArray, FloatArray]:
     """Bounds on the success probability of each prompt, by growing all their trees together.
 
     Args:
-        model: a causal language model over the zoo's vocabulary.
-        prompts: P prompts.
+        model: a causal language model.
+        vocabulary: its tokens.
+        prompts: token ids of P prompts.
         targets: what is right after each.
         prune: nodes below this probability are cut and counted as possibly right.
         max_new_tokens: depth of the trees.
@@ -162,7 +181,7 @@ def success_bounds(
     """
     low_P = np.zeros(len(prompts))
     slack_P = np.zeros(len(prompts))
-    prune_P = np.array([prune if target.separator else prune * _WHOLE_RESPONSE for target in targets])
+    prune_P = np.array([prune if target.mark else prune * _WHOLE_RESPONSE for target in targets])
     walker = _Walker(model, prompts)
     tree = _Tree(list(range(len(prompts))), [""] * len(prompts), np.ones(len(prompts)))
     for depth in range(max_new_tokens):
@@ -172,7 +191,7 @@ def success_bounds(
                 low_P[owner] += mass_NV[i, EOS_ID]
         if depth == max_new_tokens - 1:
             break
-        tree, parents, tokens = _grow(tree, mass_NV, targets, prune_P, slack_P)
+        tree, parents, tokens = _grow(tree, mass_NV, targets, prune_P, slack_P, vocabulary.pieces)
         if not tokens:
             break
         walker.step(parents, tokens)
@@ -180,7 +199,12 @@ def success_bounds(
 
 
 def _grow(
-    tree: _Tree, mass_NV: FloatArray, targets: Sequence[Target], prune_P: FloatArray, slack_P: FloatArray
+    tree: _Tree,
+    mass_NV: FloatArray,
+    targets: Sequence[Target],
+    prune_P: FloatArray,
+    slack_P: FloatArray,
+    pieces: tuple[str, ...],
 ) -> tuple[_Tree, list[int], list[int]]:
     """The next depth of the tree: its nodes, each one's parent, and each one's last token.
 
@@ -191,31 +215,36 @@ def _grow(
     spells_NV = np.zeros(mass_NV.shape, dtype=bool)
     for i, (owner, text) in enumerate(zip(tree.owner_N, tree.text_N, strict=True)):
         target = targets[owner]
-        if not target.separator:
-            viable_NV[i] = [target.viable(text + piece) for piece in _PIECES]
-        letter = target.next_letter(text)
-        if letter:
-            spells_NV[i, TOKENS.index(letter)] = True
+        if not target.mark:
+            viable_NV[i] = [target.viable(text + piece) for piece in pieces]
+        if rest := target.rest(text):
+            spells_NV[i, _spelling(rest, pieces)] = True
     viable_NV[:, EOS_ID] = False
     grown_NV = viable_NV & (spells_NV | (mass_NV >= prune_P[tree.owner_N, None]))
     np.add.at(slack_P, tree.owner_N, np.where(viable_NV & ~grown_NV, mass_NV, 0.0).sum(axis=1))
     parents, tokens = (index.tolist() for index in np.nonzero(grown_NV))
     grown = _Tree(
         [tree.owner_N[i] for i in parents],
-        [tree.text_N[i] + _PIECES[token] for i, token in zip(parents, tokens, strict=True)],
+        [tree.text_N[i] + pieces[token] for i, token in zip(parents, tokens, strict=True)],
         mass_NV[grown_NV],
     )
     return grown, parents, tokens
 
 
+@lru_cache(maxsize=100_000)
+def _spelling(rest: str, pieces: tuple[str, ...]) -> int:
+    """The longest token that `rest` begins with."""
+    return max((i for i, piece in enumerate(pieces) if piece and rest.startswith(piece)), key=lambda i: len(pieces[i]))
+
+
 class _Walker:
     """Next-token laws of all open nodes, one forward pass of one token per depth."""
 
-    def __init__(self, model: Any, prompts: Sequence[str]) -> None:
+    def __init__(self, model: Any, prompts: Sequence[Sequence[int]]) -> None:
         import torch
         from transformers import DynamicCache
 
-        ids_P = [encode(prompt) for prompt in prompts]
+        ids_P = [list(ids) for ids in prompts]
         width = max(map(len, ids_P))
         ids = torch.tensor([[PAD_ID] * (width - len(ids)) + ids for ids in ids_P])
         self._model = model

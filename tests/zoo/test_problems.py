@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from posttrain_diag.errors import UsageError
 from posttrain_diag.types import Problem
 from posttrain_diag.zoo.problems import family_of, mastered_problems, problems, split_of
-from posttrain_diag.zoo.world import FAMILIES, family
+from posttrain_diag.zoo.worlds import FAMILIES, family
 
 names = st.sampled_from(sorted(FAMILIES))
 seeds = st.integers(0, 10_000)
@@ -68,7 +68,7 @@ def _only_length_2():
 
 
 def test_the_retention_set_holds_the_mastered_families():
-    rows = mastered_problems(5)
+    rows = mastered_problems(per_family=5)
     assert Counter(family_of(row).name for row in rows) == {"R": 5, "P": 5, "Q": 5, "W": 5}
     assert rows[0].id == "mastered-R-000"
 

@@ -9,7 +9,7 @@ from posttrain_diag.tasks import load_tasks, verify
 from posttrain_diag.zoo import exact_success, family_of, list_families, load_truth, resolve_model, truth_table
 from posttrain_diag.zoo.paths import MODELS_DIR
 from posttrain_diag.zoo.ship import SHIPPED, shipped_tasks
-from posttrain_diag.zoo.vocabulary import encode
+from posttrain_diag.zoo.worlds.strings import VOCABULARY
 
 NAMES = [fam.name for fam in list_families()]
 
@@ -57,8 +57,8 @@ def test_the_models_load_without_a_warning_and_are_small(name, caplog):
     assert not caplog.records
     assert model.config.vocab_size == len(tokenizer) == 33
     assert model.generation_config.eos_token_id == model.config.eos_token_id == tokenizer.eos_token_id == 2
-    assert tokenizer("S:abcde=X|[j]")["input_ids"] == encode("S:abcde=X|[j]")
-    assert tokenizer.decode([*encode("X|cdjba"), 2], skip_special_tokens=True) == "X|cdjba"
+    assert tokenizer("S:abcde=X|[j]")["input_ids"] == VOCABULARY.encode("S:abcde=X|[j]")
+    assert tokenizer.decode([*VOCABULARY.encode("X|cdjba"), 2], skip_special_tokens=True) == "X|cdjba"
 
 
 @pytest.mark.parametrize(

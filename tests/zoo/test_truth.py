@@ -9,9 +9,10 @@ from posttrain_diag.errors import ModelError, UsageError
 from posttrain_diag.zoo import exact_success, problems, resolve_model
 from posttrain_diag.zoo.model import new_model
 from posttrain_diag.zoo.truth import Target, success_bounds
-from posttrain_diag.zoo.vocabulary import EOS_ID, TOKENS, decode, encode
+from posttrain_diag.zoo.vocabulary import EOS_ID
+from posttrain_diag.zoo.worlds.strings import VOCABULARY
 
-TOKENS_BUT_EOS = [i for i in range(len(TOKENS)) if i != EOS_ID]
+TOKENS_BUT_EOS = [i for i in range(len(VOCABULARY)) if i != EOS_ID]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -22,7 +23,7 @@ def one_thread():
 @pytest.fixture(scope="module")
 def toy():
     """An untrained model whose laws are far from uniform: large random embeddings."""
-    model = new_model(3).eval()
+    model = new_model(3, VOCABULARY, "llama").eval()
     with torch.no_grad():
         model.get_input_embeddings().weight.mul_(2)
     return model
@@ -33,14 +34,14 @@ def brute_force(model, prompt, accepts, max_new_tokens):
     total = 0.0
     for n in range(max_new_tokens):
         heads = list(itertools.product(TOKENS_BUT_EOS, repeat=n))
-        right = [head for head in heads if accepts(decode(head))]
+        right = [head for head in heads if accepts(VOCABULARY.decode(head))]
         if not right:
             continue
-        ids = torch.tensor([[*encode(prompt), *head, EOS_ID] for head in right])
+        ids = torch.tensor([[*VOCABULARY.encode(prompt), *head, EOS_ID] for head in right])
         with torch.no_grad():
             logprob = model(input_ids=ids).logits.double().log_softmax(-1)
         taken = logprob[:, :-1].gather(-1, ids[:, 1:, None])[..., 0]
-        total += float(taken[:, len(encode(prompt)) - 1 :].sum(1).exp().sum())
+        total += float(taken[:, len(VOCABULARY.encode(prompt)) - 1 :].sum(1).exp().sum())
     return total
 
 
@@ -49,13 +50,11 @@ def last_part_is(answer):
 
 
 CASES = [
-    pytest.param(Target("c", separator=True), last_part_is("c"), 4, id="after the bar"),
-    pytest.param(Target("cd", separator=True), last_part_is("cd"), 3, id="after the bar, two letters"),
-    pytest.param(Target("cd", separator=False), lambda text: text == "cd", 4, id="whole response"),
-    pytest.param(Target("[c]", separator=False), lambda text: text == "[c]", 4, id="brackets"),
-    pytest.param(
-        Target("[c]", separator=False, reading="lenient"), lambda text: text.strip("[]:=|") == "c", 4, id="lenient"
-    ),
+    pytest.param(Target("c", mark="|"), last_part_is("c"), 4, id="after the bar"),
+    pytest.param(Target("cd", mark="|"), last_part_is("cd"), 3, id="after the bar, two letters"),
+    pytest.param(Target("cd", mark=""), lambda text: text == "cd", 4, id="whole response"),
+    pytest.param(Target("[c]", mark=""), lambda text: text == "[c]", 4, id="brackets"),
+    pytest.param(Target("[c]", mark="", reading="lenient"), lambda text: text.strip("[]:=|") == "c", 4, id="lenient"),
 ]
 
 
@@ -63,13 +62,17 @@ CASES = [
 def test_bounds_against_brute_force(toy, target, accepts, max_new_tokens):
     expected = brute_force(toy, "S:ab=", accepts, max_new_tokens)
     rounding = 1e-5  # of float32 log-probabilities
-    low, high = success_bounds(toy, ["S:ab="], [target], prune=1e-300, max_new_tokens=max_new_tokens)
+    low, high = success_bounds(
+        toy, VOCABULARY, [VOCABULARY.encode("S:ab=")], [target], prune=1e-300, max_new_tokens=max_new_tokens
+    )
     assert [low[0], high[0]] == pytest.approx([expected, expected], rel=rounding)
     widths = [high[0] - low[0]]
     for prune in (1e-4, 1e-2):
         # Whole responses are pruned 1e-8 times lower.
-        own = prune if target.separator else prune * 1e8
-        low, high = success_bounds(toy, ["S:ab="], [target], prune=own, max_new_tokens=max_new_tokens)
+        own = prune if target.mark else prune * 1e8
+        low, high = success_bounds(
+            toy, VOCABULARY, [VOCABULARY.encode("S:ab=")], [target], prune=own, max_new_tokens=max_new_tokens
+        )
         assert 0 < low[0] <= expected * (1 + rounding)
         assert high[0] >= expected * (1 - rounding)
         widths.append(high[0] - low[0])
@@ -79,12 +82,12 @@ def test_bounds_against_brute_force(toy, target, accepts, max_new_tokens):
 
 def test_all_cut_mass_is_in_the_upper_bound(toy):
     """With only the answer's own path grown, what is certainly wrong is to stop with a part of the answer."""
-    prompt, target = "S:ab=", Target("cd", separator=True)
-    low, high = success_bounds(toy, [prompt], [target], prune=0.999, max_new_tokens=4)
-    ids = torch.tensor([encode(prompt + "cd")])
+    prompt, target = "S:ab=", Target("cd", mark="|")
+    low, high = success_bounds(toy, VOCABULARY, [VOCABULARY.encode(prompt)], [target], prune=0.999, max_new_tokens=4)
+    ids = torch.tensor([VOCABULARY.encode(prompt + "cd")])
     with torch.no_grad():
         prob_TV = toy(input_ids=ids).logits.double().softmax(-1)[0, len(prompt) - 1 :]
-    reach = [1.0, *np.cumprod([float(prob_TV[t, token]) for t, token in enumerate(encode("cd"))])]
+    reach = [1.0, *np.cumprod([float(prob_TV[t, token]) for t, token in enumerate(VOCABULARY.encode("cd"))])]
     stops = [mass * float(prob_TV[t, EOS_ID]) for t, mass in enumerate(reach)]
     assert low[0] == pytest.approx(stops[2], rel=1e-5)
     assert high[0] == pytest.approx(1 - stops[0] - stops[1], rel=1e-6)
@@ -92,15 +95,19 @@ def test_all_cut_mass_is_in_the_upper_bound(toy):
 
 def test_prompts_of_different_lengths_do_not_disturb_each_other(toy):
     prompts = ["S:ab=", "S:abcdefgh=", "P:abc="]
-    targets = [Target("c", True), Target("cd", True), Target("hfb", False)]
-    together = success_bounds(toy, prompts, targets, prune=1e-4, max_new_tokens=4)
+    targets = [Target("c", "|"), Target("cd", "|"), Target("hfb", "")]
+    together = success_bounds(
+        toy, VOCABULARY, [VOCABULARY.encode(p) for p in prompts], targets, prune=1e-4, max_new_tokens=4
+    )
     for i, (prompt, target) in enumerate(zip(prompts, targets, strict=True)):
-        alone = success_bounds(toy, [prompt], [target], prune=1e-4, max_new_tokens=4)
+        alone = success_bounds(toy, VOCABULARY, [VOCABULARY.encode(prompt)], [target], prune=1e-4, max_new_tokens=4)
         assert [together[0][i], together[1][i]] == pytest.approx([alone[0][0], alone[1][0]], rel=1e-4)
 
 
 def test_a_rollout_that_cannot_stop_in_time_fails(toy):
-    low, high = success_bounds(toy, ["S:ab="], [Target("cd", False)], prune=1e-12, max_new_tokens=2)
+    low, high = success_bounds(
+        toy, VOCABULARY, [VOCABULARY.encode("S:ab=")], [Target("cd", "")], prune=1e-12, max_new_tokens=2
+    )
     assert low[0] == 0.0 == high[0]
 
 
@@ -109,13 +116,13 @@ def sampled_successes(model_dir, problem, accepts, n):
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(model_dir)
-    ids = torch.tensor([encode(problem.prompt)])
+    ids = torch.tensor([VOCABULARY.encode(problem.prompt)])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(11)
         out = model.generate(
             ids, do_sample=True, top_k=0, top_p=1.0, temperature=1.0, num_return_sequences=n, max_new_tokens=32
         )
-    return sum(EOS_ID in row and accepts(decode(row)) for row in out[:, ids.shape[1] :].tolist())
+    return sum(EOS_ID in row and accepts(VOCABULARY.decode(row)) for row in out[:, ids.shape[1] :].tolist())
 
 
 @pytest.mark.parametrize("name", ["S", "N", "G"])

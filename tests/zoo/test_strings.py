@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from posttrain_diag.errors import UsageError
-from posttrain_diag.zoo.vocabulary import LETTERS
-from posttrain_diag.zoo.world import FAMILIES, MAPS, family, pretraining_families
+from posttrain_diag.zoo.worlds import STRINGS, family, pretraining_families
+from posttrain_diag.zoo.worlds.strings import LETTERS, MAPS
 
 words = st.text(alphabet=LETTERS, min_size=2, max_size=8)
 
@@ -53,7 +53,7 @@ def test_closed_form(name, x, p):
     assert family(name).closed_form_p(x) == pytest.approx(p, rel=1e-12)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", [fam.name for fam in STRINGS.families])
 def test_closed_form_is_the_rate_at_which_drawn_responses_are_right(name):
     fam = family(name)
     x = "abcdefgh"[: fam.lengths[0]]
@@ -64,7 +64,7 @@ def test_closed_form_is_the_rate_at_which_drawn_responses_are_right(name):
     assert abs(rate - p) <= 4 * math.sqrt(p * (1 - p) / n) + 1 / n
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", [fam.name for fam in STRINGS.families])
 @given(x=words)
 def test_demonstrations_are_right_and_wrong_modes_are_not(name, x):
     fam = family(name)
@@ -97,8 +97,8 @@ def test_demonstration_styles():
 
 
 def test_each_model_sees_one_law_per_letter():
-    assert {f.name for f in pretraining_families("base")} == set(FAMILIES) - {"F15"}
-    assert {f.name for f in pretraining_families("frontier")} == set(FAMILIES) - {"F"}
+    assert {f.name for f in pretraining_families(STRINGS, "base")} == {f.name for f in STRINGS.families} - {"F15"}
+    assert {f.name for f in pretraining_families(STRINGS, "frontier")} == {f.name for f in STRINGS.families} - {"F"}
 
 
 def test_unknown_family_lists_the_known():

@@ -1,0 +1,72 @@
+"""Laws of pre-training responses: written-down mixtures, so the chance of a right response is known in closed form."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+Transform = Callable[[str], str]
+"""From an instance, e.g. the word of a prompt, to a text."""
+Split = Callable[[str], Sequence[str]]
+"""From an instance to the parts of a response."""
+
+
+class Law(Protocol):
+    """How the pre-training data respond to an instance."""
+
+    def draw(self, x: str, rng: random.Random) -> str:
+        """One response to the instance `x`."""
+        ...
+
+    def success(self, x: str, accepts: Callable[[str], bool]) -> float:
+        """Probability that a drawn response is accepted."""
+        ...
+
+
+@dataclass(frozen=True)
+class Strategies:
+    """Draws one whole response out of a few."""
+
+    modes: tuple[tuple[float, Transform], ...]
+    """(weight, response to the instance); weights sum to 1."""
+
+    def draw(self, x: str, rng: random.Random) -> str:
+        """One response to the instance `x`."""
+        weights = [weight for weight, _ in self.modes]
+        return rng.choices(self.modes, weights)[0][1](x)
+
+    def success(self, x: str, accepts: Callable[[str], bool]) -> float:
+        """Probability that a drawn response is accepted."""
+        return sum(weight for weight, respond in self.modes if accepts(respond(x)))
+
+
+@dataclass(frozen=True)
+class PartNoise:
+    """Draws each part of the response by itself: a letter, a digit, a word."""
+
+    q: float
+    """Probability of the right part, before what uniform noise adds."""
+    right: Split
+    wrong: Split | None
+    """The wrong mode, part by part; None: uniform over `pool` (which holds the right part too)."""
+    pool: Sequence[str] = ()
+    glue: str = ""
+    """Between the parts."""
+
+    def draw(self, x: str, rng: random.Random) -> str:
+        """One response to the instance `x`."""
+        right, wrong = self.right(x), self.wrong(x) if self.wrong else None
+        return self.glue.join(
+            right[i] if rng.random() < self.q else wrong[i] if wrong else rng.choice(self.pool)
+            for i in range(len(right))
+        )
+
+    def success(self, x: str, accepts: Callable[[str], bool]) -> float:
+        """Probability that a drawn response is accepted: q_right^parts, given that the right response is."""
+        right = self.right(x)
+        if not accepts(self.glue.join(right)):
+            return 0.0
+        q_right = self.q if self.wrong else self.q + (1 - self.q) / len(self.pool)
+        return q_right ** len(right)
