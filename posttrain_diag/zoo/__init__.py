@@ -2,6 +2,7 @@
 
 worlds      strings: families of problems and the law of pre-training responses, closed-form p
 problems    words and task rows; held-out and training never overlap
+recipes     how each model is made
 build       trains the models                     (needs torch)
 truth       exact p of a trained model            (needs torch)
 registry    what is there, by name                (no torch)

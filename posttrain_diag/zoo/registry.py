@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from posttrain_diag.errors import UsageError
 from posttrain_diag.types import Bottleneck
-from posttrain_diag.zoo.build import RECIPES
 from posttrain_diag.zoo.paths import TASKS_DIR, TRUTH_FILE, built_models, shipped_models
+from posttrain_diag.zoo.recipes import RECIPES
 from posttrain_diag.zoo.worlds import FAMILIES, WORLDS
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from posttrain_diag.errors import UsageError
 from posttrain_diag.zoo import paths, resolve_model
-from posttrain_diag.zoo.build import RECIPES, build
+from posttrain_diag.zoo.build import build
+from posttrain_diag.zoo.recipes import RECIPES
 
 
 @pytest.fixture

@@ -1,0 +1,112 @@
+"""How each zoo model is made: from which model, on which examples, for how long.
+
+base      pre-trained on all families of strings (F with .30)
+frontier  the same with F15 instead of F
+teacher   base, then 800 steps on correct responses of every family, T and U three times as often
+ckA       base, then fine-tuned on T with replay of the pre-training law
+ckB       ckA, then fine-tuned on U without replay: it has lost T (the pair shows what consolidation is for)
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from posttrain_diag.zoo.family import Architecture, Family, World
+from posttrain_diag.zoo.problems import draw_pretraining_word
+from posttrain_diag.zoo.training import Draw, Example, Schedule
+from posttrain_diag.zoo.worlds import STRINGS, family, pretraining_families
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one model is made."""
+
+    name: str
+    summary: str
+    parent: str | None
+    """The model that training starts from; None: fresh weights."""
+    schedule: Schedule
+    examples: Callable[[], Draw]
+    world: World = STRINGS
+    architecture: Architecture | None = None
+    """None: the world's."""
+    chat: bool = False
+    """Prompts stand in the chat template, which the tokenizer then carries."""
+
+
+def pretraining(world: World, model: str, leave_out: Sequence[str] = ()) -> Draw:
+    """Examples of the pre-training law of `model`."""
+    families = [f for f in pretraining_families(world, model) if f.name not in leave_out]
+    shares = [f.share for f in families]
+
+    def draw(rng: random.Random) -> Example:
+        fam = rng.choices(families, shares)[0]
+        x = draw_pretraining_word(fam, rng)
+        return fam.prompt(x), fam.responses.draw(x, rng)
+
+    return draw
+
+
+def demonstrations(families: Sequence[Family]) -> Draw:
+    """Correct responses, in each family's default style."""
+
+    def draw(rng: random.Random) -> Example:
+        fam = rng.choice(families)
+        x = draw_pretraining_word(fam, rng)
+        return fam.prompt(x), fam.demo(x)
+
+    return draw
+
+
+def half(first: Draw, second: Draw) -> Draw:
+    """Each example from one of two sources with equal chance."""
+    return lambda rng: first(rng) if rng.random() < 0.5 else second(rng)
+
+
+_PRETRAINING = Schedule(2400, learning_rate=4e-3, decay_power=2.0)
+_FINE_TUNING = Schedule(300, batch_size=128, learning_rate=1e-3, warmup_steps=10, weight_decay=0.0)
+_WITH_REPLAY = Schedule(700, batch_size=128, learning_rate=2e-3, warmup_steps=10, weight_decay=0.0)
+
+RECIPES: Mapping[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(
+            "base",
+            "holds every bottleneck: mastered R P Q W, reshaping S N H, format G, frontier F, support T U",
+            None,
+            _PRETRAINING,
+            lambda: pretraining(STRINGS, "base"),
+        ),
+        Recipe(
+            "frontier",
+            "as base, with family F so rare (2.6e-7) that only guidance reaches it: F15",
+            None,
+            _PRETRAINING,
+            lambda: pretraining(STRINGS, "frontier"),
+        ),
+        Recipe(
+            "teacher",
+            "solves every family",
+            "base",
+            Schedule(800, learning_rate=3e-3, warmup_steps=20),
+            lambda: demonstrations([*pretraining_families(STRINGS, "base"), *2 * [family("T"), family("U")]]),
+        ),
+        Recipe(
+            "ckA",
+            "base fine-tuned on T with replay: solves T, not U",
+            "base",
+            _WITH_REPLAY,
+            lambda: half(demonstrations([family("T")]), pretraining(STRINGS, "base", leave_out=("T",))),
+        ),
+        Recipe(
+            "ckB",
+            "ckA fine-tuned on U without replay: solves U, has lost T",
+            "ckA",
+            _FINE_TUNING,
+            lambda: demonstrations([family("U")]),
+        ),
+    )
+}
+"""Every model that can be built, parents before children."""
