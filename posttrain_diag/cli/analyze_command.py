@@ -37,7 +37,7 @@ Level = Annotated[float, typer.Option(help="Nominal coverage of the intervals.")
 Demos = Annotated[str | None, typer.Option(help="Tasks file whose demonstrations are merged in by problem id.")]
 Teacher = Annotated[
     list[str] | None,
-    typer.Option(help="Another model to compare with: a teacher, a sibling or an earlier checkpoint. Repeatable."),
+    typer.Option(help="Another model to compare with: a teacher, a sibling or an earlier checkpoint (repeatable)."),
 ]
 Mapping = Annotated[list[str] | None, typer.Option("--map", help="FIELD=COLUMN, e.g. --map prompt=question.")]
 Verifier = Annotated[str | None, typer.Option(help="path.py:function or package.module:function.")]

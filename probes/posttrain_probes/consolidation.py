@@ -32,6 +32,8 @@ CARD = ProbeCard(
 
 DRAWS = 400
 """Joint posterior draws behind the intervals."""
+CUT = 0.05
+"""From this share of truncated draws on, it is told that a model may solve more than it could show."""
 LEAST = 0.5
 """With fewer problems expected out of the policy's reach there is nothing whose share could be taken."""
 
@@ -59,7 +61,18 @@ def measure(evidence: Evidence) -> Measurement:
         for name, table in tables.items()
     }
     summary |= _joint(evidence, tables, laws, per_problem["other_solves"])
-    return Measurement(CARD.name, CARD.question, per_problem, summary)
+    return Measurement(CARD.name, CARD.question, per_problem, summary, notes=_cut(tables))
+
+
+def _cut(tables: Mapping[str, pd.DataFrame]) -> tuple[str, ...]:
+    """Which models were cut at the token cap, and how often."""
+    cut = {name: (int(table["truncated"].sum()), int(table["drawn"].sum())) for name, table in tables.items()}
+    return tuple(
+        f"{name}: {truncated} of {drawn} draws were cut at the token cap and count as not passed; a longer cap "
+        "(--max-new-tokens) may show that it solves more"
+        for name, (truncated, drawn) in cut.items()
+        if truncated >= CUT * drawn
+    )
 
 
 def _nothing(evidence: Evidence) -> str:

@@ -51,6 +51,18 @@ def test_the_union_is_more_than_each_and_holds_the_bare_policy() -> None:
     assert share.low is not None and share.high is not None and share.low <= 2 / 3 + 1e-3 and share.high >= 2 / 3 - 1e-3
 
 
+def test_a_model_that_was_not_judged_on_a_problem_does_not_solve_it() -> None:
+    teachers = {"a": drew({0: 16}), "b": drew(dict.fromkeys(range(4), 0))}
+    share = measure(make_evidence([(256, 0)] * 4, teachers=teachers)).summary["solved_elsewhere_share"]
+    assert share.value == pytest.approx(0.25, abs=0.1)
+
+
+def test_a_teacher_cut_at_the_token_cap_is_told() -> None:
+    cut = drew(dict.fromkeys(range(4), 0), verdict="truncated", finish_reason="length")
+    (note,) = measure(make_evidence([(64, 0)] * 4, teachers={"a": cut})).notes
+    assert note.startswith("a: 64 of 64 draws were cut at the token cap")
+
+
 def test_draws_that_nobody_could_judge_say_so() -> None:
     found = measure(make_evidence([(64, 0)] * 4, teachers={"a": drew({0: 0}, verdict="error")}))
     reason = found.summary["solved_elsewhere_share"].reason
