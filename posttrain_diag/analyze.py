@@ -12,6 +12,7 @@ import gc
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -30,6 +31,7 @@ from posttrain_diag.recommend import recommend
 from posttrain_diag.rounds import MainArm
 from posttrain_diag.store import RunDir, write_atomic
 from posttrain_diag.tasks import TaskSet, load_tasks, reference_completions, write_tasks
+from posttrain_diag.teachers import check_teachers, with_teachers
 from posttrain_diag.types import Diagnosis, Measurement, Plan, Problem, SamplingParams
 
 
@@ -54,6 +56,8 @@ class Estimated:
     max_new_tokens: int
     most_tokens: int
     flops: float
+    teacher_rollouts: int
+    """At most: other models are asked only what the policy may not have mastered."""
 
 
 def load_engine(config: AnalyzeConfig) -> Engine:
@@ -63,6 +67,11 @@ def load_engine(config: AnalyzeConfig) -> Engine:
 
     model = str(resolve_model(config.model)) if config.model.startswith("zoo:") else config.model
     return open_engine(config, model)
+
+
+def load_other(config: AnalyzeConfig, model: str) -> Engine:
+    """Load another model under the same engine settings."""
+    return load_engine(config.model_copy(update={"model": model}))
 
 
 def load_problems(config: AnalyzeConfig) -> TaskSet:
@@ -99,6 +108,7 @@ def analyze(config: AnalyzeConfig, progress: Progress | None = None, command: st
         DiagError: bad tasks, model, settings or run directory; what was computed before stays in the run directory.
     """
     progress = progress or Progress()
+    check_teachers(config.model, config.teacher)
     progress.phase("load", config.model)
     tasks = load_problems(config)
     engine = load_engine(config)
@@ -131,7 +141,9 @@ def _analyze(config: AnalyzeConfig, tasks: TaskSet, engine: Engine, progress: Pr
             evidence = gather(config, base, engine, run, progress)
         if news := [notice for notice in engine.info.notices if notice not in (base.model or engine.info).notices]:
             run.event("engine", notices=news)
-        engine.close()  # its memory is free before the statistics begin
+        engine.close()  # its memory is free before another model or the statistics begin
+        if config.teacher:
+            evidence = with_teachers(evidence, config.teacher, partial(load_other, config), run, progress)
         return conclude(evidence, tasks, run, progress, command)
     finally:
         run.unlock()
@@ -242,7 +254,8 @@ def estimate_cost(config: AnalyzeConfig) -> Estimated:
     most = (n * len(problems) - stored) * sampling.max_new_tokens
     engine.close()
     flops = 2.0 * engine.info.n_parameters * most
-    return Estimated(len(problems), n * len(problems), stored, sampling.max_new_tokens, most, flops)
+    asked = len(config.teacher) * Settings.of(config, sampling).teacher_rollouts * len(problems)
+    return Estimated(len(problems), n * len(problems), stored, sampling.max_new_tokens, most, flops, asked)
 
 
 def save_inputs(run: RunDir, config: AnalyzeConfig, tasks: TaskSet, info: EngineInfo) -> None:

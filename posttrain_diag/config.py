@@ -25,6 +25,9 @@ ROLLOUTS_BY_EFFORT: dict[Effort, int] = {"quick": 16, "standard": 64, "thorough"
 LADDER_BY_EFFORT: dict[Effort, int] = {"quick": 8, "standard": 16, "thorough": 32}
 """Draws per problem, prefix share and arm of the prefix ladder."""
 
+TEACHER_ROLLOUTS_BY_EFFORT: dict[Effort, int] = {"quick": 16, "standard": 16, "thorough": 32}
+"""Draws per problem of each other model: enough to tell solved from not, which is all that is asked of it."""
+
 RESOLVED = 0.95
 """A problem is resolved when one class posterior reaches this."""
 
@@ -60,6 +63,7 @@ class AnalyzeConfig(BaseModel):
     mastery: float = Field(default=0.8, gt=0.0, lt=1.0)
     level: float = Field(default=0.9, gt=0.0, lt=1.0)
     demos: str | None = None
+    teacher: tuple[str, ...] = Field(default=(), description="other models: directory, hub id, zoo:NAME")
     mapping: dict[str, str] = Field(default_factory=dict)
     verifier: str | None = None
     allow_code: bool = False

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from posttrain_diag.config import LADDER_BY_EFFORT, AnalyzeConfig
+from posttrain_diag.config import LADDER_BY_EFFORT, TEACHER_ROLLOUTS_BY_EFFORT, AnalyzeConfig
 from posttrain_diag.engines.base import EngineInfo, Tilt
 from posttrain_diag.stats import ChanceFloor, Counts, MixingLaw, chance_floor, fit_mixing_law
 from posttrain_diag.store import ScoreRow
@@ -38,6 +38,7 @@ class Settings:
     mastery: float = 0.8
     level: float = 0.9
     ladder_rollouts: int = 16
+    teacher_rollouts: int = 16
     ks: tuple[int, ...] = ()
     """Further k whose pass@k is asked for."""
 
@@ -55,6 +56,7 @@ class Settings:
             mastery=config.mastery,
             level=config.level,
             ladder_rollouts=LADDER_BY_EFFORT[config.effort],
+            teacher_rollouts=TEACHER_ROLLOUTS_BY_EFFORT[config.effort],
         )
 
 
@@ -113,6 +115,9 @@ class Evidence:
     for nobody read the texts leniently; then `rollouts` is empty."""
     tallies: pd.DataFrame | None = None
     """Exact counts of all draws per arm and problem as `add_tallies` gives them; None: `rollouts` holds all draws."""
+    teachers: Mapping[str, pd.DataFrame] = field(default_factory=dict[str, pd.DataFrame])
+    """Exact counts of other models' main arm by their names, as `add_tallies` gives them: of the problems they were
+    asked, which are those that the policy may not have mastered."""
     unrecorded: tuple[str, ...] = ()
     """What imported counts do not say, e.g. "truncated", "errored" (then 0 in `counts`), "temperature"."""
 
@@ -158,7 +163,14 @@ class Evidence:
         if self.counts is not None and arm == MAIN:
             return self.counts
         known = self.tallied
-        own = known[known.index.get_level_values("arm") == arm].droplevel("arm")
+        return self._counts(known[known.index.get_level_values("arm") == arm].droplevel("arm"))
+
+    def teacher_table(self, name: str) -> pd.DataFrame:
+        """Counts per problem of another model's main arm: the columns of `table`; 0 where it was not asked."""
+        return self._counts(self.teachers[name].set_index("problem_id"))
+
+    def _counts(self, own: pd.DataFrame) -> pd.DataFrame:
+        """Tallies of one arm, indexed by problem id, as a table in the order of `ids`."""
         counts = own[["c", "failed", "truncated", "errored", "lenient"]].reindex(list(self.ids), fill_value=0)
         counts["drawn"] = counts["c"] + counts["failed"] + counts["truncated"] + counts["errored"]
         counts["n"] = counts["drawn"] - counts["errored"]

@@ -31,6 +31,8 @@ FindingKind = Literal[
 ]
 Severity = Literal["note", "suspect", "broken"]
 ProblemClass = Literal["mastered", "reshaping", "format", "guided", "support", "unresolved"]
+ShareName = Literal[ProblemClass, "consolidation"]
+"""What `Diagnosis.shares` may hold: consolidation lies on top of guided and support, it is no sixth class."""
 Bottleneck = Literal[
     "support",
     "reshaping",
@@ -262,8 +264,9 @@ class Diagnosis:
     """Posterior probability of `bottleneck`, in [0, 1]."""
     alternatives: tuple[Alternative, ...]
     instrument: Instrument
-    shares: Mapping[ProblemClass, Estimate]
-    """Share of problems in each class; `unresolved` counts problems with no posterior >= .95."""
+    shares: Mapping[ShareName, Estimate]
+    """Share of problems in each class; `unresolved` counts problems with no posterior >= .95. `consolidation`, there
+    when another model was compared, is the share of the guided and support problems that it solves."""
     estimates: Mapping[str, Estimate]
     """pass@1, pass@16, pass@256, coverage, expected_successes, mixed_groups@8, ..."""
     per_problem: pd.DataFrame

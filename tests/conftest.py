@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,21 @@ def run_analysis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..
     """Analyse a written-down law on problems, through real tasks files, store and run directory."""
 
     def run(
-        law: Law, problems: list[Problem], *, engine: FakeEngine | None = None, figures: bool = False, **settings: Any
+        law: Law,
+        problems: list[Problem],
+        *,
+        engine: FakeEngine | None = None,
+        teachers: Sequence[FakeEngine] = (),
+        figures: bool = False,
+        **settings: Any,
     ) -> Analysis:
         tasks = tmp_path / "tasks.jsonl"
         write_tasks(problems, tasks)
         settings.setdefault("allocation", "uniform")
         made = engine or FakeEngine(law)
-        monkeypatch.setattr(analyze_module, "load_engine", lambda config: made)
+        engines = {"fake": made, **{teacher.info.model: teacher for teacher in teachers}}
+        monkeypatch.setattr(analyze_module, "load_engine", lambda config: engines[config.model])
+        settings.setdefault("teacher", tuple(teacher.info.model for teacher in teachers))
         if not figures:  # matplotlib takes seconds; one test draws them
             monkeypatch.setattr(posttrain_reports.write, "paper_figures", lambda *_, **__: {})
         out = settings.pop("out", tmp_path / "run")

@@ -26,16 +26,23 @@ class Killed(Exception):
 
 class FakeEngine:
     def __init__(
-        self, law: Law, *, context: int | None = 4096, stops: bool = True, die_after: int | None = None
+        self,
+        law: Law,
+        *,
+        context: int | None = 4096,
+        stops: bool = True,
+        die_after: int | None = None,
+        name: str = "fake",
     ) -> None:
         self._law = law
         self._die_after = die_after
         self.drawn = 0
         self.scored = 0
+        self.closed = False
         self.info = EngineInfo(
             engine="fake",
-            model="fake",
-            model_sha="fake-model",
+            model=name,
+            model_sha=f"{name}-model",
             architecture="table",
             n_parameters=10,
             vocab_size=128,
@@ -116,7 +123,7 @@ class FakeEngine:
             )
 
     def close(self) -> None:
-        return
+        self.closed = True
 
 
 def make_problems(n: int, answer: Callable[[int], str], **values: Any) -> list[Problem]:

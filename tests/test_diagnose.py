@@ -6,13 +6,14 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from posttrain_probes import BUILTIN
-from posttrain_probes.synthetic import make_evidence, make_problem, rollout_row
+from posttrain_probes.synthetic import frame_of, make_evidence, make_problem, rollout_row
 
 from posttrain_diag.diagnose import diagnose, diagnosis_json
 from posttrain_diag.diagnose.bottleneck import label_probabilities
-from posttrain_diag.evidence import Evidence
+from posttrain_diag.evidence import Evidence, tally
 from posttrain_diag.recommend import CATALOGUE, recommend
 from posttrain_diag.types import CLASSES, Diagnosis, Estimate
 
@@ -39,6 +40,59 @@ def test_labels(given: dict[str, float], label: str) -> None:
     found = label_probabilities(shares(**given), 100, seed=0)
     assert max(found, key=lambda name: found[name]) == label
     assert sum(found.values()) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("elsewhere", "label"), [(0.9, "consolidation"), (0.5, "mixed"), (0.1, "support")])
+def test_consolidation_competes_with_the_classes(elsewhere: float, label: str) -> None:
+    draws = np.column_stack([shares(support=1.0 - elsewhere), np.full(500, elsewhere)])
+    found = label_probabilities(draws, 100, seed=0)
+    assert max(found, key=lambda name: found[name]) == label
+    assert "consolidation" not in label_probabilities(shares(support=1.0), 100, seed=0)
+
+
+def solved_elsewhere(ids: range, n: int = 16) -> dict[str, pd.DataFrame]:
+    """Tallies of a model "t" that always solves the problems `ids` and was asked nothing else."""
+    return {"t": tally(frame_of([rollout_row(f"p{i}", j, verdict="pass") for i in ids for j in range(n)]))}
+
+
+def test_only_what_own_rollouts_do_not_reach_is_consolidation() -> None:
+    """p0..p9 in reach, p10..p19 right in substance and wrong in format, p20..p29 neither; another model solves all."""
+    extra = [rollout_row(f"p{i}", j, lenient=True) for i in range(10, 20) for j in range(256)]
+    counts = [(256, 30)] * 10 + [(0, 0)] * 10 + [(256, 0)] * 10
+    found = verdict(make_evidence(counts, extra=extra, teachers=solved_elsewhere(range(30))))
+    posterior = found.per_problem["posterior_consolidation"].to_numpy()
+    assert posterior[:20].max() < 0.05 and posterior[20:].min() > 0.9
+    within = found.per_problem["posterior_guided"] + found.per_problem["posterior_support"]
+    assert (posterior <= within + 1e-9).all()
+    share = found.shares["consolidation"]
+    assert share.value is not None and share.low is not None and share.high is not None
+    assert share.low <= share.value <= share.high and share.value == pytest.approx(1 / 3, abs=0.03)
+
+
+def test_a_comparison_leaves_the_classes_as_they_are() -> None:
+    counts = [(64, 0)] * 20 + [(64, 20)] * 10
+    alone, beside = (verdict(make_evidence(counts, teachers=t)) for t in ({}, solved_elsewhere(range(30))))
+    assert {name: share for name, share in beside.shares.items() if name != "consolidation"} == dict(alone.shares)
+    assert (alone.per_problem["class"] == beside.per_problem["class"]).all()
+
+
+def test_consolidation_plan_takes_the_given_teacher_and_says_why_not_to_merge() -> None:
+    evidence = make_evidence([(256, 0)] * 30, teachers=solved_elsewhere(range(27)))
+    plan = recommend(verdict(evidence), evidence, "runs/x")
+    assert [p.stage for p in plan.proposals] == ["distill-offline", "distill-onpolicy"]
+    for proposal in plan.proposals:
+        assert proposal.role == "consolidation" and not any("--teacher" in need for need in proposal.needs)
+        gain = proposal.expected_gain
+        assert gain.value == pytest.approx(0.95 * 0.9, abs=0.05) and gain.high is not None and gain.high < 0.95
+    assert "do not average" in plan.rejected["merge"]
+    assert set(plan.rejected) | {p.stage for p in plan.proposals} == {card.name for card in CATALOGUE}
+
+
+def test_support_without_a_teacher_asks_for_one() -> None:
+    evidence = make_evidence([(256, 0)] * 40)
+    plan = recommend(verdict(evidence), evidence, "runs/x")
+    (distill,) = [proposal for proposal in plan.proposals if proposal.stage == "distill-offline"]
+    assert any("--teacher" in need for need in distill.needs)
 
 
 def test_three_problems_that_agree_are_no_certainty() -> None:

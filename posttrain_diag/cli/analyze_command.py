@@ -35,6 +35,10 @@ Seed = Annotated[int, typer.Option(help="One seed; every draw derives its own fr
 Mastery = Annotated[float, typer.Option(help="Success probability from which a problem counts as mastered.")]
 Level = Annotated[float, typer.Option(help="Nominal coverage of the intervals.")]
 Demos = Annotated[str | None, typer.Option(help="Tasks file whose demonstrations are merged in by problem id.")]
+Teacher = Annotated[
+    list[str] | None,
+    typer.Option(help="Another model to compare with: a teacher, a sibling or an earlier checkpoint (repeatable)."),
+]
 Mapping = Annotated[list[str] | None, typer.Option("--map", help="FIELD=COLUMN, e.g. --map prompt=question.")]
 Verifier = Annotated[str | None, typer.Option(help="path.py:function or package.module:function.")]
 AllowCode = Annotated[bool, typer.Option("--allow-code", help="Run verifier code that the tasks file names.")]
@@ -88,6 +92,7 @@ def analyze(
     mastery: Mastery = 0.8,
     level: Level = 0.9,
     demos: Demos = None,
+    teacher: Teacher = None,
     mapping: Mapping = None,
     verifier: Verifier = None,
     allow_code: AllowCode = False,
@@ -129,6 +134,7 @@ def analyze(
         "mastery": mastery,
         "level": level,
         "demos": demos,
+        "teacher": tuple(teacher or ()),
         "mapping": parse_mapping(mapping),
         "verifier": verifier,
         "allow_code": allow_code,
@@ -232,6 +238,8 @@ def show_cost(config: AnalyzeConfig, as_json: bool) -> None:
     typer.echo(
         f"at most {cost.max_new_tokens} new tokens each: at most {cost.most_tokens:,} tokens, {cost.flops:.2g} FLOPs"
     )
+    if cost.teacher_rollouts:
+        typer.echo(f"other models: at most {cost.teacher_rollouts} rollouts on problems that may not be mastered")
     typer.echo(
         "prefix ladder and other probes come on top, at most about as much again on problems that are never solved"
     )

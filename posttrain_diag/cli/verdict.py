@@ -13,7 +13,7 @@ HEADLINES: dict[str, str] = {
     "reshaping": "reshaping-limited: right answers are drawn, not often enough",
     "format": "format-limited: the answers are right, the format is not",
     "guided": "guided-reachable: out of reach alone, reachable from prefixes of correct traces",
-    "consolidation": "consolidation-limited: the ability exists elsewhere and is lost here",
+    "consolidation": "consolidation-limited: a teacher or another checkpoint solves what this model does not reach",
     "mixed": "mixed: no single bottleneck explains most of the open problems",
     "saturated": "saturated: these tasks are mastered",
     "instrument": "instrument: the measurement is broken, nothing else can be concluded yet",

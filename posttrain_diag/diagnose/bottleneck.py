@@ -24,6 +24,7 @@ from posttrain_diag.types import (
     Measurement,
     ProbeFailure,
     ProblemClass,
+    ShareName,
 )
 
 SATURATED = 0.9
@@ -40,7 +41,9 @@ PRIOR = 0.5
 """Pseudo-problems per class (Jeffreys): the verdict speaks of the task family, not of these problems alone, so
 three problems that agree are not yet a certainty."""
 
-_LABELS: tuple[Bottleneck, ...] = ("saturated", "reshaping", "format", "guided", "support", "mixed")
+_OPEN: tuple[Bottleneck, ...] = ("reshaping", "format", "guided", "support", "consolidation")
+"""The verdict of each column of the shares after the first, mastered; the last is there when models were compared."""
+_LABELS: tuple[Bottleneck, ...] = ("saturated", *_OPEN, "mixed")
 
 _REPEATED = {("format", "strict_pass@1")}
 """Summaries that stand in diagnosis.json under another name already: this one is pass@1."""
@@ -62,14 +65,14 @@ def diagnose(
     level = evidence.settings.level
     posterior = class_posterior(evidence, by_name) if len(evidence.measured) else None
     if posterior is None:
-        shares: dict[ProblemClass, Estimate] = {
+        shares: dict[ShareName, Estimate] = {
             name: Estimate.undefined("no rollout could be judged", level) for name in (*CLASSES, "unresolved")
         }
         probabilities: dict[Bottleneck, float] = {"undetermined": 1.0}
     else:
         shares = posterior.shares(level)
         probabilities = label_probabilities(
-            posterior.shares_SC, len(evidence.measured), evidence.settings.sampling.seed
+            posterior.label_shares, len(evidence.measured), evidence.settings.sampling.seed
         )
     probabilities = _with_instrument(probabilities, instrument)
     if evidence.counts is not None and posterior is not None:
@@ -110,7 +113,7 @@ def label_probabilities(shares_SC: NDArray[np.float64], n_problems: int, seed: i
     Dirichlet among the open ones), then labelled.
 
     Args:
-        shares_SC: draws of the shares of these problems, shape (S, 5).
+        shares_SC: draws of the shares of these problems, shape (S, 5); with consolidation as the last column (S, 6).
         n_problems: how many problems the shares are of.
         seed: of the Dirichlet draws.
     """
@@ -119,7 +122,7 @@ def label_probabilities(shares_SC: NDArray[np.float64], n_problems: int, seed: i
     mastered_S = rng.beta(count_SC[:, 0] + PRIOR, count_SC[:, 1:].sum(axis=1) + PRIOR)
     gamma_SC = rng.standard_gamma(count_SC[:, 1:] + PRIOR)
     dominant_S = gamma_SC.max(axis=1) >= DOMINANT * gamma_SC.sum(axis=1)
-    labels = np.where(dominant_S, np.asarray(CLASSES[1:])[gamma_SC.argmax(axis=1)], "mixed")
+    labels = np.where(dominant_S, np.asarray(_OPEN)[gamma_SC.argmax(axis=1)], "mixed")
     labels = np.where(mastered_S >= SATURATED, "saturated", labels)
     shares: dict[Bottleneck, float] = {name: float((labels == name).mean()) for name in _LABELS}
     return {name: share for name, share in shares.items() if share > 0}
@@ -186,6 +189,8 @@ def problem_table(
         table.loc[index, "class"] = posterior.classes
         for name in CLASSES:
             table.loc[index, f"posterior_{name}"] = posterior.posterior[name]
+        if posterior.consolidation is not None:
+            table.loc[index, "posterior_consolidation"] = posterior.consolidation
     for measurement in by_name.values():
         for column in measurement.per_problem.columns:
             if column not in table:
@@ -200,7 +205,7 @@ def count_text(count: float) -> str:
 
 def reasons(
     evidence: Evidence,
-    shares: Mapping[ProblemClass, Estimate],
+    shares: Mapping[ShareName, Estimate],
     by_name: Mapping[str, Measurement],
     instrument: Instrument,
 ) -> tuple[str, ...]:
@@ -224,6 +229,14 @@ def reasons(
         share = shares[name]
         if share.value is not None and share.value >= 0.02 and share.low is not None and share.high is not None:
             out.append(f"{share.value:.0%} [{share.low:.0%}, {share.high:.0%}] of the problems are {wording[name]}.")
+    elsewhere = shares.get("consolidation")
+    if elsewhere is not None and elsewhere.value is not None:
+        rates = {name: by_name["consolidation"].summary.get(f"teacher_pass@1[{name}]") for name in evidence.teachers}
+        told = ", ".join(f"{name} {rate.value:.0%}" for name, rate in rates.items() if rate and rate.value is not None)
+        out.append(
+            f"{elsewhere.value:.0%} [{elsewhere.low:.0%}, {elsewhere.high:.0%}] of the problems are out of reach here "
+            f"and solved by another model (pass@1 on the problems compared: {told})."
+        )
     successes = by_name["signal"].summary.get("expected_successes") if "signal" in by_name else None
     if successes is not None and successes.value is not None:
         count = count_text(successes.value)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from posttrain_diag.config import RESOLVED
 from posttrain_diag.evidence import Evidence
 from posttrain_diag.stats import below
-from posttrain_diag.types import CLASSES, Estimate, Measurement, ProblemClass
+from posttrain_diag.types import CLASSES, Estimate, Measurement, ShareName
 
 DRAWS = 1000
 """Joint posterior draws behind the intervals of the shares."""
@@ -29,6 +29,11 @@ class ClassPosterior:
     """Indexed by problem id, one column per class, rows sum to 1."""
     shares_SC: NDArray[np.float64]
     """Posterior draws of the share of these problems in each class, shape (DRAWS, 5)."""
+    consolidation: pd.Series | None = None
+    """Per problem the probability that the policy does not reach it and another model solves it; part of guided and
+    support, not a class beside them. None when no other model was compared."""
+    elsewhere_SC: NDArray[np.float64] | None = None
+    """Of `shares_SC` the part that another model solves."""
 
     @property
     def classes(self) -> pd.Series:
@@ -36,18 +41,34 @@ class ClassPosterior:
         best = self.posterior.idxmax(axis=1)
         return best.where(self.posterior.max(axis=1) >= RESOLVED, "unresolved")
 
-    def shares(self, level: float) -> dict[ProblemClass, Estimate]:
-        """Share of problems per class with intervals, and the share left unresolved."""
+    @property
+    def label_shares(self) -> NDArray[np.float64]:
+        """Draws of the shares a verdict is made of, shape (DRAWS, 5), or (DRAWS, 6) when another model was compared.
+
+        What another model solves is taken out of its class into the last column.
+        """
+        if self.elsewhere_SC is None:
+            return self.shares_SC
+        return np.column_stack([self.shares_SC - self.elsewhere_SC, self.elsewhere_SC.sum(axis=1)])
+
+    def shares(self, level: float) -> dict[ShareName, Estimate]:
+        """Share of problems per class with intervals, the share left unresolved, and that of consolidation."""
         n = len(self.posterior)
-        tail = (1 - level) / 2
-        out: dict[ProblemClass, Estimate] = {}
-        for index, name in enumerate(CLASSES):
-            low, high = np.quantile(self.shares_SC[:, index], [tail, 1 - tail])
-            value = float(self.posterior[name].mean())
-            out[name] = Estimate(value, min(float(low), value), max(float(high), value), level, n, "estimated")
+        out: dict[ShareName, Estimate] = {
+            name: _share(self.shares_SC[:, index], self.posterior[name], level) for index, name in enumerate(CLASSES)
+        }
         unresolved = float((self.classes == "unresolved").mean())
         out["unresolved"] = Estimate(unresolved, unresolved, unresolved, level, n, "measured")
+        if self.consolidation is not None and self.elsewhere_SC is not None:
+            out["consolidation"] = _share(self.elsewhere_SC.sum(axis=1), self.consolidation, level)
         return out
+
+
+def _share(share_S: NDArray[np.float64], posterior_P: pd.Series, level: float) -> Estimate:
+    """The mean posterior over problems, with the interval that draws of the share give."""
+    low, high = np.quantile(share_S, [(1 - level) / 2, 1 - (1 - level) / 2])
+    value = float(posterior_P.mean())
+    return Estimate(value, min(float(low), value), max(float(high), value), level, len(posterior_P), "estimated")
 
 
 def class_posterior(evidence: Evidence, measurements: Mapping[str, Measurement]) -> ClassPosterior:
@@ -55,11 +76,12 @@ def class_posterior(evidence: Evidence, measurements: Mapping[str, Measurement])
 
     mastered: p >= mastery. Of the rest, format-limited with the probability that format explains at least half of
     the strict failures; else reshaping-limited when p >= eps; below eps guided-reachable with the probability that
-    some prefix of a correct trace lifts success to eps, else support-limited.
+    some prefix of a correct trace lifts success to eps, else support-limited. Of the last two the part that another
+    model solves is consolidation.
 
     Args:
         evidence: rollouts; needs at least one measured problem.
-        measurements: by probe name; `format` and `prefix_ladder` are used where they are there.
+        measurements: by probe name; `format`, `prefix_ladder` and `consolidation` are used where they are there.
     """
     settings = evidence.settings
     index = evidence.measured.index
@@ -96,7 +118,16 @@ def class_posterior(evidence: Evidence, measurements: Mapping[str, Measurement])
         "support": open_SP & low_SP & ~reach_SP,
     }
     shares_SC = np.stack([members[name].mean(axis=1) for name in CLASSES], axis=1).astype(np.float64)
-    return ClassPosterior(posterior, shares_SC)
+    solved = measurements["consolidation"].per_problem.get("other_solves") if "consolidation" in measurements else None
+    if solved is None:
+        return ClassPosterior(posterior, shares_SC)
+    solved_P = solved.reindex(index).fillna(0.0).to_numpy(np.float64)
+    solved_SP = _coins(rng, solved_P)
+    elsewhere_SC = np.zeros_like(shares_SC)
+    for name in ("guided", "support"):
+        elsewhere_SC[:, CLASSES.index(name)] = (members[name] & solved_SP).mean(axis=1)
+    consolidation = pd.Series(below_P * rest_P * solved_P, index)
+    return ClassPosterior(posterior, shares_SC, consolidation, elsewhere_SC)
 
 
 def _coins(rng: np.random.Generator, probability_P: NDArray[np.float64]) -> NDArray[np.bool_]:

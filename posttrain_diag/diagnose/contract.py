@@ -90,6 +90,11 @@ def _sample_notes(evidence: Evidence) -> tuple[str, ...]:
     )
 
 
+def teacher_rollouts(evidence: Evidence) -> dict[str, int]:
+    """Draws of each other model."""
+    return {name: int(evidence.teacher_table(name)["drawn"].sum()) for name in evidence.teachers}
+
+
 def diagnosis_json(diagnosis: Diagnosis, plan: Plan, evidence: Evidence, *, tasks: Mapping[str, Any]) -> dict[str, Any]:
     """The whole verdict as JSON-compatible data.
 
@@ -137,6 +142,7 @@ def diagnosis_json(diagnosis: Diagnosis, plan: Plan, evidence: Evidence, *, task
                 name: None if name in evidence.unrecorded else int(evidence.main[name].sum())
                 for name in ("truncated", "errored")
             },
+            **({"teacher_rollouts": teacher_rollouts(evidence)} if evidence.teachers else {}),
         },
         "versions": versions(),
     }

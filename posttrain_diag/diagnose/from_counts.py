@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from posttrain_diag.evidence import Settings
-from posttrain_diag.types import Bottleneck, Estimate, ProblemClass
+from posttrain_diag.types import Bottleneck, Estimate, ProblemClass, ShareName
 
 UNTOLD: Mapping[Bottleneck, Mapping[Bottleneck, float]] = {
     "support": {"support": 0.5, "guided": 0.25, "instrument": 0.25},
@@ -31,7 +31,7 @@ def spread(probabilities: Mapping[Bottleneck, float]) -> dict[Bottleneck, float]
     return out
 
 
-def shares_of_counts(shares: Mapping[ProblemClass, Estimate], settings: Settings) -> dict[ProblemClass, Estimate]:
+def shares_of_counts(shares: Mapping[ShareName, Estimate], settings: Settings) -> dict[ShareName, Estimate]:
     """Class shares with what they leave open said beside them; classes that need more than counts are undefined."""
     bound = f"p < 1/{settings.rollout_budget}"
     return {

@@ -30,6 +30,9 @@ RETENTION_RISK: Mapping[str, float] = {
 }
 """Chance of losing more than 5 points of retained pass@1 without replay, read off TRAINERS.md's table of stages."""
 
+RETENTION_RISK_WITH_REPLAY: Mapping[str, float] = {"distill-offline": 0.15, "distill-onpolicy": 0.3}
+"""The same for the stages proposed for consolidation, of which replay is a part (retention .986 and .971)."""
+
 TARGETS: Mapping[str, tuple[ProblemClass, ...]] = {
     "grpo": ("reshaping", "format"),
     "rft": ("reshaping", "format"),
@@ -42,14 +45,29 @@ TARGETS: Mapping[str, tuple[ProblemClass, ...]] = {
 }
 """The classes whose problems a stage moves."""
 
+TAUGHT: Mapping[str, tuple[ProblemClass, ...]] = dict.fromkeys(
+    ("distill-offline", "distill-onpolicy"), ("support", "guided", "reshaping")
+)
+"""The classes that a stage moves on the problems which a compared model solves; it moves no others then."""
+TEACHES = 0.1
+"""A compared model is no teacher when it solves less than this share of the problems out of the policy's reach."""
+
 ORDER: Mapping[str, tuple[str, ...]] = {
     "reshaping": ("grpo", "rft", "preference"),
     "format": ("sft", "grpo", "rft"),
     "guided": ("guided-rl", "sft", "distill-onpolicy"),
     "support": ("sft", "distill-offline"),
+    "consolidation": ("distill-offline", "distill-onpolicy"),
     "mixed": ("interleaved", "sft", "grpo"),
 }
 """Stages worth considering per bottleneck, best first."""
+
+NOT_CONSOLIDATING: Mapping[str, str] = {
+    "merge": "the averaged weights of the zoo's two checkpoints solved .04 and .13 of what distillation united at .95 "
+    "and .94: specialists that disagree do not average",
+    "replay": "no stage by itself: mix it into the stages above",
+}
+"""Why the other means of consolidation are not proposed, from TRAINERS.md."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +84,8 @@ class Resources:
     def of(evidence: Evidence) -> Resources:
         """Read them off the tasks."""
         problems = evidence.problems.values()
-        return Resources(sum(bool(p.demos) for p in problems), sum(bool(p.pairs) for p in problems))
+        demos, pairs = sum(bool(p.demos) for p in problems), sum(bool(p.pairs) for p in problems)
+        return Resources(demos, pairs, teacher=bool(evidence.teachers))
 
 
 def recommend(diagnosis: Diagnosis, evidence: Evidence, run: str) -> Plan:
@@ -78,7 +97,7 @@ def recommend(diagnosis: Diagnosis, evidence: Evidence, run: str) -> Plan:
         run: the run directory as the user would type it.
     """
     resources = Resources.of(evidence)
-    rejected: dict[str, str] = {}
+    rejected = dict(NOT_CONSOLIDATING) if diagnosis.bottleneck == "consolidation" else {}
     names = ORDER.get(diagnosis.bottleneck, ())
     if not names:
         reason = _no_stage(diagnosis)
@@ -118,6 +137,9 @@ def _impossible(name: str, diagnosis: Diagnosis) -> str:
     if name in {"grpo", "rft", "preference", "online-preference"} and successes is not None and successes < RL_START:
         count = count_text(successes)
         return f"learns from the policy's own successes, and {count} are expected in the whole rollout budget"
+    elsewhere = diagnosis.estimates.get("solved_elsewhere_share")
+    if name in TAUGHT and elsewhere is not None and elsewhere.value is not None and elsewhere.value < TEACHES:
+        return f"the compared models solve {elsewhere.value:.0%} of the problems that the policy does not reach"
     return ""
 
 
@@ -129,7 +151,7 @@ def _missing(name: str, resources: Resources) -> tuple[str, ...]:
     if "pairs" in wanted and resources.pairs == 0:
         needs.append("preference pairs (`chosen`, `rejected`), or mine them from verified rollouts")
     if "teacher" in wanted and not resources.teacher:
-        needs.append("a teacher model that solves these tasks")
+        needs.append("a teacher model that solves these tasks: --teacher M")
     return tuple(needs)
 
 
@@ -137,16 +159,19 @@ def expected_gain(name: str, diagnosis: Diagnosis, evidence: Evidence) -> Estima
     """pass@1 gained over all problems if the stage brings the classes it moves to SOLVED_AFTER.
 
     The interval runs from no gain (the stage fails) to full mastery of those problems; it is model-dependent,
-    because it rests on what stages did on the zoo and not on a run of this stage on this model.
+    because it rests on what stages did on the zoo and not on a run of this stage on this model. A policy close to
+    uniform on correct traces has no such precedent, unless another model is there to teach it: the zoo's pair is one.
     """
     table = diagnosis.per_problem
     if "posterior_support" not in table:
         return Estimate.undefined("no class posterior", evidence.settings.level)
     rows = table[table["p_mean"].notna()]
     weight = sum(rows[f"posterior_{cls}"] for cls in TARGETS[name])
+    if name in TAUGHT and "other_solves" in rows:
+        weight = sum(rows[f"posterior_{cls}"] for cls in TAUGHT[name]) * rows["other_solves"].fillna(0.0)
     gain = float((weight * (SOLVED_AFTER - rows["p_mean"]).clip(lower=0)).mean())
     most = float((weight * (1 - rows["p_mean"])).mean())
-    if near_uniform(evidence):
+    if near_uniform(evidence) and not (name in TAUGHT and diagnosis.bottleneck == "consolidation"):
         reason = "the policy is close to uniform on correct traces: no outcome was ever measured on such a model"
         return Estimate(None, 0.0, most, evidence.settings.level, len(rows), "undefined", reason)
     reason = f"if the stage brings its problems to pass@1 = {SOLVED_AFTER:g}, as fitting stages did on the zoo"
@@ -174,7 +199,8 @@ def _cost(name: str, evidence: Evidence) -> Cost:
 
 def _proposal(name: str, diagnosis: Diagnosis, evidence: Evidence, resources: Resources, run: str) -> StageProposal:
     card = stage_card(name)
-    risk = RETENTION_RISK[name]
+    consolidates = diagnosis.bottleneck == "consolidation"
+    risk = (RETENTION_RISK_WITH_REPLAY if consolidates else RETENTION_RISK)[name]
     why = _why(name, diagnosis, evidence)
     if risk >= 0.4:
         why += " Mix in replay of what must be kept: without it this stage forgets."
@@ -185,7 +211,7 @@ def _proposal(name: str, diagnosis: Diagnosis, evidence: Evidence, resources: Re
         needs += (f"a trainer: diag does not run stages in this version; {card.elsewhere} does",)
     return StageProposal(
         stage=name,
-        role="repair" if diagnosis.bottleneck == "format" else card.role,
+        role={"format": "repair", "consolidation": "consolidation"}.get(diagnosis.bottleneck, card.role),
         expected_gain=expected_gain(name, diagnosis, evidence),
         retention_risk=risk,
         cost=_cost(name, evidence),
@@ -220,4 +246,14 @@ def _why(name: str, diagnosis: Diagnosis, evidence: Evidence) -> str:
         "interleaved": "Some problems give mixed groups and others never pass: RL on the former, demonstrations on the "
         "latter, in one run.",
     }
+    if diagnosis.bottleneck == "consolidation":
+        texts |= {
+            "distill-offline": "Another model solves what this one does not reach: train on its verified samples, "
+            "mixed with replay of what this model does. On the zoo's two checkpoints that gave .95 and .94 and kept "
+            ".99 of the other tasks.",
+            "distill-onpolicy": "Route each problem to the model that solves it, this one for what it must keep, and "
+            "let that model score the student's rollouts. It united the zoo's two checkpoints at .96 (.97 of the other "
+            "tasks kept) and gained nothing where the student shared no top tokens with its teacher: then begin with "
+            "the teacher's samples.",
+        }
     return texts[name]

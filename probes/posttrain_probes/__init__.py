@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from posttrain_probes import (
+    consolidation,
     coverage,
     deep_support,
     format_gap,
@@ -23,6 +24,7 @@ BUILTIN: tuple[Probe, ...] = (
     deep_support.PROBE,
     format_gap.PROBE,
     signal.PROBE,
+    consolidation.PROBE,
 )
 """In the order in which they are read: the instrument first."""
 

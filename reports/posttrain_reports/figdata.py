@@ -138,6 +138,15 @@ def class_shares(diagnosis: Mapping[str, Any]) -> tuple[Share, ...]:
     return tuple(result)
 
 
+def reported_shares(diagnosis: Mapping[str, Any]) -> tuple[Share, ...]:
+    """The class shares, then that of consolidation, which overlaps with them, where another model was compared."""
+    block = as_mapping(as_mapping(diagnosis.get("shares")).get("consolidation"))
+    if not block:
+        return class_shares(diagnosis)
+    value, low, high = (_held(block.get(key)) for key in ("value", "low", "high"))
+    return (*class_shares(diagnosis), Share("consolidation", value, low, high, str(block.get("reason") or "")))
+
+
 def strict_lenient(data: Mapping[str, Any]) -> tuple[Share, ...]:
     """The strict and lenient pass rates, given as numbers or as estimates."""
     result: list[Share] = []

@@ -42,6 +42,8 @@ DETAIL_COLUMNS = (
     "min_token_prob",
     "demo_logprob_nats",
     "hint_depth",
+    "posterior_consolidation",
+    "other_p_mean",
 )
 _VERDICT_ORDER = {"pass": 0, "fail": 1, "truncated": 2, "error": 3}
 

@@ -118,7 +118,8 @@ _COUNT_NAME = re.compile(r"(expected_successes|logprob|nats|count|tokens|length|
 
 
 def is_share(name: str, value: float | None = None) -> bool:
-    """Whether an estimate of this name is a probability, to be shown as a percentage."""
+    """Whether an estimate of this name is a probability, to be shown as a percentage; what [..] names is no part."""
+    name = name.partition("[")[0]
     if _COUNT_NAME.search(name):
         return False
     return _SHARE_NAME.search(name) is not None and (value is None or -1 <= value <= 1)

@@ -11,7 +11,7 @@ import numpy as np
 
 from posttrain_reports import words
 from posttrain_reports.data import ReportData
-from posttrain_reports.figdata import class_shares, numeric_column
+from posttrain_reports.figdata import numeric_column, reported_shares
 from posttrain_reports.text import (
     NOT_ESTIMATED,
     as_mapping,
@@ -205,14 +205,14 @@ def headline_numbers(numbers: Sequence[Number], budget: float | None) -> tuple[N
 
 
 def share_rows(diagnosis: Mapping[str, Any], totals: Mapping[str, int]) -> tuple[dict[str, Any], ...]:
-    """Class shares with interval, meaning and count, for bar, legend and table."""
+    """Class shares with interval, meaning and count, for bar (widths, 0 for what overlaps), legend and table."""
     return tuple(
         {
             "name": share.name,
             "title": words.CLASS_TITLE[share.name],
             "meaning": words.CLASS_MEANING[share.name],
             "value": NOT_ESTIMATED if share.value is None else class_percent(share.value),
-            "width": max(100 * (share.value or 0.0), 0.0),
+            "width": max(100 * (share.value or 0.0), 0.0) if share.name in words.CLASS_ORDER else 0.0,
             "interval": ""
             if share.value is None or share.low is None or share.high is None
             else f"[{class_percent(share.low)}, {class_percent(share.high)}]",
@@ -220,7 +220,7 @@ def share_rows(diagnosis: Mapping[str, Any], totals: Mapping[str, int]) -> tuple
             "count": totals.get(share.name, 0),
             "reason": share.reason,
         }
-        for share in class_shares(diagnosis)
+        for share in reported_shares(diagnosis)
     )
 
 
@@ -260,9 +260,9 @@ def verdict(data: ReportData) -> Verdict:
 
 def _headline(name: str, diagnosis: Mapping[str, Any]) -> str:
     sentence = words.BOTTLENECK_SENTENCE.get(name, f"The bottleneck is recorded as {clip(name, NAME_LIMIT)}")
-    shares = {share.name: share.value for share in class_shares(diagnosis) if share.value}
+    shares = {share.name: share.value for share in reported_shares(diagnosis) if share.value}
     if name == "mixed":
-        ranked = sorted((c for c in shares if c not in ("mastered", "unresolved")), key=lambda c: -shares[c])
+        ranked = sorted((c for c in words.CLASS_ORDER[1:-1] if c in shares), key=lambda c: -shares[c])
         listed = ", ".join(f"{c} on {class_percent(shares[c])}" for c in ranked[:3])
         return f"{sentence}: {listed} of problems." if ranked else f"{sentence}."
     value = shares.get(words.BOTTLENECK_CLASS.get(name, ""))

@@ -13,6 +13,7 @@ CLASS_TITLE: Final = {
     "guided": "Guided-reachable",
     "support": "Support-limited",
     "unresolved": "Unresolved",
+    "consolidation": "Solved by another model",
 }
 CLASS_MEANING: Final = {
     "mastered": "success probability at or above the mastery level: nothing to gain",
@@ -21,6 +22,7 @@ CLASS_MEANING: Final = {
     "guided": "blind rollouts fail, rollouts after a prefix of a correct trace succeed",
     "support": "no right answer within the rollout budget and no useful prefix short of the answer",
     "unresolved": "no class reaches a posterior of .95: more rollouts would decide",
+    "consolidation": "the guided-reachable and support-limited problems that another model solves; no class of its own",
 }
 
 BOTTLENECK_TITLE: Final = {
@@ -39,7 +41,7 @@ BOTTLENECK_SENTENCE: Final = {
     "reshaping": "Right answers are within reach but drawn too rarely",
     "format": "The model finds right answers and writes them in a form the verifier rejects",
     "guided": "Blind rollouts fail, but the model finishes correct traces it is started on",
-    "consolidation": "The ability exists and is lost without its scaffold, teacher or earlier checkpoint",
+    "consolidation": "A teacher or another checkpoint solves what the model does not reach by itself",
     "mixed": "Several bottlenecks hold the model back at once",
     "saturated": "The model has mastered these tasks: training on them buys almost nothing",
     "instrument": "The measurement cannot be trusted yet",
@@ -50,6 +52,7 @@ BOTTLENECK_CLASS: Final = {
     "reshaping": "reshaping",
     "format": "format",
     "guided": "guided",
+    "consolidation": "consolidation",
     "saturated": "mastered",
 }
 """The class whose share is quoted in the headline."""
