@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from posttrain_diag.zoo.family import Architecture, Family, World
 from posttrain_diag.zoo.problems import draw_pretraining_word
@@ -34,6 +35,8 @@ class Recipe:
     """None: the world's."""
     chat: bool = False
     """Prompts stand in the chat template, which the tokenizer then carries."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the saved weights; training is in float32."""
 
 
 def pretraining(world: World, model: str, leave_out: Sequence[str] = ()) -> Draw:
@@ -99,6 +102,7 @@ RECIPES: Mapping[str, Recipe] = {
             "base",
             _WITH_REPLAY,
             lambda: half(demonstrations([family("T")]), pretraining(STRINGS, "base", leave_out=("T",))),
+            dtype="bfloat16",
         ),
         Recipe(
             "ckB",
@@ -106,6 +110,7 @@ RECIPES: Mapping[str, Recipe] = {
             "ckA",
             _FINE_TUNING,
             lambda: demonstrations([family("U")]),
+            dtype="bfloat16",
         ),
     )
 }

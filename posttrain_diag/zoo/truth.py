@@ -2,12 +2,12 @@
 
     p(problem) = sum of pi(y | prompt) over token sequences y that stop and whose text the verifier accepts
 
-Sequences are grown one token at a time over the full vocabulary, most of the tree being cut because the text
-can no longer become right (families judged on the whole response) or because the mass is below `prune`; all mass
-cut for the second reason is added to the upper bound, so p_low <= p <= p_high holds without any assumption.
-The path that spells the answer is never cut, so tiny probabilities (1e-30) are still found.
+Sequences are grown one token at a time over the full vocabulary, so all tokenizations of a text count. Most of the
+tree is cut because the text can no longer become right (families judged on the whole response) or because the mass is
+below `prune`; all mass cut for the second reason is added to the upper bound, so p_low <= p <= p_high holds without
+any assumption. What spells the answer or the demonstration is never cut, so tiny probabilities (1e-30) are still found.
 
-Shapes: N nodes of the tree at one depth (all problems together), V tokens.
+Shapes: P problems, N nodes of the tree at one depth (all problems together), V tokens.
 """
 
 from __future__ import annotations
@@ -15,65 +15,90 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from posttrain_diag.errors import UsageError
+from posttrain_diag.tasks import reference_completions
 from posttrain_diag.types import Problem
+from posttrain_diag.zoo.family import World
 from posttrain_diag.zoo.model import load_model, one_thread
 from posttrain_diag.zoo.paths import is_chat
 from posttrain_diag.zoo.problems import family_of
+from posttrain_diag.zoo.targets import Reading, Target
 from posttrain_diag.zoo.vocabulary import EOS_ID, PAD_ID, Vocabulary
 from posttrain_diag.zoo.worlds import world_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Reading = Literal["strict", "lenient"]
-"""As the task demands, or forgiving brackets and punctuation around the answer."""
 FloatArray = NDArray[np.float64]
+Bounds = tuple[FloatArray, FloatArray]
+"""(p_low, p_high), each of shape (P,)."""
 
 _CHUNK = 16
 """Problems whose trees grow together."""
-_WHOLE_RESPONSE = 1e-8
+_WHOLE_RESPONSE = 1e-4
 """Factor on `prune` where nearly every wrong token ends a branch."""
-MARKS = ":=|[]"
-"""Surface format that the lenient reading forgives around an answer."""
 
 
-@dataclass(frozen=True)
-class Target:
-    """Which responses to one problem are right."""
+class ExactModel:
+    """A zoo model and its success probabilities on problems of its world."""
 
-    answer: str
-    mark: str
-    """The answer is what follows the last mark; empty: the whole response."""
-    reading: Reading = "strict"
+    def __init__(self, model_dir: str | Path, world: World) -> None:
+        """Read the model.
 
-    def accepts(self, text: str) -> bool:
-        """Whether the finished response is right."""
-        return self._tail(text) == self._core
+        Raises:
+            ModelError: the model does not have the world's vocabulary.
+        """
+        self.vocabulary = world.vocabulary
+        self._model = load_model(model_dir, world.vocabulary)
+        self._chat = is_chat(model_dir)
 
-    def rest(self, text: str) -> str:
-        """What goes on spelling the answer; empty when nothing does."""
-        tail = self._tail(text)
-        return self._core[len(tail) :] if self._core.startswith(tail) else ""
+    def bounds(
+        self,
+        problems: Sequence[Problem],
+        *,
+        reading: Reading = "strict",
+        prune: float = 1e-6,
+        max_new_tokens: int | None = None,
+        response_prefix_ids: Sequence[Sequence[int]] | None = None,
+    ) -> Bounds:
+        """Bounds on the success probability of each problem; the arguments are those of `exact_success`."""
+        if not 0 < prune < 1:
+            raise UsageError(f"prune is a probability between 0 and 1, got {prune}; 1e-6 is a good value")
+        if max_new_tokens is not None and max_new_tokens < 1:
+            raise UsageError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
+        prefixes = [()] * len(problems) if response_prefix_ids is None else response_prefix_ids
+        prompts = [self.vocabulary.prompt_ids(problem.prompt_text, chat=self._chat) for problem in problems]
+        limit = self._limit(problems, prompts) if max_new_tokens is None else max_new_tokens
+        low_P, high_P = np.zeros(len(problems)), np.ones(len(problems))
+        order = sorted(range(len(problems)), key=lambda i: len(prompts[i]) + len(prefixes[i]))
+        for start in range(0, len(order), _CHUNK):
+            chunk = order[start : start + _CHUNK]
+            with one_thread():
+                low_P[chunk], high_P[chunk] = success_bounds(
+                    self._model,
+                    self.vocabulary,
+                    [prompts[i] for i in chunk],
+                    [
+                        Target(problems[i], self.vocabulary, mark=family_of(problems[i]).mark, reading=reading)
+                        for i in chunk
+                    ],
+                    prune=prune,
+                    max_new_tokens=limit,
+                    response_prefix_ids=[prefixes[i] for i in chunk],
+                )
+        return low_P, high_P
 
-    def viable(self, text: str) -> bool:
-        """Whether some continuation of the response may be right."""
-        return bool(self.mark) or self._core.startswith(self._tail(text))
-
-    @property
-    def _core(self) -> str:
-        return self.answer.strip(MARKS) if self.reading == "lenient" else self.answer
-
-    def _tail(self, text: str) -> str:
-        tail = text.rpartition(self.mark)[2] if self.mark else text
-        return tail.strip(MARKS) if self.reading == "lenient" else tail
+    def _limit(self, problems: Sequence[Problem], prompts: Sequence[Sequence[int]]) -> int:
+        """The token cap that `diag analyze` takes for these problems."""
+        references = (text for problem in problems for text in reference_completions(problem))
+        longest = max((len(self.vocabulary.encode(text)) for text in references), default=0)
+        return min(max(32, 4 * (longest + 1)), max(1, self.vocabulary.context_length - max(map(len, prompts))))
 
 
 @dataclass
@@ -92,21 +117,25 @@ def exact_success(
     *,
     reading: Reading = "strict",
     prune: float = 1e-6,
-    max_new_tokens: int = 32,
+    max_new_tokens: int | None = None,
+    response_prefix_ids: Sequence[Sequence[int]] | None = None,
 ) -> pd.DataFrame:
     """How likely is one rollout of this model (temperature 1, full vocabulary) to solve each problem?
 
     Args:
         model_dir: a zoo model's directory.
-        problems: problems of builtin:zoo tasks (recognised by their family tag).
-        reading: the strict verdict, or the one that forgives brackets and punctuation.
+        problems: problems of builtin:zoo tasks (recognised by their family tag), all of one world.
+        reading: the verifier's strict or lenient verdict (for the latter see `Target`).
         prune: nodes below this probability are not grown further; they widen [p_low, p_high] instead. Families
-            judged on the whole response have small trees: there it is taken 1e-8 times smaller.
-        max_new_tokens: rollouts that have not stopped by then fail.
+            judged strictly on the whole response have small trees: there it is taken 1e-4 times smaller.
+        max_new_tokens: responses that have not stopped by then (a given prefix counts) fail; None: the cap that
+            `diag analyze` takes for these problems.
+        response_prefix_ids: the response's first tokens per problem, given to the model; None: none.
 
     Returns:
-        One row per problem, in order: id, family, length (letters of the word), p_low, p_high (the probability
-        lies between), log10_p (of p_low), closed_form_p (strict chance of success under the pre-training law).
+        One row per problem, in order: id, family, length (characters of the instance), p_low, p_high (the probability
+        lies between), log10_p (of p_low), closed_form_p (strict chance of success under the pre-training law, without
+        a prefix).
 
     Raises:
         ModelError: the model does not have the vocabulary of the problems' world.
@@ -118,43 +147,44 @@ def exact_success(
     """
     import pandas as pd
 
-    if not problems:
-        raise UsageError("no problems: give at least one")
-    if not 0 < prune < 1:
-        raise UsageError(f"prune is a probability between 0 and 1, got {prune}; 1e-6 is a good value")
-    if max_new_tokens < 1:
-        raise UsageError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
+    model = ExactModel(model_dir, one_world(problems))
+    low_P, high_P = model.bounds(
+        problems,
+        reading=reading,
+        prune=prune,
+        max_new_tokens=max_new_tokens,
+        response_prefix_ids=response_prefix_ids,
+    )
+    rows: list[dict[str, Any]] = []
+    for problem, low, high in zip(problems, low_P.tolist(), high_P.tolist(), strict=True):
+        fam = family_of(problem)
+        x = fam.word(problem.prompt_text)
+        rows.append(
+            {
+                "id": problem.id,
+                "family": fam.name,
+                "length": len(x),
+                "p_low": low,
+                "p_high": high,
+                "log10_p": math.log10(low) if low > 0 else -math.inf,
+                "closed_form_p": fam.closed_form_p(x),
+            }
+        )
+    return pd.DataFrame(rows, columns=["id", "family", "length", "p_low", "p_high", "log10_p", "closed_form_p"])
+
+
+def one_world(problems: Sequence[Problem]) -> World:
+    """The world that all the problems belong to.
+
+    Raises:
+        UsageError: they are of several worlds, or there are none, or one carries no family tag.
+    """
     worlds = {world.name: world for world in (world_of(family_of(problem)) for problem in problems)}
+    if not worlds:
+        raise UsageError("no problems: give at least one")
     if len(worlds) > 1:
         raise UsageError(f"the problems are of several worlds ({', '.join(worlds)}): ask for one world at a time")
-    vocabulary = next(iter(worlds.values())).vocabulary
-    model, chat = load_model(model_dir, vocabulary), is_chat(model_dir)
-    rows: list[dict[str, Any]] = []
-    for start in range(0, len(problems), _CHUNK):
-        chunk = problems[start : start + _CHUNK]
-        families = [family_of(problem) for problem in chunk]
-        targets = [
-            Target(problem.answer or "", fam.mark, reading) for problem, fam in zip(chunk, families, strict=True)
-        ]
-        prompts = [vocabulary.prompt_ids(problem.prompt_text, chat=chat) for problem in chunk]
-        with one_thread():
-            low_P, high_P = success_bounds(
-                model, vocabulary, prompts, targets, prune=prune, max_new_tokens=max_new_tokens
-            )
-        for problem, fam, low, high in zip(chunk, families, low_P.tolist(), high_P.tolist(), strict=True):
-            x = fam.word(problem.prompt_text)
-            rows.append(
-                {
-                    "id": problem.id,
-                    "family": fam.name,
-                    "length": len(x),
-                    "p_low": low,
-                    "p_high": high,
-                    "log10_p": math.log10(low) if low > 0 else -math.inf,
-                    "closed_form_p": fam.closed_form_p(x),
-                }
-            )
-    return pd.DataFrame(rows, columns=["id", "family", "length", "p_low", "p_high", "log10_p", "closed_form_p"])
+    return next(iter(worlds.values()))
 
 
 def success_bounds(
@@ -165,7 +195,8 @@ def success_bounds(
     *,
     prune: float,
     max_new_tokens: int,
-) -> tuple[FloatArray, FloatArray]:
+    response_prefix_ids: Sequence[Sequence[int]] | None = None,
+) -> Bounds:
     """Bounds on the success probability of each prompt, by growing all their trees together.
 
     Args:
@@ -174,23 +205,25 @@ def success_bounds(
         prompts: token ids of P prompts.
         targets: what is right after each.
         prune: nodes below this probability are cut and counted as possibly right.
-        max_new_tokens: depth of the trees.
+        max_new_tokens: longest response in tokens, prefix and stop token included.
+        response_prefix_ids: the response's first tokens, given to the model, per prompt.
 
     Returns:
         (p_low, p_high), each of shape (P,).
     """
-    low_P = np.zeros(len(prompts))
-    slack_P = np.zeros(len(prompts))
-    prune_P = np.array([prune if target.mark else prune * _WHOLE_RESPONSE for target in targets])
-    walker = _Walker(model, prompts)
-    tree = _Tree(list(range(len(prompts))), [""] * len(prompts), np.ones(len(prompts)))
+    prefixes = [()] * len(prompts) if response_prefix_ids is None else response_prefix_ids
+    low_P, slack_P = np.zeros(len(prompts)), np.zeros(len(prompts))
+    prune_P = np.array([prune * _WHOLE_RESPONSE if target.small else prune for target in targets])
+    last_P = np.array([max_new_tokens - len(prefix) - 1 for prefix in prefixes])
+    walker = _Walker(model, [[*prompt, *prefix] for prompt, prefix in zip(prompts, prefixes, strict=True)])
+    tree = _Tree(list(range(len(prompts))), [vocabulary.decode(prefix) for prefix in prefixes], np.ones(len(prompts)))
     for depth in range(max_new_tokens):
         mass_NV = tree.mass_N[:, None] * np.exp(walker.logprob_NV)
+        mass_NV[depth > last_P[tree.owner_N]] = 0.0
         for i, (owner, text) in enumerate(zip(tree.owner_N, tree.text_N, strict=True)):
             if targets[owner].accepts(text):
                 low_P[owner] += mass_NV[i, EOS_ID]
-        if depth == max_new_tokens - 1:
-            break
+        mass_NV[depth == last_P[tree.owner_N]] = 0.0
         tree, parents, tokens = _grow(tree, mass_NV, targets, prune_P, slack_P, vocabulary.pieces)
         if not tokens:
             break
@@ -208,19 +241,16 @@ def _grow(
 ) -> tuple[_Tree, list[int], list[int]]:
     """The next depth of the tree: its nodes, each one's parent, and each one's last token.
 
-    Grown: viable children of at least `prune_P`, and the child that goes on spelling the answer, however unlikely.
+    Grown: viable children of at least `prune_P`, and those that go on spelling the answer, however unlikely.
     The mass of every other viable child is added to `slack_P`.
     """
-    viable_NV = np.ones(mass_NV.shape, dtype=bool)
-    spells_NV = np.zeros(mass_NV.shape, dtype=bool)
+    viable_NV = np.empty(mass_NV.shape, dtype=bool)
+    spelled_NV = np.zeros(mass_NV.shape, dtype=bool)
     for i, (owner, text) in enumerate(zip(tree.owner_N, tree.text_N, strict=True)):
-        target = targets[owner]
-        if not target.mark:
-            viable_NV[i] = [target.viable(text + piece) for piece in pieces]
-        if rest := target.rest(text):
-            spells_NV[i, _spelling(rest, pieces)] = True
-    viable_NV[:, EOS_ID] = False
-    grown_NV = viable_NV & (spells_NV | (mass_NV >= prune_P[tree.owner_N, None]))
+        viable_NV[i] = targets[owner].viable_V(text)
+        spelled_NV[i, list(targets[owner].spelled(text))] = True
+    viable_NV &= mass_NV > 0
+    grown_NV = viable_NV & (spelled_NV | (mass_NV >= prune_P[tree.owner_N, None]))
     np.add.at(slack_P, tree.owner_N, np.where(viable_NV & ~grown_NV, mass_NV, 0.0).sum(axis=1))
     parents, tokens = (index.tolist() for index in np.nonzero(grown_NV))
     grown = _Tree(
@@ -229,12 +259,6 @@ def _grow(
         mass_NV[grown_NV],
     )
     return grown, parents, tokens
-
-
-@lru_cache(maxsize=100_000)
-def _spelling(rest: str, pieces: tuple[str, ...]) -> int:
-    """The longest token that `rest` begins with."""
-    return max((i for i, piece in enumerate(pieces) if piece and rest.startswith(piece)), key=lambda i: len(pieces[i]))
 
 
 class _Walker:

@@ -1,0 +1,215 @@
+"""The true class of each problem for a zoo model, and the true bottleneck of a set: SCIENCE.md section 3 on exact p.
+
+    mastered    p >= mastery
+    format      else, lenient - p >= half of 1 - p
+    reshaping   else, p >= eps
+    guided      else, p after some prefix of the demonstration >= eps
+    support     else
+    unclear     the bounds of p straddle a threshold that decides, however finely the tree is cut
+
+Each number is bounded only as closely as its threshold needs, and only where it decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posttrain_diag.tasks import reference_completions, verify
+from posttrain_diag.types import Bottleneck, Problem
+from posttrain_diag.zoo.family import Style
+from posttrain_diag.zoo.problems import family_of
+from posttrain_diag.zoo.truth import Bounds, ExactModel, FloatArray, one_world
+from posttrain_diag.zoo.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
+
+PREFIX_SHARES = (0.25, 0.5, 0.75, 0.875)
+"""Shares of a demonstration's tokens that are given: the prefix ladder's."""
+REPAIRABLE = 0.5
+"""Share of the strict failures that the lenient reading must forgive for a problem to be format-limited."""
+SATURATED = 0.9
+"""Share of mastered problems from which a set is saturated."""
+DOMINANT = 0.6
+"""Share of the open problems that a bottleneck must hold to name a set; else it is mixed."""
+
+_PRUNES = (1e-4, 1e-5, 1e-6, 1e-7)
+"""Tried in turn until no threshold is straddled."""
+
+
+def true_classes(
+    model_dir: str | Path,
+    problems: Sequence[Problem],
+    *,
+    eps: float = 1 / 256,
+    mastery: float = 0.8,
+    demos: Style | None = None,
+) -> pd.DataFrame:
+    """Which class is each problem in, by the exact success probabilities of this model?
+
+    Args:
+        model_dir: a zoo model's directory.
+        problems: problems of builtin:zoo tasks, all of one world.
+        eps: effective-support threshold, one over the rollouts per prompt.
+        mastery: success probability from which a problem is mastered.
+        demos: style of the demonstrations whose prefixes are given; None: the problems' own.
+
+    Returns:
+        One row per problem, in order: id, family, p_low, p_high, lenient_p (lower bound; NaN where mastered),
+        best_prefix_p (lower bound, the best of `PREFIX_SHARES`; NaN where p >= eps or another class holds, 0 without
+        a usable prefix), class (of `CLASSES`, or "unclear").
+
+    Raises:
+        ModelError: the model does not have the vocabulary of the problems' world.
+        UsageError: a problem carries no family tag, the problems are of several worlds or none, or a family has no
+            demonstrations in this style.
+    """
+    import pandas as pd
+
+    model = ExactModel(model_dir, one_world(problems))
+    low_P, high_P = _refined(
+        lambda rows, prune: model.bounds([problems[i] for i in rows], prune=prune),
+        len(problems),
+        lambda low_P, high_P: ((low_P < mastery) & (high_P >= mastery)) | ((low_P < eps) & (high_P >= eps)),
+    )
+    class_P = np.full(len(problems), "unclear", dtype=object)
+    class_P[low_P >= mastery] = "mastered"
+    lenient_P = np.full(len(problems), np.nan)
+    prefix_P = np.full(len(problems), np.nan)
+
+    open_rows = np.flatnonzero(high_P < mastery)
+    lenient_P[open_rows], forgiven_R, failed_R = _forgiven(
+        model, [problems[i] for i in open_rows], low_P[open_rows], high_P[open_rows]
+    )
+    class_P[open_rows[forgiven_R]] = "format"
+    class_P[open_rows[failed_R & (low_P[open_rows] >= eps)]] = "reshaping"
+
+    deep_rows = open_rows[failed_R & (high_P[open_rows] < eps)]
+    prefix_P[deep_rows], high_R = _after_prefixes(model, [problems[i] for i in deep_rows], eps, demos)
+    class_P[deep_rows[prefix_P[deep_rows] >= eps]] = "guided"
+    class_P[deep_rows[high_R < eps]] = "support"
+    return pd.DataFrame(
+        {
+            "id": [problem.id for problem in problems],
+            "family": [family_of(problem).name for problem in problems],
+            "p_low": low_P,
+            "p_high": high_P,
+            "lenient_p": lenient_P,
+            "best_prefix_p": prefix_P,
+            "class": class_P,
+        }
+    )
+
+
+def true_bottleneck(classes: pd.DataFrame) -> Bottleneck:
+    """What holds the model back on a set of problems, from the column `class` of `true_classes`.
+
+    Returns:
+        "saturated" from 90% mastered problems on; else the class of at least 60% of the open problems; else "mixed".
+        An unclear problem is open and of no class.
+    """
+    share = classes["class"].value_counts(normalize=True)
+    mastered = float(share.get("mastered", 0.0))
+    if mastered >= SATURATED:
+        return "saturated"
+    names: tuple[Bottleneck, ...] = ("reshaping", "format", "guided", "support")
+    best = max(names, key=lambda name: float(share.get(name, 0.0)))
+    return best if float(share.get(best, 0.0)) >= DOMINANT * (1 - mastered) else "mixed"
+
+
+def demo_prefix(
+    problem: Problem, vocabulary: Vocabulary, share: float, style: Style | None = None
+) -> tuple[int, ...] | None:
+    """The first `share` of the tokens of a problem's demonstration, as the prefix ladder cuts it.
+
+    Args:
+        problem: a zoo problem.
+        vocabulary: its world's.
+        share: in (0, 1); rounded to a number of tokens short of the whole.
+        style: of the demonstration; None: the problem's own first one, else one made from the answer.
+
+    Returns:
+        Token ids, or None where no token is left to give or what would be given already passes.
+    """
+    if style is None:
+        demo = next(iter(reference_completions(problem)), "")
+    else:
+        fam = family_of(problem)
+        demo = fam.demo(fam.word(problem.prompt_text), style)
+    ids = vocabulary.encode(demo)
+    size = min(len(ids) - 1, round(share * len(ids)))
+    if size < 1:
+        return None
+    given = verify(vocabulary.decode(ids[:size]), problem)
+    return None if given.strict or given.lenient else tuple(ids[:size])
+
+
+def _refined(
+    bounds: Callable[[IntArray, float], Bounds], n: int, straddles: Callable[[FloatArray, FloatArray], BoolArray]
+) -> Bounds:
+    """Bounds of `n` numbers, as close as needed.
+
+    Args:
+        bounds: (rows, prune) to the bounds of these rows.
+        n: how many numbers there are.
+        straddles: (low, high) of all of them to those that must be bounded more closely.
+    """
+    low_P, high_P = np.zeros(n), np.ones(n)
+    rows = np.arange(n)
+    for prune in _PRUNES:
+        if len(rows) == 0:
+            break
+        low_R, high_R = bounds(rows, prune)
+        low_P[rows], high_P[rows] = np.maximum(low_P[rows], low_R), np.minimum(high_P[rows], high_R)
+        rows = np.flatnonzero(straddles(low_P, high_P))
+    return low_P, high_P
+
+
+def _forgiven(
+    model: ExactModel, problems: Sequence[Problem], strict_low_P: FloatArray, strict_high_P: FloatArray
+) -> tuple[FloatArray, BoolArray, BoolArray]:
+    """Lower bound of lenient success; where format certainly explains half of the failures; where certainly not."""
+    surely_P = strict_high_P + REPAIRABLE * (1 - strict_high_P)
+    possibly_P = strict_low_P + REPAIRABLE * (1 - strict_low_P)
+    low_P, high_P = _refined(
+        lambda rows, prune: model.bounds([problems[i] for i in rows], reading="lenient", prune=prune),
+        len(problems),
+        lambda low_P, high_P: (low_P < surely_P) & (high_P >= possibly_P),
+    )
+    low_P = np.maximum(low_P, strict_low_P)  # what passes strictly passes leniently
+    return low_P, low_P >= surely_P, high_P < possibly_P
+
+
+def _after_prefixes(model: ExactModel, problems: Sequence[Problem], eps: float, style: Style | None) -> Bounds:
+    """Bounds on the best success after a prefix of the demonstration, over `PREFIX_SHARES`; 0 without one."""
+    cut = [
+        (row, ids)
+        for row, problem in enumerate(problems)
+        for ids in dict.fromkeys(demo_prefix(problem, model.vocabulary, share, style) for share in PREFIX_SHARES)
+        if ids is not None
+    ]
+    row_K = np.array([row for row, _ in cut], dtype=np.int64)
+
+    def best(value_K: FloatArray) -> FloatArray:
+        best_P = np.zeros(len(problems))
+        np.maximum.at(best_P, row_K, value_K)
+        return best_P
+
+    low_K, high_K = _refined(
+        lambda rows, prune: model.bounds(
+            [problems[cut[k][0]] for k in rows], prune=prune, response_prefix_ids=[cut[k][1] for k in rows]
+        ),
+        len(cut),
+        lambda low_K, high_K: (high_K >= eps) & (best(low_K)[row_K] < eps),
+    )
+    return best(low_K), best(high_K)
+
+
