@@ -89,9 +89,7 @@ class Collector:
         self._verifier_shas = {problem.id: verifier_sha(problem) for problem in problems.values()}
         self._judge = Judgements(problems)
 
-    def _prompt(
-        self, problem_id: str, prefix_ids: tuple[int, ...] = (), rendering: Rendering | None = None
-    ) -> Prompt:
+    def _prompt(self, problem_id: str, prefix_ids: tuple[int, ...] = (), rendering: Rendering | None = None) -> Prompt:
         problem = self.problems[problem_id]
         return Prompt(problem.prompt, problem.messages, prefix_ids, rendering)
 
