@@ -19,6 +19,8 @@ from functools import lru_cache
 from posttrain_diag.tasks.numbers import iter_numbers
 from posttrain_diag.tasks.text import MAX_CHARS, fold, peel, readings
 
+ANSWER_CHARS = 400
+"""Longer pieces are work, not an answer; the last number is looked for in as many characters."""
 MAX_UNIT_WORDS = 3
 """More words beside a number than this are a sentence, not a unit."""
 RUNNING_WORDS = 3
@@ -124,7 +126,7 @@ def same_answer(a: Answer, b: Answer) -> bool:
 def stated(completion: str) -> tuple[Answer, ...]:
     """What a completion states as its answer: its whole text, and the answer it marks."""
     texts = (piece.strip() for piece in readings(completion[-MAX_CHARS:].strip()))
-    return tuple(dict.fromkeys(answer(piece) for piece in texts if piece))
+    return tuple(dict.fromkeys(answer(piece) for piece in texts if 0 < len(piece) <= ANSWER_CHARS))
 
 
 def finals(completion: str) -> Finals:
@@ -132,8 +134,8 @@ def finals(completion: str) -> Finals:
     text = completion[-MAX_CHARS:].strip()
     lines = [line for line in text.splitlines() if line.strip()]
     ends = (piece.strip() for line in lines[-1:] for piece in (line, _SEPARATOR.split(line)[-1]))
-    answers = dict.fromkeys((*stated(text), *(answer(piece) for piece in ends if piece)))
-    folded = fold(text)
+    answers = dict.fromkeys((*stated(text), *(answer(piece) for piece in ends if 0 < len(piece) <= ANSWER_CHARS)))
+    folded = fold(text[-ANSWER_CHARS:])
     last = list(iter_numbers(folded))[-1:] if len(folded.split()) >= RUNNING_WORDS else []
     lone = [number.value for number in last if not folded[number.end :][:1].isalpha()]
     return Finals(tuple(answers), lone[0] if lone else None)

@@ -29,7 +29,8 @@ CARD = ProbeCard(
     "answers that fail and wrong ones that pass; truncated draws are repeated with a longer cap, and some prompts "
     "with (or without) the chat template; the stop token's probability is read after correct traces; answers of other "
     "problems give the guess rate; written-out arithmetic must hold; equal draws are tested against their own "
-    "likelihood; failures that nothing but the gold explains, repeated prompts and prompts that hold the answer are flagged.",
+    "likelihood; failures that nothing but the gold explains, repeated prompts and prompts that hold the answer are "
+    "flagged.",
     chance_level="each check states its own null",
     cost="verifier calls; up to 128 longer draws when draws were truncated; up to 256 draws of the other rendering "
     "where there is a chat template and most draws fail",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ READ_DRAWS = 6000
 """Draws that are read again at most, the first ones of each problem."""
 NULL_OTHERS = 4
 """Other problems whose answers say how often a failed draw hits an answer by coincidence."""
+AFFIX_SHARE = 0.8
 MIN_REJECTED = 8
 """Fewer right answers that were rejected are no pattern."""
 REJECTED_SUSPECT = 0.1
@@ -95,7 +97,8 @@ def _read_again(evidence: Evidence) -> _Tally:
     if not keys:
         return tally
     first = max(8, READ_DRAWS // len(keys))
-    answers = {key: _wanted(evidence.problems[key]) for key in keys}
+    affix = _affix([evidence.problems[key].answer or "" for key in keys])
+    answers = {key: _wanted(evidence.problems[key], affix) for key in keys}
     for at, key in enumerate(keys):
         others = [answers[keys[(at + 1 + step * len(keys) // (NULL_OTHERS + 1)) % len(keys)]] for step in range(4)]
         others = [wanted for wanted in others if not _overlap(wanted, answers[key])]
@@ -103,10 +106,22 @@ def _read_again(evidence: Evidence) -> _Tally:
     return tally
 
 
-def _wanted(problem: Problem) -> tuple[Answer, ...]:
-    """Right answers that are known beforehand."""
+def _affix(golds: Sequence[str]) -> tuple[str, str]:
+    """The word that nearly all golds begin with, and the one they end with: wording rather than answer; else empty."""
+    ends: list[str] = []
+    for at in (0, -1):
+        words = Counter(gold.split()[at] for gold in golds if len(gold.split()) > 1)
+        word, number = words.most_common(1)[0] if words else ("", 0)
+        ends.append(word if number >= max(MIN_REJECTED, AFFIX_SHARE * len(golds)) else "")
+    return ends[0], ends[1]
+
+
+def _wanted(problem: Problem, affix: tuple[str, str]) -> tuple[Answer, ...]:
+    """Right answers that are known beforehand: the gold with and without what all golds share, else the demos'."""
     if problem.answer is not None:
-        return (answer(problem.answer),) if problem.answer.strip() else ()
+        gold = problem.answer.strip()
+        core = gold.removeprefix(affix[0]).removesuffix(affix[1]).strip() if len(gold.split()) > 1 else gold
+        return tuple(answer(text) for text in dict.fromkeys((gold, core)) if text)
     return tuple(dict.fromkeys(reading for demo in problem.demos for reading in stated(demo)))
 
 

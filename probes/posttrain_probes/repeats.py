@@ -15,6 +15,8 @@ SURE = 0.95
 """A problem is deterministic when one text makes up this share of its draws, or of the declared law."""
 UNSURE = 0.6
 """... and it is the law's doing when the model itself gives that text at most this probability."""
+GREEDY = 0.1
+"""Temperature or top_p below this is greedy decoding in all but name."""
 BROKEN_SHARE = 0.2
 SUSPECT_SHARE = 0.05
 MIN_DRAWS = 4
@@ -49,16 +51,21 @@ def duplicate_draws(evidence: Evidence) -> Finding | None:
 
 
 def near_greedy(evidence: Evidence) -> Finding | None:
-    """Problems that are not mastered and that the sampling law, unlike the model, always answers alike."""
+    """Problems that the sampling law, unlike the model, always answers alike.
+
+    A moderate temperature may make a problem mastered, and that is a fact of the declared policy; under a law that is
+    greedy in all but name mastery is the same artefact as failure.
+    """
     params = evidence.settings.sampling
     plain = params.temperature >= 1 and params.top_p >= 1 and params.top_k == 0 and params.min_p == 0
     if plain or params.temperature == 0.0:
         return None
     table = evidence.measured
     alike = _modes(evidence).reindex(table.index)
-    unmastered = (table["c"] < evidence.settings.mastery * table["n"]) & (alike["n"] >= MIN_DRAWS)
+    greedy = params.temperature < GREEDY or params.top_p < GREEDY or params.top_k == 1 or params.min_p > 1 - GREEDY
+    counted = (alike["n"] >= MIN_DRAWS) & (greedy | (table["c"] < evidence.settings.mastery * table["n"]))
     sure = (alike["mode"] >= SURE * alike["n"]) | (alike["policy"] >= np.log(SURE))
-    fixed = unmastered & sure & (alike["raw"] <= np.log(UNSURE))
+    fixed = counted & sure & (alike["raw"] <= np.log(UNSURE))
     keys = tuple(map(str, table.index[fixed]))
     if not keys or len(keys) < SUSPECT_SHARE * len(table):
         return None
@@ -68,8 +75,8 @@ def near_greedy(evidence: Evidence) -> Finding | None:
         "broken" if len(keys) > BROKEN_SHARE * len(table) else "suspect",
         share_estimate(len(keys), len(table), level=evidence.settings.level),
         keys,
-        f"The sampling law ({told}) makes nearly every draw the same on {len(keys)} of {len(table)} problems that are "
-        "not mastered, although the model itself is unsure there: pass@k and support speak of that law alone. Sample "
+        f"The sampling law ({told}) makes nearly every draw the same on {len(keys)} of {len(table)} problems, although "
+        "the model itself is unsure there: pass@k and support speak of that law alone. Sample "
         "at temperature 1 without cuts (or as your RL rollouts will).",
     )
 

@@ -27,11 +27,16 @@ def half_right(golds: list[str], right: Writes, wrong: Writes, draws: int = 32) 
 
 
 def number(gold: str) -> str:
-    return gold.split()[0].replace(",", "")
+    return gold.split(maxsplit=1)[0].replace(",", "")
 
 
 REJECTING: dict[str, tuple[list[str], dict[str, Any], Writes]] = {
     "a unit in the gold": ([f"{n} apples" for n in NUMBERS], {"type": "exact"}, number),
+    "the same word in all golds": (
+        [f"word{n} please" for n in NUMBERS],
+        {"type": "exact"},
+        lambda gold: gold.split()[0],
+    ),
     "a sentence under exact": (NUMBERS, {"type": "exact"}, lambda gold: f"so there are {gold} of them"),
     "a fraction for a decimal": (
         [f"{i + 1}/4" for i in range(0, 48, 2)],
@@ -59,7 +64,10 @@ def test_a_few_rejected_spellings_are_no_finding() -> None:
     """One right answer in thirty is written in words the verifier cannot read."""
     problems = [problem(i, gold, {"type": "exact"}) for i, gold in enumerate(NUMBERS)]
     texts = half_right(NUMBERS, str, str)
-    texts = [[f"we get {text} here" if j == 0 and i < 8 else text for j, text in enumerate(row)] for i, row in enumerate(texts)]
+    texts = [
+        [f"we get {text} here" if j == 0 and i < 8 else text for j, text in enumerate(row)]
+        for i, row in enumerate(texts)
+    ]
     assert rejection.rejected_answers(judged(problems, texts)) is None
 
 
@@ -128,7 +136,9 @@ def test_a_callable_that_accepts_any_number(callables: Callable[[str], dict[str,
     loose = judged([problem(i, gold, callables("any_number")) for i, gold in enumerate(NUMBERS)], texts)
     assert {("verifier_error", "broken"), ("guessable", "broken")} <= set(findings(loose))
     assert not confident(loose)
-    strict = judged([problem(i, gold, callables("right")) for i, gold in enumerate(NUMBERS)], half_right(NUMBERS, str, str))
+    strict = judged(
+        [problem(i, gold, callables("right")) for i, gold in enumerate(NUMBERS)], half_right(NUMBERS, str, str)
+    )
     assert findings(strict) == []
 
 

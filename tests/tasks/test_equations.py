@@ -39,7 +39,9 @@ def test_right_arithmetic(text: str) -> None:
     assert read(text) == [True]
 
 
-@pytest.mark.parametrize("text", ["3 + 4 = 8 so 7", "5x3=16", "3 * 7 = 20", "10 - 3 = 7.5", "2 * 3 + 1 = 8", "9 / 2 = 6"])
+@pytest.mark.parametrize(
+    "text", ["3 + 4 = 8 so 7", "5x3=16", "3 * 7 = 20", "10 - 3 = 7.5", "2 * 3 + 1 = 8", "9 / 2 = 6"]
+)
 def test_wrong_arithmetic(text: str) -> None:
     assert read(text) == [False]
 

@@ -63,7 +63,13 @@ def test_quantities() -> None:
 
 @pytest.mark.parametrize(
     ("text", "wanted", "there"),
-    [("it is 17", "7", False), ("it is 7.0", "7", True), ("I know", "no", False), ("No!", "no", True), ("apples", "apple", True)],
+    [
+        ("it is 17", "7", False),
+        ("it is 7.0", "7", True),
+        ("I know", "no", False),
+        ("No!", "no", True),
+        ("apples", "apple", True),
+    ],
 )
 def test_an_answer_of_its_own(text: str, wanted: str, there: bool) -> None:
     assert mentions(text, wanted) == there
