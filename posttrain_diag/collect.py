@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from posttrain_diag.batch import Batch
-from posttrain_diag.engines.base import Draw, Engine, EngineInfo, Prompt, SampleRequest, ScoreRequest, Tilt
+from posttrain_diag.engines.base import Draw, Engine, EngineInfo, Prompt, Rendering, SampleRequest, ScoreRequest, Tilt
 from posttrain_diag.errors import EngineError
 from posttrain_diag.evidence import MAIN, DrawSpec, Evidence, ScoreSpec, add_tallies
 from posttrain_diag.store import ScoreRow, Span, Store
@@ -84,17 +84,17 @@ class Collector:
         self.store = store
         self.problems = problems
         self.params = params
-        self._prompt_shas: dict[tuple[str, str, tuple[int, ...], Tilt | None], str] = {}
+        self._prompt_shas: dict[tuple[str, str, tuple[int, ...], Rendering | None, Tilt | None], str] = {}
         self._sampling_shas: dict[SamplingParams, str] = {}
         self._verifier_shas = {problem.id: verifier_sha(problem) for problem in problems.values()}
         self._judge = Judgements(problems)
 
-    def _prompt(self, problem_id: str, prefix_ids: tuple[int, ...] = ()) -> Prompt:
+    def _prompt(self, problem_id: str, prefix_ids: tuple[int, ...] = (), rendering: Rendering | None = None) -> Prompt:
         problem = self.problems[problem_id]
-        return Prompt(problem.prompt, problem.messages, prefix_ids)
+        return Prompt(problem.prompt, problem.messages, prefix_ids, rendering)
 
     def _prompt_sha(self, problem_id: str, arm: str, prompt: Prompt, tilt: Tilt | None = None) -> str:
-        key = (problem_id, arm, prompt.response_prefix_ids, tilt)
+        key = (problem_id, arm, prompt.response_prefix_ids, prompt.rendering, tilt)
         if key not in self._prompt_shas:  # every round asks again, and tokenizing is the expensive part
             info = self.engine.info
             if "tokens" in info.lacks:  # then the text stands for the ids, with what will be made of it
@@ -111,7 +111,7 @@ class Collector:
         """What each spec still lacks in the store; specs with nothing missing are kept (they count as evidence)."""
         out: list[Owed] = []
         for spec in specs:
-            prompt = self._prompt(spec.problem_id, spec.response_prefix_ids)
+            prompt = self._prompt(spec.problem_id, spec.response_prefix_ids, spec.rendering)
             prompt_sha = self._prompt_sha(spec.problem_id, spec.arm, prompt, spec.tilt)
             cap = spec.max_new_tokens
             if cap is None:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from posttrain_diag.config import LADDER_BY_EFFORT, TEACHER_ROLLOUTS_BY_EFFORT, AnalyzeConfig
-from posttrain_diag.engines.base import EngineInfo, Tilt
+from posttrain_diag.engines.base import EngineInfo, Rendering, Tilt
 from posttrain_diag.stats import ChanceFloor, Counts, MixingLaw, chance_floor, fit_mixing_law
 from posttrain_diag.store import ScoreRow
 from posttrain_diag.store.base import TALLIED
@@ -72,6 +72,8 @@ class DrawSpec:
     """None: the cap of the main arm, less the tokens the prefix already holds."""
     tilt: Tilt | None = None
     """Draw from this proposal; then the rollouts carry policy_logprob and proposal_logprob."""
+    rendering: Rendering | None = None
+    """Another rendering of the prompt than the engine was opened with."""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,10 @@ FindingKind = Literal[
     "guessable",
     "duplicate_draws",
     "verifier_error",
+    "verifier_inconsistent",
+    "wrong_reasoning",
+    "duplicate_problems",
+    "degenerate",
     "unequal_n",
     "not_checked",
 ]

@@ -72,7 +72,7 @@ def diagnose(
     else:
         shares = posterior.shares(level)
         probabilities = label_probabilities(
-            posterior.label_shares, len(evidence.measured), evidence.settings.sampling.seed
+            posterior.label_shares, distinct_prompts(evidence), evidence.settings.sampling.seed
         )
     probabilities = _with_instrument(probabilities, instrument)
     if evidence.counts is not None and posterior is not None:
@@ -104,6 +104,12 @@ def _status(findings: Sequence[Finding], *, checked: bool) -> InstrumentStatus:
     if "broken" in severities:
         return "broken"
     return "suspect" if "suspect" in severities or not checked else "ok"
+
+
+def distinct_prompts(evidence: Evidence) -> int:
+    """Independent problems among the measured ones: a prompt under several ids is one; unknown prompts count each."""
+    texts = {str(key): evidence.problems[str(key)].prompt_text.strip() for key in evidence.measured.index}
+    return len({text or key for key, text in texts.items()})
 
 
 def label_probabilities(shares_SC: NDArray[np.float64], n_problems: int, seed: int) -> dict[Bottleneck, float]:

@@ -15,6 +15,9 @@ Capability = Literal["tokens", "logprobs", "scores", "prefixes", "tilts"]
 """What an engine may lack: a tokenizer at hand (`prompt_ids`, `response_ids`, `decode`), log-probabilities of draws,
 teacher-forced scores, draws after a given beginning of the response, draws from a `Tilt`."""
 
+Rendering = Literal["chat", "plain"]
+"""A prompt through the tokenizer's chat template, or as text (through the plain template where one was given)."""
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -28,6 +31,8 @@ class Prompt:
     messages: tuple[Message, ...] | None = None
     response_prefix_ids: tuple[int, ...] = ()
     """Token ids of an already written beginning of the response."""
+    rendering: Rendering | None = None
+    """None: as the engine was opened; another only where `EngineInfo.renderings` names it."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +145,8 @@ class EngineInfo:
     stop_tokens: tuple[str, ...]
     chat_template_sha: str | None
     """None for a model whose prompts are used as they are."""
+    renderings: tuple[Rendering, ...] = ()
+    """How this engine can render a prompt, the way in use first; empty where it cannot choose."""
     notices: tuple[str, ...] = ()
     """Facts about loading that a reader must know (e.g. a doubled BOS that was removed)."""
     lacks: Mapping[Capability, str] = field(default_factory=dict[Capability, str])

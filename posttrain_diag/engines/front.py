@@ -53,6 +53,7 @@ class Front:
             stop_token_ids=self.stop_ids,
             stop_tokens=tuple(self.codec.token_text(i) for i in self.stop_ids),
             chat_template_sha=self.codec.template_sha,
+            renderings=self.codec.renderings,
             notices=(*notices, *stop_notices(self.stop_ids), *self.codec.notices),
             lacks=lacks,
         )

@@ -128,6 +128,7 @@ class HFEngine:
             stop_token_ids=self._stop_ids,
             stop_tokens=tuple(codec.token_text(i) for i in self._stop_ids),
             chat_template_sha=codec.template_sha,
+            renderings=codec.renderings,
             notices=(*loaded.notices, *self._paths.notices, *stop_notices(self._stop_ids)),
         )
 

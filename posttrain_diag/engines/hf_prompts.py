@@ -6,11 +6,12 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from posttrain_diag.engines.base import Prompt
+from posttrain_diag.engines.base import Prompt, Rendering
 from posttrain_diag.engines.hf_files import ModelFiles, first_line, read_json
 from posttrain_diag.errors import EngineError, UsageError
 
 PLAIN_TEMPLATE = "{prompt}"
+_INNER_BOS = "the text of a prompt holds a BOS token that does not begin the prompt: take it out of the tasks"
 
 
 def stop_token_ids(files: ModelFiles, tokenizer: Any, n_ids: int) -> tuple[int, ...]:
@@ -75,6 +76,7 @@ class PromptCodec:
         if use_chat_template and template is not None:
             raise UsageError("a plain template and use_chat_template=True exclude each other: give one")
         self.tokenizer = tokenizer
+        self._has_chat = has_chat
         self._chat = has_chat and use_chat_template is not False and template is None
         self._template = template or PLAIN_TEMPLATE
         self._system = system_prompt
@@ -83,6 +85,13 @@ class PromptCodec:
         """Grows when a prompt shows something that a reader must know."""
         if not self._chat and system_prompt is not None:
             self._note("the system prompt is put before each prompt as plain text: no chat template is in use")
+
+    @property
+    def renderings(self) -> tuple[Rendering, ...]:
+        """How prompts can be rendered, the way in use first."""
+        if not self._has_chat:
+            return ("plain",)
+        return ("chat", "plain") if self._chat else ("plain", "chat")
 
     @property
     def template_sha(self) -> str | None:
@@ -96,12 +105,16 @@ class PromptCodec:
         """Token ids the model is conditioned on, response prefix included.
 
         Raises:
-            EngineError: the prompt is empty and there is no BOS, or the chat template refuses the messages.
+            EngineError: the prompt is empty and there is no BOS, the chat template refuses the messages, or the
+                prompt wants a chat template and there is none.
         """
         named = f"request {key!r}: " if key else ""
         if (prompt.text is None) == (prompt.messages is None):
             raise EngineError(f"{named}a prompt needs exactly one of text and messages")
-        ids = self._chat_ids(prompt, named) if self._chat else self._plain_ids(prompt)
+        chat = self._chat if prompt.rendering is None else prompt.rendering == "chat"
+        if chat and not self._has_chat:
+            raise EngineError(f"{named}the prompt wants a chat template and the tokenizer has none: use rendering=None")
+        ids = self._chat_ids(prompt, named) if chat else self._plain_ids(prompt)
         if not ids and self.tokenizer.bos_token_id is not None:
             ids = [self.tokenizer.bos_token_id]
         ids.extend(prompt.response_prefix_ids)
@@ -164,19 +177,26 @@ class PromptCodec:
                 f"{named}the chat template refuses the messages ({first_line(error)}): change the roles or the system "
                 "prompt, or use use_chat_template=False"
             ) from error
+        bos = self.tokenizer.bos_token  # a template may write one before every turn; the messages may not
+        if bos and any(bos in str(message.get("content")) for message in messages):
+            self._note(_INNER_BOS)
         return self._single_bos(self._encode(text, special=False))
 
     def _plain_ids(self, prompt: Prompt) -> list[int]:
-        if prompt.messages is not None:
+        if prompt.messages is not None and prompt.rendering is None:
             self._note("messages are written as 'User: ...' / 'Assistant:' lines: no chat template is in use")
         text = plain_text(prompt, self._template, self._system)
-        return self._without_eos(self._single_bos(self._encode(text, special=True)), text)
+        ids = self._without_eos(self._single_bos(self._encode(text, special=True)), text)
+        bos = self.tokenizer.bos_token_id
+        if bos is not None and bos in ids[1:]:
+            self._note(_INNER_BOS)
+        return ids
 
     def _single_bos(self, ids: list[int]) -> list[int]:
         bos = self.tokenizer.bos_token_id
-        if bos is not None and ids[:2] == [bos, bos]:
+        while bos is not None and ids[:2] == [bos, bos]:
             self._note("a doubled BOS token was removed from the beginning of prompts")
-            return ids[1:]
+            ids = ids[1:]
         return ids
 
     def _without_eos(self, ids: list[int], text: str) -> list[int]:

@@ -149,6 +149,7 @@ class OpenAIEngine:
             stop_token_ids=front.stop_ids if front else (),
             stop_tokens=tuple(front.codec.token_text(i) for i in front.stop_ids) if front else (),
             chat_template_sha=front.codec.template_sha if front else hashlib.sha256(law.encode()).hexdigest(),
+            renderings=front.codec.renderings if front is not None and dialect.takes_ids else (),
             notices=notices,
             lacks=self._lacks(),
         )
@@ -209,6 +210,8 @@ class OpenAIEngine:
                 raise EngineError(f"request {request.key!r} asks for a tilted draw: {_NO_TILTS}; use the hf engine")
             if request.prompt.response_prefix_ids and not self._dialect.takes_ids:
                 raise EngineError(f"request {request.key!r} begins the response: {self._lacks()['prefixes']}")
+            if request.prompt.rendering is not None and not self._dialect.takes_ids:
+                raise EngineError(f"request {request.key!r} chooses a template, and here the server does: leave it out")
         if self._front is not None:  # the same checks, and the same words, as the hf engine's
             sample_rows(requests, self._front.codec, self._front.n_ids, self._context, params.max_new_tokens)
         for request in requests:

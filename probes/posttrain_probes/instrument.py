@@ -6,9 +6,18 @@ import pandas as pd
 
 from posttrain_diag.engines.base import Engine
 from posttrain_diag.evidence import Evidence, Needs
-from posttrain_diag.tasks import corrupted_completions, verify
-from posttrain_diag.types import Estimate, Finding, Measurement
-from posttrain_probes import counted, golds, stopping
+from posttrain_diag.types import Estimate, Measurement
+from posttrain_probes import (
+    acceptance,
+    counted,
+    golds,
+    problem_set,
+    reasoning,
+    rejection,
+    rendering,
+    repeats,
+    stopping,
+)
 from posttrain_probes.card import Probe, ProbeCard
 from posttrain_probes.estimates import share_estimate
 from posttrain_probes.synthetic import make_evidence, make_problem, rollout_row
@@ -16,143 +25,49 @@ from posttrain_probes.synthetic import make_evidence, make_problem, rollout_row
 CARD = ProbeCard(
     name="instrument",
     question="Can the verdicts be trusted: golds, verifier, token cap, stop token, template, draws?",
-    method="References must pass and corrupted ones must fail; truncated draws are repeated with a longer cap; the "
-    "stop token's probability is read after correct traces; answers of other problems give the guess rate; equal "
-    "draws are tested against their own likelihood; failures that nothing but the gold explains are flagged.",
+    method="References must pass and corrupted ones must fail; draws are read again, more forgivingly, for right "
+    "answers that fail and wrong ones that pass; truncated draws are repeated with a longer cap, and some prompts "
+    "with (or without) the chat template; the stop token's probability is read after correct traces; answers of other "
+    "problems give the guess rate; written-out arithmetic must hold; equal draws are tested against their own "
+    "likelihood; failures that nothing but the gold explains, repeated prompts and prompts that hold the answer are "
+    "flagged.",
     chance_level="each check states its own null",
-    cost="verifier calls, and up to 128 longer draws when draws were truncated",
+    cost="verifier calls; up to 128 longer draws when draws were truncated; up to 256 draws of the other rendering "
+    "where there is a chat template and most draws fail",
     references=("SCIENCE.md rule 1", "github.com/volcengine/verl/issues/5635", "github.com/QwenLM/Qwen3/issues/927"),
 )
 
-CORRUPTED_PROBLEMS = 200
-"""Problems whose corrupted references are judged."""
-GUESS_FLOOR = 0.05
-"""Guessing is reported from this chance level on."""
-GUESS_P = 0.01
-"""A permutation p-value above this means that the passes are no better than chance."""
-GUESS_MIN_PROBLEMS = 8
-IDENTICAL_LOG_P = -14.0
-"""Equal draws are suspicious when their joint log-probability is below this (about one in a million)."""
-
 
 def plan(evidence: Evidence, engine: Engine) -> Needs:
-    """Longer draws for truncated problems."""
-    return stopping.plan(evidence, engine)
-
-
-def verifier_errors(evidence: Evidence) -> Finding | None:
-    """Draws on which the verifier itself failed."""
-    table = evidence.main
-    errored, drawn = int(table["errored"].sum()), int(table["drawn"].sum())
-    if errored == 0:
-        return None
-    share = share_estimate(errored, drawn, level=evidence.settings.level)
-    rows = evidence.arm("main")
-    messages = rows.loc[rows["verdict"] == "error", "error"].dropna()
-    example = str(messages.iloc[0]) if len(messages) else "no message"
-    return Finding(
-        "verifier_error",
-        "broken" if errored / drawn > 0.1 else "suspect",
-        share,
-        tuple(map(str, table.index[table["errored"] > 0])),
-        f"The verifier failed on {errored} of {drawn} draws (first: {example[:200]}); these count as neither pass nor "
-        "fail. Mend the verifier and rerun the same command: stored draws are judged again without new sampling.",
-    )
-
-
-def accepts_corrupted(evidence: Evidence) -> Finding | None:
-    """Corrupted references that the verifier lets pass."""
-    problems = list(evidence.problems.values())
-    step = max(1, len(problems) // CORRUPTED_PROBLEMS)
-    wrong: list[str] = []
-    judged = 0
-    for problem in problems[::step]:
-        if problem.verifier.get("type") == "python":
-            continue  # running arbitrary code on corrupted golds costs a sandbox each; golds were run by golds.py
-        texts = corrupted_completions(problem, problems[:200])
-        judged += bool(texts)
-        if any(verify(text, problem).strict for text in texts):
-            wrong.append(problem.id)
-    if not wrong:
-        return None
-    share = share_estimate(len(wrong), judged, level=evidence.settings.level)
-    return Finding(
-        "verifier_error",
-        "broken" if len(wrong) > 0.1 * judged else "suspect" if len(wrong) > 0.02 * judged else "note",
-        share,
-        tuple(wrong),
-        f"The verifier passes corrupted references on {len(wrong)} of {judged} problems (another problem's answer, an "
-        "empty completion or the prompt itself). Make it stricter before believing any pass rate.",
-    )
-
-
-def guessable(evidence: Evidence) -> Finding | None:
-    """Passes that are no better than giving this problem the answers drawn for others."""
-    floor = evidence.chance
-    if floor is None or floor.floor.value is None or floor.floor.value < GUESS_FLOOR:
-        return None
-    chance, p_value, chosen = floor.floor.value, floor.p_value, evidence.chance_ids
-    at_chance = p_value > GUESS_P
-    # few problems allow few permutations: then a large p is no evidence of guessing
-    severity = "note" if not at_chance else "broken" if len(chosen) >= GUESS_MIN_PROBLEMS else "suspect"
-    return Finding(
-        "guessable",
-        severity,
-        floor.floor,
-        tuple(chosen) if at_chance else (),
-        f"Draws made for other problems pass {chance:.0%} of the time"
-        + (
-            f" and the model is no better than that (permutation p = {p_value:.2g}): its passes are luck, and pass@k "
-            "grows by luck too. Use tasks with more possible answers, or judge the reasoning, before reading pass@k."
-            if at_chance
-            else f"; the model is better than chance (permutation p = {p_value:.2g}), but pass@k at large k is "
-            "inflated: read the chance-corrected numbers."
-        ),
-    )
-
-
-def duplicate_draws(evidence: Evidence) -> Finding | None:
-    """Problems whose draws are all equal although their own likelihood says that cannot be chance."""
-    if evidence.settings.sampling.temperature == 0.0:
-        return Finding(
-            "duplicate_draws",
-            "broken",
-            share_estimate(len(evidence.main), len(evidence.main), level=evidence.settings.level),
-            evidence.ids,
-            "Temperature is 0: all draws of a problem are the same draw, so pass@k and support cannot be measured. "
-            "Sample at temperature 1 (or the temperature your RL rollouts will use).",
-        )
-    rows = evidence.arm("main")
-    rows = rows[rows["verdict"] != "error"]
-    by_problem = rows.groupby("problem_id")
-    alike = pd.DataFrame({"texts": by_problem["text"].nunique(), "n": by_problem.size()})
-    first = rows.drop_duplicates("problem_id").set_index("problem_id")["logprob"].astype(float)  # NaN: not told
-    surprise = first.reindex(alike.index) * (alike["n"] - 1)
-    suspicious = (alike["n"] > 1) & (alike["texts"] == 1) & (surprise < IDENTICAL_LOG_P)
-    equal = [str(key) for key in alike.index[suspicious]]
-    if not equal:
-        return None
-    share = share_estimate(len(equal), len(evidence.measured), level=evidence.settings.level)
-    return Finding(
-        "duplicate_draws",
-        "broken" if len(equal) > 0.2 * len(evidence.measured) else "suspect",
-        share,
-        tuple(equal),
-        f"All draws are identical on {len(equal)} problems although the model gives that text a low probability: the "
-        "sampler repeats itself (greedy decoding, a cache, one seed for all); its counts are not independent draws.",
+    """Longer draws for truncated problems, and some in the prompt's other rendering."""
+    parts = (stopping.plan(evidence, engine), rendering.plan(evidence, engine))
+    return Needs(
+        draws=tuple(spec for part in parts for spec in part.draws),
+        notes=tuple(note for part in parts for note in part.notes),
     )
 
 
 CHECKS = (
     golds.failing_references,
     golds.unexplained_failures,
-    accepts_corrupted,
-    verifier_errors,
+    problem_set.contradicted_golds,
+    acceptance.accepts_corrupted,
+    acceptance.accepts_other_answers,
+    rejection.verifier_errors,
+    rejection.rejected_answers,
     stopping.no_stop_token,
     stopping.truncation,
     stopping.template,
-    guessable,
-    duplicate_draws,
+    problem_set.markup_in_prompts,
+    rendering.other_rendering,
+    acceptance.guessable,
+    acceptance.accepts_others_by_code,
+    problem_set.one_answer,
+    problem_set.answer_in_prompt,
+    reasoning.false_equations,
+    repeats.duplicate_draws,
+    repeats.near_greedy,
+    problem_set.repeated_problems,
 )
 
 

@@ -101,6 +101,10 @@ FINDING_TITLE: Final = {
     "guessable": "The answers can be guessed",
     "duplicate_draws": "Draws repeat each other",
     "verifier_error": "The verifier itself fails",
+    "verifier_inconsistent": "The verifier rejects right answers",
+    "wrong_reasoning": "Answers pass with wrong reasoning",
+    "duplicate_problems": "Problems repeat each other",
+    "degenerate": "The tasks can be passed without solving them",
     "unequal_n": "Problems were drawn unequally often",
     "not_checked": "The instrument was not checked",
 }

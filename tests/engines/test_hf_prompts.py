@@ -107,6 +107,47 @@ def test_a_bos_written_in_the_prompt_is_not_doubled(load: Callable[..., Any]) ->
     assert any("doubled BOS" in notice for notice in engine.info.notices)
 
 
+def test_several_bos_in_the_prompt_become_one(load: Callable[..., Any]) -> None:
+    engine = load(add_bos=True)
+    assert shown(engine, Prompt(text="<s><s>12")) == "<s>12"
+    assert not any("does not begin" in notice for notice in engine.info.notices)
+
+
+@pytest.mark.parametrize("settings", [{"chat": CHAT_TEMPLATE}, {"template": "q: {prompt}"}])
+def test_a_bos_that_ends_up_inside_the_prompt_is_said(load: Callable[..., Any], settings: dict[str, Any]) -> None:
+    engine = load(add_bos=True, **settings)
+    engine.prompt_ids(Prompt(text="12"))
+    assert engine.info.notices == ()
+    engine.prompt_ids(Prompt(text="<s>12"))
+    assert any("BOS token that does not begin" in notice for notice in engine.info.notices)
+
+
+def test_a_template_that_writes_bos_before_every_turn_is_no_fault(load: Callable[..., Any]) -> None:
+    engine = load(chat="{% for m in messages %}{{ bos_token + m['content'] }}{% endfor %}", add_bos=True)
+    turns = ({"role": "user", "content": "1"}, {"role": "assistant", "content": "2"}, {"role": "user", "content": "3"})
+    assert shown(engine, Prompt(messages=turns)) == "<s>1<s>2<s>3"
+    assert engine.info.notices == ()
+
+
+def test_the_other_rendering_of_a_prompt(load: Callable[..., Any]) -> None:
+    for settings, used in (({}, "chat"), ({"use_chat_template": False}, "plain"), ({"template": "q{prompt}"}, "plain")):
+        engine = load(chat=CHAT_TEMPLATE, add_bos=True, **settings)
+        plain = "<s>q1" if "template" in settings else "<s>1"
+        assert engine.info.renderings == (("chat", "plain") if used == "chat" else ("plain", "chat"))
+        assert shown(engine, Prompt(text="1")) == ("<s>u:1\na:" if used == "chat" else plain)
+        assert shown(engine, Prompt(text="1", rendering="chat")) == "<s>u:1\na:"
+        assert shown(engine, Prompt(text="1", rendering="plain")) == plain
+        assert engine.info.notices == ()
+    turns = ({"role": "user", "content": "1"},)
+    engine = load(chat=CHAT_TEMPLATE)
+    engine.prompt_ids(Prompt(messages=turns, rendering="plain"))
+    assert engine.info.notices == (), "a rendering that is only tried tells nothing of the run's prompts"
+    base = load()
+    assert base.info.renderings == ("plain",)
+    with pytest.raises(EngineError, match="tokenizer has none"):
+        base.prompt_ids(Prompt(text="1", rendering="chat"))
+
+
 def test_an_empty_prompt_needs_a_bos(load: Callable[..., Any]) -> None:
     params = SamplingParams(max_new_tokens=2)
     empty = SampleRequest("empty one", Prompt(text=""), (0,), (1,))

@@ -1,0 +1,205 @@
+"""Verifiers that reject right answers or accept wrong ones: seen in real draws, and never a confident verdict."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from judged import confident, findings, judged, problem
+from posttrain_probes import acceptance, rejection
+
+NUMBERS = [str(100 + 37 * i) for i in range(24)]
+NUMERIC = {"type": "numeric"}
+Writes = Callable[[str], str]
+
+
+def half_right(golds: list[str], right: Writes, wrong: Writes, draws: int = 32) -> list[list[str]]:
+    """A model that is right half the time and writes so."""
+    rng = random.Random(0)
+    other = [golds[(i + 5) % len(golds)] for i in range(len(golds))]
+    return [
+        [right(gold) if rng.random() < 0.5 else wrong(away) for _ in range(draws)]
+        for gold, away in zip(golds, other, strict=True)
+    ]
+
+
+def number(gold: str) -> str:
+    return gold.split(maxsplit=1)[0].replace(",", "")
+
+
+REJECTING: dict[str, tuple[list[str], dict[str, Any], Writes]] = {
+    "a unit in the gold": ([f"{n} apples" for n in NUMBERS], {"type": "exact"}, number),
+    "the same word in all golds": (
+        [f"word{n} please" for n in NUMBERS],
+        {"type": "exact"},
+        lambda gold: gold.split()[0],
+    ),
+    "a sentence under exact": (NUMBERS, {"type": "exact"}, lambda gold: f"so there are {gold} of them"),
+    "a fraction for a decimal": (
+        [f"{i + 1}/4" for i in range(0, 48, 2)],
+        {"type": "regex", "pattern": r"result (\S+) units"},
+        lambda gold: f"we get {int(gold.split('/')[0]) / 4}",
+    ),
+    "a regex that misses surrounding text": (
+        NUMBERS,
+        {"type": "regex", "pattern": r"^total (\d+)$"},
+        lambda gold: f"total {gold}" if int(gold) % 2 else f"the total comes to {gold} euros",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REJECTING)
+def test_right_answers_that_are_rejected_break_the_instrument(name: str) -> None:
+    golds, verifier, right = REJECTING[name]
+    problems = [problem(i, gold, verifier) for i, gold in enumerate(golds)]
+    evidence = judged(problems, half_right(golds, right, right))
+    assert ("verifier_inconsistent", "broken") in findings(evidence)
+    assert not confident(evidence)
+
+
+def test_a_few_rejected_spellings_are_no_finding() -> None:
+    """One right answer in thirty is written in words the verifier cannot read."""
+    problems = [problem(i, gold, {"type": "exact"}) for i, gold in enumerate(NUMBERS)]
+    texts = half_right(NUMBERS, str, str)
+    texts = [
+        [f"we get {text} here" if j == 0 and i < 8 else text for j, text in enumerate(row)]
+        for i, row in enumerate(texts)
+    ]
+    assert rejection.rejected_answers(judged(problems, texts)) is None
+
+
+def test_what_the_lenient_reading_passes_is_format() -> None:
+    problems = [problem(i, gold, {"type": "exact"}) for i, gold in enumerate(NUMBERS)]
+    texts = half_right(NUMBERS, lambda gold: f"The answer is {gold}.", lambda gold: f"The answer is {gold}.")
+    assert findings(judged(problems, texts)) == []
+
+
+def test_wrong_work_that_hits_small_answers_by_coincidence_is_not_right() -> None:
+    """Golds 1..4 and long wrong work whose last number is any of them: a quarter hits, on every problem's gold."""
+    rng = random.Random(1)
+    verifier = {"type": "regex", "pattern": r"#### (\d)"}
+    problems = [problem(i, str(1 + i % 4), verifier) for i in range(24)]
+    texts = [[f"I think of a number like {rng.randint(1, 4)}" for _ in range(32)] for _ in problems]
+    assert rejection.rejected_answers(judged(problems, texts)) is None
+
+
+def test_last_numbers_of_other_shapes_are_not_the_answer() -> None:
+    """x = 2, y = 7 is wrong where x = 3, y = 7 is right, though both end alike."""
+    problems = [problem(i, f"x = 3, y = {i}", {"type": "exact"}) for i in range(12)]
+    texts = [[f"x = 2, y = {i}"] * 8 + [f"x = 3, y = {i}"] * 8 for i in range(12)]
+    assert findings(judged(problems, texts)) == []
+
+
+CALLABLES = """
+def spelling(completion, answer):
+    return completion.strip() == answer
+
+def any_number(completion, answer):
+    return completion.strip().isdigit()
+
+def right(completion, answer):
+    return float(completion) == float(answer)
+"""
+
+
+@pytest.fixture
+def callables(tmp_path: Path) -> Callable[[str], dict[str, str]]:
+    path = tmp_path / "rewards.py"
+    path.write_text(CALLABLES)
+    return lambda name: {"type": "python", "function": f"{path}:{name}"}
+
+
+def test_a_callable_that_compares_spellings(callables: Callable[[str], dict[str, str]]) -> None:
+    golds = [f"{n}.50" for n in NUMBERS]
+    texts = half_right(golds, lambda gold: gold.removesuffix("0"), lambda gold: gold)
+    evidence = judged([problem(i, gold, callables("spelling")) for i, gold in enumerate(golds)], texts)
+    assert ("verifier_inconsistent", "broken") in findings(evidence)
+    assert not confident(evidence)
+    assert findings(judged([problem(i, gold, callables("right")) for i, gold in enumerate(golds)], texts)) == []
+
+
+def test_the_same_answer_passes_and_fails(callables: Callable[[str], dict[str, str]]) -> None:
+    """Without any gold to compare: "12" passes and "12.0" fails on the same problem."""
+    problems = [problem(i, None, callables("any_number")) for i in range(12)]
+    evidence = judged(problems, [[str(100 + i), f"{100 + i}.0"] * 8 for i in range(12)])
+    finding = rejection.rejected_answers(evidence)
+    assert finding is not None and finding.severity == "broken"
+    assert "passes and" in finding.advice
+
+
+def test_a_callable_that_accepts_any_number(callables: Callable[[str], dict[str, str]]) -> None:
+    rng = random.Random(0)
+    texts = [[str(rng.randint(100, 999)) if rng.random() < 0.5 else "none" for _ in range(32)] for _ in NUMBERS]
+    loose = judged([problem(i, gold, callables("any_number")) for i, gold in enumerate(NUMBERS)], texts)
+    assert {("verifier_error", "broken"), ("guessable", "broken")} <= set(findings(loose))
+    assert not confident(loose)
+    strict = judged(
+        [problem(i, gold, callables("right")) for i, gold in enumerate(NUMBERS)], half_right(NUMBERS, str, str)
+    )
+    assert findings(strict) == []
+
+
+def test_seven_in_seventeen() -> None:
+    golds = [str(i % 9 + 1) for i in range(24)]
+    problems = [problem(i, gold, {"type": "contains"}) for i, gold in enumerate(golds)]
+    texts = half_right(golds, lambda gold: f"it is 1{gold}", lambda gold: "no idea")
+    evidence = judged(problems, texts)
+    finding = acceptance.accepts_other_answers(evidence)
+    assert finding is not None and finding.severity == "broken"
+    assert not confident(evidence)
+    right = half_right(golds, lambda gold: f"it is {gold}.", lambda gold: "no idea")
+    assert acceptance.accepts_other_answers(judged(problems, right)) is None
+
+
+def test_words_in_longer_words_are_fine() -> None:
+    words = ["apple", "house", "river", "stone", "cloud", "plant", "bread", "chair"]
+    problems = [problem(i, word, {"type": "contains"}) for i, word in enumerate(words)]
+    texts = [[f"two {word}s"] * 8 + ["nothing"] * 8 for word in words]
+    assert acceptance.accepts_other_answers(judged(problems, texts)) is None
+
+
+def test_an_answer_that_strips_to_nothing_is_in_every_text() -> None:
+    problems = [problem(i, "..", {"type": "contains", "strip": "."}) for i in range(12)]
+    evidence = judged(problems, [["anything"] * 8 + ["else"] * 8] * 12)
+    assert ("verifier_error", "broken") in findings(evidence)
+    assert not confident(evidence)
+
+
+def options(p: float, seed: int = 0, letters: str = "ABCD") -> Any:
+    """60 questions; the model knows the answer just often enough to pass at rate p."""
+    rng = random.Random(seed)
+    golds = [rng.choice(letters) for _ in range(60)]
+    others = {letter: [other for other in letters if other != letter] for letter in letters}
+    problems = [problem(i, gold, {"type": "exact"}) for i, gold in enumerate(golds)]
+    texts = [[gold if rng.random() < p else rng.choice(others[gold]) for _ in range(64)] for gold in golds]
+    return judged(problems, texts)
+
+
+@pytest.mark.parametrize(("p", "severity"), [(0.25, "broken"), (0.35, "suspect"), (0.4, "suspect"), (0.6, "note")])
+def test_an_edge_over_guessing(p: float, severity: str) -> None:
+    evidence = options(p)
+    assert ("guessable", severity) in findings(evidence)
+    assert confident(evidence) == (severity == "note")
+
+
+def test_mastered_problems_do_not_hide_that_the_others_are_guessed() -> None:
+    rng = random.Random(0)
+    golds = [rng.choice("ABCD") for _ in range(60)]
+    problems = [problem(i, gold, {"type": "exact"}) for i, gold in enumerate(golds)]
+    texts = [[gold if i % 2 else rng.choice("ABCD") for _ in range(64)] for i, gold in enumerate(golds)]
+    evidence = judged(problems, texts)
+    assert ("guessable", "suspect") in findings(evidence)
+    assert not confident(evidence)
+
+
+def test_open_problems_that_are_known_are_not_luck() -> None:
+    """Answers of one letter in twenty: passes at .3 are knowledge."""
+    assert findings(options(0.3, letters="ABCDEFGHIJKLMNOPQRST")) in ([], [("guessable", "note")])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_slight_edge_over_four_options_is_never_a_confident_verdict(seed: int) -> None:
+    assert not confident(options(0.3, seed))
