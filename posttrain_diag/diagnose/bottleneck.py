@@ -11,6 +11,7 @@ from scipy import stats
 
 from posttrain_diag.diagnose import from_counts
 from posttrain_diag.diagnose.classes import ClassPosterior, class_posterior
+from posttrain_diag.diagnose.needed import forecast
 from posttrain_diag.evidence import Evidence
 from posttrain_diag.types import (
     CLASSES,
@@ -39,6 +40,9 @@ SUSPECT = 0.25
 PRIOR = 0.5
 """Pseudo-problems per class (Jeffreys): the verdict speaks of the task family, not of these problems alone, so
 three problems that agree are not yet a certainty."""
+
+DRAWS_PER_SHARE = 4
+"""Draws of the family's shares for each simulated draw of these problems' shares."""
 
 _LABELS: tuple[Bottleneck, ...] = ("saturated", "reshaping", "format", "guided", "support", "mixed")
 
@@ -76,6 +80,9 @@ def diagnose(
         probabilities = from_counts.spread(probabilities)
         shares = from_counts.shares_of_counts(shares, evidence.settings)
     bottleneck, confidence = _name(probabilities)
+    needed = None
+    if bottleneck == "undetermined" and posterior is not None:
+        needed = forecast(evidence, lambda shares_SC, problems: _judge(shares_SC, problems, evidence, instrument))
     alternatives = tuple(
         Alternative(name, round(value, 4))
         for name, value in sorted(probabilities.items(), key=lambda item: -item[1])
@@ -89,10 +96,19 @@ def diagnose(
         shares=shares,
         estimates=_estimates(by_name),
         per_problem=problem_table(evidence, by_name, posterior),
-        reasons=reasons(evidence, shares, by_name, instrument),
+        reasons=(*(() if needed is None else (needed.reason,)), *reasons(evidence, shares, by_name, instrument)),
         measurements=tuple(measurements),
         failures=tuple(failures),
+        needed=needed,
     )
+
+
+def _judge(shares_SC: NDArray[np.float64], problems: int, evidence: Evidence, instrument: Instrument) -> Bottleneck:
+    """The verdict that these shares would get, the instrument as it is."""
+    many_SC = np.repeat(shares_SC, DRAWS_PER_SHARE, axis=0)
+    probabilities = label_probabilities(many_SC, problems, evidence.settings.sampling.seed)
+    probabilities = _with_instrument(probabilities, instrument)
+    return _name(from_counts.spread(probabilities) if evidence.counts is not None else probabilities)[0]
 
 
 def _status(findings: Sequence[Finding], *, checked: bool) -> InstrumentStatus:
