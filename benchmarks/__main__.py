@@ -12,7 +12,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 BENCHES = {
     name: HERE / f"bench_{name}.py"
-    for name in ("main_job", "stats", "zoo_stats", "deep_support", "store", "engines", "ray")
+    for name in ("main_job", "stats", "zoo_stats", "few_samples", "deep_support", "store", "engines", "ray")
 }
 BY_NAME_ONLY = {"engines", "ray"}
 """Need other environments and hours: `make bench-engines`."""

@@ -240,6 +240,30 @@ class Evidence:
         """The mixing law of p over the measured problems (rows of `measured`)."""
         return fit_law(self.measured, seed=self.settings.sampling.seed)
 
+    @cached_property
+    def format_law(self) -> MixingLaw | None:
+        """The law of the share of a problem's strict failures that pass leniently, over `measured`; None: no failure.
+
+        Rows without a failure have n = 0: nothing is known about them but the others.
+        """
+        table = self.measured
+        failures = table["n"] - table["c"]
+        if "lenient" not in table or failures.sum() == 0:
+            return None
+        extra = (table["lenient"] - table["c"]).clip(lower=0)
+        return fit_law(pd.DataFrame({"n": failures, "c": extra}), seed=self.settings.sampling.seed)
+
+    @cached_property
+    def _arm_laws(self) -> dict[str, MixingLaw]:
+        return {}
+
+    def arm_law(self, arm: str) -> MixingLaw:
+        """The mixing law of p under another arm, over its problems with n > 0 (at least one); fitted once."""
+        if arm not in self._arm_laws:
+            table = self.table(arm)
+            self._arm_laws[arm] = fit_law(table[table["n"] > 0], seed=self.settings.sampling.seed)
+        return self._arm_laws[arm]
+
 
 def fit_law(table: pd.DataFrame, *, seed: int) -> MixingLaw:
     """Fit the mixing law to the columns n, c of a counts table."""

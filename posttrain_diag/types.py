@@ -260,6 +260,24 @@ class Instrument:
 
 
 @dataclass(frozen=True)
+class Needed:
+    """The samples after which an undetermined verdict would probably be named."""
+
+    rollouts_per_problem: int | None
+    """On average: what to give as --rollouts. None where no number of samples is likely to decide."""
+    problems: int | None
+    """Measured problems; more than the present ones where further rollouts on those could not decide."""
+    more_rollouts: int | None
+    """Draws beyond the present ones, all problems together."""
+    probability: float
+    """That the verdict is named then, in [0, 1]."""
+    expected: Mapping[Bottleneck, float]
+    """Probability of each verdict then, "undetermined" among them."""
+    reason: str
+    """All this in a sentence."""
+
+
+@dataclass(frozen=True)
 class Diagnosis:
     """Which bottleneck holds the model back on these tasks, and how sure that is."""
 
@@ -279,6 +297,8 @@ class Diagnosis:
     """The evidence in sentences, strongest first."""
     measurements: tuple[Measurement, ...] = ()
     failures: tuple[ProbeFailure, ...] = ()
+    needed: Needed | None = None
+    """What it would take to decide; None when the verdict is named or nothing could be judged."""
 
 
 @dataclass(frozen=True)

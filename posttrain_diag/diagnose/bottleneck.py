@@ -11,6 +11,7 @@ from scipy import stats
 
 from posttrain_diag.diagnose import from_counts
 from posttrain_diag.diagnose.classes import ClassPosterior, class_posterior
+from posttrain_diag.diagnose.needed import forecast
 from posttrain_diag.evidence import Evidence
 from posttrain_diag.types import (
     CLASSES,
@@ -44,6 +45,9 @@ three problems that agree are not yet a certainty."""
 _OPEN: tuple[Bottleneck, ...] = ("reshaping", "format", "guided", "support", "consolidation")
 """The verdict of each column of the shares after the first, mastered; the last is there when models were compared."""
 _LABELS: tuple[Bottleneck, ...] = ("saturated", *_OPEN, "mixed")
+
+DRAWS_PER_SHARE = 4
+"""Draws of the family's shares for each simulated draw of these problems' shares."""
 
 _REPEATED = {("format", "strict_pass@1")}
 """Summaries that stand in diagnosis.json under another name already: this one is pass@1."""
@@ -79,6 +83,9 @@ def diagnose(
         probabilities = from_counts.spread(probabilities)
         shares = from_counts.shares_of_counts(shares, evidence.settings)
     bottleneck, confidence = _name(probabilities)
+    needed = None
+    if bottleneck == "undetermined" and posterior is not None:
+        needed = forecast(evidence, lambda shares_SC, problems: _judge(shares_SC, problems, evidence, instrument))
     alternatives = tuple(
         Alternative(name, round(value, 4))
         for name, value in sorted(probabilities.items(), key=lambda item: -item[1])
@@ -92,10 +99,19 @@ def diagnose(
         shares=shares,
         estimates=_estimates(by_name),
         per_problem=problem_table(evidence, by_name, posterior),
-        reasons=reasons(evidence, shares, by_name, instrument),
+        reasons=(*(() if needed is None else (needed.reason,)), *reasons(evidence, shares, by_name, instrument)),
         measurements=tuple(measurements),
         failures=tuple(failures),
+        needed=needed,
     )
+
+
+def _judge(shares_SC: NDArray[np.float64], problems: int, evidence: Evidence, instrument: Instrument) -> Bottleneck:
+    """The verdict that these shares would get, the instrument as it is."""
+    many_SC = np.repeat(shares_SC, DRAWS_PER_SHARE, axis=0)
+    probabilities = label_probabilities(many_SC, problems, evidence.settings.sampling.seed)
+    probabilities = _with_instrument(probabilities, instrument)
+    return _name(from_counts.spread(probabilities) if evidence.counts is not None else probabilities)[0]
 
 
 def _status(findings: Sequence[Finding], *, checked: bool) -> InstrumentStatus:

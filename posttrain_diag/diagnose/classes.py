@@ -11,11 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from posttrain_probes.format_gap import REPAIRABLE
+from posttrain_probes.prefix_ladder import reach_draws
 
 from posttrain_diag.config import RESOLVED
 from posttrain_diag.evidence import Evidence
 from posttrain_diag.stats import below
 from posttrain_diag.types import CLASSES, Estimate, Measurement, ShareName
+
+BoolArray = NDArray[np.bool_]
 
 DRAWS = 1000
 """Joint posterior draws behind the intervals of the shares."""
@@ -107,17 +111,13 @@ def class_posterior(evidence: Evidence, measurements: Mapping[str, Measurement])
     mastered_SP = p_SP >= settings.mastery
     low_SP = p_SP < settings.eps
     del p_SP
-    format_SP = ~mastered_SP & _coins(rng, format_P)
-    reach_SP = _coins(rng, reach_P)
-    open_SP = ~mastered_SP & ~format_SP
-    members = {
-        "mastered": mastered_SP,
-        "reshaping": open_SP & ~low_SP,
-        "format": format_SP,
-        "guided": open_SP & low_SP & reach_SP,
-        "support": open_SP & low_SP & ~reach_SP,
-    }
-    shares_SC = np.stack([members[name].mean(axis=1) for name in CLASSES], axis=1).astype(np.float64)
+    format_SP = reach_SP = np.zeros_like(low_SP)
+    if format_P.any() and (form := evidence.format_law) is not None:
+        format_SP = _coins(rng, form.prob_at_least_given_law(REPAIRABLE), form.counts.table.row_P)
+    if reach_P.any():
+        reach_SP = reach_draws(evidence, DRAWS)
+    members = members_of(mastered_SP, low_SP, format_SP, reach_SP)
+    shares_SC = shares_of(members)
     solved = measurements["consolidation"].per_problem.get("other_solves") if "consolidation" in measurements else None
     if solved is None:
         return ClassPosterior(posterior, shares_SC)
@@ -130,11 +130,46 @@ def class_posterior(evidence: Evidence, measurements: Mapping[str, Measurement])
     return ClassPosterior(posterior, shares_SC, consolidation, elsewhere_SC)
 
 
-def _coins(rng: np.random.Generator, probability_P: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Independent events, shape (DRAWS, P); drawn a few rows at a time, for uniforms take eight times the memory."""
-    rows = 50
-    pieces = [rng.random((rows, len(probability_P))) < probability_P for _ in range(DRAWS // rows)]
-    return np.concatenate(pieces)
+def members_of(
+    mastered_SP: BoolArray, low_SP: BoolArray, format_SP: BoolArray, reach_SP: BoolArray
+) -> dict[ProblemClass, BoolArray]:
+    """Which problems are in which class, in each draw.
+
+    Args:
+        mastered_SP: p >= mastery, shape (S, P).
+        low_SP: p < eps.
+        format_SP: format explains at least half of the strict failures.
+        reach_SP: some prefix of a correct trace lifts success to eps.
+    """
+    open_SP = ~mastered_SP & ~format_SP
+    return {
+        "mastered": mastered_SP,
+        "reshaping": open_SP & ~low_SP,
+        "format": ~mastered_SP & format_SP,
+        "guided": open_SP & low_SP & reach_SP,
+        "support": open_SP & low_SP & ~reach_SP,
+    }
+
+
+def shares_of(members: Mapping[ProblemClass, BoolArray]) -> NDArray[np.float64]:
+    """Share of the problems in each class, in each draw, shape (S, 5)."""
+    return np.stack([members[name].mean(axis=1) for name in CLASSES], axis=1).astype(np.float64)
+
+
+def _coins(
+    rng: np.random.Generator, chance: NDArray[np.float64], row_P: NDArray[np.int64] | slice = slice(None)
+) -> BoolArray:
+    """Events per problem, shape (DRAWS, P); drawn by rows, for uniforms take eight times the memory.
+
+    Args:
+        rng: source of randomness.
+        chance: per problem, shape (P,); or per law and unique row, shape (S, R): every draw takes one law, for what
+            is unsure about the law is unsure about all problems at once.
+        row_P: the row of each problem.
+    """
+    chance_SR = np.atleast_2d(chance)
+    rows = (chance_SR[draw % len(chance_SR)][row_P] for draw in range(DRAWS))
+    return np.stack([rng.random(len(chance_P)) < chance_P for chance_P in rows])
 
 
 def _shares_by_threshold(evidence: Evidence) -> NDArray[np.float64]:

@@ -127,6 +127,7 @@ def diagnosis_json(diagnosis: Diagnosis, plan: Plan, evidence: Evidence, *, task
         "bottleneck": diagnosis.bottleneck,
         "confidence": diagnosis.confidence,
         "alternatives": [asdict(a) for a in diagnosis.alternatives],
+        "needed": None if diagnosis.needed is None else asdict(diagnosis.needed),
         "shares": {name: estimate_json(share) for name, share in diagnosis.shares.items()},
         "estimates": {name: estimate_json(value) for name, value in diagnosis.estimates.items()},
         "reasons": list(diagnosis.reasons),

@@ -123,7 +123,8 @@ def _no_stage(diagnosis: Diagnosis) -> str:
         return "the instrument must be mended first: no stage can be judged by broken verdicts"
     if diagnosis.bottleneck == "saturated":
         return "these tasks are mastered: no stage can gain on them; diagnose harder ones"
-    return "the evidence does not decide between the bottlenecks: draw more (see the alternatives) before training"
+    why = "the evidence does not decide between the bottlenecks: draw more (see the alternatives) before training"
+    return why if diagnosis.needed is None else f"{why}. {diagnosis.needed.reason}"
 
 
 def _successes(diagnosis: Diagnosis) -> float | None:

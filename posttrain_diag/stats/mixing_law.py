@@ -73,8 +73,7 @@ def fit_mixing_law(
     table = counts.table
     n_R, c_R = table.n_R.astype(np.float64), table.c_R.astype(np.float64)
     problems = float(len(counts))
-    mean_n = counts.n_rollouts / problems
-    alpha = _COARSENING * min(1.0, float(np.sqrt(32.0 / mean_n)))
+    alpha = coarsening(counts.n_rollouts / problems)
     grid = PGrid.for_rollouts(int(counts.n_P.max()))
     data = Likelihood.build(grid, n_R, c_R, table.weight_R * alpha / (alpha + problems))
     posteriors: list[FamilyPosterior] = []
@@ -95,6 +94,11 @@ def fit_mixing_law(
         likelihood_RJ=data.value_RJ,
         seed=seed,
     )
+
+
+def coarsening(mean_n: float) -> float:
+    """Alpha of the coarsened likelihood at this many rollouts per problem on average."""
+    return _COARSENING * min(1.0, float(np.sqrt(32.0 / max(mean_n, 1e-9))))
 
 
 def _normalised(mass_RJ: FloatArray) -> FloatArray:
@@ -225,6 +229,15 @@ class MixingLaw:
         low_P = self.mean_per_problem(below(eps))
         top_P = self.prob_at_least(mastery)
         return np.stack([low_P, np.clip(1.0 - low_P - top_P, 0.0, 1.0), top_P], axis=1)
+
+    def prob_at_least_given_law(self, threshold: float) -> FloatArray:
+        """Posterior probability that p >= threshold for each unique row under each drawn law, shape (S, R).
+
+        Rows are those of `counts.table`. What is unsure about the law moves all problems together, which the mean
+        over the laws (`prob_at_least`) hides.
+        """
+        below_J = self.grid.evaluate(below(threshold))
+        return np.clip(1.0 - (self.law_SJ * below_J) @ self.likelihood_RJ.T / self._evidence_SR, 0.0, 1.0)
 
     def sample_p(self, n_draws: int, rng: np.random.Generator) -> FloatArray:
         """Joint posterior draws of every problem's success probability.

@@ -211,5 +211,3 @@ def _after_prefixes(model: ExactModel, problems: Sequence[Problem], eps: float, 
         lambda low_K, high_K: (high_K >= eps) & (best(low_K)[row_K] < eps),
     )
     return best(low_K), best(high_K)
-
-

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pandas as pd
-from scipy import stats
 
 from posttrain_diag.engines.base import Engine
 from posttrain_diag.evidence import DrawSpec, Evidence, Needs
@@ -17,8 +16,8 @@ CARD = ProbeCard(
     name="format",
     question="Does the policy have the answer and lose it to the required format?",
     method="Strict and lenient readings of the same draws; per problem the probability that at least half of the "
-    "draws that fail strictly pass leniently (Jeffreys posterior). Where all demonstrations begin with the same "
-    "tokens, a retry that gives the model this beginning shows what the format alone is worth.",
+    "draws that fail strictly pass leniently (mixing law over the problems' failures). Where all demonstrations begin "
+    "with the same tokens, a retry that gives the model this beginning shows what the format alone is worth.",
     chance_level="the lenient reading's own guess rate (coverage probe)",
     cost="none beyond the main arm; the retry adds a few draws per problem",
     references=("arXiv:2402.03300",),
@@ -53,12 +52,10 @@ def plan(evidence: Evidence, engine: Engine) -> Needs:
     return Needs(draws=tuple(DrawSpec(key, HINT_ARM, HINT_DRAWS, prefix) for key in ids[::step][:HINT_PROBLEMS]))
 
 
-def format_posterior(table: pd.DataFrame) -> pd.Series:
-    """P(at least half of the strict failures pass leniently) per problem, from columns n, c, lenient."""
-    extra = (table["lenient"] - table["c"]).clip(lower=0)
-    rest = (table["n"] - table["c"] - extra).clip(lower=0)
-    tail = stats.beta.sf(REPAIRABLE, extra.to_numpy(float) + 0.5, rest.to_numpy(float) + 0.5)
-    return pd.Series(tail, index=table.index)
+def format_posterior(evidence: Evidence) -> pd.Series:
+    """P(at least half of the strict failures pass leniently) per measured problem; 0 where nothing ever failed."""
+    law = evidence.format_law
+    return pd.Series(0.0 if law is None else law.prob_at_least(REPAIRABLE), index=evidence.measured.index)
 
 
 def measure(evidence: Evidence) -> Measurement:
@@ -84,7 +81,7 @@ def measure(evidence: Evidence) -> Measurement:
         {
             "strict_rate": table["c"] / table["n"],
             "lenient_rate": table["lenient"] / table["n"],
-            "format_posterior": format_posterior(table),
+            "format_posterior": format_posterior(evidence),
         },
         index=table.index,
     )

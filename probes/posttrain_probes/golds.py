@@ -90,10 +90,22 @@ def unexplained_failures(evidence: Evidence) -> Finding | None:
 
 
 def _separated(solved: pd.DataFrame, zero: pd.DataFrame) -> bool:
-    """Zeros that even the weaker solved problems would hardly show: p of the lower quartile gives c = 0 < 1% each."""
-    p = float(np.quantile((solved["c"] / solved["n"]).to_numpy(float), 0.25))
+    """Zeros that even the weaker solved problems would hardly show: p of the lower quartile gives c = 0 < 1% each.
+
+    Solved problems are those with a success, so c/n overstates their p, the more the fewer draws there are: one draw
+    of each would make it 1. Their p is estimated given that c > 0.
+    """
+    p = float(np.quantile(rate_given_success(solved["n"].to_numpy(float), solved["c"].to_numpy(float)), 0.25))
     chance = (1 - p) ** zero["n"].to_numpy(float)
     return float(np.mean(chance)) < 0.01
+
+
+def rate_given_success(n_P: NDArray[np.float64], c_P: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Maximum likelihood of p for binomial counts of which only c > 0 are seen: p / (1 - (1-p)^n) = c/n; 0 at c = 1."""
+    p_P = c_P / n_P
+    for _ in range(100):
+        p_P = c_P / n_P * -np.expm1(n_P * np.log1p(-np.minimum(p_P, 1 - 1e-12)))
+    return np.where(c_P <= 1, 0.0, p_P)
 
 
 def _features(evidence: Evidence, table: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:

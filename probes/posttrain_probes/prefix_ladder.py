@@ -6,9 +6,11 @@ import hashlib
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from posttrain_diag.engines.base import Engine
-from posttrain_diag.evidence import DrawSpec, Evidence, Needs, fit_law
+from posttrain_diag.evidence import DrawSpec, Evidence, Needs
+from posttrain_diag.stats import MixingLaw
 from posttrain_diag.tasks import verify
 from posttrain_diag.types import Estimate, Figure, Measurement
 from posttrain_probes.card import Probe, ProbeCard
@@ -122,12 +124,60 @@ def reach(evidence: Evidence) -> pd.Series:
         table = table[table["n"] > 0]
         if len(table) == 0:
             continue
-        law = fit_law(table, seed=evidence.settings.sampling.seed)
-        values = pd.Series(law.prob_at_least(evidence.settings.eps), index=table.index)
-        if table["c"].sum() > 0 and not beats_controls(evidence, share):
-            values[:] = 0.0
+        values = pd.Series(0.0, index=table.index)
+        if share_counts(evidence, share):
+            values[:] = evidence.arm_law(arm_name("true", share)).prob_at_least(evidence.settings.eps)
         best = values if best.empty else best.combine(values, max, fill_value=0.0)
     return best
+
+
+def share_counts(evidence: Evidence, share: float) -> bool:
+    """Was this share drawn, and is its success, if there is any, more than the controls'?"""
+    table = evidence.table(arm_name("true", share))
+    return bool(table["n"].sum() > 0) and (table["c"].sum() == 0 or beats_controls(evidence, share))
+
+
+def best_share_law(evidence: Evidence) -> tuple[str, MixingLaw] | None:
+    """The arm whose prefix helps most, and its law; None where none helps more than its controls."""
+    if evidence.counts is not None:
+        return None
+    arms = [arm_name("true", share) for share in SHARES if share_counts(evidence, share)]
+    laws = {arm: evidence.arm_law(arm) for arm in arms}
+    chance = {arm: float(law.prob_at_least(evidence.settings.eps).mean()) for arm, law in laws.items()}
+    best = max(chance, key=lambda arm: chance[arm], default=None)
+    return None if best is None else (best, laws[best])
+
+
+def reach_draws(evidence: Evidence, n_draws: int) -> NDArray[np.bool_]:
+    """Joint posterior draws of "some prefix lifts success to eps" for each measured problem, shape (n_draws, P).
+
+    Every draw takes one law per share, so what is unsure about the law moves all problems together. The shares use
+    the same uniforms: a problem that one prefix lifts is lifted by the better ones. Problems outside the ladder's
+    sample are reached with the frequency of those inside in the same draw.
+    """
+    index = evidence.measured.index
+    rng = np.random.default_rng([evidence.settings.sampling.seed, 3])
+    shares = [share for share in SHARES if evidence.table(arm_name("true", share))["n"].sum() > 0]
+    drawn = [evidence.table(arm_name("true", share))["n"].reindex(index).to_numpy() > 0 for share in shares]
+    out_SP = np.zeros((n_draws, len(index)), dtype=np.bool_)
+    if not shares:
+        return out_SP
+    inside = np.flatnonzero(np.any(drawn, axis=0))
+    uniform_SP = rng.random((n_draws, len(inside)))
+    reached_SP = np.zeros((n_draws, len(inside)), dtype=np.bool_)
+    for share, drawn_P in zip(shares, drawn, strict=True):
+        if not share_counts(evidence, share):
+            continue
+        law = evidence.arm_law(arm_name("true", share))
+        chance_SR = law.prob_at_least_given_law(evidence.settings.eps)
+        law_S = np.arange(n_draws) % len(chance_SR)
+        own_P = drawn_P[inside]
+        reached_SP[:, own_P] |= uniform_SP[:, own_P] < chance_SR[law_S][:, law.counts.table.row_P]
+    out_SP[:, inside] = reached_SP
+    outside = np.setdiff1d(np.arange(len(index)), inside)
+    for row, share in zip(out_SP, reached_SP.mean(axis=1).tolist(), strict=True):
+        row[outside] = rng.random(len(outside)) < share
+    return out_SP
 
 
 def beats_controls(evidence: Evidence, share: float) -> bool:

@@ -279,7 +279,8 @@ def _next_step(name: str, status: str, diagnosis: Mapping[str, Any]) -> str:
     if name == "undetermined" and as_mapping(diagnosis.get("model")).get("name") == "imported counts":
         return words.COUNTS_UNDETERMINED
     if name == "undetermined":
-        return words.BOTTLENECK_FALLBACK[name]
+        needed = as_mapping(diagnosis.get("needed")).get("reason")
+        return clip(str(needed), LONG_TEXT) if needed else words.BOTTLENECK_FALLBACK[name]
     if not plan:
         return words.BOTTLENECK_FALLBACK.get(name, "The plan holds no stage with a positive expected gain.")
     caution = "Read the instrument findings, then: " if status == "suspect" else "Next: "
