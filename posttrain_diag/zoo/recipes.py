@@ -86,9 +86,7 @@ def _story(
     chat: bool = False,
 ) -> Recipe:
     """A model of the world of stories."""
-    return Recipe(
-        name, summary, parent, schedule, examples, STORIES, architecture, chat=chat, dtype="bfloat16"
-    )
+    return Recipe(name, summary, parent, schedule, examples, STORIES, architecture, chat=chat, dtype="bfloat16")
 
 
 RECIPES: Mapping[str, Recipe] = {

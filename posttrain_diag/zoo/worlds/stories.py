@@ -141,7 +141,7 @@ def _worked(answer: Transform) -> Transform:
 def _ask_list(request: str) -> Transform:
     def ask(x: str) -> str:
         *first, last = things(x)
-        return f"{x.split()[0]} packs a {', '.join(first)} and {last}. {request}"
+        return f"{x.split(maxsplit=1)[0]} packs a {', '.join(first)} and {last}. {request}"
 
     return ask
 
@@ -355,7 +355,7 @@ STORIES = World(
 
 
 def make_tokenizer(path: Path = TOKENIZER_FILE, *, size: int = 320, texts: int = 4000) -> None:
-    """Make the world's tokenizer from pre-training texts: a K4 word, not among them, takes two tokens."""
+    """Make the world's tokenizer from pre-training texts: K4 words, not among them, take several tokens."""
     rng = random.Random(0)
     lines: list[str] = []
     for _ in range(texts):
