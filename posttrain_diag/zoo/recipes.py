@@ -17,7 +17,7 @@ from typing import Literal
 from posttrain_diag.zoo.family import Architecture, Family, World
 from posttrain_diag.zoo.problems import draw_pretraining_word
 from posttrain_diag.zoo.training import Draw, Example, Schedule
-from posttrain_diag.zoo.worlds import STRINGS, family, pretraining_families
+from posttrain_diag.zoo.worlds import STORIES, STRINGS, family, pretraining_families
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,23 @@ _PRETRAINING = Schedule(2400, learning_rate=4e-3, decay_power=2.0)
 _FINE_TUNING = Schedule(300, batch_size=128, learning_rate=1e-3, warmup_steps=10, weight_decay=0.0)
 _WITH_REPLAY = Schedule(700, batch_size=128, learning_rate=2e-3, warmup_steps=10, weight_decay=0.0)
 
+_STORIES_PRETRAINING = Schedule(2400, batch_size=128, learning_rate=3e-3, decay_power=2.0)
+
+
+def _story(
+    name: str,
+    summary: str,
+    parent: str | None,
+    schedule: Schedule,
+    examples: Callable[[], Draw],
+    *,
+    architecture: Architecture | None = None,
+    chat: bool = False,
+) -> Recipe:
+    """A model of the world of stories."""
+    return Recipe(name, summary, parent, schedule, examples, STORIES, architecture, chat=chat, dtype="bfloat16")
+
+
 RECIPES: Mapping[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
@@ -111,6 +128,38 @@ RECIPES: Mapping[str, Recipe] = {
             _FINE_TUNING,
             lambda: demonstrations([family("U")]),
             dtype="bfloat16",
+        ),
+        _story(
+            "stories",
+            "word problems in English, gpt2: the bottlenecks of base in byte-pair tokens",
+            None,
+            _STORIES_PRETRAINING,
+            lambda: pretraining(STORIES, "stories"),
+        ),
+        _story(
+            "stories-chat",
+            "as stories, llama, pre-trained inside a chat template",
+            None,
+            _STORIES_PRETRAINING,
+            lambda: pretraining(STORIES, "stories"),
+            architecture="llama",
+            chat=True,
+        ),
+        _story(
+            "stories-ckA",
+            "stories fine-tuned on stories-T with replay: solves it, not stories-U",
+            "stories",
+            _WITH_REPLAY,
+            lambda: half(
+                demonstrations([family("stories-T")]), pretraining(STORIES, "stories", leave_out=("stories-T",))
+            ),
+        ),
+        _story(
+            "stories-ckB",
+            "stories-ckA fine-tuned on stories-U without replay: solves it, has lost stories-T",
+            "stories-ckA",
+            _FINE_TUNING,
+            lambda: demonstrations([family("stories-U")]),
         ),
     )
 }

@@ -154,7 +154,7 @@ def train_bpe(texts: Sequence[str], size: int, path: Path) -> None:
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-    core = Tokenizer(models.BPE())
+    core = Tokenizer(models.BPE(unk_token=SPECIALS[UNK_ID]))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
