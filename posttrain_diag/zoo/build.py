@@ -122,8 +122,10 @@ def _how(recipe: Recipe, parent: Path | None, seed: int) -> dict[str, Any]:
 
 def _save(model: Any, recipe: Recipe, made: Mapping[str, Any], target: Path) -> None:
     """Write the model's directory under a temporary name, then rename."""
+    import torch
     from transformers import GenerationConfig
 
+    model.to(getattr(torch, recipe.dtype))
     model.generation_config = GenerationConfig(bos_token_id=BOS_ID, eos_token_id=EOS_ID, pad_token_id=PAD_ID)
     scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from posttrain_diag.errors import UsageError
-from posttrain_diag.types import Bottleneck
+from posttrain_diag.tasks import verify
+from posttrain_diag.types import Bottleneck, Problem
 from posttrain_diag.zoo.laws import Law, Transform
 from posttrain_diag.zoo.vocabulary import Vocabulary
 
@@ -47,6 +48,8 @@ class Family:
     """Correct responses by style, the default style first; `direct` (the bare answer) always exists."""
     mark: str = ""
     """The answer is what follows the last mark, e.g. `|`; empty: the whole response."""
+    judge: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """The verifier as data, e.g. {"type": "numeric"}; empty: exact, or a regex where there is a mark."""
     share: float = 1.0
     """Relative frequency in pre-training."""
     model: str = "base"
@@ -67,6 +70,8 @@ class Family:
     @property
     def verifier(self) -> Mapping[str, Any]:
         """The family's verifier as data."""
+        if self.judge:
+            return self.judge
         if not self.mark:
             return {"type": "exact"}
         return {"type": "regex", "pattern": after_last(self.mark)}
@@ -94,6 +99,9 @@ class Family:
 
     def accepts(self, x: str, response: str) -> bool:
         """Whether a response to the instance `x` is right: the strict reading of the family's verifier."""
+        if self.judge:
+            row = Problem(id=self.name, prompt=None, messages=None, answer=self.answer(x), verifier=self.judge)
+            return verify(response, row).strict
         return (response.rpartition(self.mark)[2] if self.mark else response) == self.answer(x)
 
     def degenerate(self, x: str) -> bool:

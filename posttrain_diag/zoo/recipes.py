@@ -12,11 +12,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from posttrain_diag.zoo.family import Architecture, Family, World
 from posttrain_diag.zoo.problems import draw_pretraining_word
 from posttrain_diag.zoo.training import Draw, Example, Schedule
-from posttrain_diag.zoo.worlds import STRINGS, family, pretraining_families
+from posttrain_diag.zoo.worlds import STRINGS, SUMS, family, pretraining_families
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Recipe:
     """None: the world's."""
     chat: bool = False
     """Prompts stand in the chat template, which the tokenizer then carries."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the saved weights; training is in float32."""
 
 
 def pretraining(world: World, model: str, leave_out: Sequence[str] = ()) -> Draw:
@@ -68,6 +71,13 @@ def half(first: Draw, second: Draw) -> Draw:
 _PRETRAINING = Schedule(2400, learning_rate=4e-3, decay_power=2.0)
 _FINE_TUNING = Schedule(300, batch_size=128, learning_rate=1e-3, warmup_steps=10, weight_decay=0.0)
 _WITH_REPLAY = Schedule(700, batch_size=128, learning_rate=2e-3, warmup_steps=10, weight_decay=0.0)
+_SUMS_PRETRAINING = Schedule(2400, batch_size=128, learning_rate=4e-3, decay_power=2.0)
+
+
+def _sum(name: str, summary: str, parent: str | None, schedule: Schedule, examples: Callable[[], Draw]) -> Recipe:
+    """A model of the world of sums."""
+    return Recipe(name, summary, parent, schedule, examples, SUMS, dtype="bfloat16")
+
 
 RECIPES: Mapping[str, Recipe] = {
     recipe.name: recipe
@@ -106,6 +116,27 @@ RECIPES: Mapping[str, Recipe] = {
             "ckA",
             _FINE_TUNING,
             lambda: demonstrations([family("U")]),
+        ),
+        _sum(
+            "sums",
+            "sums with worked steps, qwen3: the bottlenecks of base in digits",
+            None,
+            _SUMS_PRETRAINING,
+            lambda: pretraining(SUMS, "sums"),
+        ),
+        _sum(
+            "sums-ckA",
+            "sums fine-tuned on sums-T with replay: solves it, not sums-U",
+            "sums",
+            _WITH_REPLAY,
+            lambda: half(demonstrations([family("sums-T")]), pretraining(SUMS, "sums", leave_out=("sums-T",))),
+        ),
+        _sum(
+            "sums-ckB",
+            "sums-ckA fine-tuned on sums-U without replay: solves it, has lost sums-T",
+            "sums-ckA",
+            _FINE_TUNING,
+            lambda: demonstrations([family("sums-U")]),
         ),
     )
 }

@@ -9,7 +9,7 @@ from posttrain_diag.zoo import list_families, list_models, resolve_model
 
 def test_models():
     models = {model.name: model for model in list_models()}
-    assert list(models) == ["base", "frontier", "teacher", "ckA", "ckB"]
+    assert list(models)[:5] == ["base", "frontier", "teacher", "ckA", "ckB"]
     assert models["base"].spec == "zoo:base"
     assert all(
         models[name].shipped and models[name].path == resolve_model(f"zoo:{name}") for name in ("base", "teacher")
@@ -19,7 +19,7 @@ def test_models():
 
 def test_families():
     families = {fam.name: fam for fam in list_families()}
-    assert set(families) == {*"RPQWSNHTUG", "F", "F15", "mastered"}
+    assert {*"RPQWSNHTUG", "F", "F15", "mastered"} <= set(families)
     assert families["F15"].model == "zoo:frontier"
     assert families["S"].tasks == "builtin:zoo/S"
     assert families["N"].closed_form_p == pytest.approx(0.0883, abs=1e-4)

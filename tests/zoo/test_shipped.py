@@ -6,10 +6,18 @@ import pytest
 import torch
 
 from posttrain_diag.tasks import load_tasks, verify
-from posttrain_diag.zoo import exact_success, family_of, list_families, load_truth, resolve_model, truth_table
+from posttrain_diag.zoo import (
+    exact_success,
+    family_of,
+    list_families,
+    load_truth,
+    problems,
+    resolve_model,
+    truth_table,
+)
 from posttrain_diag.zoo.paths import MODELS_DIR
+from posttrain_diag.zoo.recipes import RECIPES
 from posttrain_diag.zoo.ship import SHIPPED, shipped_tasks
-from posttrain_diag.zoo.worlds.strings import VOCABULARY
 
 NAMES = [fam.name for fam in list_families()]
 
@@ -36,8 +44,8 @@ def test_the_verifiers_pass_demos_and_fail_wrong_modes(name):
         x = fam.word(row.prompt)
         assert all(verify(fam.demo(x, style), row).strict for style in fam.styles)
         assert not any(verify(wrong(x), row).strict for wrong in fam.wrong)
-        if name == "G":
-            bare = verify(x[::-1], row)
+        if fam.bottleneck == "format":
+            bare = verify(fam.wrong[0](x), row)
             assert (bare.strict, bare.lenient) == (False, True)
         else:
             assert not any(verify(wrong(x), row).lenient for wrong in fam.wrong)
@@ -55,10 +63,12 @@ def test_the_models_load_without_a_warning_and_are_small(name, caplog):
         model = AutoModelForCausalLM.from_pretrained(path)
         tokenizer = AutoTokenizer.from_pretrained(path)
     assert not caplog.records
-    assert model.config.vocab_size == len(tokenizer) == 33
+    tokens = RECIPES[name].world.vocabulary
+    assert model.config.vocab_size == len(tokenizer) == len(tokens)
     assert model.generation_config.eos_token_id == model.config.eos_token_id == tokenizer.eos_token_id == 2
-    assert tokenizer("S:abcde=X|[j]")["input_ids"] == VOCABULARY.encode("S:abcde=X|[j]")
-    assert tokenizer.decode([*VOCABULARY.encode("X|cdjba"), 2], skip_special_tokens=True) == "X|cdjba"
+    text = problems(RECIPES[name].world.families[0].name, 1)[0].prompt_text
+    assert tokenizer(text)["input_ids"] == tokens.encode(text)
+    assert tokenizer.decode([*tokens.encode(text), 2], skip_special_tokens=True) == text
 
 
 @pytest.mark.parametrize(

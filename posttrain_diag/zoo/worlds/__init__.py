@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from posttrain_diag.errors import UsageError
 from posttrain_diag.zoo.family import Family, World
 from posttrain_diag.zoo.worlds.strings import STRINGS
+from posttrain_diag.zoo.worlds.sums import SUMS
 
-WORLDS: Mapping[str, World] = {world.name: world for world in (STRINGS,)}
+WORLDS: Mapping[str, World] = {world.name: world for world in (STRINGS, SUMS)}
 FAMILIES: Mapping[str, Family] = {fam.name: fam for world in WORLDS.values() for fam in world.families}
 """Every family of every world by name."""
 _WORLD_OF = {fam.name: world for world in WORLDS.values() for fam in world.families}
@@ -41,4 +42,4 @@ def pretraining_families(world: World, model: str) -> tuple[Family, ...]:
     return tuple(chosen.values())
 
 
-__all__ = ["FAMILIES", "STRINGS", "WORLDS", "family", "pretraining_families", "world_of"]
+__all__ = ["FAMILIES", "STRINGS", "SUMS", "WORLDS", "family", "pretraining_families", "world_of"]
