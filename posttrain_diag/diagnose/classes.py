@@ -17,7 +17,7 @@ from posttrain_probes.prefix_ladder import reach_draws
 from posttrain_diag.config import RESOLVED
 from posttrain_diag.evidence import Evidence
 from posttrain_diag.stats import below
-from posttrain_diag.types import CLASSES, Estimate, Measurement, ShareName
+from posttrain_diag.types import CLASSES, Estimate, Measurement, ProblemClass, ShareName
 
 BoolArray = NDArray[np.bool_]
 

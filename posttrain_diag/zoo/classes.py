@@ -76,7 +76,7 @@ def true_classes(
 
     model = ExactModel(model_dir, one_world(problems))
     low_P, high_P = _refined(
-        lambda rows, prune: model.bounds([problems[i] for i in rows], prune=prune),
+        lambda rows, prune: model.bounds([problems[int(i)] for i in rows], prune=prune),
         len(problems),
         lambda low_P, high_P: ((low_P < mastery) & (high_P >= mastery)) | ((low_P < eps) & (high_P >= eps)),
     )
@@ -87,13 +87,13 @@ def true_classes(
 
     open_rows = np.flatnonzero(high_P < mastery)
     lenient_P[open_rows], forgiven_R, failed_R = _forgiven(
-        model, [problems[i] for i in open_rows], low_P[open_rows], high_P[open_rows]
+        model, [problems[i] for i in open_rows.tolist()], low_P[open_rows], high_P[open_rows]
     )
     class_P[open_rows[forgiven_R]] = "format"
     class_P[open_rows[failed_R & (low_P[open_rows] >= eps)]] = "reshaping"
 
     deep_rows = open_rows[failed_R & (high_P[open_rows] < eps)]
-    prefix_P[deep_rows], high_R = _after_prefixes(model, [problems[i] for i in deep_rows], eps, demos)
+    prefix_P[deep_rows], high_R = _after_prefixes(model, [problems[i] for i in deep_rows.tolist()], eps, demos)
     class_P[deep_rows[prefix_P[deep_rows] >= eps]] = "guided"
     class_P[deep_rows[high_R < eps]] = "support"
     return pd.DataFrame(
@@ -180,7 +180,7 @@ def _forgiven(
     surely_P = strict_high_P + REPAIRABLE * (1 - strict_high_P)
     possibly_P = strict_low_P + REPAIRABLE * (1 - strict_low_P)
     low_P, high_P = _refined(
-        lambda rows, prune: model.bounds([problems[i] for i in rows], reading="lenient", prune=prune),
+        lambda rows, prune: model.bounds([problems[int(i)] for i in rows], reading="lenient", prune=prune),
         len(problems),
         lambda low_P, high_P: (low_P < surely_P) & (high_P >= possibly_P),
     )

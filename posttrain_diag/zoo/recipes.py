@@ -17,7 +17,7 @@ from typing import Literal
 from posttrain_diag.zoo.family import Architecture, Family, World
 from posttrain_diag.zoo.problems import draw_pretraining_word
 from posttrain_diag.zoo.training import Draw, Example, Schedule
-from posttrain_diag.zoo.worlds import STORIES, STRINGS, family, pretraining_families
+from posttrain_diag.zoo.worlds import STORIES, STRINGS, SUMS, family, pretraining_families
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,13 @@ def half(first: Draw, second: Draw) -> Draw:
 _PRETRAINING = Schedule(2400, learning_rate=4e-3, decay_power=2.0)
 _FINE_TUNING = Schedule(300, batch_size=128, learning_rate=1e-3, warmup_steps=10, weight_decay=0.0)
 _WITH_REPLAY = Schedule(700, batch_size=128, learning_rate=2e-3, warmup_steps=10, weight_decay=0.0)
+_SUMS_PRETRAINING = Schedule(2400, batch_size=128, learning_rate=4e-3, decay_power=2.0)
+
+
+def _sum(name: str, summary: str, parent: str | None, schedule: Schedule, examples: Callable[[], Draw]) -> Recipe:
+    """A model of the world of sums."""
+    return Recipe(name, summary, parent, schedule, examples, SUMS, dtype="bfloat16")
+
 
 _STORIES_PRETRAINING = Schedule(2400, batch_size=128, learning_rate=3e-3, decay_power=2.0)
 
@@ -160,6 +167,27 @@ RECIPES: Mapping[str, Recipe] = {
             "stories-ckA",
             _FINE_TUNING,
             lambda: demonstrations([family("stories-U")]),
+        ),
+        _sum(
+            "sums",
+            "sums with worked steps, qwen3: the bottlenecks of base in digits",
+            None,
+            _SUMS_PRETRAINING,
+            lambda: pretraining(SUMS, "sums"),
+        ),
+        _sum(
+            "sums-ckA",
+            "sums fine-tuned on sums-T with replay: solves it, not sums-U",
+            "sums",
+            _WITH_REPLAY,
+            lambda: half(demonstrations([family("sums-T")]), pretraining(SUMS, "sums", leave_out=("sums-T",))),
+        ),
+        _sum(
+            "sums-ckB",
+            "sums-ckA fine-tuned on sums-U without replay: solves it, has lost sums-T",
+            "sums-ckA",
+            _FINE_TUNING,
+            lambda: demonstrations([family("sums-U")]),
         ),
     )
 }

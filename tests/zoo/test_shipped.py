@@ -6,9 +6,16 @@ import pytest
 import torch
 
 from posttrain_diag.tasks import load_tasks, verify
-from posttrain_diag.zoo import exact_success, family_of, list_families, load_truth, resolve_model, truth_table
+from posttrain_diag.zoo import (
+    exact_success,
+    family_of,
+    list_families,
+    load_truth,
+    problems,
+    resolve_model,
+    truth_table,
+)
 from posttrain_diag.zoo.paths import MODELS_DIR
-from posttrain_diag.zoo.problems import problems
 from posttrain_diag.zoo.recipes import RECIPES
 from posttrain_diag.zoo.ship import SHIPPED, shipped_tasks
 

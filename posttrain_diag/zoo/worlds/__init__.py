@@ -8,8 +8,9 @@ from posttrain_diag.errors import UsageError
 from posttrain_diag.zoo.family import Family, World
 from posttrain_diag.zoo.worlds.stories import STORIES
 from posttrain_diag.zoo.worlds.strings import STRINGS
+from posttrain_diag.zoo.worlds.sums import SUMS
 
-WORLDS: Mapping[str, World] = {world.name: world for world in (STRINGS, STORIES)}
+WORLDS: Mapping[str, World] = {world.name: world for world in (STRINGS, SUMS, STORIES)}
 FAMILIES: Mapping[str, Family] = {fam.name: fam for world in WORLDS.values() for fam in world.families}
 """Every family of every world by name."""
 _WORLD_OF = {fam.name: world for world in WORLDS.values() for fam in world.families}
@@ -42,4 +43,4 @@ def pretraining_families(world: World, model: str) -> tuple[Family, ...]:
     return tuple(chosen.values())
 
 
-__all__ = ["FAMILIES", "STORIES", "STRINGS", "WORLDS", "family", "pretraining_families", "world_of"]
+__all__ = ["FAMILIES", "STORIES", "STRINGS", "SUMS", "WORLDS", "family", "pretraining_families", "world_of"]
