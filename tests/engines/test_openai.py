@@ -195,6 +195,9 @@ def test_without_token_prompts_there_are_no_prefixes(with_tokenizer: Any) -> Non
     assert set(engine.info.lacks) == {"prefixes", "scores", "tilts"}
     with pytest.raises(EngineError, match="token ids as a prompt"):
         engine.sample([request(1, prompt=Prompt(text="q", response_prefix_ids=(5,)))], PARAMS)
+    assert engine.info.renderings == ()
+    with pytest.raises(EngineError, match="chooses a template"):
+        engine.sample([request(1, prompt=Prompt(text="q", rendering="plain"))], PARAMS)
     with pytest.raises(EngineError, match="cannot score here"):
         engine.score([ScoreRequest("a", Prompt(text="q"), "b")])
     engine.close()
