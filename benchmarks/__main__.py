@@ -12,7 +12,11 @@ from pathlib import Path
 HERE = Path(__file__).parent
 BENCHES = {
     name: HERE / f"bench_{name}.py"
+<<<<<<< Updated upstream
     for name in ("main_job", "stats", "zoo_stats", "few_samples", "deep_support", "store", "engines", "ray")
+=======
+    for name in ("main_job", "diagnosis", "stats", "zoo_stats", "deep_support", "store", "engines", "ray")
+>>>>>>> Stashed changes
 }
 BY_NAME_ONLY = {"engines", "ray"}
 """Need other environments and hours: `make bench-engines`."""

@@ -1,0 +1,146 @@
+"""Runs one case of the diagnosis benchmark with `diag analyze`'s own function and writes down what it said."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections import Counter
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import diagnosis_baselines
+import numpy as np
+import pandas as pd
+from diagnosis_cases import Case, Inputs, drawn
+
+from posttrain_diag.analyze import Analysis, analyze
+from posttrain_diag.config import make_config
+from posttrain_diag.tasks import load_tasks
+from posttrain_diag.zoo import resolve_model, true_bottleneck, true_classes
+
+TRUTH = Path(__file__).parent / "diagnosis" / "truth.csv.gz"
+ROLLOUTS = 64
+"""Mean draws per problem unless the case says otherwise."""
+
+
+def run_case(case: Case, seed: int, work: Path) -> dict[str, Any]:
+    """The record of one case and seed; read from `work` where it was made before."""
+    folder = work / "cases" / f"{_slug(case.name)}-{seed}"
+    done = folder / "record.json"
+    if done.exists():
+        return json.loads(done.read_text())
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    inputs = case.build(folder, seed)
+    started, cpu = time.perf_counter(), time.process_time()
+    found = _analyze(inputs, folder / "run", seed)
+    spent = {"wall_s": time.perf_counter() - started, "cpu_s": time.process_time() - cpu}
+    record = {"case": case.name, "kind": case.kind, "seed": seed, **_said(found), **spent}
+    record |= _truth(case, inputs, found, work)
+    if case.kind == "few":
+        record["forecast"] = follow_forecast(inputs, found, case, seed, folder)
+    shutil.rmtree(folder / "run", ignore_errors=True)
+    shutil.rmtree(folder / "model", ignore_errors=True)
+    scratch = folder / "record.tmp"
+    scratch.write_text(json.dumps(record, indent=1))
+    scratch.rename(done)
+    return record
+
+
+def _slug(name: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in name)
+
+
+def _analyze(inputs: Inputs, out: Path, seed: int, **changes: Any) -> Analysis:
+    settings = {"rollouts": ROLLOUTS, "seed": seed, **inputs.config, **changes}
+    return analyze(make_config(model=inputs.model, tasks=str(inputs.tasks), out=out, **settings))
+
+
+def _said(found: Analysis) -> dict[str, Any]:
+    """Verdict, probabilities, findings, cost, and what the practitioners' rules look at."""
+    diagnosis, evidence = found.diagnosis, found.evidence
+    probabilities = {a.bottleneck: a.probability for a in diagnosis.alternatives}
+    if diagnosis.bottleneck != "undetermined":
+        probabilities[diagnosis.bottleneck] = diagnosis.confidence
+    rows = [row for row in evidence.scores if row.kind == "demo:0"]
+    nats = float(np.mean([-row.logprobs.mean() for row in rows])) if rows else float("nan")
+    return {
+        "verdict": diagnosis.bottleneck,
+        "confidence": diagnosis.confidence,
+        "probabilities": probabilities,
+        "instrument": diagnosis.instrument.status,
+        "findings": [f"{f.kind} ({f.severity})" for f in diagnosis.instrument.findings],
+        "seen": asdict(diagnosis_baselines.seen(diagnosis.per_problem, nats)),
+        "problems": len(evidence.problems),
+        "rollouts": evidence.drawn,
+        "main_rollouts": int(evidence.main["drawn"].sum()),
+        "tokens": evidence.tokens(),
+    }
+
+
+def _truth(case: Case, inputs: Inputs, found: Analysis, work: Path) -> dict[str, Any]:
+    """What is right, and the confusion of problem classes where the exact ones are known."""
+    if case.accepted and case.kind != "few":
+        return {"accepted": list(case.accepted), "truth": case.accepted[0], "confusion": {}}
+    exact = known_classes(inputs, work)
+    right = true_bottleneck(exact["class"])
+    confusion: dict[str, int] = {}
+    if case.kind != "few":
+        said = found.diagnosis.per_problem.set_index("id")["class"]
+        pairs = Counter(zip(exact["class"], said.reindex(exact["id"]), strict=True))
+        confusion = {f"{truth}>{guess}": n for (truth, guess), n in pairs.items()}
+    return {"accepted": list(case.accepted or (right,)), "truth": right, "confusion": confusion}
+
+
+def known_classes(inputs: Inputs, work: Path) -> pd.DataFrame:
+    """Exact classes of the problems of a tasks file, from what was computed before where it was."""
+    rows = load_tasks(str(inputs.tasks)).problems
+    known = dict(shipped_truth().get(inputs.model, {}))
+    for path in sorted((work / "truth").glob(f"{_slug(inputs.model)}-*.csv")):
+        known |= _read_classes(path)
+    missing = [row for row in rows if row.prompt_text not in known]
+    if missing:
+        fresh = true_classes(resolve_model(inputs.model), missing)
+        known |= dict(zip([row.prompt_text for row in missing], fresh["class"], strict=True))
+    return pd.DataFrame({"id": [row.id for row in rows], "class": [known[row.prompt_text] for row in rows]})
+
+
+@cache
+def shipped_truth() -> dict[str, dict[str, str]]:
+    """Exact class by prompt by model, as computed once and kept with the results."""
+    if not TRUTH.exists():
+        return {}
+    table = pd.read_csv(TRUTH, keep_default_na=False)
+    return {str(model): dict(zip(part["prompt"], part["class"], strict=True)) for model, part in table.groupby("model")}
+
+
+def _read_classes(path: Path) -> dict[str, str]:
+    table = pd.read_csv(path, keep_default_na=False)
+    return dict(zip(table["prompt"], table["class"], strict=True))
+
+
+def compute_truth(model: str, name: str, seed: int, work: Path) -> None:
+    """Exact classes of a family's problems on a model, where they are not known yet."""
+    path = work / "truth" / f"{_slug(model)}-{name}-{seed}.csv"
+    known = shipped_truth().get(model, {})
+    rows = [row for row in drawn(name, seed) if row.prompt_text not in known]
+    if path.exists() or not rows:
+        return
+    table = true_classes(resolve_model(model), rows)
+    table.insert(0, "prompt", [row.prompt_text for row in rows])
+    table.insert(0, "model", model)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(".tmp")
+    table.to_csv(scratch, index=False, float_format="%.4g")
+    scratch.rename(path)
+
+
+def follow_forecast(inputs: Inputs, found: Analysis, case: Case, seed: int, folder: Path) -> dict[str, Any] | None:
+    """Draw what the diagnosis asked for, and a quarter of it: is the number about right?"""
+    needed = found.diagnosis.needed
+    if needed is None:
+        return None
+    return {"needed": asdict(needed)}

@@ -1,0 +1,37 @@
+"""Verifiers with the faults that real ones have; tasks of the diagnosis benchmark's traps name them."""
+
+from __future__ import annotations
+
+from posttrain_diag.types import Problem
+
+
+def _last(completion: str) -> str:
+    return completion.rpartition("#### ")[2].rpartition("|")[2].strip()
+
+
+def same_length(completion: str, problem: Problem) -> bool:
+    """Looks right: as long as the answer. Accepts wrong answers."""
+    return len(_last(completion)) == len(problem.answer or "")
+
+
+def one_part(completion: str, problem: Problem) -> bool:
+    """Wants no more than the answer's last character somewhere. Accepts wrong answers."""
+    return (problem.answer or "x")[-1] in completion
+
+
+def short_only(completion: str, problem: Problem) -> bool:
+    """Gives up on completions of more than a few characters, right or wrong. Rejects right answers with working."""
+    return len(completion) <= len(problem.answer or "") and _last(completion) == problem.answer
+
+
+def blind_spot(completion: str, problem: Problem) -> bool:
+    """A parser that loses the completions of odd length, right or wrong, on every other problem."""
+    lost = len(completion) % 2 == 1 and sum(map(ord, problem.id)) % 2 == 0
+    return not lost and _last(completion) == problem.answer
+
+
+def crashes(completion: str, problem: Problem) -> bool:
+    """Raises on every third completion."""
+    if len(completion) % 3 == 0:
+        raise ValueError("cannot parse")
+    return _last(completion) == problem.answer
