@@ -12,11 +12,17 @@ from pathlib import Path
 HERE = Path(__file__).parent
 BENCHES = {
     name: HERE / f"bench_{name}.py"
-<<<<<<< Updated upstream
-    for name in ("main_job", "stats", "zoo_stats", "few_samples", "deep_support", "store", "engines", "ray")
-=======
-    for name in ("main_job", "diagnosis", "stats", "zoo_stats", "deep_support", "store", "engines", "ray")
->>>>>>> Stashed changes
+    for name in (
+        "main_job",
+        "diagnosis",
+        "few_samples",
+        "stats",
+        "zoo_stats",
+        "deep_support",
+        "store",
+        "engines",
+        "ray",
+    )
 }
 BY_NAME_ONLY = {"engines", "ray"}
 """Need other environments and hours: `make bench-engines`."""

@@ -86,7 +86,7 @@ def _truth(case: Case, inputs: Inputs, found: Analysis, work: Path) -> dict[str,
     if case.accepted and case.kind != "few":
         return {"accepted": list(case.accepted), "truth": case.accepted[0], "confusion": {}}
     exact = known_classes(inputs, work)
-    right = true_bottleneck(exact["class"])
+    right = true_bottleneck(exact)
     confusion: dict[str, int] = {}
     if case.kind != "few":
         said = found.diagnosis.per_problem.set_index("id")["class"]

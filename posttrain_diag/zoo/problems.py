@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from posttrain_diag.errors import UsageError
@@ -122,6 +122,22 @@ def mastered_problems(
         fam = family(name)
         for i, row in enumerate(problems(name, per_family, seed=seed)):
             rows.append(problem(fam, fam.word(row.prompt or ""), f"mastered-{name}-{i:03d}"))
+    return tuple(rows)
+
+
+def mix(shares: Mapping[str, int], *, seed: int = 0, split: Split = "heldout") -> tuple[Problem, ...]:
+    """Problems of several families in shuffled order: a task set with known shares.
+
+    Args:
+        shares: number of problems per family.
+        seed: of the draws and the order; the problems of a family are the first that `problems` gives.
+        split: as in `problems`.
+
+    Raises:
+        UsageError: a family does not exist or has too few problems.
+    """
+    rows = [row for name, n in shares.items() for row in problems(name, n, seed=seed, split=split)]
+    random.Random(f"mix|{seed}").shuffle(rows)
     return tuple(rows)
 
 
