@@ -292,15 +292,23 @@ def _world_traps(world: World) -> Iterator[tuple[str, Callable[[Path, int], Inpu
         _changed(world, "S", _exact_on_worked),
         REPAIR,
     )
-    yield "verifier rejects longer completions (S)", _changed(world, "S", _judged_by("short_only")), REPAIR
-    yield "verifier with a blind spot (S)", _changed(world, "S", _judged_by("blind_spot"), allow_code=True), REPAIR
-    yield "verifier raises on a third of the completions (N)", _changed(world, "N", _judged_by("crashes")), INSTRUMENT
     yield (
-        "verifier accepts anything of the right length (T)",
-        _changed(world, "T", _judged_by("same_length")),
+        "verifier rejects longer completions (S)",
+        _changed(world, "S", _judged_by("short_only"), allow_code=True),
+        REPAIR,
+    )
+    yield "verifier with a blind spot (S)", _changed(world, "S", _judged_by("blind_spot"), allow_code=True), REPAIR
+    yield (
+        "verifier raises on a third of the completions (N)",
+        _changed(world, "N", _judged_by("crashes"), allow_code=True),
         INSTRUMENT,
     )
-    yield "verifier wants one character (N)", _changed(world, "N", _judged_by("one_part")), INSTRUMENT
+    yield (
+        "verifier accepts anything of the right length (T)",
+        _changed(world, "T", _judged_by("same_length"), allow_code=True),
+        INSTRUMENT,
+    )
+    yield "verifier wants one character (N)", _changed(world, "N", _judged_by("one_part"), allow_code=True), INSTRUMENT
     yield "golds of one character, contained by accident (T)", _changed(world, "T", _contains_letter), INSTRUMENT
     yield "one gold for all problems (N)", _changed(world, "N", _constant_gold), INSTRUMENT
     yield "each prompt twice with two golds (+)", _changed(world, "+", _conflicting), INSTRUMENT
