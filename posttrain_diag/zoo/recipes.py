@@ -5,6 +5,9 @@ frontier  the same with F15 instead of F
 teacher   base, then 800 steps on correct responses of every family, T and U three times as often
 ckA       base, then fine-tuned on T with replay of the pre-training law
 ckB       ckA, then fine-tuned on U without replay: it has lost T (the pair shows what consolidation is for)
+
+stories, stories-ckA and stories-ckB are base, ckA and ckB in the world of stories; stories-chat is stories inside a
+chat template, of another architecture.
 """
 
 from __future__ import annotations
