@@ -25,20 +25,24 @@ from posttrain_diag.analyze import gather, load_engine, load_problems, reference
 from posttrain_diag.collect import Progress
 from posttrain_diag.config import make_config
 from posttrain_diag.diagnose import diagnose
+from posttrain_diag.diagnose.bottleneck import NAMED, label_probabilities
+from posttrain_diag.diagnose.classes import class_posterior
 from posttrain_diag.evidence import Evidence, Settings
 from posttrain_diag.store import RunDir
 from posttrain_diag.tasks import load_tasks, write_tasks
 from posttrain_diag.types import Diagnosis, SamplingParams
 from posttrain_diag.zoo import load_truth
 
-COUNTS_CELLS = [(p, n) for p in (5, 10, 20, 100) for n in (1, 2, 4, 8, 16) if p != 10 or n in (1, 4, 16)]
-ZOO_CELLS = [(5, 1), (5, 2), (5, 4), (5, 8), (5, 16), (20, 1), (20, 4), (100, 1)]
-"""(problems, rollouts); on the zoo fewer, for they are drawn by a model."""
+VERDICT_CELLS = [(p, n) for p in (5, 10, 20, 100) for n in (1, 2, 4, 8, 16)]
+"""(problems, rollouts) of the verdicts on simulated counts that are only checked for calibration."""
+COUNTS_CELLS = [(5, 1), (5, 4), (5, 16), (20, 1), (20, 4), (100, 1)]
+ZOO_CELLS = COUNTS_CELLS
+"""Cells whose undetermined verdicts are followed by what they ask for."""
 EPS = 1 / 256
 MASTERY = 0.8
 MOST_ZOO_DRAWS = 8_000
 """Reruns on zoo models that need more draws are left out."""
-BINS = np.linspace(0, 1, 11)
+BINS = 5
 
 Analyze = Callable[[int, int], Diagnosis]
 """(problems, mean rollouts) -> diagnosis; larger numbers continue the same draws."""
@@ -52,6 +56,8 @@ class Case:
     truth: str
     analyze: Analyze
     most_problems: int
+    evidence: Callable[[int, int], Evidence] | None = None
+    """Counts to judge without a forecast; None on zoo models."""
 
 
 def label_of(p_P: np.ndarray) -> str:
@@ -66,16 +72,32 @@ def label_of(p_P: np.ndarray) -> str:
 def counts_case(name: str, p_P: np.ndarray, seed: int) -> Case:
     """Binomial counts of problems with these p."""
 
-    def analyze(problems: int, rollouts: int) -> Diagnosis:
+    def evidence_of(problems: int, rollouts: int) -> Evidence:
         c_P = [int((np.random.default_rng([seed, i]).random(rollouts) < p_P[i]).sum()) for i in range(problems)]
         table = pd.DataFrame({"problem_id": [f"p{i}" for i in range(problems)], "arm": "main", "c": c_P})
         table = table.assign(failed=rollouts - table["c"], truncated=0, errored=0, lenient=table["c"], tokens=rollouts)
         known = {f"p{i}": make_problem(i) for i in range(problems)}
         settings = Settings(SamplingParams(max_new_tokens=8, seed=seed))
-        evidence = Evidence(known, frame_of([]), (), settings, None, tallies=table)
+        return Evidence(known, frame_of([]), (), settings, None, tallies=table)
+
+    def analyze(problems: int, rollouts: int) -> Diagnosis:
+        evidence = evidence_of(problems, rollouts)
         return diagnose(evidence, [format_gap.PROBE.measure(evidence)])
 
-    return Case(name, label_of(p_P), analyze, len(p_P))
+    return Case(name, label_of(p_P), analyze, len(p_P), evidence_of)
+
+
+def verdict_only(case: Case, problems: int, rollouts: int) -> dict[str, Any]:
+    """The verdict from counts, without the forecast of what it lacks."""
+    assert case.evidence is not None
+    evidence = case.evidence(problems, rollouts)
+    shares_SC = class_posterior(evidence, {"format": format_gap.PROBE.measure(evidence)}).shares_SC
+    found = label_probabilities(shares_SC, problems, seed=0)
+    top = max(found, key=lambda name: found[name])
+    return {
+        "case": case.name, "truth": case.truth, "problems": problems, "rollouts": rollouts, "top": top,
+        "probability": found[top], "found": top if found[top] >= NAMED else "undetermined",
+    }  # fmt: skip
 
 
 def counts_cases(seed: int) -> list[Case]:
@@ -177,13 +199,18 @@ def sweep(
     return rows
 
 
+def calibration_error(probability: np.ndarray, right: np.ndarray) -> float:
+    """Expected calibration error over BINS bins of equally many cells."""
+    parts = np.array_split(np.argsort(probability, kind="stable"), BINS)
+    return float(sum(len(part) * abs(right[part].mean() - probability[part].mean()) for part in parts) / len(right))
+
+
 def calibration(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Named verdicts that are wrong, calibration error of the top verdict, and what the samples asked for did."""
     probability = np.array([row["probability"] for row in rows])
     right = np.array([row["top"] == row["truth"] for row in rows])
-    bin_of = np.digitize(probability, BINS[1:-1])
-    gaps = [(float((bin_of == b).mean()), float(right[bin_of == b].mean() - probability[bin_of == b].mean()))
-            for b in range(len(BINS) - 1) if (bin_of == b).any()]  # fmt: skip
+    rng = np.random.default_rng(0)
+    chance = [calibration_error(probability, rng.random(len(rows)) < probability) for _ in range(300)]
     named = [row for row in rows if row["found"] != "undetermined"]
     again = [row for row in rows if "at_needed" in row]
     same = [row for row in again if row["needed"][0] == row["problems"]]
@@ -193,7 +220,8 @@ def calibration(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "named_wrong": sum(row["found"] != row["truth"] for row in named),
         "named_mean_probability": float(np.mean([row["probability"] for row in named])),
         "named_right": float(np.mean([row["found"] == row["truth"] for row in named])),
-        "calibration_error": sum(weight * abs(gap) for weight, gap in gaps),
+        "calibration_error": calibration_error(probability, right),
+        "of_perfectly_calibrated": float(np.mean(chance)),
         "mean_gap": float(right.mean() - probability.mean()),
         "asked": sum("needed" in row for row in rows),
         "asked_problems": sum("needed" in row and row["needed"][0] not in (None, row["problems"]) for row in rows),
@@ -217,6 +245,13 @@ def main() -> None:
     parts: dict[str, list[dict[str, Any]]] = {}
     start = time.perf_counter()
     if only != "zoo":
+        parts["verdicts"] = [
+            verdict_only(case, p, n)
+            for p, n in VERDICT_CELLS
+            for s in (1, 2)
+            for case in counts_cases(7000 * p + 10 * n + s)
+        ]
+        print(calibration(parts["verdicts"]), flush=True)
         parts["counts"] = sweep(counts_cases, COUNTS_CELLS, np.inf)
     if only != "counts":
         with tempfile.TemporaryDirectory() as folder:
@@ -232,6 +267,8 @@ def main() -> None:
         shown = [value if not isinstance(value := part[key], float) else f"{value:.3f}" for part in found.values()]
         lines.append(f"| {key.replace('_', ' ')} | " + " | ".join(map(str, shown)) + " |")
     for name, rows in parts.items():
+        if name == "verdicts":
+            continue
         lines += ["", f"## {name}: top verdict (probability), by case; * wrong", ""]
         cells = list(dict.fromkeys((row["problems"], row["rollouts"]) for row in rows))
         lines += [

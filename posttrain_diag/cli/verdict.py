@@ -62,6 +62,8 @@ def print_verdict(data: Mapping[str, Any], run: Path) -> None:
     parts.append(numbers)
     serious = [finding for finding in data["instrument"]["findings"] if finding["severity"] != "note"]
     parts.extend(Text(f"\n! {finding['kind']}: {finding['advice']}", style="yellow") for finding in serious)
+    if data.get("needed"):
+        parts.append(Text("\n" + data["needed"]["reason"], style="yellow"))
     parts.append(Text("\n" + _evidence(data), style="dim"))
     if data["plan"]:
         parts.append(Text("\nWhat pays next", style="bold"))
@@ -81,5 +83,7 @@ def _alternatives(data: Mapping[str, Any]) -> str:
 
 
 def _evidence(data: Mapping[str, Any]) -> str:
-    findings = {finding["advice"] for finding in data["instrument"]["findings"]}
-    return "\n".join(reason for reason in data["reasons"] if reason not in findings)
+    shown = {finding["advice"] for finding in data["instrument"]["findings"]}
+    if data.get("needed"):
+        shown.add(data["needed"]["reason"])
+    return "\n".join(reason for reason in data["reasons"] if reason not in shown)

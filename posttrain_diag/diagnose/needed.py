@@ -25,11 +25,8 @@ from posttrain_diag.stats.functionals import PGrid
 from posttrain_diag.stats.mixing_law import coarsening
 from posttrain_diag.types import Bottleneck, Needed
 
-POSSIBLE = 0.5
-"""A kind of samples can decide when the most of it names the verdict with at least this probability."""
-LIKELY = 0.75
-"""Then samples are enough when they name the verdict with at least this probability, or with ALMOST of the most."""
-ALMOST = 0.9
+ENOUGH = 0.5
+"""Samples are enough when they name the verdict with at least this probability."""
 MOST_ROLLOUTS = 4096
 """Rollouts per problem beyond which only more problems can help."""
 MOST_PROBLEMS = 64
@@ -167,9 +164,8 @@ class _Present:
             problems: of the task set then; those beyond the present ones come from the same laws.
             rollouts: per problem, on average.
         """
-        rows_P = np.concatenate([np.arange(self.problems), np.full(problems - self.problems, -1)])
-        if problems > SIMULATED:
-            rows_P = rows_P[np.linspace(0, problems - 1, SIMULATED).round().astype(np.int64)]
+        rows_P = np.linspace(0, problems - 1, min(problems, SIMULATED)).round().astype(np.int64)
+        rows_P = np.where(rows_P < self.problems, rows_P, -1)
         parts = [None if rate is None else rate.take(rows_P) for rate in (self.main, self.format, self.reach)]
         more_P = np.where(rows_P < 0, round(rollouts), max(0, round(rollouts - self.mean)))
         found: Counter[Bottleneck] = Counter()
@@ -261,14 +257,13 @@ def _search(
 ) -> tuple[int, Counter[Bottleneck]] | None:
     """The least number from which on the verdict is likely to be named, by bisection; None: not even by the last."""
     found = numbers[-1], verdicts(numbers[-1])
-    if _probability(found[1]) < POSSIBLE:
+    if _probability(found[1]) < ENOUGH:
         return None
-    enough = min(LIKELY, ALMOST * _probability(found[1]))
     low, high = 0, len(numbers) - 2
     while low <= high:
         at = (low + high) // 2
         outcome = verdicts(numbers[at])
-        if _probability(outcome) >= enough:
+        if _probability(outcome) >= ENOUGH:
             found, high = (numbers[at], outcome), at - 1
         else:
             low = at + 1

@@ -235,11 +235,13 @@ def verdict(data: ReportData) -> Verdict:
         ((str(a.get("bottleneck")), finite(a.get("probability"))) for a in diagnosis.get("alternatives") or ()),
         key=lambda pair: -(pair[1] or 0.0),
     )
+    next_step = _next_step(name, status, diagnosis)
+    told = [clip(str(r), LONG_TEXT) for r in (diagnosis.get("reasons") or ())[:MAX_LIST]]
     return Verdict(
         bottleneck=name,
         title=clip(words.BOTTLENECK_TITLE.get(name, name), NAME_LIMIT),
         headline=_headline(name, diagnosis),
-        next_step=_next_step(name, status, diagnosis),
+        next_step=next_step,
         confidence=NOT_ESTIMATED if confidence is None else percent(confidence),
         confidence_pct=None if confidence is None else 100 * confidence,
         alternatives=tuple(
@@ -254,7 +256,7 @@ def verdict(data: ReportData) -> Verdict:
         instrument=status if status in words.INSTRUMENT_TITLE else "suspect",
         instrument_title=words.INSTRUMENT_TITLE.get(status, status),
         instrument_meaning=words.INSTRUMENT_MEANING.get(status, "The run records an unknown instrument status."),
-        reasons=tuple(clip(str(r), LONG_TEXT) for r in (diagnosis.get("reasons") or ())[:MAX_LIST]),
+        reasons=tuple(r for r in told if r != next_step),
     )
 
 
