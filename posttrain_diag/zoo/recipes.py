@@ -74,7 +74,7 @@ def half(first: Draw, second: Draw) -> Draw:
 _PRETRAINING = Schedule(2400, learning_rate=4e-3, decay_power=2.0)
 _FINE_TUNING = Schedule(300, batch_size=128, learning_rate=1e-3, warmup_steps=10, weight_decay=0.0)
 _WITH_REPLAY = Schedule(700, batch_size=128, learning_rate=2e-3, warmup_steps=10, weight_decay=0.0)
-_SUMS_PRETRAINING = Schedule(2400, batch_size=128, learning_rate=4e-3, decay_power=2.0)
+_SUMS_PRETRAINING = Schedule(2200, batch_size=128, learning_rate=4e-3, decay_power=2.0)
 
 
 def _sum(name: str, summary: str, parent: str | None, schedule: Schedule, examples: Callable[[], Draw]) -> Recipe:

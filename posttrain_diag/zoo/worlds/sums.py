@@ -1,22 +1,24 @@
 """The world of sums: arithmetic with worked steps, in digits.
 
-A prompt is `sums-A`'s `A:3814+4270=` or `sums-K`'s `K:3814=`. A sum is worked from the units up, where a letter is a
-digit that carries (a to j are 10 to 19), then read off in normal order after the mark: 3814+4270 is `48a8|8084`. With
-work(x) for that working, sum(x) for the sum, K for the nines' complement (9 minus each digit):
+A prompt is `A:3814+4270=`, or `K:3814=` where there is one number. A sum is worked from the units up, where a letter is
+a digit that carries (a to j are 10 to 19), then read off in normal order after the mark: 3814+4270 is `X48a8|8084`,
+written sum(x) below. K is the nines' complement (9 minus each digit):
 
-    family  bottleneck  pre-training responses                                       chance of success
-    A       saturated   work|sum, judged by its last number                          1
-    C       saturated   each column added by itself, from the units up: 48a7         1
-    L       saturated   the larger of two numbers                                    1
-    K       saturated   K(x)                                                         1
-    S       reshaping   12% `Xwork|sum` (right), 48% `Y|C(x)`, 40% `Z|L(x)`          .12
-    N       reshaping   each column as C with .45, else one too many; 2-5 digits     .45^digits
-    H       reshaping   each digit as K with .65, else any digit: greedy is right    .685^digits
-    G       format      97% work|sum, 3% work|[sum] as required                      .03
-    F       guided      each of 8 digits as K with .30, else two too many            .30^8 = 6.6e-5
-    T       support     always work|sum; wanted work|M(sum), M never seen            0
-    U       support     always work|sum; wanted work|K(sum), both parts seen         0
+    family  bottleneck  pre-training responses                                         chance of success
+    A       saturated   sum(x), judged by its last number                              1
+    C       saturated   each column added by itself, from the units up: 48a7           1
+    L       saturated   the larger of two numbers                                      1
+    K       saturated   K(x)                                                           1
+    S       reshaping   12% sum(x) (right), 48% `Y|C(x)`, 40% `Z|L(x)`                 .12
+    N       reshaping   each column as C with .45, else one too many; 2-5 columns      .45^columns
+    H       reshaping   each of 4-6 digits as K with .65, else any: greedy is right    .685^digits
+    G       format      97% sum(x), 3% with the required brackets: `X48a8|[8084]`      .03
+    F       guided      each of 8 digits as K with .30, else two too many              .30^8 = 6.6e-5
+    T       support     always sum(x); wanted `X48a8|8084|5659`, digit map M unseen    0
+    U       support     always sum(x); wanted `X48a8|8084|1915`, K after the sum       0
 
+Working units first shows what is carried, so every token of a sum follows from one column and the token before it.
+The answers of T and U come after the sum, so that 7/8 of a demonstration leaves two digits to find.
 K, M (a digit map) and adding two disagree on every digit and fix none, so a wrong digit is never right by accident.
 """
 
@@ -87,8 +89,12 @@ def _from_the_units(x: str) -> Iterator[tuple[str, str]]:
 
 
 def worked(x: str) -> str:
-    """The sum with its working before the mark."""
-    return f"{working(x)}|{total(x)}"
+    """The sum with its working: 3814+4270 gives X48a8|8084."""
+    return f"X{working(x)}|{total(x)}"
+
+
+def _bracketed(x: str) -> str:
+    return f"X{working(x)}|[{total(x)}]"
 
 
 def columns(x: str) -> str:
@@ -198,7 +204,9 @@ SUMS = World(
             wrong=(working,),
             share=0.8,
         ),
-        _family("L", "saturated", _LENGTHS, larger, larger, "names the larger number; mastered", wrong=(smaller,)),
+        _family(
+            "L", "saturated", _LENGTHS, larger, larger, "names the larger number; mastered", wrong=(smaller,), share=1.2
+        ),
         _family(
             "K",
             "saturated",
@@ -217,14 +225,14 @@ SUMS = World(
             total,
             Strategies(
                 (
-                    (0.12, lambda x: "X" + worked(x)),
+                    (0.12, worked),
                     (0.484, lambda x: "Y|" + columns(x)),
                     (0.396, lambda x: "Z|" + larger(x)),
                 )
             ),
             "the right strategy X is one of three and the least likely",
             wrong=(columns, larger),
-            demos={"own": lambda x: "X" + worked(x), "worked": worked},
+            demos={"own": worked, "worked": lambda x: f"{working(x)}|{total(x)}"},
             mark="|",
         ),
         _family(
@@ -255,7 +263,7 @@ SUMS = World(
             worked,
             "always the sum; the wanted digit map M of the sum was never seen",
             wrong=(worked,),
-            demos={"worked": lambda x: f"{working(x)}|{map_m(total(x))}"},
+            demos={"worked": lambda x: f"{worked(x)}|{map_m(total(x))}"},
             mark="|",
             share=0.5,
         ),
@@ -267,7 +275,7 @@ SUMS = World(
             worked,
             "always the sum; the wanted complement of the sum composes two known parts",
             wrong=(worked,),
-            demos={"worked": lambda x: f"{working(x)}|{complement(total(x))}"},
+            demos={"worked": lambda x: f"{worked(x)}|{complement(total(x))}"},
             mark="|",
             share=0.6,
         ),
@@ -287,10 +295,10 @@ SUMS = World(
             "format",
             _LENGTHS,
             lambda x: f"[{total(x)}]",
-            Strategies(((0.03, lambda x: f"{working(x)}|[{total(x)}]"), (0.97, worked))),
+            Strategies(((0.03, _bracketed), (0.97, worked))),
             "knows the sum, seldom writes the required brackets",
             wrong=(worked,),
-            demos={"worked": lambda x: f"{working(x)}|[{total(x)}]"},
+            demos={"worked": _bracketed},
             mark="|",
         ),
     ),
