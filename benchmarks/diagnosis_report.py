@@ -172,8 +172,9 @@ def _matrix(table: Mapping[str, Mapping[str, int]]) -> list[str]:
 
 def _forecast(f: Mapping[str, Any]) -> list[str]:
     return [
-        f"{f['abstained']} runs abstained, {f['asked']} of them with a number. Drawing that number decided {f['decided_with_it']} of {f['drawn']} "
-        f"({f['right_with_it']} of them rightly); a quarter of it decided {f['decided_with_a_quarter']} of {f['quarters']}."
+        f"{f['abstained']} runs abstained, {f['asked']} of them with a number of rollouts, {f['asked_for_problems']} asking for more problems. "
+        f"Drawing the rollouts decided {f['decided_with_it']} of {f['drawn']} ({f['right_with_it']} rightly); a quarter of them, where that is more "
+        f"than was there, decided {f['decided_with_a_quarter']} of {f['quarters']}."
     ]
 
 

@@ -22,6 +22,8 @@ from posttrain_diag.tasks import load_tasks
 from posttrain_diag.zoo import resolve_model, true_bottleneck, true_classes
 
 TRUTH = Path(__file__).parent / "diagnosis" / "truth.csv.gz"
+LARGEST = 1024
+"""Forecasts of more rollouts per problem are not followed, for time."""
 ROLLOUTS = 64
 """Mean draws per problem unless the case says otherwise."""
 
@@ -139,8 +141,22 @@ def compute_truth(model: str, name: str, seed: int, work: Path) -> None:
 
 
 def follow_forecast(inputs: Inputs, found: Analysis, case: Case, seed: int, folder: Path) -> dict[str, Any] | None:
-    """Draw what the diagnosis asked for, and a quarter of it: is the number about right?"""
+    """Draw the rollouts that the diagnosis asked for, and on their own a quarter of them: is the number about right?
+
+    None where it did not abstain. A number beyond LARGEST, or more problems, is not followed: `after` is None.
+    """
     needed = found.diagnosis.needed
     if needed is None:
         return None
-    return {"needed": asdict(needed)}
+    out: dict[str, Any] = {"needed": asdict(needed), "after": None, "quarter": None}
+    n, here = needed.rollouts_per_problem, len(found.evidence.problems)
+    if n is None or n > LARGEST or (needed.problems or 0) > here:
+        return out
+    more = _analyze(inputs, folder / "run", seed, rollouts=n)  # tops up what was drawn
+    out["after"] = {"verdict": more.diagnosis.bottleneck, "confidence": more.diagnosis.confidence}
+    present = int(found.evidence.main["drawn"].sum()) / here
+    if n // 4 > present:
+        fewer = _analyze(inputs, folder / "quarter", seed, rollouts=n // 4)
+        out["quarter"] = {"verdict": fewer.diagnosis.bottleneck, "confidence": fewer.diagnosis.confidence}
+        shutil.rmtree(folder / "quarter", ignore_errors=True)
+    return out

@@ -132,15 +132,16 @@ def rivals(records: Sequence[Record]) -> list[Any]:
 
 def forecasts(records: Sequence[Record]) -> dict[str, Any]:
     """Was the number of samples that an abstention asks for about right?"""
-    asked = [r["forecast"] for r in records if r.get("forecast")]
-    drawn = [f for f in asked if f.get("after") is not None]
-    early = [f for f in asked if f.get("quarter") is not None]
+    asked = [(r, r["forecast"]) for r in records if r.get("forecast")]
+    drawn = [(r, f["after"]) for r, f in asked if f["after"]]
+    early = [f["quarter"] for _, f in asked if f["quarter"]]
     return {
         "abstained": sum(r["kind"] == "few" and r["verdict"] == "undetermined" for r in records),
-        "asked": len(asked),
-        "decided_with_it": sum(f["after"]["verdict"] != "undetermined" for f in drawn),
-        "right_with_it": sum(f["after"]["verdict"] == f["after"]["truth"] for f in drawn),
+        "asked": sum(f["needed"]["rollouts_per_problem"] is not None for _, f in asked),
+        "asked_for_problems": sum((f["needed"]["problems"] or 0) > r["problems"] for r, f in asked),
         "drawn": len(drawn),
-        "decided_with_a_quarter": sum(f["quarter"]["verdict"] != "undetermined" for f in early),
+        "decided_with_it": sum(f["verdict"] != "undetermined" for _, f in drawn),
+        "right_with_it": sum(f["verdict"] == r["truth"] for r, f in drawn),
         "quarters": len(early),
+        "decided_with_a_quarter": sum(f["verdict"] != "undetermined" for f in early),
     }
