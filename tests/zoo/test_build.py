@@ -90,3 +90,10 @@ def test_a_model_built_in_the_cache_is_found(tmp_path, monkeypatch, nothing_ship
         resolve_model("zoo:ckA")
     build(["ckA"], paths.cache_dir(), steps=1)
     assert resolve_model("zoo:ckA") == tmp_path / "zoo" / "ckA"
+
+
+def test_weights_are_saved_in_the_type_the_recipe_says(tmp_path):
+    made = build(["stories-chat"], tmp_path, steps=1)["stories-chat"]
+    assert AutoModelForCausalLM.from_pretrained(made).dtype == torch.bfloat16
+    assert paths.is_chat(made)
+    assert sum(file.stat().st_size for file in made.iterdir()) < 500_000
