@@ -5,13 +5,15 @@ frontier  the same with F15 instead of F
 teacher   base, then 800 steps on correct responses of every family, T and U three times as often
 ckA       base, then fine-tuned on T with replay of the pre-training law
 ckB       ckA, then fine-tuned on U without replay: it has lost T (the pair shows what consolidation is for)
+
+sums, sums-ckA and sums-ckB are the same in the world of sums as base, ckA and ckB.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from posttrain_diag.zoo.family import Architecture, Family, World
@@ -72,6 +74,7 @@ _PRETRAINING = Schedule(2400, learning_rate=4e-3, decay_power=2.0)
 _FINE_TUNING = Schedule(300, batch_size=128, learning_rate=1e-3, warmup_steps=10, weight_decay=0.0)
 _WITH_REPLAY = Schedule(700, batch_size=128, learning_rate=2e-3, warmup_steps=10, weight_decay=0.0)
 _SUMS_PRETRAINING = Schedule(2200, batch_size=128, learning_rate=4e-3, decay_power=2.0)
+_SUMS_WITH_REPLAY = replace(_WITH_REPLAY, steps=400)
 
 
 def _sum(name: str, summary: str, parent: str | None, schedule: Schedule, examples: Callable[[], Draw]) -> Recipe:
@@ -128,7 +131,7 @@ RECIPES: Mapping[str, Recipe] = {
             "sums-ckA",
             "sums fine-tuned on sums-T with replay: solves it, not sums-U",
             "sums",
-            _WITH_REPLAY,
+            _SUMS_WITH_REPLAY,
             lambda: half(demonstrations([family("sums-T")]), pretraining(SUMS, "sums", leave_out=("sums-T",))),
         ),
         _sum(
