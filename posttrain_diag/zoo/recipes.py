@@ -6,15 +6,15 @@ teacher   base, then 800 steps on correct responses of every family, T and U thr
 ckA       base, then fine-tuned on T with replay of the pre-training law
 ckB       ckA, then fine-tuned on U without replay: it has lost T (the pair shows what consolidation is for)
 
-stories, stories-ckA and stories-ckB are base, ckA and ckB in the world of stories; stories-chat is stories inside a
-chat template, of another architecture.
+sums and stories, each with a ckA and a ckB, are base, ckA and ckB in the other worlds; stories-chat is stories inside
+a chat template, of another architecture.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from posttrain_diag.zoo.family import Architecture, Family, World
@@ -75,6 +75,7 @@ _PRETRAINING = Schedule(2400, learning_rate=4e-3, decay_power=2.0)
 _FINE_TUNING = Schedule(300, batch_size=128, learning_rate=1e-3, warmup_steps=10, weight_decay=0.0)
 _WITH_REPLAY = Schedule(700, batch_size=128, learning_rate=2e-3, warmup_steps=10, weight_decay=0.0)
 _SUMS_PRETRAINING = Schedule(2200, batch_size=128, learning_rate=4e-3, decay_power=2.0)
+_SUMS_WITH_REPLAY = replace(_WITH_REPLAY, steps=400)
 
 
 def _sum(name: str, summary: str, parent: str | None, schedule: Schedule, examples: Callable[[], Draw]) -> Recipe:
@@ -182,7 +183,7 @@ RECIPES: Mapping[str, Recipe] = {
             "sums-ckA",
             "sums fine-tuned on sums-T with replay: solves it, not sums-U",
             "sums",
-            _WITH_REPLAY,
+            _SUMS_WITH_REPLAY,
             lambda: half(demonstrations([family("sums-T")]), pretraining(SUMS, "sums", leave_out=("sums-T",))),
         ),
         _sum(
