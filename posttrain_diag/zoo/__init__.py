@@ -1,18 +1,21 @@
 """The zoo: tiny real models whose bottleneck is known by construction and whose exact p can be enumerated.
 
-worlds      strings: families of problems and the law of pre-training responses, closed-form p
+worlds      families of problems and the law of pre-training responses, closed-form p
 problems    words and task rows; held-out and training never overlap
 recipes     how each model is made
 build       trains the models                     (needs torch)
+targets     which responses are right, and which may still become right
 truth       exact p of a trained model            (needs torch)
+classes     exact class of each problem           (needs torch)
 registry    what is there, by name                (no torch)
 ship        makes the files under posttrain_diag/data/zoo
 """
 
 from posttrain_diag.zoo.build import build
+from posttrain_diag.zoo.classes import true_bottleneck, true_classes
 from posttrain_diag.zoo.family import Family, World
 from posttrain_diag.zoo.paths import cache_dir
-from posttrain_diag.zoo.problems import family_of, mastered_problems, problems, split_of
+from posttrain_diag.zoo.problems import family_of, mastered_problems, mix, problems, split_of
 from posttrain_diag.zoo.registry import (
     ZooFamily,
     ZooModel,
@@ -41,8 +44,11 @@ __all__ = [
     "list_models",
     "load_truth",
     "mastered_problems",
+    "mix",
     "problems",
     "resolve_model",
     "split_of",
+    "true_bottleneck",
+    "true_classes",
     "truth_table",
 ]

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Literal
 
 from posttrain_diag.errors import UsageError
 from posttrain_diag.types import Problem
 from posttrain_diag.zoo.family import Family, Style, World
-from posttrain_diag.zoo.worlds import STRINGS, family
+from posttrain_diag.zoo.worlds import STRINGS, family, world_of
 
 Split = Literal["heldout", "training"]
 
@@ -122,6 +123,30 @@ def mastered_problems(
         fam = family(name)
         for i, row in enumerate(problems(name, per_family, seed=seed)):
             rows.append(problem(fam, fam.word(row.prompt or ""), f"mastered-{name}-{i:03d}"))
+    return tuple(rows)
+
+
+def mix(shares: Mapping[str, int], seed: int = 0) -> tuple[Problem, ...]:
+    """A set of held-out problems with known shares of several families, in shuffled order.
+
+    Args:
+        shares: number of problems by family; the families are of one world.
+        seed: of the problems and of their order.
+
+    Returns:
+        Problems with ids like `mix-S-017`, which name the family.
+
+    Raises:
+        UsageError: no families, families of several worlds, or a family has too few problems.
+    """
+    worlds = {world_of(family(name)).name for name in shares}
+    if len(worlds) != 1:
+        raise UsageError(
+            f"a mixture is made of families of one world, got {', '.join(shares) or 'none'} "
+            f"(worlds: {', '.join(sorted(worlds)) or 'none'})"
+        )
+    rows = [replace(row, id=f"mix-{row.id}") for name, n in shares.items() for row in problems(name, n, seed=seed)]
+    random.Random(f"mix|{seed}").shuffle(rows)
     return tuple(rows)
 
 
