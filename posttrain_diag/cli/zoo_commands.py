@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from posttrain_diag.tasks.rows import BUILTIN
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 app = typer.Typer(help="Tiny real models whose bottleneck is known by construction.", no_args_is_help=True)
 
@@ -32,6 +37,9 @@ def list_zoo(as_json: AsJson = False) -> None:
             "bottleneck": f.bottleneck,
             "closed_form_p": f.closed_form_p,
             "summary": f.summary,
+            "world": f.world,
+            "architecture": f.architecture,
+            "tokenizer": f.tokenizer,
             "path": str(f.tasks_path),
         }
         for f in list_families()
@@ -40,6 +48,9 @@ def list_zoo(as_json: AsJson = False) -> None:
         {
             "model": m.spec,
             "summary": m.summary,
+            "world": m.world,
+            "architecture": m.architecture,
+            "tokenizer": m.tokenizer,
             "shipped": m.shipped,
             "path": None if m.path is None else str(m.path),
         }
@@ -49,9 +60,10 @@ def list_zoo(as_json: AsJson = False) -> None:
         by_family = {row["family"]: row for row in families}
         typer.echo(json.dumps({"families": by_family, "models": models}, indent=1))
         return
-    _table(("tasks", "model", "bottleneck", "closed_form_p", "summary"), families)
+    kind = ("world", "architecture", "tokenizer")
+    _table(("tasks", "model", "bottleneck", "closed_form_p", *kind, "summary"), families)
     typer.echo("")
-    _table(("model", "path", "summary"), [{**m, "path": m["path"] or "not built"} for m in models])
+    _table(("model", *kind, "path", "summary"), [{**m, "path": m["path"] or "not built"} for m in models])
 
 
 @app.command("build")
@@ -81,30 +93,56 @@ def truth(
         str | None, typer.Argument(help="FAMILY of builtin:zoo/FAMILY; default: a line per family.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="zoo:NAME or a directory; default: the shipped table.")] = None,
+    prefix: Annotated[
+        bool, typer.Option("--prefix", help="Also success after 1/4, 1/2, 3/4 and 7/8 of the demonstration.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Exact success probabilities: the shipped table, or computed for a model and a family."""
-    from posttrain_diag.errors import UsageError
-    from posttrain_diag.zoo import load_truth, truth_table
+    """Exact success probabilities and classes: the shipped table, or computed for a model and a family."""
+    from posttrain_diag.zoo import truth_table
 
     if family is None:
         frame = truth_table()
-    elif model is None:
-        frame = load_truth()
-        frame = frame[frame["tasks"].isin([family, f"builtin:zoo/{family}"])]
-        if frame.empty:
-            known = ", ".join(sorted(load_truth()["tasks"].unique()))
-            raise UsageError(f"no shipped truth for the family {family!r}; there is truth for {known}")
+    elif model is None and not prefix:
+        frame = _shipped_truth(family)
     else:
-        from posttrain_diag.tasks import load_tasks
-        from posttrain_diag.zoo import exact_success, resolve_model
-
-        directory = resolve_model(model) if model.startswith("zoo:") else Path(model)
-        frame = exact_success(directory, load_tasks(f"builtin:zoo/{family}").problems)
+        frame = _computed_truth(family, model, prefix=prefix)
     if as_json:
         typer.echo(frame.to_json(orient="records", indent=1))
     else:
         _table(tuple(frame.columns), [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")])
+
+
+def _shipped_truth(family: str) -> pd.DataFrame:
+    from posttrain_diag.errors import UsageError
+    from posttrain_diag.zoo import load_truth
+
+    frame = load_truth()
+    own = frame[frame["tasks"].isin([family, family.removeprefix(BUILTIN)])]
+    if own.empty:
+        known = ", ".join(sorted(frame["tasks"].unique()))
+        raise UsageError(f"no shipped truth for the family {family!r}; there is truth for {known}")
+    return own
+
+
+def _computed_truth(family: str, model: str | None, *, prefix: bool) -> pd.DataFrame:
+    from posttrain_diag.errors import UsageError
+    from posttrain_diag.tasks import load_tasks
+    from posttrain_diag.zoo import exact_success, list_families, resolve_model, true_classes
+    from posttrain_diag.zoo.classes import after_prefixes
+
+    name = family.removeprefix(BUILTIN)
+    owner = {fam.name: fam.model for fam in list_families()}
+    if name not in owner:
+        raise UsageError(f"there is no zoo family {name!r}; families: {', '.join(owner)}")
+    chosen = model or owner[name]
+    directory = resolve_model(chosen) if chosen.startswith("zoo:") else Path(chosen)
+    problems = load_tasks(BUILTIN + name).problems
+    frame = exact_success(directory, problems)
+    if prefix:
+        after = after_prefixes(directory, problems)
+        frame = frame.assign(**{str(column): after[column] for column in after.columns})
+    return frame.assign(**{"class": true_classes(directory, problems)["class"]})
 
 
 def _table(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:

@@ -1,11 +1,12 @@
 """The zoo: tiny real models whose bottleneck is known by construction and whose exact p can be enumerated.
 
-worlds      strings: families of problems and the law of pre-training responses, closed-form p
+worlds      families of problems and the law of pre-training responses, closed-form p
 problems    words and task rows; held-out and training never overlap
 recipes     how each model is made
 build       trains the models                     (needs torch)
+targets     which responses are right, and which may still become right
 truth       exact p of a trained model            (needs torch)
-classes     exact class of each problem, and what that makes of a set
+classes     exact class of each problem           (needs torch)
 registry    what is there, by name                (no torch)
 ship        makes the files under posttrain_diag/data/zoo
 """

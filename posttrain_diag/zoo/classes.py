@@ -41,8 +41,8 @@ SATURATED = 0.9
 DOMINANT = 0.6
 """Share of the open problems that a bottleneck must hold to name a set; else it is mixed."""
 
-_PRUNES = (1e-4, 1e-5, 1e-6, 1e-7)
-"""Tried in turn until no threshold is straddled."""
+_LEVELS = ((1e-4, 200), (1e-5, 500))
+"""Settings (prune, width) of the enumeration, tried in turn until no threshold is straddled."""
 
 
 def true_classes(
@@ -76,7 +76,7 @@ def true_classes(
 
     model = ExactModel(model_dir, one_world(problems))
     low_P, high_P = _refined(
-        lambda rows, prune: model.bounds([problems[int(i)] for i in rows], prune=prune),
+        lambda rows, prune, width: model.bounds([problems[i] for i in rows], prune=prune, width=width),
         len(problems),
         lambda low_P, high_P: ((low_P < mastery) & (high_P >= mastery)) | ((low_P < eps) & (high_P >= eps)),
     )
@@ -107,6 +107,36 @@ def true_classes(
             "class": class_P,
         }
     )
+
+
+def after_prefixes(
+    model_dir: str | Path, problems: Sequence[Problem], *, demos: Style | None = None, prune: float = 1e-5
+) -> pd.DataFrame:
+    """How likely is success after each share of the demonstration that the prefix ladder gives?
+
+    Args:
+        model_dir: a zoo model's directory.
+        problems: problems of builtin:zoo tasks, all of one world.
+        demos: style of the demonstrations; None: the problems' own.
+        prune: as of `exact_success`.
+
+    Returns:
+        One row per problem, in order; columns p_low@0.25, p_high@0.25, ... for `PREFIX_SHARES`, NaN where the ladder
+        gives no such prefix.
+    """
+    import pandas as pd
+
+    model = ExactModel(model_dir, one_world(problems))
+    table: dict[str, FloatArray] = {}
+    for share in PREFIX_SHARES:
+        cut = [demo_prefix(problem, model.vocabulary, share, demos) for problem in problems]
+        given = [i for i, ids in enumerate(cut) if ids is not None]
+        low_P, high_P = np.full(len(problems), np.nan), np.full(len(problems), np.nan)
+        low_P[given], high_P[given] = model.bounds(
+            [problems[i] for i in given], prune=prune, response_prefix_ids=[cut[i] or () for i in given]
+        )
+        table[f"p_low@{share:g}"], table[f"p_high@{share:g}"] = low_P, high_P
+    return pd.DataFrame(table)
 
 
 def true_bottleneck(classes: pd.DataFrame) -> Bottleneck:
@@ -153,21 +183,21 @@ def demo_prefix(
 
 
 def _refined(
-    bounds: Callable[[IntArray, float], Bounds], n: int, straddles: Callable[[FloatArray, FloatArray], BoolArray]
+    bounds: Callable[[IntArray, float, int], Bounds], n: int, straddles: Callable[[FloatArray, FloatArray], BoolArray]
 ) -> Bounds:
     """Bounds of `n` numbers, as close as needed.
 
     Args:
-        bounds: (rows, prune) to the bounds of these rows.
+        bounds: (rows, prune, width) to the bounds of these rows.
         n: how many numbers there are.
         straddles: (low, high) of all of them to those that must be bounded more closely.
     """
     low_P, high_P = np.zeros(n), np.ones(n)
     rows = np.arange(n)
-    for prune in _PRUNES:
+    for prune, width in _LEVELS:
         if len(rows) == 0:
             break
-        low_R, high_R = bounds(rows, prune)
+        low_R, high_R = bounds(rows, prune, width)
         low_P[rows], high_P[rows] = np.maximum(low_P[rows], low_R), np.minimum(high_P[rows], high_R)
         rows = np.flatnonzero(straddles(low_P, high_P))
     return low_P, high_P
@@ -180,7 +210,9 @@ def _forgiven(
     surely_P = strict_high_P + REPAIRABLE * (1 - strict_high_P)
     possibly_P = strict_low_P + REPAIRABLE * (1 - strict_low_P)
     low_P, high_P = _refined(
-        lambda rows, prune: model.bounds([problems[int(i)] for i in rows], reading="lenient", prune=prune),
+        lambda rows, prune, width: model.bounds(
+            [problems[i] for i in rows], reading="lenient", prune=prune, width=width
+        ),
         len(problems),
         lambda low_P, high_P: (low_P < surely_P) & (high_P >= possibly_P),
     )
@@ -204,8 +236,8 @@ def _after_prefixes(model: ExactModel, problems: Sequence[Problem], eps: float, 
         return best_P
 
     low_K, high_K = _refined(
-        lambda rows, prune: model.bounds(
-            [problems[cut[k][0]] for k in rows], prune=prune, response_prefix_ids=[cut[k][1] for k in rows]
+        lambda rows, prune, width: model.bounds(
+            [problems[cut[k][0]] for k in rows], prune=prune, width=width, response_prefix_ids=[cut[k][1] for k in rows]
         ),
         len(cut),
         lambda low_K, high_K: (high_K >= eps) & (best(low_K)[row_K] < eps),

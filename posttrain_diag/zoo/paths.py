@@ -11,7 +11,7 @@ BUILD_FILE = "build.json"
 DATA_DIR = Path(__file__).resolve().parent.parent / "data" / "zoo"
 MODELS_DIR = DATA_DIR / "models"
 TASKS_DIR = DATA_DIR / "tasks"
-TRUTH_FILE = DATA_DIR / "truth.csv"
+TRUTH_FILE = DATA_DIR / "truth.csv.gz"
 
 
 def cache_dir() -> Path:

@@ -12,12 +12,13 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Literal
 
 from posttrain_diag.errors import UsageError
 from posttrain_diag.types import Problem
 from posttrain_diag.zoo.family import Family, Style, World
-from posttrain_diag.zoo.worlds import STRINGS, family
+from posttrain_diag.zoo.worlds import STRINGS, family, world_of
 
 Split = Literal["heldout", "training"]
 
@@ -125,18 +126,26 @@ def mastered_problems(
     return tuple(rows)
 
 
-def mix(shares: Mapping[str, int], *, seed: int = 0, split: Split = "heldout") -> tuple[Problem, ...]:
-    """Problems of several families in shuffled order: a task set with known shares.
+def mix(shares: Mapping[str, int], seed: int = 0) -> tuple[Problem, ...]:
+    """A set of held-out problems with known shares of several families, in shuffled order.
 
     Args:
-        shares: number of problems per family.
-        seed: of the draws and the order; the problems of a family are the first that `problems` gives.
-        split: as in `problems`.
+        shares: number of problems by family; the families are of one world.
+        seed: of the problems and of their order.
+
+    Returns:
+        Problems with ids like `mix-S-017`, which name the family.
 
     Raises:
-        UsageError: a family does not exist or has too few problems.
+        UsageError: no families, families of several worlds, or a family has too few problems.
     """
-    rows = [row for name, n in shares.items() for row in problems(name, n, seed=seed, split=split)]
+    worlds = {world_of(family(name)).name for name in shares}
+    if len(worlds) != 1:
+        raise UsageError(
+            f"a mixture is made of families of one world, got {', '.join(shares) or 'none'} "
+            f"(worlds: {', '.join(sorted(worlds)) or 'none'})"
+        )
+    rows = [replace(row, id=f"mix-{row.id}") for name, n in shares.items() for row in problems(name, n, seed=seed)]
     random.Random(f"mix|{seed}").shuffle(rows)
     return tuple(rows)
 

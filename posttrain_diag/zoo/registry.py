@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from posttrain_diag.errors import UsageError
 from posttrain_diag.types import Bottleneck
+from posttrain_diag.zoo.family import Architecture, World
 from posttrain_diag.zoo.paths import TASKS_DIR, TRUTH_FILE, built_models, shipped_models
-from posttrain_diag.zoo.recipes import RECIPES
-from posttrain_diag.zoo.worlds import FAMILIES, WORLDS
+from posttrain_diag.zoo.recipes import RECIPES, Recipe
+from posttrain_diag.zoo.vocabulary import BpeVocabulary
+from posttrain_diag.zoo.worlds import FAMILIES, WORLDS, world_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SCHEME = "zoo:"
+TokenizerKind = Literal["char", "bpe", "chat"]
+"""One token per character, byte pairs, or byte pairs or characters with a chat template."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,9 @@ class ZooModel:
     summary: str
     parent: str | None
     """The model its training started from."""
+    world: str
+    architecture: Architecture
+    tokenizer: TokenizerKind
     shipped: bool
     path: Path | None
     """None: not built yet."""
@@ -51,13 +58,27 @@ class ZooFamily:
     closed_form_p: float
     """Mean chance of success under the pre-training law (strict reading, temperature 1)."""
     summary: str
+    world: str
+    architecture: Architecture
+    """Of the model."""
+    tokenizer: TokenizerKind
+    """Of the model."""
 
 
 def list_models() -> list[ZooModel]:
     """Every model that is shipped or can be built."""
     shipped, built = shipped_models(), built_models()
     return [
-        ZooModel(name, recipe.summary, recipe.parent, name in shipped, shipped.get(name, built.get(name)))
+        ZooModel(
+            name,
+            recipe.summary,
+            recipe.parent,
+            recipe.world.name,
+            _architecture(recipe),
+            _tokenizer(recipe),
+            name in shipped,
+            shipped.get(name, built.get(name)),
+        )
         for name, recipe in RECIPES.items()
     ]
 
@@ -65,23 +86,14 @@ def list_models() -> list[ZooModel]:
 def list_families() -> list[ZooFamily]:
     """Every family, and the retention sets of the worlds at the end."""
     families = [
-        ZooFamily(
-            fam.name,
-            f"builtin:zoo/{fam.name}",
-            TASKS_DIR / f"{fam.name}.jsonl",
-            SCHEME + fam.model,
-            fam.bottleneck,
-            fam.mean_closed_form_p(),
-            fam.summary,
-        )
+        _family(fam.name, world_of(fam), fam.model, fam.bottleneck, fam.mean_closed_form_p(), fam.summary)
         for fam in FAMILIES.values()
     ]
     retention = [
-        ZooFamily(
+        _family(
             world.retention,
-            f"builtin:zoo/{world.retention}",
-            TASKS_DIR / f"{world.retention}.jsonl",
-            SCHEME + world.families[0].model,
+            world,
+            world.families[0].model,
             "saturated",
             1.0,
             f"retention set: problems of {', '.join(world.mastered)}",
@@ -89,6 +101,34 @@ def list_families() -> list[ZooFamily]:
         for world in WORLDS.values()
     ]
     return [*families, *retention]
+
+
+def _family(
+    name: str, world: World, model: str, bottleneck: Bottleneck, closed_form_p: float, summary: str
+) -> ZooFamily:
+    recipe = RECIPES[model]
+    return ZooFamily(
+        name,
+        f"builtin:zoo/{name}",
+        TASKS_DIR / f"{name}.jsonl",
+        SCHEME + model,
+        bottleneck,
+        closed_form_p,
+        summary,
+        world.name,
+        _architecture(recipe),
+        _tokenizer(recipe),
+    )
+
+
+def _architecture(recipe: Recipe) -> Architecture:
+    return recipe.architecture or recipe.world.architecture
+
+
+def _tokenizer(recipe: Recipe) -> TokenizerKind:
+    if recipe.chat:
+        return "chat"
+    return "bpe" if isinstance(recipe.world.vocabulary, BpeVocabulary) else "char"
 
 
 def resolve_model(spec: str) -> Path:
@@ -115,19 +155,26 @@ def load_truth() -> pd.DataFrame:
 
     Returns:
         One row per (model, tasks, id): columns model, tasks, id, family, length, closed_form_p, p_low, p_high,
-        log10_p, lenient_p_low, lenient_p_high. See `posttrain_diag.zoo.truth.exact_success`.
+        log10_p, lenient_p_low, lenient_p_high, class. See `posttrain_diag.zoo.truth.exact_success` and
+        `posttrain_diag.zoo.classes.true_classes`.
     """
     import pandas as pd
 
     return pd.read_csv(TRUTH_FILE, keep_default_na=False, na_values=[""])
 
 
+def class_of(bottleneck: Bottleneck) -> str:
+    """The class that the problems of a family with this bottleneck are in."""
+    return "mastered" if bottleneck == "saturated" else bottleneck
+
+
 def truth_table() -> pd.DataFrame:
     """Each family on its own model: how far the trained model is from its closed form.
 
     Returns:
-        One row per family: columns tasks, model, bottleneck, closed_form_p, p_mean, p_min, p_max, lenient_p, and
-        pass@64 and pass@256 expected of independent draws.
+        One row per family: columns tasks, model, bottleneck, closed_form_p, p_mean, p_min, p_max, lenient_p, pass@64
+        and pass@256 expected of independent draws, and constructed (share of problems whose exact class is that of
+        the bottleneck).
     """
     import pandas as pd
 
@@ -148,6 +195,7 @@ def truth_table() -> pd.DataFrame:
                 "lenient_p": own["lenient_p_low"].mean(),
                 "pass@64": (1 - (1 - p) ** 64).mean(),
                 "pass@256": (1 - (1 - p) ** 256).mean(),
+                "constructed": (own["class"] == class_of(fam.bottleneck)).mean(),
             }
         )
     return pd.DataFrame(rows)

@@ -1,23 +1,31 @@
 """Makes everything under posttrain_diag/data/zoo: models, tasks, exact probabilities, README.
 
-python -m posttrain_diag.zoo.ship            # all of it; finished models are kept
-python -m posttrain_diag.zoo.ship --tasks    # tasks, probabilities and README only
+python -m posttrain_diag.zoo.ship            # what is missing: models, rows of the truth; tasks and README anew
+python -m posttrain_diag.zoo.ship --tasks    # no models
+python -m posttrain_diag.zoo.ship --fresh    # all of the truth again, e.g. after a model was trained anew
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import sys
+from collections.abc import Sequence
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from posttrain_diag.tasks import write_tasks
 from posttrain_diag.zoo.build import build
+from posttrain_diag.zoo.classes import true_classes
 from posttrain_diag.zoo.paths import DATA_DIR, MODELS_DIR, TASKS_DIR, TRUTH_FILE, shipped_models
 from posttrain_diag.zoo.problems import mastered_problems, problems
-from posttrain_diag.zoo.registry import load_truth, truth_table
+from posttrain_diag.zoo.recipes import RECIPES
+from posttrain_diag.zoo.registry import list_models, load_truth, truth_table
 from posttrain_diag.zoo.truth import exact_success
-from posttrain_diag.zoo.worlds import FAMILIES, WORLDS
+from posttrain_diag.zoo.worlds import FAMILIES, WORLDS, pretraining_families
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +36,8 @@ SHIPPED = (
     "base",
     "frontier",
     "teacher",
+    "ckA",
+    "ckB",
     "sums",
     "sums-ckA",
     "sums-ckB",
@@ -38,8 +48,6 @@ SHIPPED = (
 )
 PROBLEMS_PER_FAMILY = 100
 _LENIENT_PRUNE = 1e-5
-_NOT_ON = {"base": ("F15",), "frontier": ("F",)}
-"""Tasks whose letter the model learned under another law."""
 
 
 def shipped_tasks() -> dict[str, tuple[Problem, ...]]:
@@ -55,69 +63,104 @@ def write_all_tasks() -> None:
         write_tasks(rows, TASKS_DIR / f"{name}.jsonl")
 
 
-def compute_truth() -> pd.DataFrame:
-    """Exact probabilities of every shipped model on every shipped tasks file."""
+def tasks_of(model: str) -> tuple[str, ...]:
+    """The tasks whose truth is shipped for a model: its world's, less those its ancestor learned under another law."""
+    recipe = RECIPES[model]
+    root = recipe
+    while root.parent is not None:
+        root = RECIPES[root.parent]
+    known = pretraining_families(recipe.world, root.name)
+    return (*(fam.name for fam in recipe.world.families if fam in known), recipe.world.retention)
+
+
+def compute_truth(known: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Exact probabilities and classes of every shipped model on the tasks files of its world.
+
+    Args:
+        known: rows of an earlier call: a model and tasks file that it covers is not computed again.
+    """
     import pandas as pd
 
     parts: list[pd.DataFrame] = []
+    tasks = shipped_tasks()
     for model, directory in shipped_models().items():
-        for name, rows in shipped_tasks().items():
-            if name in _NOT_ON.get(model, ()):
-                continue
-            part = exact_success(directory, rows)
-            lenient = exact_success(directory, rows, reading="lenient", prune=_LENIENT_PRUNE)
-            part.insert(0, "tasks", name)
-            part.insert(0, "model", model)
-            part["lenient_p_low"], part["lenient_p_high"] = lenient["p_low"], lenient["p_high"]
-            if model == "teacher":
-                part["closed_form_p"] = float("nan")
-            parts.append(part)
-            _say(f"{model} {name}: mean p {part['p_low'].mean():.3g}")
+        for name in tasks_of(model):
+            ids = [row.id for row in tasks[name]]
+            if known is not None:
+                part = known[(known["model"] == model) & (known["tasks"] == name)]
+                if part["id"].tolist() == ids:
+                    parts.append(part)
+                    continue
+            parts.append(truth_of(model, directory, name, tasks[name]))
+            _say(f"{model} {name}: mean p {parts[-1]['p_low'].mean():.3g}")
     return pd.concat(parts, ignore_index=True)
 
 
-def write_truth() -> None:
-    """Write truth.csv."""
+def truth_of(model: str, directory: Path, name: str, rows: Sequence[Problem]) -> pd.DataFrame:
+    """One model's truth on one tasks file."""
+    part = exact_success(directory, rows)
+    lenient = exact_success(directory, rows, reading="lenient", prune=_LENIENT_PRUNE)
+    part.insert(0, "tasks", name)
+    part.insert(0, "model", model)
+    part["lenient_p_low"] = np.maximum(lenient["p_low"], part["p_low"])
+    part["lenient_p_high"] = np.maximum(lenient["p_high"], part["lenient_p_low"])
+    part["class"] = true_classes(directory, rows)["class"]
+    if RECIPES[model].parent is not None:
+        part["closed_form_p"] = float("nan")
+    return part
+
+
+def write_truth(*, fresh: bool = False) -> None:
+    """Write the truth file; what it holds already is kept, unless `fresh`."""
+    known = load_truth() if TRUTH_FILE.exists() and not fresh else None
+    text = compute_truth(known).to_csv(index=False, float_format="%.6g")
     scratch = TRUTH_FILE.with_suffix(".tmp")
-    compute_truth().to_csv(scratch, index=False, float_format="%.6g")
+    scratch.write_bytes(gzip.compress(text.encode(), mtime=0))
     scratch.replace(TRUTH_FILE)
 
 
 def write_readme() -> None:
-    """Write README.md with the table of closed-form and exact probabilities."""
-    table = truth_table()
-    lines = [
-        "| tasks | model | bottleneck | closed form p | exact p: mean | min | max | lenient | pass@64 | pass@256 |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in table.to_dict("records"):
-        figures = [
-            f"{row[column]:.3g}"
-            for column in ("closed_form_p", "p_mean", "p_min", "p_max", "lenient_p", "pass@64", "pass@256")
-        ]
-        lines.append("| " + " | ".join([row["tasks"], row["model"], row["bottleneck"], *figures]) + " |")
-    truth = load_truth()
-    teacher = truth[truth["model"] == "teacher"].groupby("tasks")["p_low"].mean()
-    text = _README.format(
-        table="\n".join(lines),
-        date=date.today().isoformat(),
-        teacher_low=teacher.min(),
-        teacher_high=teacher.max(),
-    )
+    """Write README.md with a table of closed-form and exact probabilities per world."""
+    table, truth, models = truth_table(), load_truth(), list_models()
+    sections: list[str] = []
+    for world in WORLDS.values():
+        own = [model for model in models if model.world == world.name and model.name in shipped_models()]
+        lines = [f"## {world.name}: {world.summary}", ""]
+        for model in own:
+            means = truth[truth["model"] == model.name].groupby("tasks")["p_low"].mean()
+            lines.append(
+                f"- `{model.spec}` ({model.architecture}, {model.tokenizer} tokenizer): {model.summary}; mean exact p "
+                f"per tasks file from {means.min():.3g} to {means.max():.3g}"
+            )
+        names = [*(fam.name for fam in world.families), world.retention]
+        lines += ["", *_table(table[table["tasks"].isin(names)].dropna(subset=["p_mean"]))]
+        sections.append("\n".join(lines))
+    text = _README.format(worlds="\n\n".join(sections), date=date.today().isoformat())
     scratch = DATA_DIR / ".README.tmp"
     scratch.write_text(text)
     scratch.replace(DATA_DIR / "README.md")
+
+
+def _table(rows: pd.DataFrame) -> list[str]:
+    head = "tasks|model|bottleneck|closed form p|exact p: mean|min|max|lenient|pass@64|pass@256|of its class"
+    lines = ["| " + head.replace("|", " | ") + " |", "|" + "---|" * (head.count("|") + 1)]
+    columns = ("closed_form_p", "p_mean", "p_min", "p_max", "lenient_p", "pass@64", "pass@256", "constructed")
+    for row in rows.to_dict("records"):
+        figures = [f"{row[column]:.3g}" for column in columns]
+        lines.append("| " + " | ".join([row["tasks"], row["model"], row["bottleneck"], *figures]) + " |")
+    return lines
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", action="store_true", help="keep the models as they are")
+    parser.add_argument("--fresh", action="store_true", help="compute all of the truth again")
     options = parser.parse_args(arguments)
     if not options.tasks:
         build(SHIPPED, MODELS_DIR, progress=_progress)
     write_all_tasks()
-    write_truth()
+    write_truth(fresh=options.fresh)
     write_readme()
 
 
@@ -132,24 +175,24 @@ def _say(line: str) -> None:
 
 _README = """# The shipped zoo
 
-Tiny real Hugging Face models (Llama, 162,304 parameters, one token per character) whose bottleneck is known by
-construction and whose success probability on every problem is computed exactly. They are trained from scratch on a
-procedural world: no outside data, no outside weights.
+Tiny real Hugging Face models (160,000 to 250,000 parameters) whose bottleneck is known by construction and whose
+success probability on every problem is computed exactly. They are trained from scratch on procedural worlds: no outside
+data, no outside weights. `diag zoo list` lists them.
 
-- `models/base`, `models/frontier`, `models/teacher`: `zoo:base`, `zoo:frontier`, `zoo:teacher` on the command line.
-  `build.json` in each says how it was made.
-- `tasks/FAMILY.jsonl`: `builtin:zoo/FAMILY`, 100 held-out problems each; `tasks/mastered.jsonl` is the retention set.
-- `truth.csv`: exact probability per model and problem: p_low <= p <= p_high; log10_p is of p_low. `lenient_*`
-  forgives brackets and punctuation around the answer.
+- `models/NAME`: `zoo:NAME` on the command line. `build.json` in each says how it was made.
+- `tasks/FAMILY.jsonl`: `builtin:zoo/FAMILY`, 100 held-out problems each; the retention set of a world is drawn from the
+  families that its models master.
+- `truth.csv.gz`: exact probability per model and problem: p_low <= p <= p_high; log10_p is of p_low. `lenient_*`
+  forgives surface format. `class` is the problem's class for this model (eps = 1/256, mastery .8). `closed_form_p` is
+  empty for fine-tuned models.
 
-Made by `python -m posttrain_diag.zoo.ship` ({date}; torch on one CPU thread, seed 0, about 4 minutes per pre-trained
-model). What the families are: `posttrain_diag/zoo/world.py`.
+Made by `python -m posttrain_diag.zoo.ship` ({date}; torch on one CPU thread, seed 0, minutes per model). What the
+families are: `posttrain_diag/zoo/worlds`.
 
-One rollout at temperature 1, full vocabulary, each family on its own model; pass@k is what k independent draws give:
+One rollout at temperature 1, full vocabulary, each family on its own model; pass@k is what k independent draws give;
+`of its class`: share of problems whose exact class is the constructed one.
 
-{table}
-
-`teacher` solves every family: mean exact p between {teacher_low:.3f} and {teacher_high:.3f}.
+{worlds}
 """
 
 if __name__ == "__main__":

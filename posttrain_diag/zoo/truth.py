@@ -43,6 +43,8 @@ _CHUNK = 16
 """Problems whose trees grow together."""
 _WHOLE_RESPONSE = 1e-4
 """Factor on `prune` where nearly every wrong token ends a branch."""
+_WIDTH = 1000
+"""Most nodes of one problem's tree at one depth, the likeliest ones: a law that knows nothing stays affordable."""
 
 
 class ExactModel:
@@ -64,10 +66,11 @@ class ExactModel:
         *,
         reading: Reading = "strict",
         prune: float = 1e-6,
+        width: int = _WIDTH,
         max_new_tokens: int | None = None,
         response_prefix_ids: Sequence[Sequence[int]] | None = None,
     ) -> Bounds:
-        """Bounds on the success probability of each problem; the arguments are those of `exact_success`."""
+        """Bounds on the success probability of each problem; arguments as of `exact_success`, `width` as below."""
         if not 0 < prune < 1:
             raise UsageError(f"prune is a probability between 0 and 1, got {prune}; 1e-6 is a good value")
         if max_new_tokens is not None and max_new_tokens < 1:
@@ -89,6 +92,7 @@ class ExactModel:
                         for i in chunk
                     ],
                     prune=prune,
+                    width=width,
                     max_new_tokens=limit,
                     response_prefix_ids=[prefixes[i] for i in chunk],
                 )
@@ -195,6 +199,7 @@ def success_bounds(
     *,
     prune: float,
     max_new_tokens: int,
+    width: int = _WIDTH,
     response_prefix_ids: Sequence[Sequence[int]] | None = None,
 ) -> Bounds:
     """Bounds on the success probability of each prompt, by growing all their trees together.
@@ -206,6 +211,7 @@ def success_bounds(
         targets: what is right after each.
         prune: nodes below this probability are cut and counted as possibly right.
         max_new_tokens: longest response in tokens, prefix and stop token included.
+        width: most nodes of one problem at one depth; the unlikelier ones are cut like those below `prune`.
         response_prefix_ids: the response's first tokens, given to the model, per prompt.
 
     Returns:
@@ -224,7 +230,7 @@ def success_bounds(
             if targets[owner].accepts(text):
                 low_P[owner] += mass_NV[i, EOS_ID]
         mass_NV[depth == last_P[tree.owner_N]] = 0.0
-        tree, parents, tokens = _grow(tree, mass_NV, targets, prune_P, slack_P, vocabulary.pieces)
+        tree, parents, tokens = _grow(tree, mass_NV, targets, prune_P, slack_P, vocabulary.pieces, width)
         if not tokens:
             break
         walker.step(parents, tokens)
@@ -238,10 +244,12 @@ def _grow(
     prune_P: FloatArray,
     slack_P: FloatArray,
     pieces: tuple[str, ...],
+    width: int,
 ) -> tuple[_Tree, list[int], list[int]]:
     """The next depth of the tree: its nodes, each one's parent, and each one's last token.
 
-    Grown: viable children of at least `prune_P`, and those that go on spelling the answer, however unlikely.
+    Grown: viable children of at least `prune_P`, the likeliest `width` of each problem, and those that go on spelling
+    the answer, however unlikely.
     The mass of every other viable child is added to `slack_P`.
     """
     viable_NV = np.empty(mass_NV.shape, dtype=bool)
@@ -250,7 +258,13 @@ def _grow(
         viable_NV[i] = targets[owner].viable_V(text)
         spelled_NV[i, list(targets[owner].spelled(text))] = True
     viable_NV &= mass_NV > 0
-    grown_NV = viable_NV & (spelled_NV | (mass_NV >= prune_P[tree.owner_N, None]))
+    owner_N = np.array(tree.owner_N)
+    likely_NV = viable_NV & (mass_NV >= prune_P[owner_N, None])
+    for owner in np.flatnonzero(np.bincount(owner_N, likely_NV.sum(axis=1)) > width).tolist():
+        own_N = owner_N == owner
+        kept_NV = np.where(likely_NV[own_N], mass_NV[own_N], 0.0)
+        likely_NV[own_N] &= kept_NV >= np.partition(kept_NV, -width, axis=None)[-width]
+    grown_NV = viable_NV & (spelled_NV | likely_NV)
     np.add.at(slack_P, tree.owner_N, np.where(viable_NV & ~grown_NV, mass_NV, 0.0).sum(axis=1))
     parents, tokens = (index.tolist() for index in np.nonzero(grown_NV))
     grown = _Tree(

@@ -6,9 +6,13 @@ import pytest
 import torch
 
 from posttrain_diag.errors import ModelError, UsageError
+from posttrain_diag.tasks import verify
+from posttrain_diag.types import Problem
 from posttrain_diag.zoo import exact_success, problems, resolve_model
+from posttrain_diag.zoo.family import after_last
 from posttrain_diag.zoo.model import new_model
-from posttrain_diag.zoo.truth import Target, success_bounds
+from posttrain_diag.zoo.targets import Target
+from posttrain_diag.zoo.truth import _WHOLE_RESPONSE, success_bounds
 from posttrain_diag.zoo.vocabulary import EOS_ID
 from posttrain_diag.zoo.worlds.strings import VOCABULARY
 
@@ -45,45 +49,65 @@ def brute_force(model, prompt, accepts, max_new_tokens):
     return total
 
 
-def last_part_is(answer):
-    return lambda text: text.split("|")[-1] == answer
+def verifier_of(mark):
+    return {"type": "regex", "pattern": after_last(mark)} if mark else {"type": "exact"}
+
+
+def target(answer, mark="", reading="strict"):
+    return Target(Problem("p", "S:ab=", None, answer, verifier_of(mark)), VOCABULARY, mark=mark, reading=reading)
+
+
+def bounds(model, prompt, one, prune, max_new_tokens):
+    """Bounds of one prompt; whole responses are pruned at the same mass as the others."""
+    own = prune / _WHOLE_RESPONSE if one.small else prune
+    low, high = success_bounds(
+        model, VOCABULARY, [VOCABULARY.encode(prompt)], [one], prune=own, max_new_tokens=max_new_tokens
+    )
+    return low[0], high[0]
 
 
 CASES = [
-    pytest.param(Target("c", mark="|"), last_part_is("c"), 4, id="after the bar"),
-    pytest.param(Target("cd", mark="|"), last_part_is("cd"), 3, id="after the bar, two letters"),
-    pytest.param(Target("cd", mark=""), lambda text: text == "cd", 4, id="whole response"),
-    pytest.param(Target("[c]", mark=""), lambda text: text == "[c]", 4, id="brackets"),
-    pytest.param(Target("[c]", mark="", reading="lenient"), lambda text: text.strip("[]:=|") == "c", 4, id="lenient"),
+    pytest.param(("c", "|", "strict"), 4, id="after the bar"),
+    pytest.param(("cd", "|", "strict"), 3, id="after the bar, two letters"),
+    pytest.param(("cd", "", "strict"), 4, id="whole response"),
+    pytest.param(("[c]", "", "strict"), 4, id="brackets"),
+    pytest.param(("[c]", "", "lenient"), 4, id="lenient"),
+    pytest.param(("cd", "|", "lenient"), 4, id="lenient, after the bar"),
 ]
 
 
-@pytest.mark.parametrize(("target", "accepts", "max_new_tokens"), CASES)
-def test_bounds_against_brute_force(toy, target, accepts, max_new_tokens):
+@pytest.mark.parametrize(("case", "max_new_tokens"), CASES)
+def test_bounds_against_brute_force(toy, case, max_new_tokens):
+    one = target(*case)
+
+    def accepts(text):
+        judgement = verify(text, Problem("p", "", None, case[0], verifier_of(case[1])))
+        return judgement.strict if case[2] == "strict" else judgement.lenient
+
     expected = brute_force(toy, "S:ab=", accepts, max_new_tokens)
     rounding = 1e-5  # of float32 log-probabilities
-    low, high = success_bounds(
-        toy, VOCABULARY, [VOCABULARY.encode("S:ab=")], [target], prune=1e-300, max_new_tokens=max_new_tokens
-    )
-    assert [low[0], high[0]] == pytest.approx([expected, expected], rel=rounding)
-    widths = [high[0] - low[0]]
+    assert bounds(toy, "S:ab=", one, 1e-300, max_new_tokens) == pytest.approx((expected, expected), rel=rounding)
+    widths: list[float] = []
     for prune in (1e-4, 1e-2):
-        # Whole responses are pruned 1e-8 times lower.
-        own = prune if target.mark else prune * 1e8
-        low, high = success_bounds(
-            toy, VOCABULARY, [VOCABULARY.encode("S:ab=")], [target], prune=own, max_new_tokens=max_new_tokens
-        )
-        assert 0 < low[0] <= expected * (1 + rounding)
-        assert high[0] >= expected * (1 - rounding)
-        widths.append(high[0] - low[0])
+        low, high = bounds(toy, "S:ab=", one, prune, max_new_tokens)
+        assert 0 < low <= expected * (1 + rounding)
+        assert high >= expected * (1 - rounding)
+        widths.append(high - low)
     assert widths == sorted(widths)
     assert widths[-1] > expected, "nothing was pruned: the test tests nothing"
 
 
+def test_a_narrow_tree_is_bounded_too(toy):
+    one, prompt = target("cd", "|"), [VOCABULARY.encode("S:ab=")]
+    expected = brute_force(toy, "S:ab=", lambda text: text.split("|")[-1] == "cd", 4)
+    low, high = success_bounds(toy, VOCABULARY, prompt, [one], prune=1e-300, max_new_tokens=4, width=5)
+    assert 0 < low[0] < expected < high[0]
+
+
 def test_all_cut_mass_is_in_the_upper_bound(toy):
     """With only the answer's own path grown, what is certainly wrong is to stop with a part of the answer."""
-    prompt, target = "S:ab=", Target("cd", mark="|")
-    low, high = success_bounds(toy, VOCABULARY, [VOCABULARY.encode(prompt)], [target], prune=0.999, max_new_tokens=4)
+    prompt, one = "S:ab=", target("cd", "|")
+    low, high = success_bounds(toy, VOCABULARY, [VOCABULARY.encode(prompt)], [one], prune=0.999, max_new_tokens=4)
     ids = torch.tensor([VOCABULARY.encode(prompt + "cd")])
     with torch.no_grad():
         prob_TV = toy(input_ids=ids).logits.double().softmax(-1)[0, len(prompt) - 1 :]
@@ -95,18 +119,18 @@ def test_all_cut_mass_is_in_the_upper_bound(toy):
 
 def test_prompts_of_different_lengths_do_not_disturb_each_other(toy):
     prompts = ["S:ab=", "S:abcdefgh=", "P:abc="]
-    targets = [Target("c", "|"), Target("cd", "|"), Target("hfb", "")]
+    targets = [target("c", "|"), target("cd", "|"), target("hfb")]
     together = success_bounds(
         toy, VOCABULARY, [VOCABULARY.encode(p) for p in prompts], targets, prune=1e-4, max_new_tokens=4
     )
-    for i, (prompt, target) in enumerate(zip(prompts, targets, strict=True)):
-        alone = success_bounds(toy, VOCABULARY, [VOCABULARY.encode(prompt)], [target], prune=1e-4, max_new_tokens=4)
+    for i, (prompt, one) in enumerate(zip(prompts, targets, strict=True)):
+        alone = success_bounds(toy, VOCABULARY, [VOCABULARY.encode(prompt)], [one], prune=1e-4, max_new_tokens=4)
         assert [together[0][i], together[1][i]] == pytest.approx([alone[0][0], alone[1][0]], rel=1e-4)
 
 
 def test_a_rollout_that_cannot_stop_in_time_fails(toy):
     low, high = success_bounds(
-        toy, VOCABULARY, [VOCABULARY.encode("S:ab=")], [Target("cd", "")], prune=1e-12, max_new_tokens=2
+        toy, VOCABULARY, [VOCABULARY.encode("S:ab=")], [target("cd")], prune=1e-12, max_new_tokens=2
     )
     assert low[0] == 0.0 == high[0]
 
