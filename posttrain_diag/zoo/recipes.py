@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from posttrain_diag.zoo.family import Architecture, Family, World
@@ -108,7 +108,7 @@ RECIPES: Mapping[str, Recipe] = {
             "ckB",
             "ckA fine-tuned on U without replay: solves U, has lost T",
             "ckA",
-            _FINE_TUNING,
+            replace(_FINE_TUNING, steps=700),
             lambda: demonstrations([family("U")]),
             dtype="bfloat16",
         ),
