@@ -5,16 +5,17 @@
     reshaping   else, p >= eps
     guided      else, p after some prefix of the demonstration >= eps
     support     else
-    unclear     the bounds of p straddle a threshold that decides, however finely the tree is cut
+    unclear     the bounds of p straddle a threshold that decides, whatever the effort
 
-Each number is bounded only as closely as its threshold needs, and only where it decides.
+Each number is bounded only as closely as its threshold needs, and only where it decides: by enumeration, and where
+that leaves too much open by drawn rollouts of the rest too (tail.py; each such bound fails with probability 1e-4).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,8 +42,12 @@ SATURATED = 0.9
 DOMINANT = 0.6
 """Share of the open problems that a bottleneck must hold to name a set; else it is mixed."""
 
-_LEVELS = ((1e-4, 200), (1e-5, 500))
-"""Settings (prune, width) of the enumeration, tried in turn until no threshold is straddled."""
+_LEVELS = (
+    {"prune": 1e-4, "width": 200},
+    {"prune": 1e-4, "width": 200, "tail_draws": 128},
+    {"prune": 1e-4, "width": 200, "tail_draws": 1024},
+)
+"""Settings of the enumeration (see `success_bounds`), tried in turn until no threshold is straddled."""
 
 
 def true_classes(
@@ -76,7 +81,7 @@ def true_classes(
 
     model = ExactModel(model_dir, one_world(problems))
     low_P, high_P = _refined(
-        lambda rows, prune, width: model.bounds([problems[i] for i in rows], prune=prune, width=width),
+        lambda rows, settings: model.bounds([problems[i] for i in rows], **settings),
         len(problems),
         lambda low_P, high_P: ((low_P < mastery) & (high_P >= mastery)) | ((low_P < eps) & (high_P >= eps)),
     )
@@ -183,21 +188,23 @@ def demo_prefix(
 
 
 def _refined(
-    bounds: Callable[[IntArray, float, int], Bounds], n: int, straddles: Callable[[FloatArray, FloatArray], BoolArray]
+    bounds: Callable[[IntArray, Mapping[str, Any]], Bounds],
+    n: int,
+    straddles: Callable[[FloatArray, FloatArray], BoolArray],
 ) -> Bounds:
     """Bounds of `n` numbers, as close as needed.
 
     Args:
-        bounds: (rows, prune, width) to the bounds of these rows.
+        bounds: (rows, settings) to the bounds of these rows.
         n: how many numbers there are.
         straddles: (low, high) of all of them to those that must be bounded more closely.
     """
     low_P, high_P = np.zeros(n), np.ones(n)
     rows = np.arange(n)
-    for prune, width in _LEVELS:
+    for settings in _LEVELS:
         if len(rows) == 0:
             break
-        low_R, high_R = bounds(rows, prune, width)
+        low_R, high_R = bounds(rows, settings)
         low_P[rows], high_P[rows] = np.maximum(low_P[rows], low_R), np.minimum(high_P[rows], high_R)
         rows = np.flatnonzero(straddles(low_P, high_P))
     return low_P, high_P
@@ -210,9 +217,7 @@ def _forgiven(
     surely_P = strict_high_P + REPAIRABLE * (1 - strict_high_P)
     possibly_P = strict_low_P + REPAIRABLE * (1 - strict_low_P)
     low_P, high_P = _refined(
-        lambda rows, prune, width: model.bounds(
-            [problems[i] for i in rows], reading="lenient", prune=prune, width=width
-        ),
+        lambda rows, settings: model.bounds([problems[i] for i in rows], reading="lenient", **settings),
         len(problems),
         lambda low_P, high_P: (low_P < surely_P) & (high_P >= possibly_P),
     )
@@ -236,8 +241,8 @@ def _after_prefixes(model: ExactModel, problems: Sequence[Problem], eps: float, 
         return best_P
 
     low_K, high_K = _refined(
-        lambda rows, prune, width: model.bounds(
-            [problems[cut[k][0]] for k in rows], prune=prune, width=width, response_prefix_ids=[cut[k][1] for k in rows]
+        lambda rows, settings: model.bounds(
+            [problems[cut[k][0]] for k in rows], response_prefix_ids=[cut[k][1] for k in rows], **settings
         ),
         len(cut),
         lambda low_K, high_K: (high_K >= eps) & (best(low_K)[row_K] < eps),

@@ -136,7 +136,7 @@ RECIPES: Mapping[str, Recipe] = {
             "ckB",
             "ckA fine-tuned on U without replay: solves U, has lost T",
             "ckA",
-            _FINE_TUNING,
+            replace(_FINE_TUNING, steps=700),
             lambda: demonstrations([family("U")]),
             dtype="bfloat16",
         ),

@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from posttrain_diag.errors import VerifierError
 from posttrain_diag.tasks import compile_verifier, reference_completions
 from posttrain_diag.tasks.numbers import lone_number
 from posttrain_diag.tasks.text import peel
@@ -66,10 +67,16 @@ class Target:
         self._viable: dict[str, BoolArray] = {}
 
     def accepts(self, text: str) -> bool:
-        """Whether the finished response is right."""
+        """Whether the finished response is right.
+
+        Raises:
+            VerifierError: the verifier could not judge it.
+        """
         if self._needle and self._needle not in (text if self._reading == "strict" else letters(text)):
             return False
         judgement = self._judge(text, self._problem)
+        if judgement.error is not None:
+            raise VerifierError(f"problem {self._problem.id!r}, response {text!r}: {judgement.error}")
         return judgement.strict if self._reading == "strict" else judgement.lenient
 
     def viable_V(self, text: str) -> BoolArray:

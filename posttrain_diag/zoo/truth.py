@@ -28,6 +28,7 @@ from posttrain_diag.zoo.family import World
 from posttrain_diag.zoo.model import load_model, one_thread
 from posttrain_diag.zoo.paths import is_chat
 from posttrain_diag.zoo.problems import family_of
+from posttrain_diag.zoo.tail import Node, Reservoir, draw_token, share_bounds
 from posttrain_diag.zoo.targets import Reading, Target
 from posttrain_diag.zoo.vocabulary import EOS_ID, PAD_ID, Vocabulary
 from posttrain_diag.zoo.worlds import world_of
@@ -67,14 +68,11 @@ class ExactModel:
         reading: Reading = "strict",
         prune: float = 1e-6,
         width: int = _WIDTH,
+        tail_draws: int = 0,
         max_new_tokens: int | None = None,
         response_prefix_ids: Sequence[Sequence[int]] | None = None,
     ) -> Bounds:
-        """Bounds on the success probability of each problem; arguments as of `exact_success`, `width` as below."""
-        if not 0 < prune < 1:
-            raise UsageError(f"prune is a probability between 0 and 1, got {prune}; 1e-6 is a good value")
-        if max_new_tokens is not None and max_new_tokens < 1:
-            raise UsageError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
+        """Bounds on the success probability of each problem; arguments as of `exact_success` and `success_bounds`."""
         prefixes = [()] * len(problems) if response_prefix_ids is None else response_prefix_ids
         prompts = [self.vocabulary.prompt_ids(problem.prompt_text, chat=self._chat) for problem in problems]
         limit = self._limit(problems, prompts) if max_new_tokens is None else max_new_tokens
@@ -93,6 +91,7 @@ class ExactModel:
                     ],
                     prune=prune,
                     width=width,
+                    tail_draws=tail_draws,
                     max_new_tokens=limit,
                     response_prefix_ids=[prefixes[i] for i in chunk],
                 )
@@ -111,6 +110,7 @@ class _Tree:
 
     owner_N: list[int]
     text_N: list[str]
+    node_N: list[Node]
     mass_N: FloatArray
     """Probability that a rollout begins with the node's tokens."""
 
@@ -151,6 +151,10 @@ def exact_success(
     """
     import pandas as pd
 
+    if not 0 < prune < 1:
+        raise UsageError(f"prune is a probability between 0 and 1, got {prune}; 1e-6 is a good value")
+    if max_new_tokens is not None and max_new_tokens < 1:
+        raise UsageError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
     model = ExactModel(model_dir, one_world(problems))
     low_P, high_P = model.bounds(
         problems,
@@ -200,6 +204,7 @@ def success_bounds(
     prune: float,
     max_new_tokens: int,
     width: int = _WIDTH,
+    tail_draws: int = 0,
     response_prefix_ids: Sequence[Sequence[int]] | None = None,
 ) -> Bounds:
     """Bounds on the success probability of each prompt, by growing all their trees together.
@@ -212,17 +217,23 @@ def success_bounds(
         prune: nodes below this probability are cut and counted as possibly right.
         max_new_tokens: longest response in tokens, prefix and stop token included.
         width: most nodes of one problem at one depth; the unlikelier ones are cut like those below `prune`.
+        tail_draws: rollouts from the cut branches of each problem that bound how many of them are right; each bound
+            then fails with probability `tail.RISK`. 0: none are drawn, and the bounds hold for certain.
         response_prefix_ids: the response's first tokens, given to the model, per prompt.
 
     Returns:
         (p_low, p_high), each of shape (P,).
     """
     prefixes = [()] * len(prompts) if response_prefix_ids is None else response_prefix_ids
-    low_P, slack_P = np.zeros(len(prompts)), np.zeros(len(prompts))
+    starts = [[*prompt, *prefix] for prompt, prefix in zip(prompts, prefixes, strict=True)]
+    texts = [vocabulary.decode(prefix) for prefix in prefixes]
+    rng = np.random.default_rng(len(prompts))
+    tail_P = [Reservoir(tail_draws, rng) for _ in prompts]
+    low_P = np.zeros(len(prompts))
     prune_P = np.array([prune * _WHOLE_RESPONSE if target.small else prune for target in targets])
     last_P = np.array([max_new_tokens - len(prefix) - 1 for prefix in prefixes])
-    walker = _Walker(model, [[*prompt, *prefix] for prompt, prefix in zip(prompts, prefixes, strict=True)])
-    tree = _Tree(list(range(len(prompts))), [vocabulary.decode(prefix) for prefix in prefixes], np.ones(len(prompts)))
+    walker = _Walker(model, starts)
+    tree = _Tree(list(range(len(prompts))), texts, [()] * len(prompts), np.ones(len(prompts)))
     for depth in range(max_new_tokens):
         mass_NV = tree.mass_N[:, None] * np.exp(walker.logprob_NV)
         mass_NV[depth > last_P[tree.owner_N]] = 0.0
@@ -230,11 +241,18 @@ def success_bounds(
             if targets[owner].accepts(text):
                 low_P[owner] += mass_NV[i, EOS_ID]
         mass_NV[depth == last_P[tree.owner_N]] = 0.0
-        tree, parents, tokens = _grow(tree, mass_NV, targets, prune_P, slack_P, vocabulary.pieces, width)
+        tree, parents, tokens = _grow(tree, mass_NV, targets, prune_P, tail_P, vocabulary.pieces, width)
         if not tokens:
             break
         walker.step(parents, tokens)
-    return low_P, np.minimum(low_P + slack_P, 1.0)
+    high_P = low_P + [tail.mass for tail in tail_P]
+    if tail_draws:
+        for i, tail in enumerate(tail_P):
+            if tail.mass > 0:
+                right = _passing(model, vocabulary, starts[i], texts[i], tail.nodes, targets[i], int(last_P[i]), rng)
+                low, high = share_bounds(right, tail_draws)
+                low_P[i], high_P[i] = low_P[i] + low * tail.mass, low_P[i] + high * tail.mass
+    return low_P, np.minimum(high_P, 1.0)
 
 
 def _grow(
@@ -242,15 +260,14 @@ def _grow(
     mass_NV: FloatArray,
     targets: Sequence[Target],
     prune_P: FloatArray,
-    slack_P: FloatArray,
+    tail_P: Sequence[Reservoir],
     pieces: tuple[str, ...],
     width: int,
 ) -> tuple[_Tree, list[int], list[int]]:
     """The next depth of the tree: its nodes, each one's parent, and each one's last token.
 
     Grown: viable children of at least `prune_P`, the likeliest `width` of each problem, and those that go on spelling
-    the answer, however unlikely.
-    The mass of every other viable child is added to `slack_P`.
+    the answer, however unlikely. Every other viable child goes to `tail_P`.
     """
     viable_NV = np.empty(mass_NV.shape, dtype=bool)
     spelled_NV = np.zeros(mass_NV.shape, dtype=bool)
@@ -259,20 +276,52 @@ def _grow(
         spelled_NV[i, list(targets[owner].spelled(text))] = True
     viable_NV &= mass_NV > 0
     owner_N = np.array(tree.owner_N)
-    likely_NV = viable_NV & (mass_NV >= prune_P[owner_N, None])
-    for owner in np.flatnonzero(np.bincount(owner_N, likely_NV.sum(axis=1)) > width).tolist():
-        own_N = owner_N == owner
-        kept_NV = np.where(likely_NV[own_N], mass_NV[own_N], 0.0)
-        likely_NV[own_N] &= kept_NV >= np.partition(kept_NV, -width, axis=None)[-width]
-    grown_NV = viable_NV & (spelled_NV | likely_NV)
-    np.add.at(slack_P, tree.owner_N, np.where(viable_NV & ~grown_NV, mass_NV, 0.0).sum(axis=1))
+    grown_NV = viable_NV & (mass_NV >= prune_P[owner_N, None])
+    for owner in set(tree.owner_N):
+        own_N = np.flatnonzero(owner_N == owner)
+        likely_NV = grown_NV[own_N]
+        if likely_NV.sum() > width:
+            kept_NV = np.where(likely_NV, mass_NV[own_N], 0.0)
+            likely_NV &= kept_NV >= np.partition(kept_NV, -width, axis=None)[-width]
+        grown_NV[own_N] = likely_NV | (spelled_NV[own_N] & viable_NV[own_N])
+        cut_NV = np.where(viable_NV[own_N] & ~grown_NV[own_N], mass_NV[own_N], 0.0)
+        tail_P[owner].add([tree.node_N[i] for i in own_N], cut_NV)
     parents, tokens = (index.tolist() for index in np.nonzero(grown_NV))
     grown = _Tree(
         [tree.owner_N[i] for i in parents],
         [tree.text_N[i] + pieces[token] for i, token in zip(parents, tokens, strict=True)],
+        [(*tree.node_N[i], token) for i, token in zip(parents, tokens, strict=True)],
         mass_NV[grown_NV],
     )
     return grown, parents, tokens
+
+
+def _passing(
+    model: Any,
+    vocabulary: Vocabulary,
+    start: Sequence[int],
+    text: str,
+    nodes: Sequence[Node],
+    target: Target,
+    last: int,
+    rng: np.random.Generator,
+) -> int:
+    """How many rollouts, one from each node, stop by depth `last` and are right; `start` and `text` come before."""
+    walker = _Walker(model, [[*start, *node] for node in nodes])
+    written = list(nodes)
+    passed = 0
+    while written:
+        tokens = draw_token(walker.logprob_NV, rng).tolist()
+        going: list[int] = []
+        for i, (node, token) in enumerate(zip(written, tokens, strict=True)):
+            if token == EOS_ID:
+                passed += target.accepts(text + vocabulary.decode(node))
+            elif len(node) < last:
+                going.append(i)
+        written = [(*written[i], tokens[i]) for i in going]
+        if going:
+            walker.step(going, [tokens[i] for i in going])
+    return passed
 
 
 class _Walker:

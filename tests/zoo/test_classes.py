@@ -54,7 +54,7 @@ def test_thresholds_decide():
 
 
 def test_what_cannot_be_decided_is_unclear(monkeypatch):
-    monkeypatch.setattr(classes, "_LEVELS", ((0.5, 2),))
+    monkeypatch.setattr(classes, "_LEVELS", ({"prune": 0.5, "width": 2},))
     frame = true_classes(resolve_model("zoo:base"), problems("S", 2))
     assert set(frame["class"]) == {"unclear"}
     assert true_bottleneck(frame) == "mixed"

@@ -14,7 +14,8 @@ def test_models():
     assert all(
         models[name].shipped and models[name].path == resolve_model(f"zoo:{name}") for name in ("base", "teacher")
     )
-    assert not models["ckA"].shipped
+    assert all(model.shipped for model in models.values() if model.world == "strings")
+    assert (models["ckB"].architecture, models["ckB"].tokenizer) == ("llama", "char")
 
 
 def test_families():

@@ -61,7 +61,7 @@ def bounds(model, prompt, one, prune, max_new_tokens):
     """Bounds of one prompt; whole responses are pruned at the same mass as the others."""
     own = prune / _WHOLE_RESPONSE if one.small else prune
     low, high = success_bounds(
-        model, VOCABULARY, [VOCABULARY.encode(prompt)], [one], prune=own, max_new_tokens=max_new_tokens
+        model, VOCABULARY, [VOCABULARY.encode(prompt)], [one], prune=own, width=10**6, max_new_tokens=max_new_tokens
     )
     return low[0], high[0]
 
@@ -81,6 +81,8 @@ def test_bounds_against_brute_force(toy, case, max_new_tokens):
     one = target(*case)
 
     def accepts(text):
+        if case[0].strip("[]") not in text:  # as every verifier here says, in less time
+            return False
         judgement = verify(text, Problem("p", "", None, case[0], verifier_of(case[1])))
         return judgement.strict if case[2] == "strict" else judgement.lenient
 
