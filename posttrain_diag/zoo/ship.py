@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from posttrain_diag.types import Problem
 
-SHIPPED = ("base", "frontier", "teacher", "stories", "stories-ckA", "stories-ckB")
+SHIPPED = ("base", "frontier", "teacher", "stories", "stories-ckA", "stories-ckB", "stories-chat")
 PROBLEMS_PER_FAMILY = 100
 _LENIENT_PRUNE = 1e-5
 _NOT_ON = {"base": ("F15",), "frontier": ("F",)}
