@@ -22,6 +22,8 @@ from posttrain_diag.zoo import WORLDS, World, resolve_model
 from posttrain_diag.zoo.problems import draw_pretraining_word
 
 Rows = list[Problem]
+LONG = {"rollouts": 16}
+"""Draws that all run to the token cap cost four times as much; fewer of them show it as well."""
 INSTRUMENT = ("instrument",)
 REPAIR = ("instrument", "format")
 """Where the lenient reading already passes what the verifier rejects, a repair of the format is right too."""
@@ -152,7 +154,7 @@ def _no_stop_token(world: World) -> Callable[[Path, int], Inputs]:
         model = _copy_of(_origin(world), work)
         for name in ("config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json"):
             _edit(model / name, lambda v: {k: x for k, x in v.items() if k not in {"eos_token", "eos_token_id"}})
-        return Inputs(str(model), saved(drawn(world.mastered[0], seed), work))
+        return Inputs(str(model), saved(drawn(world.mastered[0], seed), work), LONG)
 
     return build
 
@@ -166,7 +168,7 @@ def _other_stop_token(world: World, letter: str) -> Callable[[Path, int], Inputs
             _edit(model / name, lambda v: {**v, "eos_token_id": 3})
         _edit(model / "tokenizer_config.json", lambda v: {**v, "eos_token": "<unk>"})
         name = world.mastered[0] if letter == "+" else name_in(world, letter)
-        return Inputs(str(model), saved(drawn(name, seed), work))
+        return Inputs(str(model), saved(drawn(name, seed), work), LONG)
 
     return build
 
