@@ -92,13 +92,13 @@ def true_classes(
 
     open_rows = np.flatnonzero(high_P < mastery)
     lenient_P[open_rows], forgiven_R, failed_R = _forgiven(
-        model, [problems[i] for i in open_rows], low_P[open_rows], high_P[open_rows]
+        model, [problems[i] for i in open_rows.tolist()], low_P[open_rows], high_P[open_rows]
     )
     class_P[open_rows[forgiven_R]] = "format"
     class_P[open_rows[failed_R & (low_P[open_rows] >= eps)]] = "reshaping"
 
     deep_rows = open_rows[failed_R & (high_P[open_rows] < eps)]
-    prefix_P[deep_rows], high_R = _after_prefixes(model, [problems[i] for i in deep_rows], eps, demos)
+    prefix_P[deep_rows], high_R = _after_prefixes(model, [problems[i] for i in deep_rows.tolist()], eps, demos)
     class_P[deep_rows[prefix_P[deep_rows] >= eps]] = "guided"
     class_P[deep_rows[high_R < eps]] = "support"
     return pd.DataFrame(
