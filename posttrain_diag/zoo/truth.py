@@ -44,7 +44,7 @@ _CHUNK = 16
 """Problems whose trees grow together."""
 _WHOLE_RESPONSE = 1e-4
 """Factor on `prune` where nearly every wrong token ends a branch."""
-_WIDTH = 1000
+_WIDTH = 200
 """Most nodes of one problem's tree at one depth, the likeliest ones: a law that knows nothing stays affordable."""
 
 

@@ -103,3 +103,19 @@ def test_truth_bounds_are_tight_where_they_matter():
     known = truth[truth["p_low"] > 1e-3]
     assert ((known["p_high"] - known["p_low"]) < 0.005 * known["p_low"]).all()
     assert not truth.duplicated(["model", "tasks", "id"]).any()
+
+
+def test_the_pair_of_checkpoints_shows_what_consolidation_is_for():
+    truth = load_truth().set_index(["model", "tasks"])
+    share = {
+        (model, name): (truth.loc[(model, name), "class"] == wanted).mean()
+        for model, name, wanted in (
+            ("ckA", "T", "mastered"),
+            ("ckA", "U", "support"),
+            ("ckB", "T", "support"),
+            ("ckB", "U", "mastered"),
+        )
+    }
+    assert min(share.values()) > 0.9, share
+    assert truth.loc[("ckB", "T"), "p_low"].max() < 1e-6
+    assert truth.loc["ckA", "closed_form_p"].isna().all()
