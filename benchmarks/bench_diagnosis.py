@@ -18,8 +18,8 @@ from typing import Any
 
 import diagnosis_report
 import pandas as pd
-from diagnosis_cases import Case, clean_cases, missing_models, pretrained
-from diagnosis_run import TRUTH, compute_truth, run_case
+from diagnosis_cases import Case, clean_cases, missing_models
+from diagnosis_run import TRUTH, run_case
 from diagnosis_traps import traps
 
 
@@ -57,22 +57,12 @@ def work_on(job: Job) -> dict[str, Any]:
         raise
 
 
-def find_truth(job: tuple[str, str, int, Path]) -> None:
-    """Compute exact classes in a worker."""
-    compute_truth(*job)
-
-
-def run_all(cases: Sequence[Case], seeds: int, jobs: int, work: Path, *, partial: bool) -> list[dict[str, Any]]:
+def run_all(cases: Sequence[Case], seeds: int, jobs: int, work: Path) -> list[dict[str, Any]]:
     """All records; shows one line per case."""
     everything = [case.name for case in all_cases()]
     todo = [Job(everything.index(case.name), seed, work) for seed in range(seeds) for case in cases]
     records: list[dict[str, Any]] = []
     with multiprocessing.get_context("spawn").Pool(jobs, start_worker) as pool:
-        truths = [
-            (f"zoo:{m}", name, seed, work) for m, _, names in pretrained() for name in names for seed in range(seeds)
-        ]
-        for _ in pool.imap_unordered(find_truth, () if partial else truths):
-            pass
         for record in pool.imap_unordered(work_on, todo):
             records.append(record)
             mark = "ok   " if record["verdict"] in record["accepted"] else "WRONG"
@@ -110,7 +100,7 @@ def main() -> None:
         sys.exit(f"these zoo models are not at hand: run `diag zoo build {' '.join(missing)}` first")
     cases = [c for c in all_cases() if (options.only or "") in c.name and (c.quick or not options.quick)]
     started = time.perf_counter()
-    records = run_all(cases, options.seeds, options.jobs, options.work.resolve(), partial=partial)
+    records = run_all(cases, options.seeds, options.jobs, options.work.resolve())
     wall_s = time.perf_counter() - started
     if not partial:
         keep_truth(options.work)

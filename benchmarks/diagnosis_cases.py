@@ -16,7 +16,7 @@ from posttrain_diag.zoo import WORLDS, World, list_models
 from posttrain_diag.zoo.problems import mix, problems
 
 Kind = Literal["bottleneck", "mixture", "consolidation", "style", "trap", "few"]
-PROBLEMS = 100
+PROBLEMS = 60
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,10 @@ def pretrained() -> Iterator[tuple[str, World, tuple[str, ...]]]:
     yield "stories-chat", stories, tuple(fam.name for fam in stories.families)
 
 
+def _mixed(percent: Mapping[str, int], seed: int) -> tuple[Problem, ...]:
+    return mix({name: round(PROBLEMS * share / 100) for name, share in percent.items()}, seed=seed)
+
+
 def _family_case(model: str, name: str, quick: bool = False) -> Case:
     def build(work: Path, seed: int) -> Inputs:
         return Inputs(f"zoo:{model}", saved(drawn(name, seed), work))
@@ -89,14 +93,14 @@ MIXTURES: tuple[Mapping[str, int], ...] = (
     {"F": 75, "N": 25},
     {"G": 50, "T": 50},
 )
-"""Shares of families by part; `+` is the world's first mastered family."""
+"""Shares of families by part, in percent; `+` is the world's first mastered family."""
 
 
 def _mixture_case(model: str, world: World, shares: Mapping[str, int], quick: bool = False) -> Case:
     named = {world.mastered[0] if part == "+" else name_in(world, part): n for part, n in shares.items()}
 
     def build(work: Path, seed: int) -> Inputs:
-        return Inputs(f"zoo:{model}", saved(mix(named, seed=seed), work))
+        return Inputs(f"zoo:{model}", saved(_mixed(named, seed), work))
 
     title = " ".join(f"{n}% {name}" for name, n in named.items())
     return Case(f"{model}: {title}", "mixture", build, quick=quick)
@@ -111,7 +115,7 @@ def _pair_cases(world: World) -> Iterator[Case]:
 
     def on(model: str, other: str | None, shares: Mapping[str, int]) -> Callable[[Path, int], Inputs]:
         def build(work: Path, seed: int) -> Inputs:
-            return Inputs(model, saved(mix(shares, seed=seed), work), {"teacher": (other,)} if other else {})
+            return Inputs(model, saved(_mixed(shares, seed), work), {"teacher": (other,)} if other else {})
 
         return build
 

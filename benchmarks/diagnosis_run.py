@@ -14,7 +14,7 @@ from typing import Any
 import diagnosis_baselines
 import numpy as np
 import pandas as pd
-from diagnosis_cases import Case, Inputs, drawn
+from diagnosis_cases import Case, Inputs
 
 from posttrain_diag.analyze import Analysis, analyze
 from posttrain_diag.config import make_config
@@ -106,7 +106,14 @@ def known_classes(inputs: Inputs, work: Path) -> pd.DataFrame:
     missing = [row for row in rows if row.prompt_text not in known]
     if missing:
         fresh = true_classes(resolve_model(inputs.model), missing)
-        known |= dict(zip([row.prompt_text for row in missing], fresh["class"], strict=True))
+        fresh.insert(0, "prompt", [row.prompt_text for row in missing])
+        fresh.insert(0, "model", inputs.model)
+        known |= dict(zip(fresh["prompt"], fresh["class"], strict=True))
+        path = work / "truth" / f"{_slug(inputs.model)}-{inputs.tasks.parent.name}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = path.with_suffix(".tmp")
+        fresh.to_csv(scratch, index=False, float_format="%.4g")
+        scratch.rename(path)
     return pd.DataFrame({"id": [row.id for row in rows], "class": [known[row.prompt_text] for row in rows]})
 
 
@@ -122,22 +129,6 @@ def shipped_truth() -> dict[str, dict[str, str]]:
 def _read_classes(path: Path) -> dict[str, str]:
     table = pd.read_csv(path, keep_default_na=False)
     return dict(zip(table["prompt"], table["class"], strict=True))
-
-
-def compute_truth(model: str, name: str, seed: int, work: Path) -> None:
-    """Exact classes of a family's problems on a model, where they are not known yet."""
-    path = work / "truth" / f"{_slug(model)}-{name}-{seed}.csv"
-    known = shipped_truth().get(model, {})
-    rows = [row for row in drawn(name, seed) if row.prompt_text not in known]
-    if path.exists() or not rows:
-        return
-    table = true_classes(resolve_model(model), rows)
-    table.insert(0, "prompt", [row.prompt_text for row in rows])
-    table.insert(0, "model", model)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".tmp")
-    table.to_csv(scratch, index=False, float_format="%.4g")
-    scratch.rename(path)
 
 
 def follow_forecast(inputs: Inputs, found: Analysis, case: Case, seed: int, folder: Path) -> dict[str, Any] | None:

@@ -87,7 +87,8 @@ def diagnose(
         shares = from_counts.shares_of_counts(shares, evidence.settings)
     bottleneck, confidence = _name(probabilities)
     needed = None
-    if bottleneck == "undetermined" and posterior is not None:
+    if bottleneck == "undetermined" and posterior is not None and not evidence.teachers:
+        # further draws of other models are not simulated
         needed = forecast(evidence, lambda shares_SC, problems: _judge(shares_SC, problems, evidence, instrument))
     alternatives = tuple(
         Alternative(name, round(value, 4))

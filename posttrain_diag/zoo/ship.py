@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,27 +73,36 @@ def tasks_of(model: str) -> tuple[str, ...]:
     return (*(fam.name for fam in recipe.world.families if fam in known), recipe.world.retention)
 
 
-def compute_truth(known: pd.DataFrame | None = None) -> pd.DataFrame:
+def compute_truth(
+    known: pd.DataFrame | None = None, save: Callable[[pd.DataFrame], None] | None = None
+) -> pd.DataFrame:
     """Exact probabilities and classes of every shipped model on the tasks files of its world.
 
     Args:
         known: rows of an earlier call: a model and tasks file that it covers is not computed again.
+        save: called with all rows so far whenever some were computed.
     """
+    tasks = shipped_tasks()
+    parts: dict[tuple[str, str], pd.DataFrame | None] = {}
+    for model in shipped_models():
+        for name in tasks_of(model):
+            part = None if known is None else known[(known["model"] == model) & (known["tasks"] == name)]
+            whole = part is not None and part["id"].tolist() == [row.id for row in tasks[name]]
+            parts[model, name] = part if whole else None
+    for (model, name), part in parts.items():
+        if part is None:
+            fresh = truth_of(model, shipped_models()[model], name, tasks[name])
+            parts[model, name] = fresh
+            _say(f"{model} {name}: mean p {fresh['p_low'].mean():.3g}")
+            if save is not None:
+                save(_joined(parts.values()))
+    return _joined(parts.values())
+
+
+def _joined(parts: Iterable[pd.DataFrame | None]) -> pd.DataFrame:
     import pandas as pd
 
-    parts: list[pd.DataFrame] = []
-    tasks = shipped_tasks()
-    for model, directory in shipped_models().items():
-        for name in tasks_of(model):
-            ids = [row.id for row in tasks[name]]
-            if known is not None:
-                part = known[(known["model"] == model) & (known["tasks"] == name)]
-                if part["id"].tolist() == ids:
-                    parts.append(part)
-                    continue
-            parts.append(truth_of(model, directory, name, tasks[name]))
-            _say(f"{model} {name}: mean p {parts[-1]['p_low'].mean():.3g}")
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat([part for part in parts if part is not None], ignore_index=True)
 
 
 def truth_of(model: str, directory: Path, name: str, rows: Sequence[Problem]) -> pd.DataFrame:
@@ -113,7 +122,11 @@ def truth_of(model: str, directory: Path, name: str, rows: Sequence[Problem]) ->
 def write_truth(*, fresh: bool = False) -> None:
     """Write the truth file; what it holds already is kept, unless `fresh`."""
     known = load_truth() if TRUTH_FILE.exists() and not fresh else None
-    text = compute_truth(known).to_csv(index=False, float_format="%.6g")
+    _save_truth(compute_truth(known, None if fresh else _save_truth))  # an interrupted --fresh starts again
+
+
+def _save_truth(table: pd.DataFrame) -> None:
+    text = table.to_csv(index=False, float_format="%.6g")
     scratch = TRUTH_FILE.with_suffix(".tmp")
     scratch.write_bytes(gzip.compress(text.encode(), mtime=0))
     scratch.replace(TRUTH_FILE)
