@@ -7,6 +7,7 @@ where the last one stopped: records lie in DIR (default runs/bench-diagnosis). W
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import os
 import sys
@@ -75,6 +76,13 @@ def run_all(cases: Sequence[Case], seeds: int, jobs: int, work: Path) -> list[di
     return sorted(records, key=lambda r: (order[r["case"]], r["seed"]))
 
 
+def done_records(work: Path) -> list[dict[str, Any]]:
+    """The records of an earlier call, finished or not, in the order of the cases."""
+    order = {case.name: i for i, case in enumerate(all_cases())}
+    records = [json.loads(path.read_text()) for path in work.glob("cases/*/record.json")]
+    return sorted(records, key=lambda r: (order[r["case"]], r["seed"]))
+
+
 def keep_truth(work: Path) -> None:
     """Add newly computed classes to the file that is kept with the results."""
     fresh = [pd.read_csv(path, keep_default_na=False) for path in sorted((work / "truth").glob("*.csv"))]
@@ -93,6 +101,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--only", help="cases whose name contains this text; no results are written")
     parser.add_argument("--quick", action="store_true", help="the subset that CI runs; no results are written")
+    parser.add_argument("--done", action="store_true", help="run nothing: results of the runs that are there")
     parser.add_argument("--work", type=Path, default=Path("runs/bench-diagnosis"))
     options = parser.parse_args()
     partial = bool(options.only or options.quick)
@@ -100,7 +109,10 @@ def main() -> None:
         sys.exit(f"these zoo models are not at hand: run `diag zoo build {' '.join(missing)}` first")
     cases = [c for c in all_cases() if (options.only or "") in c.name and (c.quick or not options.quick)]
     started = time.perf_counter()
-    records = run_all(cases, options.seeds, options.jobs, options.work.resolve())
+    if options.done:
+        records = done_records(options.work)
+    else:
+        records = run_all(cases, options.seeds, options.jobs, options.work.resolve())
     wall_s = time.perf_counter() - started
     if not partial:
         keep_truth(options.work)

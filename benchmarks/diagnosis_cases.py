@@ -16,7 +16,7 @@ from posttrain_diag.zoo import WORLDS, World, list_models
 from posttrain_diag.zoo.problems import mix, problems
 
 Kind = Literal["bottleneck", "mixture", "consolidation", "style", "trap", "few"]
-PROBLEMS = 60
+PROBLEMS = 40
 
 
 @dataclass(frozen=True)

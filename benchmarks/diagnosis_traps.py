@@ -314,7 +314,7 @@ def _world_traps(world: World) -> Iterator[tuple[str, Callable[[Path, int], Inpu
     yield "golds of one character, contained by accident (T)", _changed(world, "T", _contains_letter), INSTRUMENT
     yield "one gold for all problems (N)", _changed(world, "N", _constant_gold), INSTRUMENT
     yield "each prompt twice with two golds (+)", _changed(world, "+", _conflicting), INSTRUMENT
-    yield "three problems under sixty ids (T)", _changed(world, "T", _repeated), ("instrument", "undetermined")
+    yield "three problems under many ids (T)", _changed(world, "T", _repeated), ("instrument", "undetermined")
     yield (
         "a third of the tasks wants a copy, the model always copies (T)",
         _copied(world),

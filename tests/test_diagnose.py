@@ -178,7 +178,7 @@ def test_json_has_the_contract_and_no_nan() -> None:
 
 
 def test_shares_bracket_their_value() -> None:
-    found = verdict(make_evidence([(64, 0)] * 10 + [(64, 30)] * 10 + [(64, 64)] * 10))
+    found = verdict(make_evidence([(64, 0)] * 30 + [(64, 30)] * 30 + [(64, 64)] * 30))
     for share in found.shares.values():
         assert share.value is not None and share.low is not None and share.high is not None
         assert 0 <= share.low <= share.value <= share.high <= 1

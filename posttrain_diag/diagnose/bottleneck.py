@@ -32,7 +32,7 @@ SATURATED = 0.9
 """From this share of mastered problems on, no stage is worth its cost on these tasks."""
 DOMINANT = 0.6
 """A bottleneck is named when it holds at least this share of the problems that are not mastered; else "mixed"."""
-NAMED = 0.6
+NAMED = 0.7
 """A bottleneck is named when it is at least this probable; else "undetermined"."""
 GATE = 0.05
 """Share of affected problems or draws from which a broken instrument decides the verdict."""
@@ -42,8 +42,10 @@ PRIOR = 0.5
 """Pseudo-problems of mastered and of open (Jeffreys): the verdict speaks of the task family, not of these problems
 alone, so three problems that agree are not yet a certainty."""
 OPEN_PRIOR = 1.0
-"""Pseudo-problems of all open classes together (Perks). Half of one per class would hold nearly half of all families
-for mixed before any is seen; on 5 problems that agreed the verdict was right far more often than its probability."""
+"""Pseudo-problems of all open classes together (Perks). One or half of one per class would hold most families for mixed
+before any is seen."""
+MIN_PROBLEMS = 5
+"""With fewer different problems no bottleneck is named, however much they agree: they stand for no task family."""
 
 _OPEN: tuple[Bottleneck, ...] = ("reshaping", "format", "guided", "support", "consolidation")
 """The verdict of each column of the shares after the first, mastered; the last is there when models were compared."""
@@ -85,7 +87,7 @@ def diagnose(
     if evidence.counts is not None and posterior is not None:
         probabilities = from_counts.spread(probabilities)
         shares = from_counts.shares_of_counts(shares, evidence.settings)
-    bottleneck, confidence = _name(probabilities)
+    bottleneck, confidence = _name(probabilities, distinct_prompts(evidence))
     needed = None
     if bottleneck == "undetermined" and posterior is not None and not evidence.teachers:
         # further draws of other models are not simulated
@@ -115,7 +117,7 @@ def _judge(shares_SC: NDArray[np.float64], problems: int, evidence: Evidence, in
     many_SC = np.repeat(shares_SC, DRAWS_PER_SHARE, axis=0)
     probabilities = label_probabilities(many_SC, problems, evidence.settings.sampling.seed)
     probabilities = _with_instrument(probabilities, instrument)
-    return _name(from_counts.spread(probabilities) if evidence.counts is not None else probabilities)[0]
+    return _name(from_counts.spread(probabilities) if evidence.counts is not None else probabilities, problems)[0]
 
 
 def _status(findings: Sequence[Finding], *, checked: bool) -> InstrumentStatus:
@@ -179,11 +181,12 @@ def _prob_above(share: Estimate, threshold: float) -> float:
     return min(0.999, float(stats.norm.sf((threshold - share.value) / spread)))
 
 
-def _name(probabilities: Mapping[Bottleneck, float]) -> tuple[Bottleneck, float]:
-    """The verdict and its probability; below NAMED the verdict is that there is none."""
+def _name(probabilities: Mapping[Bottleneck, float], problems: int) -> tuple[Bottleneck, float]:
+    """The verdict and its probability; there is none below NAMED, or on too few different problems."""
     best = max(probabilities, key=lambda name: probabilities[name])
     value = probabilities[best]
-    if best == "undetermined" or value < NAMED:
+    few = problems < MIN_PROBLEMS and best != "instrument"
+    if best == "undetermined" or value < NAMED or few:
         return "undetermined", round(1 - value, 4) if best != "undetermined" else 1.0
     return best, round(value, 4)
 

@@ -35,6 +35,9 @@ LOW_P = 0.05
 """Problems whose posterior puts at least this much below eps are laddered."""
 MAX_PROBLEMS = 200
 """At most this many problems are laddered (evenly chosen); the others get the pooled rate."""
+POOLED = 1600
+"""Draws per prefix share that few problems are given together (each at most 4 times its usual number): what no prefix
+lifts is told from what one might lift by their pooled zeros."""
 CONTROL_PROBLEMS = 32
 """The controls speak for the set, so a sample of problems is enough."""
 
@@ -69,6 +72,7 @@ def plan(evidence: Evidence, engine: Engine) -> Needs:
     filler = _filler(engine)
     controls = set(_evenly(ids, CONTROL_PROBLEMS))
     n = evidence.settings.ladder_rollouts
+    n_true = min(4 * n, max(n, -(-POOLED // len(ids))))
     draws: list[DrawSpec] = []
     short = leaked = 0
     for position, key in enumerate(ids):
@@ -85,7 +89,7 @@ def plan(evidence: Evidence, engine: Engine) -> Needs:
             if given.strict or given.lenient:
                 leaked += 1
                 continue
-            draws.append(DrawSpec(key, arm_name("true", share), n, own[:size]))
+            draws.append(DrawSpec(key, arm_name("true", share), n_true, own[:size]))
             if key in controls:
                 if len(ids) > 1 and other[:size] != own[:size]:
                     draws.append(DrawSpec(key, arm_name("permuted", share), n, other[:size]))

@@ -201,6 +201,16 @@ def test_auc_is_half_on_noise_and_one_on_a_signal() -> None:
     assert golds.cross_validated_auc(signal, label, seed=0) > 0.98
 
 
+@pytest.mark.parametrize(("problems", "each"), [(200, 16), (40, 40), (10, 64)])
+def test_few_problems_get_more_draws_per_prefix(problems: int, each: int) -> None:
+    from fake_engine import FakeEngine
+
+    wanted = prefix_ladder.plan(make_evidence([(256, 0)] * problems), FakeEngine(lambda _: {"": 1.0}))
+    drawn = {spec.n for spec in wanted.draws if spec.arm == prefix_ladder.arm_name("true", 0.5)}
+    controls = {spec.n for spec in wanted.draws if spec.arm == prefix_ladder.arm_name("neutral", 0.5)}
+    assert (drawn, controls) == ({each}, {16})
+
+
 def test_a_prefix_that_helps_no_more_than_filler_is_no_reach() -> None:
     extra = [
         rollout_row(f"p{i}", j, arm=prefix_ladder.arm_name(kind, 0.75), verdict="pass" if j % 2 else "fail")

@@ -101,7 +101,9 @@ def test_truth_bounds_are_tight_where_they_matter():
     truth = load_truth()
     assert (truth["p_low"] <= truth["p_high"]).all()
     known = truth[truth["p_low"] > 1e-3]
-    assert ((known["p_high"] - known["p_low"]) < 0.005 * known["p_low"]).all()
+    width = (known["p_high"] - known["p_low"]) / known["p_low"]
+    assert (width < 0.03).all()  # in byte-pair tokens many spellings of wrong answers are cut
+    assert (width[known["model"].isin(["base", "frontier", "teacher"])] < 0.005).all()
     assert not truth.duplicated(["model", "tasks", "id"]).any()
 
 
