@@ -64,7 +64,16 @@ def _wrong_golds(with_demos: bool) -> Callable[[Rows, random.Random], Rows]:
 
 def _gold_with_unit(rows: Rows, rng: random.Random) -> Rows:
     """The gold carries a unit that the model never writes; no demonstrations."""
-    return [replace(row, answer=f"{row.answer} units", demos=()) for row in rows]
+    last_number = {"type": "regex", "pattern": r"(\d+)\D*$"}  # `numeric` itself refuses such a gold
+    return [
+        replace(
+            row,
+            answer=f"{row.answer} units",
+            verifier=last_number if row.verifier["type"] == "numeric" else row.verifier,
+            demos=(),
+        )
+        for row in rows
+    ]
 
 
 def _constant_gold(rows: Rows, rng: random.Random) -> Rows:

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from posttrain_probes.golds import MIN_GROUP
+from posttrain_probes.golds import MIN_GROUP, separating_draws
 
 from posttrain_diag.collect import Collector, Owed, Progress, current_tallies, spans_of
 from posttrain_diag.config import RESOLVED, Allocation
@@ -28,8 +28,10 @@ MAX_PER_BUDGET = 4
 ZERO_RESERVE = 0.25
 """Share of the budget kept for problems that never passed: their bound is what pass@k at large k rests on."""
 LEVEL = 32
-"""Where some problems are solved and others probably never, all get this many draws: wrong golds hide in such sets,
-and the instrument check that finds them compares the answers of both groups over equally many draws."""
+"""Where some problems are solved and others probably never, all get at least this many draws: wrong golds hide in such
+sets, and the instrument check that finds them compares the answers of both groups over equally many draws."""
+LEVEL_MARGIN = 1.3
+"""Times the draws that tell a wrong gold from a hard problem by the rates seen so far, which are noisy."""
 OPEN_SHARE = 0.1
 """An early stop leaves at most this share of the problems unresolved."""
 CHANGE = 0.01
@@ -73,7 +75,9 @@ class MainArm:
         zeros_P = evidence.main["c"].to_numpy() == 0
         never_P = posterior_P3[:, 0] > 0.5
         if min(never_P.sum(), (~never_P).sum()) >= MIN_GROUP:
-            n_P = np.maximum(n_P, min(LEVEL, self.mean_rollouts))
+            solved = evidence.measured[evidence.measured["c"] > 0]
+            level = max(LEVEL, LEVEL_MARGIN * separating_draws(solved)) if len(solved) else LEVEL
+            n_P = np.maximum(n_P, int(min(level, self.mean_rollouts)))
         if zeros_P.any():
             spare = max(0, min(self.budget - int(n_P.sum()), reserve)) // int(zeros_P.sum())
             cap_P = np.maximum(0, self._cap - n_P)

@@ -52,6 +52,16 @@ def test_draws_go_to_open_problems(run_analysis: Run) -> None:
     assert n_P.sum() <= 48 * N
 
 
+@pytest.mark.parametrize(("p", "least"), [(0.5, 32), (0.1, 50)])
+def test_zeros_beside_weakly_solved_problems_get_enough_draws_to_tell_them_apart(
+    run_analysis: Run, p: float, least: int
+) -> None:
+    law = law_of(lambda i: p if i % 2 == 0 else 0.0)
+    found = run_analysis(law, make_problems(N, word), allocation="adaptive", rollouts=64)
+    assert least <= drawn(found).min() <= 64
+    assert p != 0.5 or drawn(found).min() == 32
+
+
 def test_budget_is_kept_when_nothing_settles(run_analysis: Run) -> None:
     found = run_analysis(law_of(lambda _: 0.8), make_problems(N, word), allocation="adaptive", rollouts=20)
     assert drawn(found).sum() <= 20 * N

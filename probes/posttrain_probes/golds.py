@@ -17,6 +17,8 @@ BROKEN_SHARE = 0.05
 """From this share of failing references on, no verdict is given."""
 MIN_GROUP = 6
 """Both groups must have at least this many problems before their failures are compared."""
+SEPARATED = 0.01
+"""Chance of a zero, were the problem like the weaker solved ones, below which it is not the tail of these."""
 EXPLAINED_AUC = 0.7
 """A cross-validated AUC at or above this means that prompts or answer profiles explain the failures."""
 FEATURE_BUCKETS = 64
@@ -95,9 +97,19 @@ def _separated(solved: pd.DataFrame, zero: pd.DataFrame) -> bool:
     Solved problems are those with a success, so c/n overstates their p, the more the fewer draws there are: one draw
     of each would make it 1. Their p is estimated given that c > 0.
     """
-    p = float(np.quantile(rate_given_success(solved["n"].to_numpy(float), solved["c"].to_numpy(float)), 0.25))
-    chance = (1 - p) ** zero["n"].to_numpy(float)
-    return float(np.mean(chance)) < 0.01
+    chance = (1 - weak_rate(solved)) ** zero["n"].to_numpy(float)
+    return float(np.mean(chance)) < SEPARATED
+
+
+def weak_rate(solved: pd.DataFrame) -> float:
+    """P of the lower quartile of solved problems, from columns n and c."""
+    return float(np.quantile(rate_given_success(solved["n"].to_numpy(float), solved["c"].to_numpy(float)), 0.25))
+
+
+def separating_draws(solved: pd.DataFrame) -> float:
+    """Draws after which a zero no longer looks like a weak solved problem's, as `_separated` wants; inf: no number."""
+    p = weak_rate(solved)
+    return float(np.log(SEPARATED) / np.log1p(-p)) if 0 < p < 1 else 1.0 if p >= 1 else np.inf
 
 
 def rate_given_success(n_P: NDArray[np.float64], c_P: NDArray[np.float64]) -> NDArray[np.float64]:

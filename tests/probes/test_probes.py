@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from posttrain_probes import BUILTIN, Probe, boundary, golds, instrument, prefix_ladder, stopping
 from posttrain_probes.synthetic import make_evidence, make_problem, rollout_row
@@ -219,3 +220,13 @@ def test_a_prefix_that_helps_no_more_than_filler_is_no_reach() -> None:
         for kind in ("true", "neutral")
     ]
     assert prefix_ladder.reach(make_evidence([(256, 0)] * 20, extra=extra)).max() == 0.0
+
+
+def test_draws_that_separate_a_zero_from_weak_problems() -> None:
+    solved = pd.DataFrame({"n": [64] * 20, "c": [6] * 20})
+    draws = golds.separating_draws(solved)
+    rate = golds.weak_rate(solved)
+    assert (1 - rate) ** draws == pytest.approx(golds.SEPARATED)
+    assert 32 < draws < 64
+    assert golds.separating_draws(pd.DataFrame({"n": [8], "c": [1]})) == np.inf  # one pass each tells nothing of p
+    assert golds.separating_draws(pd.DataFrame({"n": [8], "c": [8]})) == 1.0
