@@ -32,7 +32,10 @@ def confident_traps(records: Sequence[Record]) -> list[Record]:
     return [
         r
         for r in records
-        if r["kind"] == "trap" and r["verdict"] in {"support", "reshaping"} and r["confidence"] > CONFIDENT
+        if r["kind"] == "trap"
+        and r["verdict"] in {"support", "reshaping"}
+        and r["confidence"] > CONFIDENT
+        and not right(r)
     ]
 
 

@@ -327,7 +327,8 @@ def _world_traps(world: World) -> Iterator[tuple[str, Callable[[Path, int], Inpu
     yield (
         "a third of the tasks wants a copy, the model always copies (T)",
         _copied(world),
-        ("instrument", "mixed", "undetermined"),
+        # the other two thirds are out of support: that verdict is right where the copies are not noticed
+        ("instrument", "mixed", "undetermined", "support"),
     )
     yield "token cap 3 (+)", _changed(world, "+", _same, max_new_tokens=3), INSTRUMENT
     yield "token cap 5 (S)", _changed(world, "S", _same, max_new_tokens=5), INSTRUMENT

@@ -28,7 +28,7 @@ MAX_PER_BUDGET = 4
 ZERO_RESERVE = 0.25
 """Share of the budget kept for problems that never passed: their bound is what pass@k at large k rests on."""
 LEVEL = 32
-"""Where some problems are solved and others probably never, all get at least this many draws: wrong golds hide in such
+"""Where some problems are solved and others never, all get at least this many draws: wrong golds hide in such
 sets, and the instrument check that finds them compares the answers of both groups over equally many draws."""
 LEVEL_MARGIN = 1.3
 """Times the draws that tell a wrong gold from a hard problem by the rates seen so far, which are noisy."""
@@ -73,8 +73,7 @@ class MainArm:
                 break
             n_P = n_P + blocks_P
         zeros_P = evidence.main["c"].to_numpy() == 0
-        never_P = posterior_P3[:, 0] > 0.5
-        if min(never_P.sum(), (~never_P).sum()) >= MIN_GROUP:
+        if min(zeros_P.sum(), (~zeros_P).sum()) >= MIN_GROUP:
             solved = evidence.measured[evidence.measured["c"] > 0]
             level = max(LEVEL, LEVEL_MARGIN * separating_draws(solved)) if len(solved) else LEVEL
             n_P = np.maximum(n_P, int(min(level, self.mean_rollouts)))

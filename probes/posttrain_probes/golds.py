@@ -21,6 +21,8 @@ SEPARATED = 0.01
 """Chance of a zero, were the problem like the weaker solved ones, below which it is not the tail of these."""
 EXPLAINED_AUC = 0.7
 """A cross-validated AUC at or above this means that prompts or answer profiles explain the failures."""
+EXPLAINED_Z = 2.5
+"""And it must be this many standard errors above chance: two groups of a dozen reach .7 by luck."""
 FEATURE_BUCKETS = 64
 
 
@@ -77,7 +79,8 @@ def unexplained_failures(evidence: Evidence) -> Finding | None:
     profile, prompt = features
     label = (~solved).to_numpy()
     aucs = [cross_validated_auc(x, label, seed=evidence.settings.sampling.seed) for x in (profile, prompt)]
-    if max(aucs) >= EXPLAINED_AUC:
+    chance_spread = float(np.sqrt((n_zero + n_solved + 1) / (12 * n_zero * n_solved)))  # of an AUC that tells nothing
+    if max(aucs) >= max(EXPLAINED_AUC, 0.5 + EXPLAINED_Z * chance_spread):
         return None
     share = share_estimate(n_zero, len(table), level=evidence.settings.level)
     return Finding(

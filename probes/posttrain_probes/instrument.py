@@ -55,6 +55,7 @@ CHECKS = (
     acceptance.accepts_other_answers,
     rejection.verifier_errors,
     rejection.rejected_answers,
+    rejection.passed_only_leniently,
     stopping.no_stop_token,
     stopping.truncation,
     stopping.template,

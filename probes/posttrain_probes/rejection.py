@@ -13,9 +13,14 @@ from posttrain_diag.evidence import Evidence
 from posttrain_diag.tasks.final import Answer, answer, finals, gives, same_answer, stated
 from posttrain_diag.types import Finding, Problem
 from posttrain_probes.estimates import share_estimate
+from posttrain_probes.format_gap import REPAIRABLE
 
 READ_DRAWS = 6000
 """Draws that are read again at most, the first ones of each problem."""
+MIN_LENIENT = 3
+"""Lenient passes of a problem from which they count."""
+LOST_SUSPECT, LOST_BROKEN = 0.2, 0.5
+"""Share of the problems that pass only leniently from which the verifier is suspect, or broken."""
 NULL_OTHERS = 4
 """Other problems whose answers say how often a failed draw hits an answer by coincidence."""
 AFFIX_SHARE = 0.8
@@ -85,6 +90,28 @@ def rejected_answers(evidence: Evidence) -> Finding | None:
         f"The verifier rejects about {round(excess)} of {round(right)} right answers, on {len(tally.problems)} "
         f"problems, even leniently: {tally.example}. Compare by value (numeric, or a regex that allows for surrounding "
         "text), drop units from the golds, and rerun the same command: stored draws are judged again.",
+    )
+
+
+def passed_only_leniently(evidence: Evidence) -> Finding | None:
+    """Problems that never pass as demanded while the lenient reading passes a part of their draws.
+
+    Where it passes most of the failures the format probe speaks; here right answers are drawn sometimes and lost, and
+    without this the problems would look as if they were out of reach.
+    """
+    table = evidence.measured
+    lost = (table["c"] == 0) & (table["lenient"] >= MIN_LENIENT) & (table["lenient"] < REPAIRABLE * table["n"])
+    if lost.sum() < LOST_SUSPECT * max(1, len(table)):
+        return None
+    passes, draws = int(table.loc[lost, "lenient"].sum()), int(table.loc[lost, "n"].sum())
+    return Finding(
+        "verifier_inconsistent",
+        "broken" if lost.sum() >= LOST_BROKEN * len(table) else "suspect",
+        share_estimate(int(lost.sum()), len(table), level=evidence.settings.level),
+        tuple(map(str, table.index[lost])),
+        f"{int(lost.sum())} of {len(table)} problems never pass as the verifier demands, while its lenient reading passes "
+        f"{passes} of their {draws} draws: right answers are drawn and lost to their surroundings. Let the verifier take "
+        "the final answer out of the completion, or ask for the bare answer in the prompt.",
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from judged import confident, findings, judged, problem
 from posttrain_probes import acceptance, rejection
+from posttrain_probes.synthetic import make_evidence, rollout_row
 
 NUMBERS = [str(100 + 37 * i) for i in range(24)]
 NUMERIC = {"type": "numeric"}
@@ -203,3 +204,17 @@ def test_open_problems_that_are_known_are_not_luck() -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_a_slight_edge_over_four_options_is_never_a_confident_verdict(seed: int) -> None:
     assert not confident(options(0.3, seed))
+
+
+def test_problems_that_pass_only_leniently_and_seldom_are_no_support_verdict() -> None:
+    """3 of 32 draws pass leniently on every problem, none strictly; where most do, it is format; where none, support."""
+
+    def found(lenient: int) -> list[tuple[str, str]]:
+        counts = [(32 - lenient, 0)] * 10
+        extra = [rollout_row(f"p{i}", 100 + j, lenient=True) for i in range(10) for j in range(lenient)]
+        measured = rejection.passed_only_leniently(make_evidence(counts, extra=extra))
+        return [] if measured is None else [(measured.kind, measured.severity)]
+
+    assert found(3) == [("verifier_inconsistent", "broken")]
+    assert found(30) == []
+    assert found(0) == []
