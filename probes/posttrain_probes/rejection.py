@@ -109,9 +109,9 @@ def passed_only_leniently(evidence: Evidence) -> Finding | None:
         "broken" if lost.sum() >= LOST_BROKEN * len(table) else "suspect",
         share_estimate(int(lost.sum()), len(table), level=evidence.settings.level),
         tuple(map(str, table.index[lost])),
-        f"{int(lost.sum())} of {len(table)} problems never pass as the verifier demands, while its lenient reading passes "
-        f"{passes} of their {draws} draws: right answers are drawn and lost to their surroundings. Let the verifier take "
-        "the final answer out of the completion, or ask for the bare answer in the prompt.",
+        f"{int(lost.sum())} of {len(table)} problems never pass as the verifier demands, while its lenient reading "
+        f"passes {passes} of their {draws} draws: right answers are drawn and lost to their surroundings. Let the "
+        "verifier take the final answer out of the completion, or ask for the bare answer in the prompt.",
     )
 
 
