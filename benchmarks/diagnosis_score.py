@@ -71,7 +71,10 @@ def class_scores(records: Sequence[Record]) -> ClassScores:
         there = sum(n for (truth, guess), n in pairs.items() if truth == name and guess != "unresolved")
         f1[name] = 2 * hit / (said + there) if said + there else float("nan")
     table = {t: {g: pairs[t, g] for g in (*CLASSES, "unresolved")} for t in CLASSES}
-    return ClassScores(f1, float(np.nanmean(list(f1.values()))), unresolved / max(1, total), unclear, total, table)
+    seen = [value for value in f1.values() if not np.isnan(value)]
+    return ClassScores(
+        f1, float(np.mean(seen)) if seen else float("nan"), unresolved / max(1, total), unclear, total, table
+    )
 
 
 @dataclass(frozen=True)
