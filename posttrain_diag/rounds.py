@@ -72,11 +72,14 @@ class MainArm:
             if blocks_P.sum() == 0:
                 break
             n_P = n_P + blocks_P
-        zeros_P = evidence.main["c"].to_numpy() == 0
-        if min(zeros_P.sum(), (~zeros_P).sum()) >= MIN_GROUP:
+        for separate in (False, True):
             solved = evidence.measured[evidence.measured["c"] > 0]
-            level = max(LEVEL, LEVEL_MARGIN * separating_draws(solved)) if len(solved) else LEVEL
+            if min(len(solved), len(ids) - len(solved)) < MIN_GROUP:
+                break
+            level = max(LEVEL, LEVEL_MARGIN * separating_draws(solved)) if separate else LEVEL
             n_P = np.maximum(n_P, int(min(level, self.mean_rollouts)))
+            evidence = self._seen(self._draw(n_P, progress))
+        zeros_P = evidence.main["c"].to_numpy() == 0
         if zeros_P.any():
             spare = max(0, min(self.budget - int(n_P.sum()), reserve)) // int(zeros_P.sum())
             cap_P = np.maximum(0, self._cap - n_P)

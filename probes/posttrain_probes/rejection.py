@@ -13,12 +13,13 @@ from posttrain_diag.evidence import Evidence
 from posttrain_diag.tasks.final import Answer, answer, finals, gives, same_answer, stated
 from posttrain_diag.types import Finding, Problem
 from posttrain_probes.estimates import share_estimate
-from posttrain_probes.format_gap import REPAIRABLE
 
 READ_DRAWS = 6000
 """Draws that are read again at most, the first ones of each problem."""
 MIN_LENIENT = 3
 """Lenient passes of a problem from which they count."""
+LOST_BELOW = 0.25
+"""Share of a problem's draws: where the lenient reading passes more, the format probe may speak."""
 LOST_SUSPECT, LOST_BROKEN = 0.2, 0.5
 """Share of the problems that pass only leniently from which the verifier is suspect, or broken."""
 NULL_OTHERS = 4
@@ -100,7 +101,7 @@ def passed_only_leniently(evidence: Evidence) -> Finding | None:
     without this the problems would look as if they were out of reach.
     """
     table = evidence.measured
-    lost = (table["c"] == 0) & (table["lenient"] >= MIN_LENIENT) & (table["lenient"] < REPAIRABLE * table["n"])
+    lost = (table["c"] == 0) & (table["lenient"] >= MIN_LENIENT) & (table["lenient"] < LOST_BELOW * table["n"])
     if lost.sum() < LOST_SUSPECT * max(1, len(table)):
         return None
     passes, draws = int(table.loc[lost, "lenient"].sum()), int(table.loc[lost, "n"].sum())
