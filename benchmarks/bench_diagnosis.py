@@ -72,15 +72,18 @@ def run_all(cases: Sequence[Case], seeds: int, jobs: int, work: Path) -> list[di
                 f"{record['confidence']:.2f}, right: {'/'.join(record['accepted'])}; {record['cpu_s']:.1f} s",
                 flush=True,
             )
-    order = {name: i for i, name in enumerate(everything)}
+    return in_order(records)
+
+
+def in_order(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Records in the order of the cases, then of the seeds."""
+    order = {case.name: i for i, case in enumerate(all_cases())}
     return sorted(records, key=lambda r: (order[r["case"]], r["seed"]))
 
 
 def done_records(work: Path) -> list[dict[str, Any]]:
     """The records of an earlier call, finished or not, in the order of the cases."""
-    order = {case.name: i for i, case in enumerate(all_cases())}
-    records = [json.loads(path.read_text()) for path in work.glob("cases/*/record.json")]
-    return sorted(records, key=lambda r: (order[r["case"]], r["seed"]))
+    return in_order([json.loads(path.read_text()) for path in work.glob("cases/*/record.json")])
 
 
 def keep_truth(work: Path) -> None:

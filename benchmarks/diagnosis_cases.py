@@ -51,7 +51,9 @@ def saved(rows: tuple[Problem, ...] | list[Problem], work: Path) -> Path:
 
 
 def name_in(world: World, letter: str) -> str:
-    """The family that plays the part `letter` in a world: S in strings, sums-S in sums."""
+    """What plays a part in a world: S or ckA in strings, sums-S or sums-ckA in sums; `+`: the first mastered family."""
+    if letter == "+":
+        return world.mastered[0]
     return letter if world.name == "strings" else f"{world.name}-{letter}"
 
 
@@ -97,7 +99,7 @@ MIXTURES: tuple[Mapping[str, int], ...] = (
 
 
 def _mixture_case(model: str, world: World, shares: Mapping[str, int], quick: bool = False) -> Case:
-    named = {world.mastered[0] if part == "+" else name_in(world, part): n for part, n in shares.items()}
+    named = {name_in(world, part): n for part, n in shares.items()}
 
     def build(work: Path, seed: int) -> Inputs:
         return Inputs(f"zoo:{model}", saved(_mixed(named, seed), work))
@@ -108,8 +110,7 @@ def _mixture_case(model: str, world: World, shares: Mapping[str, int], quick: bo
 
 def _pair_cases(world: World) -> Iterator[Case]:
     """The pair of a world: ckA solves T, ckB was made from it, solves U and has lost T."""
-    prefix = "" if world.name == "strings" else f"{world.name}-"
-    first, second = f"zoo:{prefix}ckA", f"zoo:{prefix}ckB"
+    first, second = f"zoo:{name_in(world, 'ckA')}", f"zoo:{name_in(world, 'ckB')}"
     t, u, s = (name_in(world, letter) for letter in "TUS")
     origin = f"zoo:{world.families[0].model}"
 
@@ -189,6 +190,5 @@ def missing_models() -> list[str]:
     """Zoo models that the cases need and that are not at hand."""
     needed = {model for model, _, _ in pretrained()}
     for world in WORLDS.values():
-        prefix = "" if world.name == "strings" else f"{world.name}-"
-        needed |= {f"{prefix}ckA", f"{prefix}ckB"}
+        needed |= {name_in(world, "ckA"), name_in(world, "ckB")}
     return sorted(needed - {model.name for model in list_models() if model.path})

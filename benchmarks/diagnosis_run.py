@@ -43,7 +43,7 @@ def run_case(case: Case, seed: int, work: Path) -> dict[str, Any]:
     record = {"case": case.name, "kind": case.kind, "seed": seed, **_said(found), **spent}
     record |= _truth(case, inputs, found, work)
     if case.kind == "few":
-        record["forecast"] = follow_forecast(inputs, found, case, seed, folder)
+        record["forecast"] = follow_forecast(inputs, found, seed, folder)
     shutil.rmtree(folder / "run", ignore_errors=True)
     shutil.rmtree(folder / "model", ignore_errors=True)
     scratch = folder / "record.tmp"
@@ -102,7 +102,7 @@ def known_classes(inputs: Inputs, work: Path) -> pd.DataFrame:
     rows = load_tasks(str(inputs.tasks)).problems
     known = dict(shipped_truth().get(inputs.model, {}))
     for path in sorted((work / "truth").glob(f"{_slug(inputs.model)}-*.csv")):
-        known |= _read_classes(path)
+        known |= _read_classes(path).get(inputs.model, {})
     missing = [row for row in rows if row.prompt_text not in known]
     if missing:
         fresh = true_classes(resolve_model(inputs.model), missing)
@@ -120,18 +120,15 @@ def known_classes(inputs: Inputs, work: Path) -> pd.DataFrame:
 @cache
 def shipped_truth() -> dict[str, dict[str, str]]:
     """Exact class by prompt by model, as computed once and kept with the results."""
-    if not TRUTH.exists():
-        return {}
-    table = pd.read_csv(TRUTH, keep_default_na=False)
+    return _read_classes(TRUTH) if TRUTH.exists() else {}
+
+
+def _read_classes(path: Path) -> dict[str, dict[str, str]]:
+    table = pd.read_csv(path, keep_default_na=False)
     return {str(model): dict(zip(part["prompt"], part["class"], strict=True)) for model, part in table.groupby("model")}
 
 
-def _read_classes(path: Path) -> dict[str, str]:
-    table = pd.read_csv(path, keep_default_na=False)
-    return dict(zip(table["prompt"], table["class"], strict=True))
-
-
-def follow_forecast(inputs: Inputs, found: Analysis, case: Case, seed: int, folder: Path) -> dict[str, Any] | None:
+def follow_forecast(inputs: Inputs, found: Analysis, seed: int, folder: Path) -> dict[str, Any] | None:
     """Draw the rollouts that the diagnosis asked for, and on their own a quarter of them: is the number about right?
 
     None where it did not abstain. A number beyond LARGEST, or more problems, is not followed: `after` is None.

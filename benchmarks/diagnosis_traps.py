@@ -18,7 +18,7 @@ import diagnosis_verifiers
 from diagnosis_cases import PROBLEMS, Case, Inputs, drawn, name_in, saved
 
 from posttrain_diag.types import Problem
-from posttrain_diag.zoo import WORLDS, World, resolve_model
+from posttrain_diag.zoo import WORLDS, World, family, resolve_model
 from posttrain_diag.zoo.problems import draw_pretraining_word
 
 Rows = list[Problem]
@@ -37,7 +37,7 @@ def _changed(
     world: World, letter: str, change: Callable[[Rows, random.Random], Rows], **config: Any
 ) -> Callable[[Path, int], Inputs]:
     """A sound case's problems with one change."""
-    name = world.mastered[0] if letter == "+" else name_in(world, letter)
+    name = name_in(world, letter)
 
     def build(work: Path, seed: int) -> Inputs:
         rows = change(list(drawn(name, seed)), random.Random(seed))
@@ -99,9 +99,9 @@ def _same(rows: Rows, rng: random.Random) -> Rows:
 # --- verifiers --------------------------------------------------------------------------------------------------------
 
 
-def _judged_by(function: str, *, demos: bool = False) -> Callable[[Rows, random.Random], Rows]:
+def _judged_by(function: str) -> Callable[[Rows, random.Random], Rows]:
     spec = {"type": "python", "function": f"{diagnosis_verifiers.__file__}:{function}"}
-    return lambda rows, rng: [replace(row, verifier=spec, demos=row.demos if demos else ()) for row in rows]
+    return lambda rows, rng: [replace(row, verifier=spec, demos=()) for row in rows]
 
 
 def _exact_on_worked(rows: Rows, rng: random.Random) -> Rows:
@@ -118,7 +118,7 @@ def _contains_letter(rows: Rows, rng: random.Random) -> Rows:
 
 
 def _repeated(rows: Rows, rng: random.Random) -> Rows:
-    """Three problems under a hundred ids."""
+    """Three problems under many ids."""
     return [replace(rows[i % 3], id=f"r{i:03d}") for i in range(PROBLEMS)]
 
 
@@ -126,19 +126,14 @@ def _copied(world: World) -> Callable[[Path, int], Inputs]:
     """A model that always copies, and tasks of which a third want a copy: degenerate ones inflate success."""
 
     def build(work: Path, seed: int) -> Inputs:
-        rows = list(drawn(name_in(world, "T"), seed))
-        fam_wrong = world_family(world, "T").wrong[0]
+        fam = family(name_in(world, "T"))
+        rows = list(drawn(fam.name, seed))
         for i in range(0, len(rows), 3):
-            x = world_family(world, "T").word(rows[i].prompt or "")
-            rows[i] = replace(rows[i], answer=fam_wrong(x), demos=())
+            x = fam.word(rows[i].prompt or "")
+            rows[i] = replace(rows[i], answer=fam.wrong[0](x), demos=())
         return Inputs(_origin(world), saved(rows, work))
 
     return build
-
-
-def world_family(world: World, letter: str) -> Any:
-    """The family that plays a part."""
-    return next(fam for fam in world.families if fam.name == name_in(world, letter))
 
 
 # --- models -----------------------------------------------------------------------------------------------------------
@@ -176,7 +171,7 @@ def _other_stop_token(world: World, letter: str) -> Callable[[Path, int], Inputs
         for name in ("config.json", "generation_config.json"):
             _edit(model / name, lambda v: {**v, "eos_token_id": 3})
         _edit(model / "tokenizer_config.json", lambda v: {**v, "eos_token": "<unk>"})
-        name = world.mastered[0] if letter == "+" else name_in(world, letter)
+        name = name_in(world, letter)
         return Inputs(str(model), saved(drawn(name, seed), work), LONG)
 
     return build
@@ -185,14 +180,14 @@ def _other_stop_token(world: World, letter: str) -> Callable[[Path, int], Inputs
 def _no_template(letter: str) -> Callable[[Path, int], Inputs]:
     """A chat model asked without its template."""
     world = WORLDS["stories"]
-    name = world.mastered[0] if letter == "+" else name_in(world, letter)
+    name = name_in(world, letter)
     return lambda work, seed: Inputs("zoo:stories-chat", saved(drawn(name, seed), work), {"chat_template": False})
 
 
 def _double_bos(letter: str) -> Callable[[Path, int], Inputs]:
     """Template and tokenizer both write a BOS, as many published chat models do: one of them must go."""
     world = WORLDS["stories"]
-    name = world.mastered[0] if letter == "+" else name_in(world, letter)
+    name = name_in(world, letter)
 
     def build(work: Path, seed: int) -> Inputs:
         from transformers import AutoTokenizer
@@ -269,11 +264,7 @@ def _choices(options: str, favourite: float) -> Callable[[Path, int], Inputs]:
 def _wrong_steps(work: Path, seed: int) -> Inputs:
     """Right final answers under false equations, four times in ten; else both are wrong."""
     world = WORLDS["stories"]
-    fam = next(
-        f
-        for f in world.families
-        if f.name in world.mastered and "=" in f.demo(f.word(drawn(f.name, 0, 1)[0].prompt or ""))
-    )
+    fam = next(f for f in map(family, world.mastered) if "=" in f.demo(f.word(drawn(f.name, 0, 1)[0].prompt or "")))
 
     def off(text: str, rng: random.Random) -> str:
         return re.sub(r"\d+", lambda m: str(int(m[0]) + rng.randint(1, 4)), text)
