@@ -42,6 +42,22 @@ OUTCOMES = 400
 IntArray = NDArray[np.int64]
 
 
+def affordable_level(n_P: IntArray, budget: int, wanted: float) -> int:
+    """The highest whole number up to `wanted` to which all problems can be raised within the budget; 0: none is.
+
+    Args:
+        n_P: draws so far, shape (P,); what lies above the level stays.
+        budget: draws in all.
+        wanted: draws per problem.
+    """
+    if n_P.sum() >= budget:
+        return 0
+    falling_P = np.sort(n_P)[::-1]
+    above_P = np.concatenate([[0], np.cumsum(falling_P)])[:-1]  # drawn by the problems that stay above
+    levels_P = (budget - above_P) // np.arange(len(n_P), 0, -1)
+    return int(min(wanted, levels_P[np.argmax(levels_P >= falling_P)]))
+
+
 class MainArm:
     """Draws the main arm of all problems of `base`."""
 
@@ -77,7 +93,7 @@ class MainArm:
             if min(len(solved), len(ids) - len(solved)) < MIN_GROUP:
                 break
             level = max(LEVEL, LEVEL_MARGIN * separating_draws(solved)) if separate else LEVEL
-            n_P = np.maximum(n_P, int(min(level, self.mean_rollouts)))
+            n_P = np.maximum(n_P, affordable_level(n_P, self.budget, min(level, self.mean_rollouts)))
             evidence = self._seen(self._draw(n_P, progress))
         zeros_P = evidence.main["c"].to_numpy() == 0
         if zeros_P.any():

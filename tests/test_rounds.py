@@ -11,6 +11,7 @@ import pytest
 from fake_engine import FakeEngine, Killed, make_problems
 
 from posttrain_diag.analyze import Analysis
+from posttrain_diag.rounds import affordable_level
 
 Run = Callable[..., Analysis]
 N = 24
@@ -52,13 +53,14 @@ def test_draws_go_to_open_problems(run_analysis: Run) -> None:
     assert n_P.sum() <= 48 * N
 
 
-@pytest.mark.parametrize(("p", "least"), [(0.5, 32), (0.1, 50)])
+@pytest.mark.parametrize(("p", "least"), [(0.5, 32), (0.1, 40)])
 def test_zeros_beside_weakly_solved_problems_get_enough_draws_to_tell_them_apart(
     run_analysis: Run, p: float, least: int
 ) -> None:
     law = law_of(lambda i: p if i % 2 == 0 else 0.0)
     found = run_analysis(law, make_problems(N, word), allocation="adaptive", rollouts=64)
     assert least <= drawn(found).min() <= 64
+    assert drawn(found).sum() <= 64 * N
     assert p != 0.5 or drawn(found).min() == 32
 
 
@@ -92,3 +94,13 @@ def test_stopped_draws_use_the_law_not_the_raw_rate(run_analysis: Run) -> None:
     assert drawn(found).nunique() > 1
     assert estimate.value == pytest.approx(found.evidence.law.pass_at_k(1).value)
     assert estimate.low is not None and estimate.high is not None and estimate.low - 0.03 < 0.425 < estimate.high
+
+
+def test_raising_all_problems_to_a_level_keeps_the_budget() -> None:
+    """Against trying every level."""
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        n_P, budget, wanted = rng.integers(0, 50, rng.integers(1, 9)), int(rng.integers(0, 300)), int(rng.integers(80))
+        fits = [level for level in range(wanted + 1) if np.maximum(n_P, level).sum() <= budget]
+        raised_P = np.maximum(n_P, affordable_level(n_P, budget, wanted))
+        np.testing.assert_array_equal(raised_P, np.maximum(n_P, max(fits, default=0)))

@@ -36,8 +36,8 @@ LOW_P = 0.05
 MAX_PROBLEMS = 200
 """At most this many problems are laddered (evenly chosen); the others get the pooled rate."""
 POOLED = 1600
-"""Draws per prefix share that few problems are given together (each at most 4 times its usual number): what no prefix
-lifts is told from what one might lift by their pooled zeros."""
+"""Draws per prefix share that few problems are given together (each at most the rollout budget, whose zeros certify
+p < eps): what no prefix lifts is told from what one might lift by their pooled zeros."""
 CONTROL_PROBLEMS = 32
 """The controls speak for the set, so a sample of problems is enough."""
 
@@ -72,7 +72,7 @@ def plan(evidence: Evidence, engine: Engine) -> Needs:
     filler = _filler(engine)
     controls = set(_evenly(ids, CONTROL_PROBLEMS))
     n = evidence.settings.ladder_rollouts
-    n_true = min(4 * n, max(n, -(-POOLED // len(ids))))
+    n_true = max(n, min(evidence.settings.rollout_budget, -(-POOLED // len(ids))))
     draws: list[DrawSpec] = []
     short = leaked = 0
     for position, key in enumerate(ids):

@@ -202,7 +202,7 @@ def test_auc_is_half_on_noise_and_one_on_a_signal() -> None:
     assert golds.cross_validated_auc(signal, label, seed=0) > 0.98
 
 
-@pytest.mark.parametrize(("problems", "each"), [(200, 16), (40, 40), (10, 64)])
+@pytest.mark.parametrize(("problems", "each"), [(200, 16), (40, 40), (10, 160), (2, 256)])
 def test_few_problems_get_more_draws_per_prefix(problems: int, each: int) -> None:
     from fake_engine import FakeEngine
 
