@@ -1,0 +1,143 @@
+"""Judged draws of the policy as it is now: for RL rewards, for watching and for measuring."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posttrain_diag.collect import Judgements, draw_seed
+from posttrain_diag.engines.base import Draw, Engine, Prompt, SampleRequest
+from posttrain_diag.stats import Counts, pass_at_k
+from posttrain_diag.store.base import verdict_of
+from posttrain_diag.types import Estimate, Problem, SamplingParams, Verdict
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One draw with its verdict."""
+
+    problem_id: str
+    prompt_ids: tuple[int, ...]
+    """What the model was conditioned on, a hint included."""
+    token_ids: tuple[int, ...]
+    """What was drawn, the stop token included where one was drawn."""
+    token_logprobs: tuple[float, ...] | None
+    text: str
+    """The whole response, the hint included."""
+    verdict: Verdict
+    lenient: bool
+    score: float | None
+
+    @property
+    def passed(self) -> bool:
+        """Strictly right, and finished."""
+        return self.verdict == "pass"
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Turns token ids of responses into verdicts."""
+
+    engine: Engine
+    judgements: Judgements
+
+    @staticmethod
+    def of(engine: Engine, problems: Sequence[Problem]) -> Judge:
+        """A judge of these problems' responses."""
+        return Judge(engine, Judgements({problem.id: problem for problem in problems}))
+
+    def verdict(
+        self, problem_id: str, hint: Sequence[int], token_ids: Sequence[int]
+    ) -> tuple[str, Verdict, bool, float | None]:
+        """Text, verdict, lenient reading and partial credit of a response.
+
+        Args:
+            problem_id: of the problem.
+            hint: response tokens that were given.
+            token_ids: response tokens that were drawn; a draw without a stop token at its end was cut off.
+        """
+        stops = set(self.engine.info.stop_token_ids)
+        finished = bool(token_ids) and token_ids[-1] in stops
+        text = self.engine.decode([*hint, *(token for token in token_ids if token not in stops)])
+        judged = self.judgements(problem_id, text)
+        return text, verdict_of(judged, "stop" if finished else "length"), judged.lenient, judged.score
+
+
+def sample_judged(
+    engine: Engine,
+    judge: Judge,
+    problems: Sequence[Problem],
+    n: int,
+    params: SamplingParams,
+    *,
+    seed_text: str,
+    hints: Mapping[str, tuple[int, ...]] | None = None,
+) -> dict[str, list[Judged]]:
+    """n draws of each problem, by problem id, in the order of their index.
+
+    Args:
+        engine: of the policy as it is now.
+        judge: of these problems.
+        problems: ids are unique.
+        n: draws per problem.
+        params: the sampling law; its seed enters every draw's.
+        seed_text: with the seed, the problem's id and the draw's index it fixes each draw.
+        hints: response tokens given to a problem, by its id.
+    """
+    given = hints or {}
+    by_id = {problem.id: problem for problem in problems}
+    requests = [
+        SampleRequest(
+            key=problem.id,
+            prompt=Prompt(problem.prompt, problem.messages, given.get(problem.id, ())),
+            sample_indices=tuple(range(n)),
+            seeds=tuple(draw_seed(params.seed, f"{seed_text}|{problem.id}", i) for i in range(n)),
+        )
+        for problem in problems
+    ]
+    found: dict[str, dict[int, Draw]] = {key: {} for key in by_id}
+    for draw in engine.sample(requests, params):
+        found[draw.key][draw.sample_idx] = draw
+    out: dict[str, list[Judged]] = {}
+    for request in requests:
+        hint = given.get(request.key, ())
+        prompt_ids = engine.prompt_ids(request.prompt)
+        out[request.key] = [
+            Judged(
+                request.key,
+                prompt_ids,
+                draw.token_ids,
+                draw.token_logprobs,
+                *judge.verdict(request.key, hint, draw.token_ids),
+            )
+            for _, draw in sorted(found[request.key].items())
+        ]
+    return out
+
+
+def counts_of(judged: Mapping[str, Sequence[Judged]]) -> Counts:
+    """Draws and passes per problem."""
+    n_P = np.array([len(draws) for draws in judged.values()], dtype=np.int64)
+    c_P = np.array([sum(draw.passed for draw in draws) for draws in judged.values()], dtype=np.int64)
+    return Counts(n_P, c_P)
+
+
+def pass_estimates(judged: Mapping[str, Sequence[Judged]], level: float = 0.9) -> dict[str, Estimate]:
+    """pass@1 and pass@k at the largest k that every problem has draws for."""
+    counts = counts_of(judged)
+    most = int(counts.n_P.min())
+    return {f"pass@{k}": pass_at_k(counts, k, level=level) for k in dict.fromkeys((1, most))}
+
+
+def truncated_share(judged: Mapping[str, Sequence[Judged]]) -> float:
+    """Share of draws cut off at the token cap."""
+    flags = [draw.verdict == "truncated" for draws in judged.values() for draw in draws]
+    return float(np.mean(flags)) if flags else 0.0
+
+
+def passed_P(judged: Mapping[str, Sequence[Judged]]) -> NDArray[np.float64]:
+    """Share of passing draws per problem, shape (P,)."""
+    return np.array([np.mean([draw.passed for draw in draws]) for draws in judged.values()])

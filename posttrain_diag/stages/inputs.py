@@ -1,0 +1,117 @@
+"""What a stage gets: problems to train on, to watch and to be measured on, tasks to keep, other models."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from posttrain_diag.errors import UsageError
+from posttrain_diag.recommend.catalogue import Need, stage_card
+from posttrain_diag.types import Problem
+
+HELD_OUT = 0.3
+"""Share of the tasks that is kept for measuring when no separate training tasks are given."""
+MOST_WATCHED = 0.2
+"""At most this share of the training problems is taken out for watching."""
+
+
+@dataclass(frozen=True)
+class StageInputs:
+    """Everything a stage may use. Problems of `train`, `watched` and `held_out` are disjoint."""
+
+    model: str
+    """Directory."""
+    train: tuple[Problem, ...]
+    watched: tuple[Problem, ...]
+    """Looked at while training, for early stopping and for the choice of the best checkpoint; never trained on."""
+    held_out: tuple[Problem, ...]
+    """Every claim about the stage is measured on these alone."""
+    retain: tuple[Problem, ...] = ()
+    """Tasks whose pass rate should stay; replay draws from the first half, retention is measured on the other."""
+    teachers: tuple[str, ...] = ()
+    """Directories of models that give targets."""
+    siblings: tuple[str, ...] = ()
+    """Directories of earlier or parallel checkpoints of the same architecture."""
+
+    @property
+    def replayed(self) -> tuple[Problem, ...]:
+        """The retained problems that may be trained on."""
+        return self.retain[::2]
+
+    @property
+    def retained(self) -> tuple[Problem, ...]:
+        """The retained problems that retention is measured on."""
+        return self.retain[1::2] or self.retain
+
+    def missing(self, stage: str) -> tuple[str, ...]:
+        """What a stage needs and these inputs lack, in words."""
+        return tuple(_LACK[need] for need in stage_card(stage).needs if not self._has(need))
+
+    def _has(self, need: Need) -> bool:
+        match need:
+            case "demos":
+                return any(problem.demos for problem in self.train)
+            case "pairs":
+                return any(problem.pairs for problem in self.train)
+            case "teacher":
+                return bool(self.teachers)
+            case "siblings":
+                return bool(self.siblings)
+            case "retained_tasks":
+                return bool(self.retain)
+            case "verifier" | "own_rollouts" | "step_verifier":
+                return True  # every problem carries a verifier, and the policy can be sampled
+
+
+_LACK: dict[Need, str] = {
+    "demos": "demonstrations (a `demos` field in the training tasks, or --demos FILE)",
+    "pairs": "preference pairs (a `pairs` field with `chosen` and `rejected` in the training tasks)",
+    "teacher": "a teacher (--teacher MODEL)",
+    "siblings": "another checkpoint of the same architecture (--sibling MODEL)",
+    "retained_tasks": "tasks to retain (--retain FILE)",
+}
+
+
+def split_tasks(problems: Sequence[Problem], *, seed: int) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+    """Seeded 70/30 split by problem: (to train on, held out). A problem's side does not depend on the others.
+
+    Raises:
+        UsageError: too few problems to hold any out.
+    """
+    if len(problems) < 4:
+        raise UsageError(
+            f"{len(problems)} problems are too few to train on some and measure on others: give at least 4, or "
+            "--train-tasks FILE beside --tasks FILE"
+        )
+    ranked = sorted(problems, key=lambda problem: _rank(problem.id, seed))
+    held = {problem.id for problem in ranked[: max(1, round(HELD_OUT * len(ranked)))]}
+    return (
+        tuple(problem for problem in problems if problem.id not in held),
+        tuple(problem for problem in problems if problem.id in held),
+    )
+
+
+def take_watched(
+    train: Sequence[Problem], most: int, *, seed: int
+) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+    """(to train on, to watch): at most `most` problems and a fifth of them all are watched."""
+    count = min(most, int(MOST_WATCHED * len(train)))
+    watched = {problem.id for problem in sorted(train, key=lambda p: _rank(p.id, seed + 1))[:count]}
+    return (
+        tuple(problem for problem in train if problem.id not in watched),
+        tuple(problem for problem in train if problem.id in watched),
+    )
+
+
+def _rank(problem_id: str, seed: int) -> bytes:
+    return hashlib.blake2b(f"{seed}|{problem_id}".encode(), digest_size=8).digest()
+
+
+def some(problems: Sequence[Problem], most: int, *, seed: int) -> tuple[Problem, ...]:
+    """At most `most` of the problems, seeded, in their order."""
+    if len(problems) <= most:
+        return tuple(problems)
+    picked = set(random.Random(seed).sample(range(len(problems)), most))
+    return tuple(problem for i, problem in enumerate(problems) if i in picked)

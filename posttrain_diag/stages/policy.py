@@ -1,0 +1,188 @@
+"""The model in training, and a second view of the same weights that can be sampled from between any two steps.
+
+    files ──► training model (TRL's) ──shares its weights with──► sampling model (our hf engine)
+
+The two are separate modules over the same storage: what the optimizer writes the sampler reads, no weight is kept
+twice, and neither sees the other's mode, attention or hooks. With LoRA the adapted weights are merged into a copy of
+their own before each sampling.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from posttrain_diag.engines.base import EngineInfo
+from posttrain_diag.engines.hf import HFEngine
+from posttrain_diag.engines.hf_files import ModelFiles, find_model
+from posttrain_diag.engines.hf_load import Loaded, load, quiet
+from posttrain_diag.engines.hf_prompts import PromptCodec
+from posttrain_diag.errors import UsageError
+from posttrain_diag.stages.config import StageConfig
+
+
+class LiveEngine(HFEngine):
+    """An engine over weights that change; `version` tells the states apart in the store."""
+
+    version = ""
+
+    @property
+    def info(self) -> EngineInfo:
+        """What is loaded; the hash names the weights as they are now."""
+        found = super().info
+        return replace(found, model_sha=found.model_sha + self.version) if self.version else found
+
+
+@dataclass
+class Policy:
+    """The model that a stage trains."""
+
+    files: ModelFiles
+    model: Any
+    """What trainers get: a transformers model, or a PEFT model around it."""
+    tokenizer: Any
+    engine: LiveEngine
+    _sampling_model: Any
+    lora: bool
+
+    @property
+    def device(self) -> Any:
+        """Where the weights are."""
+        return next(self.model.parameters()).device
+
+    @property
+    def n_parameters(self) -> int:
+        """Weights of the model, adapters not counted."""
+        return self.engine.info.n_parameters
+
+    def sync(self) -> None:
+        """Let the sampling model see the weights as they are now (nothing to do without LoRA)."""
+        if self.lora:
+            _merge_into(self.model, self._sampling_model)
+
+    def state(self) -> Mapping[str, Any]:
+        """The weights, adapters merged, by the names of the bare model."""
+        self.sync()
+        return self._sampling_model.state_dict()
+
+    def save(self, path: Path) -> None:
+        """Write a normal HF directory: weights as safetensors (adapters merged), tokenizer, generation settings."""
+        self.sync()
+        bare = self.model.get_base_model() if self.lora else self.model
+        path.mkdir(parents=True, exist_ok=True)
+        with quiet():
+            if self.lora:
+                self._sampling_model.save_pretrained(path)
+            else:
+                bare.save_pretrained(path)
+            self.tokenizer.save_pretrained(path)
+            bare.generation_config.save_pretrained(path)
+
+    def save_adapter(self, path: Path) -> None:
+        """Write the LoRA adapter alone."""
+        with quiet():
+            self.model.save_pretrained(path)
+
+    def load_weights(self, path: Path) -> None:
+        """Take over the weights that `save_training_state` wrote."""
+        from safetensors.torch import load_file
+
+        import torch
+
+        found = load_file(path / "policy.safetensors")
+        own = dict(self.model.named_parameters())
+        with torch.no_grad():
+            for name, value in found.items():
+                own[name].copy_(value)
+        self.sync()
+
+    def save_training_state(self, path: Path) -> None:
+        """Write the weights that training changes, adapters unmerged, for a later phase to start from."""
+        from safetensors.torch import save_file
+
+        path.mkdir(parents=True, exist_ok=True)
+        tensors = {n: p.detach().cpu().contiguous().clone() for n, p in self.model.named_parameters() if p.requires_grad}
+        temporary = path / "policy.partial"
+        save_file(tensors, temporary)
+        temporary.rename(path / "policy.safetensors")
+
+
+def load_policy(model: str, config: StageConfig) -> Policy:
+    """Load a model to train and to sample from.
+
+    Args:
+        model: directory of a Hugging Face model, or of an adapter, which is merged first.
+        config: device, LoRA and how prompts are rendered.
+
+    Raises:
+        ModelError: the files do not make a causal language model.
+        UsageError: settings that are wrong in themselves.
+    """
+    files = find_model(model, trust_remote_code=config.trust_remote_code, allow_pickle=False)
+    # float32 master weights; on a GPU TRL computes in bfloat16 over them
+    loaded = load(files, device=config.device, dtype="float32", trust_remote_code=config.trust_remote_code)
+    trained = copy.deepcopy(loaded.model).requires_grad_(True)
+    if config.lora_rank:
+        trained = _with_lora(trained, config)
+    else:
+        _share(trained, loaded.model)
+    codec = PromptCodec(
+        loaded.tokenizer,
+        template=config.template,
+        use_chat_template=config.chat_template,
+        system_prompt=config.system_prompt,
+    )
+    engine = LiveEngine(files, loaded, codec, None)
+    return Policy(files, trained, loaded.tokenizer, engine, loaded.model, bool(config.lora_rank))
+
+
+def load_frozen(model: str, config: StageConfig) -> Loaded:
+    """A teacher or a reference: weights that stay as they are."""
+    files = find_model(model, trust_remote_code=config.trust_remote_code, allow_pickle=False)
+    return load(files, device=config.device, dtype="float32", trust_remote_code=config.trust_remote_code)
+
+
+def _share(trained: Any, sampling: Any) -> None:
+    """Let the parameters of `sampling` be views of those of `trained`."""
+    own = dict(trained.named_parameters())
+    for name, parameter in sampling.named_parameters():
+        parameter.data = own[name].data
+    buffers = dict(trained.named_buffers())
+    for name, buffer in sampling.named_buffers():
+        buffer.data = buffers[name].data
+
+
+def _with_lora(model: Any, config: StageConfig) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    import torch
+
+    settings = LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha or 2 * config.lora_rank,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    torch.manual_seed(config.seed)  # the adapter's first weights are random
+    try:
+        return get_peft_model(model, settings)
+    except ValueError as error:
+        raise UsageError(f"--lora-rank {config.lora_rank}: PEFT cannot adapt this model ({error}); use 0") from error
+
+
+def _merge_into(peft_model: Any, sampling: Any) -> None:
+    """Write base weights plus adapters into `sampling`."""
+    import torch
+
+    base = dict(peft_model.get_base_model().named_modules())
+    with torch.no_grad():
+        for name, module in sampling.named_modules():
+            if not hasattr(module, "weight"):
+                continue
+            adapted = base[name]
+            if hasattr(adapted, "get_delta_weight"):
+                merged = adapted.get_base_layer().weight + adapted.get_delta_weight("default")
+                module.weight.copy_(merged)

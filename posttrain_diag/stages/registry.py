@@ -1,0 +1,67 @@
+"""Which stage runs what: name -> entry, default length and learning rate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Literal
+
+from posttrain_diag.errors import UsageError
+
+if TYPE_CHECKING:
+    from posttrain_diag.stages.session import Session
+
+Rate = Literal["supervised", "rl", "preference"]
+
+RATES: Mapping[Rate, tuple[float, float]] = {
+    "supervised": (1e-5, 0.53),
+    "rl": (1e-6, 0.79),
+    "preference": (5e-7, 0.73),
+}
+"""Peak learning rate at a billion weights, and the power with which it falls with size: what is usual there, joined to
+what was measured to work on the zoo's 1.6e5 weights (1e-3, 1e-3 and 3e-4)."""
+LORA_FACTOR = 10.0
+"""Adapters take a higher rate (arXiv:2106.09685 and common practice)."""
+
+
+@dataclass(frozen=True)
+class StageEntry:
+    """How a stage is run."""
+
+    module: str
+    function: str = "run"
+    steps: int = 120
+    rate: Rate = "supervised"
+    trains: bool = True
+    """False: weights are combined, no trainer runs and LoRA means nothing."""
+
+    def runner(self) -> Callable[[Session], None]:
+        """The stage's function."""
+        return getattr(import_module(f"posttrain_diag.stages.{self.module}"), self.function)
+
+
+STAGES: Mapping[str, StageEntry] = {
+    "sft": StageEntry("sft"),
+    "grpo": StageEntry("grpo", steps=200, rate="rl"),
+    "rloo": StageEntry("grpo", "run_rloo", steps=200, rate="rl"),
+}
+"""Every stage that `diag train` runs."""
+
+
+def stage_entry(name: str) -> StageEntry:
+    """The entry of a stage.
+
+    Raises:
+        UsageError: there is no such stage.
+    """
+    if name not in STAGES:
+        raise UsageError(f"there is no stage {name!r}; stages: {', '.join(STAGES)} (`diag stages` describes them)")
+    return STAGES[name]
+
+
+def learning_rate(entry: StageEntry, n_parameters: int, *, lora: bool) -> float:
+    """The default peak learning rate of a stage for a model of this size."""
+    at_billion, power = RATES[entry.rate]
+    value = at_billion * max(1.0, (1e9 / n_parameters) ** power)
+    return value * LORA_FACTOR if lora and n_parameters > 1e7 else value

@@ -1,0 +1,262 @@
+"""Runs one stage from inputs to checkpoint and result: measure, train, watch, keep the best, measure again."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from posttrain_diag.collect import Progress
+from posttrain_diag.errors import UsageError
+from posttrain_diag.stages.config import StageConfig
+from posttrain_diag.stages.draws import Judge, counts_of, sample_judged, truncated_share
+from posttrain_diag.stages.inputs import StageInputs, some
+from posttrain_diag.stages.policy import Policy, load_policy
+from posttrain_diag.stages.registry import STAGES, learning_rate, stage_entry
+from posttrain_diag.stages.session import Session
+from posttrain_diag.stages.trl import require_trl
+from posttrain_diag.stats import pass_at_k
+from posttrain_diag.store import Store, write_atomic
+from posttrain_diag.tasks.references import reference_completions
+from posttrain_diag.types import Estimate, Problem, SamplingParams
+
+RETENTION_ROLLOUTS = 8
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A policy on the held-out problems and on the retained ones."""
+
+    estimates: dict[str, Estimate]
+    """pass@1, pass@16, ... up to the draws per problem."""
+    retention: Estimate | None
+    """Mean pass rate on the retained problems that were not replayed; None where none were given."""
+    truncated: float
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a stage did, measured on held-out problems alone."""
+
+    stage: str
+    checkpoint: str
+    """Directory of the model that came out."""
+    before: Measured
+    after: Measured
+    steps: int
+    best_step: int
+    """Step of the weights in `checkpoint`: the best look on the probe problems."""
+    stopped: str | None
+    """Why it ended before its steps were done."""
+    collapse: bool
+    """At the end pass@k had fallen while pass@1 had risen, beyond chance."""
+    generated_tokens: int
+    trained_tokens: int
+    watched_tokens: int
+    rollouts: int
+    cpu_s: float
+    wall_s: float
+    """Of this process; a resumed run counts its last part alone."""
+
+
+def check_stage(stage: str, inputs: StageInputs, config: StageConfig) -> None:
+    """Refuse a stage that lacks what it needs before anything is loaded.
+
+    Raises:
+        UsageError: says what is missing and which stages are possible.
+    """
+    entry = stage_entry(stage)
+    missing = inputs.missing(stage)
+    if config.replay and not inputs.retain:
+        missing = (*missing, "tasks to retain, for the replay that was asked for (--retain FILE)")
+    if missing:
+        possible = [name for name in STAGES if not inputs.missing(name)]
+        raise UsageError(f"{stage} needs {' and '.join(missing)}; possible with what is there: {', '.join(possible)}")
+    if config.lora_rank and not entry.trains:
+        raise UsageError(f"{stage} combines whole weights and trains no adapter: leave lora_rank at 0")
+    if not inputs.train:
+        raise UsageError(f"{stage}: there are no training problems")
+    ids = [problem.id for problem in (*inputs.train, *inputs.watched, *inputs.held_out)]
+    if len(set(ids)) < len(ids):
+        twice = next(key for key in ids if ids.count(key) > 1)
+        raise UsageError(f"problem {twice!r} is in two of the training, probe and held-out sets: give it once")
+
+
+def train_stage(
+    stage: str,
+    inputs: StageInputs,
+    config: StageConfig,
+    out: Path,
+    *,
+    store: Callable[[], Store] | None = None,
+    progress: Progress | None = None,
+) -> StageResult:
+    """Run a stage; the same call goes on where a killed one stopped.
+
+    Args:
+        stage: name in `STAGES`.
+        inputs: model, problems, other models.
+        config: settings.
+        out: folder of the stage: `checkpoint/` (a normal HF directory), `result.json`, `metrics.jsonl` under `watch/`.
+        store: opens the rollout store whose draws of the same model may be used and topped up; None: one in `out`.
+        progress: shown while rollouts are drawn.
+
+    Raises:
+        DiagError: something is missing or cannot be used; the message says what to do.
+    """
+    require_trl()
+    check_stage(stage, inputs, config)
+    entry = stage_entry(stage)
+    _claim(out, stage, inputs, config)
+    done = out / "result.json"
+    if done.exists():
+        return _read_result(json.loads(done.read_text()))
+    started, cpu = time.perf_counter(), time.process_time()
+    policy = load_policy(inputs.model, config)
+    params = sampling_of(config, policy, inputs)
+    rate = config.learning_rate or learning_rate(entry, policy.n_parameters, lora=policy.lora)
+    session = Session(
+        inputs,
+        config,
+        policy,
+        params,
+        out,
+        steps=config.steps or entry.steps,
+        learning_rate=rate,
+        store=store,
+        progress=progress,
+    )
+    before = _once(out / "before.json", lambda: measure(policy, inputs, config, params), session)
+    if session.is_main:
+        session.watcher.begin()
+    session.processes.wait_for_everyone()
+    entry.runner()(session)
+    return _finish(stage, session, before, out, started, cpu)
+
+
+def _finish(stage: str, session: Session, before: Measured, out: Path, started: float, cpu: float) -> StageResult:
+    """Save the best weights as a model, measure them, write the result."""
+    policy, watched = session.policy, session.watcher.seen
+    last = watched.looks[-1]
+    if session.inputs.watched and watched.best_step != session.state.steps:
+        policy.load_weights(out / "watch" / "best")
+    checkpoint = out / "checkpoint"
+    if session.is_main:
+        policy.save(checkpoint)
+        if policy.lora:
+            policy.save_adapter(out / "adapter")
+    session.processes.wait_for_everyone()
+    after = _once(out / "after.json", lambda: measure(policy, session.inputs, session.config, session.params), session)
+    result = StageResult(
+        stage=stage,
+        checkpoint=str(checkpoint),
+        before=before,
+        after=after,
+        steps=session.state.steps,
+        best_step=watched.best_step if session.inputs.watched else session.state.steps,
+        stopped=session.state.stopped,
+        collapse=last.collapse,
+        generated_tokens=session.state.generated_tokens,
+        trained_tokens=session.state.trained_tokens,
+        watched_tokens=session.watcher.tokens,
+        rollouts=session.state.rollouts,
+        cpu_s=time.process_time() - cpu,
+        wall_s=time.perf_counter() - started,
+    )
+    if session.is_main:
+        write_atomic(out / "result.json", json.dumps({"schema": 1, **asdict(result)}, indent=1) + "\n")
+    return result
+
+
+def measure(policy: Policy, inputs: StageInputs, config: StageConfig, params: SamplingParams) -> Measured:
+    """pass@k on held-out problems, and the pass rate on retained ones."""
+    policy.sync()
+    problems = some(inputs.held_out, config.eval_problems, seed=config.seed)
+    judge = Judge.of(policy.engine, [*problems, *inputs.retained])
+
+    def draw(tasks: tuple[Problem, ...], n: int, name: str) -> Any:
+        return sample_judged(policy.engine, judge, tasks, n, params, seed_text=name)
+
+    held = draw(problems, config.eval_rollouts, "measure")
+    ks = [k for k in (1, 4, 16, 64, 256) if k <= config.eval_rollouts]
+    retention = None
+    if inputs.retained:
+        kept = draw(inputs.retained, RETENTION_ROLLOUTS, "retained")
+        retention = pass_at_k(counts_of(kept), 1)
+    return Measured({f"pass@{k}": pass_at_k(counts_of(held), k) for k in ks}, retention, truncated_share(held))
+
+
+def sampling_of(config: StageConfig, policy: Policy, inputs: StageInputs) -> SamplingParams:
+    """The sampling law of the stage; an unset cap is four times the longest reference, as in an analysis."""
+    cap = config.max_new_tokens
+    if cap is None:
+        texts = [t for p in (*inputs.train, *inputs.held_out) for t in reference_completions(p)]
+        longest = max((len(policy.engine.response_ids(text)) for text in texts), default=0)
+        cap = min(1024, max(32, 4 * (longest + 1))) if longest else 256
+        context = policy.engine.info.context_length
+        if context is not None:
+            from posttrain_diag.engines.base import Prompt
+
+            prompts = [*inputs.train, *inputs.watched, *inputs.held_out, *inputs.retain]
+            widest = max(len(policy.engine.prompt_ids(Prompt(p.prompt, p.messages))) for p in prompts)
+            cap = min(cap, max(1, context - widest))
+    return SamplingParams(config.temperature, max_new_tokens=cap, seed=config.seed)
+
+
+def _once(path: Path, make: Callable[[], Measured], session: Session) -> Measured:
+    """A measurement that is made by the main process, once for all restarts."""
+    if session.is_main and not path.exists():
+        write_atomic(path, json.dumps(asdict(make())))
+    session.processes.wait_for_everyone()
+    return _read_measured(json.loads(path.read_text()))
+
+
+def _read_measured(data: dict[str, Any]) -> Measured:
+    kept = data["retention"]
+    return Measured(
+        {name: Estimate(**value) for name, value in data["estimates"].items()},
+        None if kept is None else Estimate(**kept),
+        data["truncated"],
+    )
+
+
+def _read_result(data: dict[str, Any]) -> StageResult:
+    before, after = _read_measured(data.pop("before")), _read_measured(data.pop("after"))
+    data.pop("schema")
+    return StageResult(before=before, after=after, **data)
+
+
+def _claim(out: Path, stage: str, inputs: StageInputs, config: StageConfig) -> None:
+    """Bind the folder to this stage, model and settings.
+
+    Raises:
+        UsageError: it holds another stage's work.
+    """
+    from posttrain_diag.tasks.taskset import tasks_sha
+
+    identity = {
+        "stage": stage,
+        "model": inputs.model,
+        "train": tasks_sha(inputs.train),
+        "held_out": tasks_sha(inputs.held_out),
+        "retain": tasks_sha(inputs.retain),
+        "teachers": list(inputs.teachers),
+        "siblings": list(inputs.siblings),
+        "config": config.model_dump(mode="json"),
+    }
+    path = out / "stage.json"
+    if path.exists():
+        known = json.loads(path.read_text())
+        changed = [key for key in identity if known.get(key) != identity[key]]
+        if changed:
+            raise UsageError(
+                f"{out}: holds a stage with another {' and '.join(changed)}; choose another --out (nothing was changed)"
+            )
+        return
+    if out.is_dir() and any(out.iterdir()):
+        raise UsageError(f"{out}: not empty and not a stage's folder; choose another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, json.dumps(identity, indent=1) + "\n")

@@ -1,0 +1,215 @@
+"""Everything that touches TRL: its arguments, and subclasses that keep token ids, use our sampler and add a replay loss.
+
+TRL >= 1.16, < 2. Private methods are overridden in three places only, all here: `_tokenize_prompts` and
+`_generate_single_turn` of the trainers that sample (prompts are token ids; draws come from our engine on the shared
+weights unless vLLM is used), and `_prepare_dataset` of DPO (pairs are token ids already).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from posttrain_diag.errors import MissingExtra, UsageError
+from posttrain_diag.stages.config import StageConfig
+from posttrain_diag.stages.rows import IGNORED, TokenRow
+
+if TYPE_CHECKING:
+    import torch
+
+CHECKPOINTED_FROM = 1_000_000_000
+"""Weights from which gradient checkpointing pays on a GPU."""
+
+
+def require_trl() -> None:
+    """Raise MissingExtra where TRL, accelerate or datasets is not installed."""
+    import os
+
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    for package in ("trl", "accelerate", "datasets"):
+        try:
+            __import__(package)
+        except ImportError as error:
+            raise MissingExtra(package, "train", "training") from error
+
+
+def arguments(
+    config: StageConfig, folder: Path, *, steps: int, learning_rate: float, device: torch.device, n_parameters: int
+) -> dict[str, Any]:
+    """Arguments that all TRL configs share.
+
+    Args:
+        config: of the stage.
+        folder: for the trainer's checkpoints.
+        steps: optimizer steps of this phase.
+        learning_rate: peak.
+        device: where the policy is.
+        n_parameters: of the policy.
+
+    Raises:
+        UsageError: the batch cannot be cut into equal micro-batches.
+    """
+    import torch
+    from accelerate import PartialState
+
+    processes = PartialState().num_processes
+    per_step = config.micro * processes
+    if config.batch_size % processes or config.batch_size % min(per_step, config.batch_size):
+        raise UsageError(
+            f"batch_size {config.batch_size} cannot be cut into micro-batches of {config.micro} on {processes} "
+            "processes: make it a multiple of both"
+        )
+    micro = min(config.micro, config.batch_size // processes)
+    on_gpu = device.type == "cuda"
+    checkpointing = config.gradient_checkpointing
+    if checkpointing is None:
+        checkpointing = on_gpu and n_parameters >= CHECKPOINTED_FROM
+    return {
+        "output_dir": str(folder),
+        "max_steps": steps,
+        "per_device_train_batch_size": micro,
+        "gradient_accumulation_steps": config.batch_size // (micro * processes),
+        "learning_rate": learning_rate,
+        "warmup_steps": min(config.warmup_steps, steps // 4),
+        "lr_scheduler_type": config.schedule,
+        "weight_decay": config.weight_decay,
+        "adam_beta2": 0.95,
+        "seed": config.seed,
+        "use_cpu": not on_gpu,
+        "bf16": on_gpu and torch.cuda.is_bf16_supported(),
+        "gradient_checkpointing": checkpointing,
+        "report_to": list(config.report_to) or "none",
+        "save_strategy": "steps",
+        "save_steps": config.watch_every,
+        "save_total_limit": 1,
+        "logging_steps": 10,
+        "disable_tqdm": True,
+        "dataloader_pin_memory": on_gpu,
+        "remove_unused_columns": False,
+    }
+
+
+@dataclass
+class Companion:
+    """Rows whose cross-entropy is added to another objective: replay beside RL, demonstrations where draws fail."""
+
+    next_rows: Callable[[], Sequence[TokenRow]]
+    """The rows of the next step; may be empty."""
+    weight: float
+    pad_id: int
+
+
+@dataclass
+class Hooks:
+    """What a trainer of ours asks back."""
+
+    count_tokens: Callable[[int], None]
+    """Called with the tokens of every batch that is trained on."""
+    prompt_ids: Callable[[str], tuple[int, ...]] | None = None
+    """Token ids of a problem's prompt now, the hint included; by the problem's id."""
+    sample: Callable[[Sequence[str]], list[list[int]]] | None = None
+    """One draw for each entry, ids may repeat; None: the trainer generates (vLLM or transformers)."""
+    companion: Companion | None = None
+    teacher_of: Callable[[str], int] | None = None
+    """distillation: which teacher a problem is routed to."""
+
+
+def pad_rows(rows: Sequence[TokenRow], pad_id: int, device: torch.device) -> dict[str, torch.Tensor]:
+    """Right-padded `input_ids`, `attention_mask` and `labels`, each of shape (B, T)."""
+    import torch
+
+    width = max(len(row.input_ids) for row in rows)
+    ids = torch.full((len(rows), width), pad_id, dtype=torch.long)
+    labels = torch.full((len(rows), width), IGNORED, dtype=torch.long)
+    mask = torch.zeros((len(rows), width), dtype=torch.long)
+    for i, row in enumerate(rows):
+        size = len(row.input_ids)
+        ids[i, :size] = torch.tensor(row.input_ids)
+        labels[i, :size] = torch.tensor(row.labels)
+        mask[i, :size] = 1
+    return {"input_ids": ids.to(device), "attention_mask": mask.to(device), "labels": labels.to(device)}
+
+
+def _trained_tokens(inputs: dict[str, Any]) -> int:
+    """Tokens of a batch that the forward pass reads, padding left out."""
+    masks = [inputs[name] for name in ("attention_mask", "prompt_mask", "completion_mask") if name in inputs]
+    if "attention_mask" in inputs:
+        masks = masks[:1]
+    return int(sum(int(mask.sum()) for mask in masks))
+
+
+class Hooked:
+    """Mixin: counts trained tokens and adds the companion's loss."""
+
+    hooks: Hooks
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The trainer's own loss, plus the companion's cross-entropy where there is one."""
+        parent: Any = super()
+        loss = parent.compute_loss(model, inputs, return_outputs=False, num_items_in_batch=num_items_in_batch)
+        trainer: Any = self
+        if trainer.model.training:
+            self.hooks.count_tokens(_trained_tokens(inputs))
+            companion = self.hooks.companion
+            if companion is not None and (rows := companion.next_rows()):
+                batch = pad_rows(rows, companion.pad_id, trainer.accelerator.device)
+                self.hooks.count_tokens(_trained_tokens(batch))
+                # the Trainer divides by the accumulation steps unless the loss knows its number of items
+                steps = trainer.current_gradient_accumulation_steps if num_items_in_batch is not None else 1
+                loss = loss + companion.weight * model(**batch, use_cache=False).loss / steps
+        return (loss, None) if return_outputs else loss
+
+
+class OwnPrompts(Hooked):
+    """Mixin for trainers that sample: prompts are problem ids, draws come from our engine unless vLLM is used."""
+
+    returns_logprobs = False
+
+    def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        assert self.hooks.prompt_ids is not None
+        self._asked = list(prompts)
+        return [list(self.hooks.prompt_ids(prompt)) for prompt in prompts], None, {}
+
+    def _generate_single_turn(self, prompt_ids: list[list[int]], *rest: Any, **more: Any) -> Any:
+        if self.hooks.sample is None:
+            parent: Any = super()
+            return parent._generate_single_turn(prompt_ids, *rest, **more)
+        drawn = self.hooks.sample(self._asked)
+        return (drawn, None) if self.returns_logprobs else drawn
+
+
+@cache
+def sft_trainer() -> Any:
+    """SFTTrainer with our hooks."""
+    from trl import SFTTrainer
+
+    return type("SFT", (Hooked, SFTTrainer), {})
+
+
+@cache
+def grpo_trainer() -> Any:
+    """GRPOTrainer with our prompts and draws."""
+    from trl import GRPOTrainer
+
+    return type("GRPO", (OwnPrompts, GRPOTrainer), {"returns_logprobs": True})
+
+
+@cache
+def rloo_trainer() -> Any:
+    """RLOOTrainer with our prompts and draws."""
+    from trl import RLOOTrainer
+
+    return type("RLOO", (OwnPrompts, RLOOTrainer), {})
+
+
+def build(trainer: Any, hooks: Hooks, **arguments: Any) -> Any:
+    """Make a trainer of ours; hooks are there before its constructor runs, which may ask for them."""
+    made = trainer.__new__(trainer)
+    made.hooks = hooks
+    made.__init__(**arguments)
+    return made

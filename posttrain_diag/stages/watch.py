@@ -1,0 +1,191 @@
+"""Looks at the policy every few steps: pass@1, pass@k, retention, KL to the start, truncation; stops what cannot pay."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from posttrain_diag.engines.base import Prompt, ScoreRequest
+from posttrain_diag.stages.draws import Judge, Judged, counts_of, passed_P, sample_judged, truncated_share
+from posttrain_diag.stages.policy import Policy
+from posttrain_diag.stats import pass_at_k_per_problem
+from posttrain_diag.store import write_atomic
+from posttrain_diag.types import Problem, SamplingParams
+
+RETENTION_ROLLOUTS = 4
+MOST_RETAINED = 48
+"""Retained problems looked at while training."""
+KL_DRAWS = 2
+"""Of the start's draws per probe problem so many are scored again."""
+COLLAPSE_SE = 2.0
+"""pass@k has fallen, or pass@1 risen, when the paired difference to the start is more than so many standard errors."""
+RETENTION_WEIGHT = 0.5
+"""The best checkpoint has the highest pass@1 minus this times the retention lost since the start."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen after so many optimizer steps of the stage."""
+
+    step: int
+    pass_1: float
+    pass_k: float
+    k: int
+    retention: float | None
+    """Mean pass rate on retained problems; None where none were given."""
+    kl_nats: float
+    """Mean over the start's draws of log pi_start - log pi_now, nats per response."""
+    truncated: float
+    collapse: bool
+    """pass@k below the start's while pass@1 is above it, both beyond chance."""
+    utility: float
+    """pass@1 - 0.5 x retention lost since the start."""
+
+
+@dataclass
+class Watched:
+    """The probe problems' pass rates at the start, and every look so far."""
+
+    start_pass_1_P: list[float] = field(default_factory=list[float])
+    start_pass_k_P: list[float] = field(default_factory=list[float])
+    start_retention: float | None = None
+    looks: list[Look] = field(default_factory=list[Look])
+    best_step: int = 0
+
+    @property
+    def best(self) -> Look | None:
+        """The look with the highest utility."""
+        return max(self.looks, key=lambda look: look.utility, default=None)
+
+
+class Watcher:
+    """Samples the probe and the retained problems; keeps the best weights; decides when to stop."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        probe: Sequence[Problem],
+        retained: Sequence[Problem],
+        params: SamplingParams,
+        rollouts: int,
+        folder: Path,
+    ) -> None:
+        self.policy = policy
+        self.probe = probe
+        self.retained = retained[:MOST_RETAINED]
+        self.params = params
+        self.rollouts = rollouts
+        self.folder = folder
+        self.judge = Judge.of(policy.engine, [*probe, *self.retained])
+        self.start_draws: list[Judged] = []
+        self.seen = self._restored()
+        self.tokens = 0
+        """Drawn while watching."""
+
+    def _restored(self) -> Watched:
+        path = self.folder / "watch.json"
+        if not path.exists():
+            return Watched()
+        data = json.loads(path.read_text())
+        return Watched(**{**data, "looks": [Look(**look) for look in data["looks"]]})
+
+    def begin(self) -> None:
+        """The look before the first step. After a restart the start's draws are read from disk."""
+        path = self.folder / "start_draws.json"
+        if self.seen.looks and path.exists():
+            self.start_draws = [
+                Judged(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
+                for row in json.loads(path.read_text())
+            ]
+            return
+        draws = self._draw(self.probe, self.rollouts, "watch")
+        counts = counts_of(draws) if draws else None
+        self.seen = Watched(
+            start_pass_1_P=passed_P(draws).tolist(),
+            start_pass_k_P=[] if counts is None else pass_at_k_per_problem(counts, self.rollouts).tolist(),
+        )
+        self.start_draws = [draw for own in draws.values() for draw in own[:KL_DRAWS] if draw.token_logprobs]
+        write_atomic(path, json.dumps([asdict(draw) for draw in self.start_draws]))
+        self._record(self._look(0, draws))
+
+    def look(self, step: int) -> Look:
+        """Sample, compare with the start, write it down, keep the weights if they are the best so far."""
+        found = self._look(step, self._draw(self.probe, self.rollouts, "watch"))
+        self._record(found)
+        return found
+
+    def _look(self, step: int, draws: dict[str, list[Judged]]) -> Look:
+        retention = self._retention()
+        if self.seen.start_retention is None:
+            self.seen.start_retention = retention
+        lost = 0.0 if retention is None else max(0.0, (self.seen.start_retention or 0.0) - retention)
+        if not draws:
+            return Look(step, float("nan"), float("nan"), self.rollouts, retention, 0.0, 0.0, False, -lost)
+        pass_1_P = passed_P(draws)
+        pass_k_P = pass_at_k_per_problem(counts_of(draws), self.rollouts)
+        gained = _beyond_chance(pass_1_P - np.array(self.seen.start_pass_1_P))
+        fallen = _beyond_chance(np.array(self.seen.start_pass_k_P) - pass_k_P)
+        pass_1 = float(pass_1_P.mean())
+        return Look(
+            step,
+            pass_1,
+            float(pass_k_P.mean()),
+            self.rollouts,
+            retention,
+            self._kl() if step else 0.0,
+            truncated_share(draws),
+            gained and fallen,
+            pass_1 - RETENTION_WEIGHT * lost,
+        )
+
+    def _draw(self, problems: Sequence[Problem], n: int, name: str) -> dict[str, list[Judged]]:
+        if not problems:
+            return {}
+        self.policy.sync()
+        draws = sample_judged(self.policy.engine, self.judge, problems, n, self.params, seed_text=name)
+        self.tokens += sum(len(draw.token_ids) for own in draws.values() for draw in own)
+        return draws
+
+    def _retention(self) -> float | None:
+        if not self.retained:
+            return None
+        return float(passed_P(self._draw(self.retained, RETENTION_ROLLOUTS, "retention")).mean())
+
+    def _kl(self) -> float:
+        """Monte Carlo estimate of KL(start || now) per response, on the start's own draws."""
+        if not self.start_draws:
+            return 0.0
+        prompts = {problem.id: Prompt(problem.prompt, problem.messages) for problem in self.probe}
+        requests = [
+            ScoreRequest(str(i), prompts[d.problem_id], completion_ids=d.token_ids, append_stop=False)
+            for i, d in enumerate(self.start_draws)
+        ]
+        gaps = [
+            sum(self.start_draws[int(score.key)].token_logprobs or ()) - float(score.logprob_T.sum())
+            for score in self.policy.engine.score(requests)
+        ]
+        return float(np.mean(gaps))
+
+    def _record(self, look: Look) -> None:
+        """metrics.jsonl gets a line; watch.json and best/ are replaced whole."""
+        self.seen.looks = [*(old for old in self.seen.looks if old.step < look.step), look]
+        best = self.seen.best
+        if best is look:
+            self.seen.best_step = look.step
+            self.policy.save_training_state(self.folder / "best")
+        write_atomic(self.folder / "watch.json", json.dumps(asdict(self.seen)))
+        lines = "".join(json.dumps(asdict(old)) + "\n" for old in self.seen.looks)
+        write_atomic(self.folder / "metrics.jsonl", lines)
+
+
+def _beyond_chance(difference_P: np.ndarray[Any, Any]) -> bool:
+    """Whether a paired difference is above zero by more than COLLAPSE_SE standard errors."""
+    if len(difference_P) < 2:
+        return False
+    error = float(difference_P.std(ddof=1)) / len(difference_P) ** 0.5
+    return bool(difference_P.mean() > COLLAPSE_SE * error and difference_P.mean() > 0)
