@@ -34,16 +34,18 @@ class StageConfig(BaseModel):
     seed: int = 0
     lora_rank: int = Field(default=0, ge=0, description="0 trains all weights")
     lora_alpha: int | None = Field(default=None, ge=1, description="None: twice the rank")
-    replay: float = Field(default=0.0, ge=0, lt=1, description="share of the batch from retained tasks; RL: loss weight")
+    replay: float = Field(
+        default=0.0, ge=0, lt=1, description="share of retained tasks in a batch; beside RL, of its rows"
+    )
     kl: float = Field(default=0.0, ge=0, description="weight of the KL to the starting policy in RL")
     group_size: int = Field(default=8, ge=2, description="RL: draws per prompt")
     rounds: int = Field(default=1, ge=1, description="rft, online-preference: draw, train, draw again")
-    own_rollouts: int = Field(default=32, ge=1, description="draws per problem that a round of self-training picks from")
-    keep_per_problem: int = Field(default=4, ge=1, description="passing draws of a problem that are trained on at most")
+    own_rollouts: int = Field(default=32, ge=1, description="self-training: draws per problem and round")
+    keep_per_problem: int = Field(default=4, ge=1, description="self-training: passing draws kept per problem")
     loss: PreferenceLoss = "sigmoid+sft"
     beta: float = Field(default=0.1, gt=0, description="preference losses: weight of the reference")
-    demos: DemoSource = Field(default="rewritten", description="sft-model-aware: what is done for the model's own style")
-    target: TeacherTarget = Field(default="text", description="distill-offline: the teacher's texts, or its logits too")
+    demos: DemoSource = Field(default="rewritten", description="sft-model-aware: how the own style is kept")
+    target: TeacherTarget = Field(default="text", description="distill-offline: texts, or logits too")
     search: Search = Field(default="best-of-n", description="search-transfer: how the search picks")
     merge: Merge = "interpolate"
     hint_share: float = Field(default=0.9, gt=0, lt=1, description="guided-rl: share of a demonstration shown at first")
@@ -83,7 +85,9 @@ def make_stage_config(**values: Any) -> StageConfig:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            raise UsageError(f"unknown stage setting {name!r}; there are: {', '.join(StageConfig.model_fields)}") from error
+            raise UsageError(
+                f"unknown stage setting {name!r}; there are: {', '.join(StageConfig.model_fields)}"
+            ) from error
         raise UsageError(f"stage setting {name}: got {first.get('input')!r}; {first['msg']}") from error
 
 

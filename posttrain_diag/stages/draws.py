@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,13 @@ class Judged:
     def passed(self) -> bool:
         """Strictly right, and finished."""
         return self.verdict == "pass"
+
+
+def read_judged(row: Mapping[str, Any]) -> Judged:
+    """A draw from its JSON form."""
+    lists = ("prompt_ids", "token_ids", "token_logprobs")
+    values: dict[str, Any] = {**row, **{key: tuple(row[key]) for key in lists if row[key] is not None}}
+    return Judged(**values)
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,7 @@ def sample_judged(
     seed_text: str,
     hints: Mapping[str, tuple[int, ...]] | None = None,
 ) -> dict[str, list[Judged]]:
-    """n draws of each problem, by problem id, in the order of their index.
+    """Draw n times for each problem; the draws by problem id, in the order of their index.
 
     Args:
         engine: of the policy as it is now.
@@ -140,4 +148,5 @@ def truncated_share(judged: Mapping[str, Sequence[Judged]]) -> float:
 
 def passed_P(judged: Mapping[str, Sequence[Judged]]) -> NDArray[np.float64]:
     """Share of passing draws per problem, shape (P,)."""
-    return np.array([np.mean([draw.passed for draw in draws]) for draws in judged.values()])
+    counts = counts_of(judged)
+    return counts.c_P / counts.n_P

@@ -93,9 +93,7 @@ def split_tasks(problems: Sequence[Problem], *, seed: int) -> tuple[tuple[Proble
     )
 
 
-def take_watched(
-    train: Sequence[Problem], most: int, *, seed: int
-) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+def take_watched(train: Sequence[Problem], most: int, *, seed: int) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
     """(to train on, to watch): at most `most` problems and a fifth of them all are watched."""
     count = min(most, int(MOST_WATCHED * len(train)))
     watched = {problem.id for problem in sorted(train, key=lambda p: _rank(p.id, seed + 1))[:count]}

@@ -88,9 +88,8 @@ class Policy:
 
     def load_weights(self, path: Path) -> None:
         """Take over the weights that `save_training_state` wrote."""
-        from safetensors.torch import load_file
-
         import torch
+        from safetensors.torch import load_file
 
         found = load_file(path / "policy.safetensors")
         own = dict(self.model.named_parameters())
@@ -104,7 +103,9 @@ class Policy:
         from safetensors.torch import save_file
 
         path.mkdir(parents=True, exist_ok=True)
-        tensors = {n: p.detach().cpu().contiguous().clone() for n, p in self.model.named_parameters() if p.requires_grad}
+        tensors = {
+            n: p.detach().cpu().contiguous().clone() for n, p in self.model.named_parameters() if p.requires_grad
+        }
         temporary = path / "policy.partial"
         save_file(tensors, temporary)
         temporary.rename(path / "policy.safetensors")
@@ -156,9 +157,8 @@ def _share(trained: Any, sampling: Any) -> None:
 
 
 def _with_lora(model: Any, config: StageConfig) -> Any:
-    from peft import LoraConfig, get_peft_model
-
     import torch
+    from peft import LoraConfig, get_peft_model
 
     settings = LoraConfig(
         r=config.lora_rank,

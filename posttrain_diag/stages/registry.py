@@ -16,11 +16,11 @@ Rate = Literal["supervised", "rl", "preference"]
 
 RATES: Mapping[Rate, tuple[float, float]] = {
     "supervised": (1e-5, 0.53),
-    "rl": (1e-6, 0.79),
+    "rl": (1e-6, 0.6),
     "preference": (5e-7, 0.73),
 }
 """Peak learning rate at a billion weights, and the power with which it falls with size: what is usual there, joined to
-what was measured to work on the zoo's 1.6e5 weights (1e-3, 1e-3 and 3e-4)."""
+what was measured to work on the zoo's 1.6e5 weights (1e-3, 2e-4 and 3e-4)."""
 LORA_FACTOR = 10.0
 """Adapters take a higher rate (arXiv:2106.09685 and common practice)."""
 

@@ -57,7 +57,8 @@ def fit_rl(session: Session, phase: str, plan: RLPlan, *, steps: int | None = No
         raise UsageError(f"batch_size {config.batch_size} is not a multiple of group_size {config.group_size}")
 
     def make(folder: Path) -> Any:
-        from trl import GRPOConfig, RLOOConfig
+        from trl.trainer.grpo_config import GRPOConfig
+        from trl.trainer.rloo_config import RLOOConfig
 
         common = arguments(
             config,
@@ -133,9 +134,7 @@ class _Runner:
         from posttrain_diag.engines.base import Prompt
 
         problem = self.session.problems[problem_id]
-        return self.session.policy.engine.prompt_ids(
-            Prompt(problem.prompt, problem.messages, self._hint(problem_id))
-        )
+        return self.session.policy.engine.prompt_ids(Prompt(problem.prompt, problem.messages, self._hint(problem_id)))
 
     def _sample(self, asked: Sequence[str]) -> list[list[int]]:
         """One draw for each entry of `asked`; draws depend on seed, step, process and problem alone."""

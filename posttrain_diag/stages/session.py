@@ -1,8 +1,8 @@
 """One stage in progress: its policy, its phases on disk, its watcher and its bill.
 
-A phase is one trainer run. Everything a phase is trained on is written before it starts, every checkpoint of the trainer
-carries the stage's own state, and a finished phase leaves its weights: after `kill -9` the same command goes on from the
-last checkpoint to the same weights.
+A phase is one trainer run. Everything a phase is trained on is written before it starts, every checkpoint of the
+trainer carries the stage's own state, and a finished phase leaves its weights: after `kill -9` the same command goes on
+from the last checkpoint to the same weights.
 """
 
 from __future__ import annotations
@@ -83,9 +83,7 @@ class Session:
         self.judge = Judge.of(policy.engine, [*inputs.train, *inputs.replayed])
         self.problems = {problem.id: problem for problem in inputs.train}
         self._open_store = store or (lambda: RolloutStore(folder / "rollouts.sqlite"))
-        self.watcher = Watcher(
-            policy, inputs.watched, inputs.retained, params, config.watch_rollouts, folder / "watch"
-        )
+        self.watcher = Watcher(policy, inputs.watched, inputs.retained, params, config.watch_rollouts, folder / "watch")
 
     @property
     def is_main(self) -> bool:
@@ -122,7 +120,7 @@ class Session:
                 setattr(self.state, name, max(value, getattr(self.state, name)))
 
     def own_draws(self, problems: Sequence[Problem], n: int, *, version: str = "") -> dict[str, list[Judged]]:
-        """n draws of each problem by the policy as it is now, out of the store, topped up.
+        """Draws of each problem by the policy as it is now, out of the store, topped up.
 
         Args:
             problems: ids are unique.

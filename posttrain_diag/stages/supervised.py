@@ -42,7 +42,7 @@ def fit_rows(
     check_lengths(trained, session.policy.engine.info.context_length)
 
     def make(folder: Path) -> Any:
-        from trl import SFTConfig
+        from trl.trainer.sft_config import SFTConfig
 
         common = arguments(
             session.config,

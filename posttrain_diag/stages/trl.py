@@ -1,4 +1,4 @@
-"""Everything that touches TRL: its arguments, and subclasses that keep token ids, use our sampler and add a replay loss.
+"""Everything that touches TRL: its arguments, and subclasses that keep token ids, use our sampler and replay.
 
 TRL >= 1.16, < 2. Private methods are overridden in three places only, all here: `_tokenize_prompts` and
 `_generate_single_turn` of the trainers that sample (prompts are token ids; draws come from our engine on the shared
@@ -186,7 +186,7 @@ class OwnPrompts(Hooked):
 @cache
 def sft_trainer() -> Any:
     """SFTTrainer with our hooks."""
-    from trl import SFTTrainer
+    from trl.trainer.sft_trainer import SFTTrainer
 
     return type("SFT", (Hooked, SFTTrainer), {})
 
@@ -194,7 +194,7 @@ def sft_trainer() -> Any:
 @cache
 def grpo_trainer() -> Any:
     """GRPOTrainer with our prompts and draws."""
-    from trl import GRPOTrainer
+    from trl.trainer.grpo_trainer import GRPOTrainer
 
     return type("GRPO", (OwnPrompts, GRPOTrainer), {"returns_logprobs": True})
 
@@ -202,7 +202,7 @@ def grpo_trainer() -> Any:
 @cache
 def rloo_trainer() -> Any:
     """RLOOTrainer with our prompts and draws."""
-    from trl import RLOOTrainer
+    from trl.trainer.rloo_trainer import RLOOTrainer
 
     return type("RLOO", (OwnPrompts, RLOOTrainer), {})
 

@@ -1,4 +1,4 @@
-"""Looks at the policy every few steps: pass@1, pass@k, retention, KL to the start, truncation; stops what cannot pay."""
+"""Looks at the policy every few steps: pass@1, pass@k, retention, KL to the start, truncation, collapse."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 
 from posttrain_diag.engines.base import Prompt, ScoreRequest
-from posttrain_diag.stages.draws import Judge, Judged, counts_of, passed_P, sample_judged, truncated_share
+from posttrain_diag.stages.draws import (
+    Judge,
+    Judged,
+    counts_of,
+    passed_P,
+    read_judged,
+    sample_judged,
+    truncated_share,
+)
 from posttrain_diag.stages.policy import Policy
 from posttrain_diag.stats import pass_at_k_per_problem
 from posttrain_diag.store import write_atomic
@@ -91,17 +99,15 @@ class Watcher:
         path = self.folder / "watch.json"
         if not path.exists():
             return Watched()
-        data = json.loads(path.read_text())
-        return Watched(**{**data, "looks": [Look(**look) for look in data["looks"]]})
+        data: dict[str, Any] = json.loads(path.read_text())
+        data["looks"] = [Look(**look) for look in data["looks"]]
+        return Watched(**data)
 
     def begin(self) -> None:
         """The look before the first step. After a restart the start's draws are read from disk."""
         path = self.folder / "start_draws.json"
         if self.seen.looks and path.exists():
-            self.start_draws = [
-                Judged(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
-                for row in json.loads(path.read_text())
-            ]
+            self.start_draws = [read_judged(row) for row in json.loads(path.read_text())]
             return
         draws = self._draw(self.probe, self.rollouts, "watch")
         counts = counts_of(draws) if draws else None
