@@ -59,9 +59,11 @@ class Policy:
         return self.engine.info.n_parameters
 
     def sync(self) -> None:
-        """Let the sampling model see the weights as they are now (nothing to do without LoRA)."""
+        """Let the sampling model see the weights as they are now."""
         if self.lora:
             _merge_into(self.model, self._sampling_model)
+        else:
+            _share(self.model, self._sampling_model)  # a trainer may have moved them, even from "cpu" to "cpu:0"
 
     def state(self) -> Mapping[str, Any]:
         """The weights, adapters merged, by the names of the bare model."""

@@ -45,6 +45,11 @@ STAGES: Mapping[str, StageEntry] = {
     "sft": StageEntry("sft"),
     "grpo": StageEntry("grpo", steps=200, rate="rl"),
     "rloo": StageEntry("grpo", "run_rloo", steps=200, rate="rl"),
+    "sft-model-aware": StageEntry("sft_model_aware"),
+    "rft": StageEntry("rft"),
+    "filter": StageEntry("filter"),
+    "search-transfer": StageEntry("search_transfer"),
+    "replay": StageEntry("replay"),
 }
 """Every stage that `diag train` runs."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from posttrain_diag.stages.draws import Judge, counts_of, sample_judged, truncat
 from posttrain_diag.stages.inputs import StageInputs, some
 from posttrain_diag.stages.policy import Policy, load_policy
 from posttrain_diag.stages.registry import STAGES, learning_rate, stage_entry
-from posttrain_diag.stages.session import Session
+from posttrain_diag.stages.session import Session, join_processes
 from posttrain_diag.stages.trl import require_trl
 from posttrain_diag.stats import pass_at_k
 from posttrain_diag.store import Store, write_atomic
@@ -60,6 +60,8 @@ class StageResult:
     cpu_s: float
     wall_s: float
     """Of this process; a resumed run counts its last part alone."""
+    details: dict[str, Any] = field(default_factory=dict[str, Any])
+    """A stage's own numbers, e.g. the problems that own draws solved."""
 
 
 def check_stage(stage: str, inputs: StageInputs, config: StageConfig) -> None:
@@ -115,6 +117,7 @@ def train_stage(
     if done.exists():
         return _read_result(json.loads(done.read_text()))
     started, cpu = time.perf_counter(), time.process_time()
+    join_processes(config)  # before anything is put on a device
     policy = load_policy(inputs.model, config)
     params = sampling_of(config, policy, inputs)
     rate = config.learning_rate or learning_rate(entry, policy.n_parameters, lora=policy.lora)
@@ -139,6 +142,8 @@ def train_stage(
 
 def _finish(stage: str, session: Session, before: Measured, out: Path, started: float, cpu: float) -> StageResult:
     """Save the best weights as a model, measure them, write the result."""
+    session.processes.wait_for_everyone()
+    session.watcher.reread()  # the main process alone has looked
     policy, watched = session.policy, session.watcher.seen
     last = watched.looks[-1]
     if session.inputs.watched and watched.best_step != session.state.steps:
@@ -165,6 +170,7 @@ def _finish(stage: str, session: Session, before: Measured, out: Path, started: 
         rollouts=session.state.rollouts,
         cpu_s=time.process_time() - cpu,
         wall_s=time.perf_counter() - started,
+        details=session.state.extra,
     )
     if session.is_main:
         write_atomic(out / "result.json", json.dumps({"schema": 1, **asdict(result)}, indent=1) + "\n")
