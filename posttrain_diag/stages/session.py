@@ -67,6 +67,7 @@ class Session:
         learning_rate: float,
         store: Callable[[], Store] | None = None,
         progress: Progress | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         from accelerate import PartialState
 
@@ -78,6 +79,7 @@ class Session:
         self.steps = steps
         self.learning_rate = learning_rate
         self.progress = progress or Progress()
+        self.say = say or _silent
         self.processes = PartialState()
         self.state = StageState()
         self.judge = Judge.of(policy.engine, [*inputs.train, *inputs.replayed])
@@ -230,6 +232,10 @@ class Session:
         last = max(found)[1]
         self.state = StageState(**json.loads((last / STATE).read_text()))
         return str(last)
+
+
+def _silent(text: str) -> None:
+    """Say nothing."""
 
 
 def _judged(judge: Judge, problem_id: str, prompt_ids: tuple[int, ...], token_ids: tuple[int, ...]) -> Judged:
