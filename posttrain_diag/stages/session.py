@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from posttrain_diag.collect import Collector, Progress, current_tallies, spans_of
 from posttrain_diag.engines.hf_load import quiet
@@ -23,12 +23,10 @@ from posttrain_diag.stages.draws import Judge, Judged
 from posttrain_diag.stages.inputs import StageInputs
 from posttrain_diag.stages.policy import Policy
 from posttrain_diag.stages.rows import TokenPair, TokenRow, load_pairs, load_rows, mixed, save_rows, text_row
+from posttrain_diag.stages.trl import processes_of
 from posttrain_diag.stages.watch import Watcher
 from posttrain_diag.store import RolloutStore, Store, write_atomic
 from posttrain_diag.types import Problem, SamplingParams
-
-if TYPE_CHECKING:
-    from accelerate import PartialState
 
 STATE = "stage_state.json"
 REPLAY_DRAWS = 8
@@ -55,15 +53,6 @@ class StageState:
     """A stage's own numbers, e.g. the share of hints."""
 
 
-def join_processes(config: StageConfig) -> PartialState:
-    """The processes that `accelerate launch` or `torchrun` started; on GPUs each takes its own from here on."""
-    import torch
-    from accelerate import PartialState
-
-    on_cpu = torch.device(config.device).type == "cpu" if config.device else not torch.cuda.is_available()
-    return PartialState(cpu=on_cpu)
-
-
 class Session:
     """What a stage's `run(session)` works with."""
 
@@ -79,6 +68,7 @@ class Session:
         learning_rate: float,
         store: Callable[[], Store] | None = None,
         progress: Progress | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         self.inputs = inputs
         self.config = config
@@ -88,7 +78,8 @@ class Session:
         self.steps = steps
         self.learning_rate = learning_rate
         self.progress = progress or Progress()
-        self.processes = join_processes(config)
+        self.say = say or _silent
+        self.processes = processes_of(policy.device)
         self.state = StageState()
         self.judge = Judge.of(policy.engine, [*inputs.train, *inputs.replayed])
         self.problems = {problem.id: problem for problem in inputs.train}
@@ -259,6 +250,10 @@ class Session:
         last = max(found)[1]
         self.state = StageState(**json.loads((last / STATE).read_text()))
         return str(last)
+
+
+def _silent(text: str) -> None:
+    """Say nothing."""
 
 
 def _judged(
