@@ -67,8 +67,8 @@ def _rows(session: Session) -> list[TokenRow]:
         raise nothing_passed(session, "search-transfer", config.own_rollouts * len(problems), len(problems))
     if not found:
         raise UsageError(
-            f"search-transfer: on none of {len(problems)} problems do {MAJORITY:.0%} of the draws agree on an answer "
-            "that can be read off them; use search best-of-n, which asks the verifier (`contains` and code tests "
+            f"search-transfer: on none of {len(problems)} problems does a third of the draws agree on an answer that "
+            " can be read off them; use search best-of-n, which asks the verifier (`contains` and code tests "
             "read no answer)"
         )
     session.state.extra["search-transfer"] = {
