@@ -68,7 +68,7 @@ def _rows(session: Session) -> list[TokenRow]:
     if not found:
         raise UsageError(
             f"search-transfer: on none of {len(problems)} problems does a third of the draws agree on an answer that "
-            " can be read off them; use search best-of-n, which asks the verifier (`contains` and code tests "
+            "can be read off them; use search best-of-n, which asks the verifier (`contains` and code tests "
             "read no answer)"
         )
     session.state.extra["search-transfer"] = {
