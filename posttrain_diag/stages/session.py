@@ -208,6 +208,7 @@ class Session:
         checkpoints = folder / "trainer"
         with quiet():
             trainer = make(checkpoints)
+            _check_whole(trainer)
             trainer.remove_callback(PrinterCallback)
             trainer.add_callback(StageCallback(self, self.state.steps, trainer))
             trainer.train(resume_from_checkpoint=self._resume_from(checkpoints))
@@ -231,6 +232,20 @@ class Session:
         last = max(found)[1]
         self.state = StageState(**json.loads((last / STATE).read_text()))
         return str(last)
+
+
+def _check_whole(trainer: Any) -> None:
+    """Refuse weights that no process holds whole: they could not be sampled from between steps.
+
+    Raises:
+        UsageError: FSDP or DeepSpeed shard them.
+    """
+    for name, flag in (("FSDP", "is_fsdp_enabled"), ("DeepSpeed", "is_deepspeed_enabled")):
+        if getattr(trainer, flag, False):
+            raise UsageError(
+                f"{name} shards the weights, and a stage samples from them between steps: launch with plain data "
+                "parallelism (accelerate launch --multi_gpu), or train an adapter (--lora-rank 16)"
+            )
 
 
 def _silent(text: str) -> None:
