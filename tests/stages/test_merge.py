@@ -131,7 +131,7 @@ def test_a_sibling_with_an_output_layer_of_its_own_is_refused(tmp_path: Path) ->
     model.config.tie_word_embeddings = False
     untied = type(model)(model.config)
     untied.save_pretrained(tmp_path / "untied")
-    with pytest.raises(UsageError, match="only the sibling has the tensor lm_head.weight"):
+    with pytest.raises(UsageError, match=r"only the sibling has the tensor lm_head\.weight"):
         merged(tmp_path / "out", "soup", [0.0], (str(tmp_path / "untied"),))
 
 

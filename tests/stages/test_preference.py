@@ -88,7 +88,10 @@ def test_trains_on_the_ids_given_and_bills_them(
     session, spy = open_session(tmp_path / "run", paired_problems(), loss=loss, steps=2), Spy(monkeypatch)
     fit_pairs(session, "p", pairs)
     wanted = {(pair.prompt_ids, ids) for pair in pairs for ids in (pair.chosen_ids, pair.rejected_ids)}
-    sizes = [sum(len(v) for k, v in b.items() if k in ("input_ids", "chosen_input_ids", "rejected_input_ids")) for b in spy.batches]
+    sizes = [
+        sum(len(v) for k, v in b.items() if k in ("input_ids", "chosen_input_ids", "rejected_input_ids"))
+        for b in spy.batches
+    ]
     assert sum(sizes) >= len(wanted) and spy.sequences() == wanted
     assert max(sizes) == 16  # sequences, not pairs
     assert session.state.trained_tokens == spy.tokens() > 0
@@ -187,7 +190,7 @@ def test_rounds_draw_anew_and_resume(tmp_path: Path) -> None:
 
 def test_nothing_to_mine_says_what_to_do(tmp_path: Path) -> None:
     session = open_session(tmp_path, problems("T", 6, split="training", seed=0), own_rollouts=4)
-    with pytest.raises(UsageError, match="none of 6 problems has both .*0 have a passing one.*sft"):
+    with pytest.raises(UsageError, match=r"none of 6 problems has both .*0 have a passing one.*sft"):
         online_preference.run(session)
 
 
