@@ -143,6 +143,8 @@ def train_stage(
 
 def _finish(stage: str, session: Session, before: Measured, out: Path, started: float, cpu: float) -> StageResult:
     """Save the best weights as a model, measure them, write the result."""
+    session.processes.wait_for_everyone()
+    session.watcher.reload()
     policy, watched = session.policy, session.watcher.seen
     last = watched.looks[-1]
     if session.inputs.watched and watched.best_step != session.state.steps:

@@ -23,6 +23,7 @@ from posttrain_diag.stages.draws import Judge, Judged
 from posttrain_diag.stages.inputs import StageInputs
 from posttrain_diag.stages.policy import Policy
 from posttrain_diag.stages.rows import TokenPair, TokenRow, load_pairs, load_rows, mixed, save_rows, text_row
+from posttrain_diag.stages.trl import processes_of
 from posttrain_diag.stages.watch import Watcher
 from posttrain_diag.store import RolloutStore, Store, write_atomic
 from posttrain_diag.types import Problem, SamplingParams
@@ -69,8 +70,6 @@ class Session:
         progress: Progress | None = None,
         say: Callable[[str], None] | None = None,
     ) -> None:
-        from accelerate import PartialState
-
         self.inputs = inputs
         self.config = config
         self.policy = policy
@@ -80,7 +79,7 @@ class Session:
         self.learning_rate = learning_rate
         self.progress = progress or Progress()
         self.say = say or _silent
-        self.processes = PartialState()
+        self.processes = processes_of(policy.device)
         self.state = StageState()
         self.judge = Judge.of(policy.engine, [*inputs.train, *inputs.replayed])
         self.problems = {problem.id: problem for problem in inputs.train}

@@ -111,6 +111,10 @@ class Watcher:
         data["looks"] = [Look(**look) for look in data["looks"]]
         return Watched(**data)
 
+    def reload(self) -> None:
+        """Take over what the process that looks has written."""
+        self.seen = self._restored()
+
     def begin(self) -> None:
         """The look before the first step. After a restart the start's draws are read from disk."""
         path = self.folder / "start_draws.json"
