@@ -14,6 +14,7 @@ from open_session import log_likelihood, open_session
 
 from posttrain_diag.errors import UsageError
 from posttrain_diag.stages import online_preference, preference
+from posttrain_diag.stages.callback import StageCallback
 from posttrain_diag.stages.draws import Judged
 from posttrain_diag.stages.online_preference import mine_pairs
 from posttrain_diag.stages.paired import fit_pairs
@@ -186,6 +187,35 @@ def test_rounds_draw_anew_and_resume(tmp_path: Path) -> None:
     assert load_pairs(tmp_path / "pairs-1.jsonl") == second
     assert again.state.rollouts == 12 * 24  # the second round's are out of the store
     assert all(torch.equal(p, kept[name]) for name, p in again.policy.model.named_parameters())
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("loss", ["sigmoid", "kto"])
+def test_a_killed_phase_goes_on_to_the_same_weights(loss: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings: dict[str, Any] = {"loss": loss, "steps": 5, "watch_every": 2, "learning_rate": 3e-3}
+
+    def trained(folder: Path) -> dict[str, torch.Tensor]:
+        session = open_session(folder, paired_problems(), **settings)
+        preference.run(session)
+        assert session.state.steps == 5
+        return {name: p.detach().clone() for name, p in session.policy.model.named_parameters()}
+
+    whole, own = trained(tmp_path / "whole"), StageCallback.on_step_end
+
+    def kill(callback: StageCallback, args: Any, state: Any, control: Any, **more: Any) -> None:
+        own(callback, args, state, control, **more)
+        if state.global_step == 3:
+            raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(StageCallback, "on_step_end", kill)
+        with pytest.raises(Killed):
+            trained(tmp_path / "killed")
+    again = trained(tmp_path / "killed")
+    assert all(torch.equal(value, whole[name]) for name, value in again.items())
 
 
 def test_nothing_to_mine_says_what_to_do(tmp_path: Path) -> None:
