@@ -59,6 +59,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "likelihood displacement when `chosen` is off-support",
         ("pairs",),
         "TRL's DPOTrainer with loss_type=['sigmoid', 'sft']",
+        executable=True,
     ),
     StageCard(
         "distill-offline",
@@ -103,6 +104,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "limited to what the policy generates",
         ("verifier", "own_rollouts"),
         "TRL's DPOTrainer on pairs mined from the rollouts of the run",
+        executable=True,
     ),
     StageCard(
         "process-rl",
@@ -191,6 +193,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "attrition; specialists that disagree do not average",
         ("siblings",),
         "a weighted average of the checkpoints' weights",
+        executable=True,
     ),
     StageCard(
         "search-transfer",

@@ -181,7 +181,8 @@ def _with_lora(model: Any, config: StageConfig) -> Any:
     )
     torch.manual_seed(config.seed)  # the adapter's first weights are random
     try:
-        return get_peft_model(model, settings)
+        with quiet():
+            return get_peft_model(model, settings)
     except ValueError as error:
         raise UsageError(f"--lora-rank {config.lora_rank}: PEFT cannot adapt this model ({error}); use 0") from error
 

@@ -45,6 +45,9 @@ STAGES: Mapping[str, StageEntry] = {
     "sft": StageEntry("sft"),
     "grpo": StageEntry("grpo", steps=200, rate="rl"),
     "rloo": StageEntry("grpo", "run_rloo", steps=200, rate="rl"),
+    "preference": StageEntry("preference", steps=100, rate="preference"),
+    "online-preference": StageEntry("online_preference", steps=100, rate="preference"),
+    "merge": StageEntry("merge", trains=False),
 }
 """Every stage that `diag train` runs."""
 

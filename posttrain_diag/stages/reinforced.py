@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import Any, Literal
 
 from posttrain_diag.errors import UsageError
 from posttrain_diag.stages.draws import Judged, sample_judged
-from posttrain_diag.stages.rows import TokenRow, prompt_dataset
+from posttrain_diag.stages.rows import TokenRow, prompt_dataset, replayed
 from posttrain_diag.stages.session import Session
 from posttrain_diag.stages.supervised import count
 from posttrain_diag.stages.trl import Companion, Hooks, arguments, build, grpo_trainer, rloo_trainer
@@ -186,8 +185,6 @@ class _Runner:
         config, step = self.session.config, self._now().number
         rows = list(self.plan.companion(step)) if self.plan.companion is not None else []
         if self.replay:
-            share = config.replay
-            wanted = max(1, round(config.micro * share / (1 - share)))
-            rng = random.Random(f"{config.seed}|{step}|{self.session.processes.process_index}")
-            rows += rng.sample(self.replay, min(wanted, len(self.replay)))
+            seed_text = f"{config.seed}|{step}|{self.session.processes.process_index}"
+            rows += replayed(self.replay, config.replay, config.micro, seed_text=seed_text)
         return rows

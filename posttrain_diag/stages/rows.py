@@ -84,6 +84,16 @@ def demo_rows(engine: Engine, problems: Iterable[Problem]) -> list[TokenRow]:
     return [text_row(engine, problem, demo) for problem in problems for demo in problem.demos]
 
 
+def text_pairs(engine: Engine, problems: Iterable[Problem]) -> list[TokenPair]:
+    """One pair per preference of the problems, both responses ended by the stop token."""
+    out: list[TokenPair] = []
+    for problem in problems:
+        for pair in problem.pairs:
+            chosen, rejected = (text_row(engine, problem, text) for text in (pair.chosen, pair.rejected))
+            out.append(TokenPair(problem.id, chosen.prompt_ids, chosen.response_ids, rejected.response_ids))
+    return out
+
+
 def check_lengths(rows: Sequence[TokenRow | TokenPair], context: int | None) -> None:
     """Refuse rows that do not fit into the context: cut ones would teach the model to stop early, or not at all.
 
@@ -119,6 +129,12 @@ def mixed(rows: Sequence[TokenRow], replay: Sequence[TokenRow], share: float, *,
     return [*rows, *pool[:wanted]]
 
 
+def replayed(rows: Sequence[TokenRow], share: float, beside: int, *, seed_text: str) -> list[TokenRow]:
+    """Rows to add to a batch of `beside` sequences so that these are `share` of both; fewer where there are none."""
+    wanted = max(1, round(beside * share / (1 - share)))
+    return random.Random(seed_text).sample(list(rows), min(wanted, len(rows)))
+
+
 def row_dataset(rows: Sequence[TokenRow]) -> Dataset:
     """Rows as a data set that SFTTrainer takes as it is."""
     from datasets import Dataset
@@ -137,6 +153,50 @@ def pair_dataset(pairs: Sequence[TokenPair]) -> Dataset:
             "rejected_ids": [list(pair.rejected_ids) for pair in pairs],
         }
     )
+
+
+def unpaired_dataset(pairs: Sequence[TokenPair], batch: int, *, seed: int) -> Dataset:
+    """Every response of the pairs as a row with a `label`, shuffled, as KTO's collator takes them.
+
+    Args:
+        pairs: each gives a desired and an undesired response.
+        batch: sequences per device at once; within so many rows in a row KTO's KL is estimated, from each prompt
+            with the response of the row before.
+        seed: of the order.
+    """
+    from datasets import Dataset
+
+    rows = [
+        row
+        for pair in pairs
+        for row in ((pair.prompt_ids, pair.chosen_ids, True), (pair.prompt_ids, pair.rejected_ids, False))
+    ]
+    random.Random(seed).shuffle(rows)
+    responses = [list(row[1]) for row in rows]
+    chunks = [responses[i : i + batch] for i in range(0, len(responses), batch)]
+    return Dataset.from_dict(
+        {
+            "prompt_ids": [list(row[0]) for row in rows],
+            "completion_ids": responses,
+            "KL_completion_ids": [ids for chunk in chunks for ids in (chunk[-1], *chunk[:-1])],
+            "label": [row[2] for row in rows],
+        }
+    )
+
+
+def sequence_dataset(pairs: Sequence[TokenPair]) -> Dataset:
+    """Pairs as whole sequences with their targets, as the collator of CPO and ORPO takes them."""
+    from datasets import Dataset
+
+    columns: dict[str, list[list[int]]] = {}
+    for side in ("chosen", "rejected"):
+        rows = [
+            TokenRow(p.problem_id, p.prompt_ids, p.chosen_ids if side == "chosen" else p.rejected_ids) for p in pairs
+        ]
+        columns[f"{side}_input_ids"] = [row.input_ids for row in rows]
+        columns[f"{side}_attention_mask"] = [[1] * len(row.input_ids) for row in rows]
+        columns[f"{side}_labels"] = [row.labels for row in rows]
+    return Dataset.from_dict(columns)
 
 
 def prompt_dataset(problem_ids: Sequence[str]) -> Dataset:

@@ -1,8 +1,9 @@
 """Everything that touches TRL: its arguments, and subclasses that keep token ids, use our sampler and replay.
 
-TRL >= 1.16, < 2. Private methods are overridden in three places only, all here: `_tokenize_prompts` and
+TRL >= 1.16, < 2. Methods that prepare data are overridden in four places only, all here: `_tokenize_prompts` and
 `_generate_single_turn` of the trainers that sample (prompts are token ids; draws come from our engine on the shared
-weights unless vLLM is used), and `_prepare_dataset` of DPO (pairs are token ids already).
+weights unless vLLM is used), `_prepare_dataset` of DPO and KTO and `tokenize_row` of CPO and ORPO (pairs are token ids
+already).
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from posttrain_diag.errors import MissingExtra, UsageError
-from posttrain_diag.stages.config import StageConfig
+from posttrain_diag.stages.config import PreferenceLoss, StageConfig
 from posttrain_diag.stages.rows import IGNORED, TokenRow
 
 if TYPE_CHECKING:
@@ -141,10 +142,10 @@ def pad_rows(rows: Sequence[TokenRow], pad_id: int, device: torch.device) -> dic
 
 def _trained_tokens(inputs: dict[str, Any]) -> int:
     """Tokens of a batch that the forward pass reads, padding left out."""
-    masks = [inputs[name] for name in ("attention_mask", "prompt_mask", "completion_mask") if name in inputs]
     if "attention_mask" in inputs:
-        masks = masks[:1]
-    return int(sum(int(mask.sum()) for mask in masks))
+        return int(inputs["attention_mask"].sum())
+    parts = ("prompt_mask", "completion_mask", "chosen_attention_mask", "rejected_attention_mask")
+    return sum(int(inputs[name].sum()) for name in parts if name in inputs)
 
 
 class Hooked:
@@ -189,6 +190,21 @@ class OwnPrompts(Hooked):
         return (drawn, None) if self.returns_logprobs else drawn
 
 
+class ReadyDataset:
+    """Mixin for DPO and KTO: the data set holds the collator's columns, token ids among them."""
+
+    def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
+        return dataset
+
+
+class ReadyRows:
+    """Mixin for CPO and ORPO: rows hold the collator's columns, token ids among them."""
+
+    def tokenize_row(self, feature: dict[str, Any]) -> dict[str, Any]:
+        """The row as it is."""
+        return feature
+
+
 @cache
 def sft_trainer() -> Any:
     """SFTTrainer with our hooks."""
@@ -211,6 +227,44 @@ def rloo_trainer() -> Any:
     from trl.trainer.rloo_trainer import RLOOTrainer
 
     return type("RLOO", (OwnPrompts, RLOOTrainer), {})
+
+
+PAIR_LOSSES: dict[PreferenceLoss, list[str]] = {
+    "sigmoid+sft": ["sigmoid", "sft"],
+    "sigmoid": ["sigmoid"],
+    "ipo": ["ipo"],
+}
+"""DPOTrainer's terms of each loss over pairs with a reference."""
+
+
+@cache
+def dpo_trainer() -> Any:
+    """DPOTrainer on token ids."""
+    from trl.trainer.dpo_trainer import DPOTrainer
+
+    return type("DPO", (Hooked, ReadyDataset, DPOTrainer), {})
+
+
+@cache
+def kto_trainer() -> Any:
+    """KTOTrainer on token ids."""
+    from trl.trainer.kto_trainer import KTOTrainer
+
+    return type("KTO", (Hooked, ReadyDataset, KTOTrainer), {})
+
+
+@cache
+def experimental_trainer(loss: Literal["simpo", "orpo"]) -> tuple[Any, Any]:
+    """Trainer on token ids and its config class, for the losses that TRL keeps among its experiments."""
+    if loss == "orpo":
+        from trl.experimental.orpo.orpo_config import ORPOConfig
+        from trl.experimental.orpo.orpo_trainer import ORPOTrainer
+
+        return type("ORPO", (Hooked, ReadyRows, ORPOTrainer), {}), ORPOConfig
+    from trl.experimental.cpo.cpo_config import CPOConfig
+    from trl.experimental.cpo.cpo_trainer import CPOTrainer
+
+    return type("CPO", (Hooked, ReadyRows, CPOTrainer), {}), CPOConfig
 
 
 def build(trainer: Any, hooks: Hooks, **arguments: Any) -> Any:
