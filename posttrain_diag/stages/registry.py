@@ -33,6 +33,8 @@ class StageEntry:
     function: str = "run"
     steps: int = 120
     rate: Rate = "supervised"
+    replay: float = 0.0
+    """Share of retained tasks in a batch where there are some and the user says nothing."""
     trains: bool = True
     """False: weights are combined, no trainer runs and LoRA means nothing."""
 
@@ -45,6 +47,9 @@ STAGES: Mapping[str, StageEntry] = {
     "sft": StageEntry("sft"),
     "grpo": StageEntry("grpo", steps=200, rate="rl"),
     "rloo": StageEntry("grpo", "run_rloo", steps=200, rate="rl"),
+    "guided-rl": StageEntry("guided_rl", steps=150, rate="rl"),
+    "process-rl": StageEntry("process_rl", steps=100, rate="rl"),
+    "interleaved": StageEntry("interleaved", steps=200, rate="rl"),
 }
 """Every stage that `diag train` runs."""
 

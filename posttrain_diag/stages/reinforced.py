@@ -11,14 +11,15 @@ from typing import Any, Literal
 
 from posttrain_diag.errors import UsageError
 from posttrain_diag.stages.draws import Judged, sample_judged
-from posttrain_diag.stages.rows import TokenRow, prompt_dataset
+from posttrain_diag.stages.rows import prompt_dataset
 from posttrain_diag.stages.session import Session
 from posttrain_diag.stages.supervised import count
-from posttrain_diag.stages.trl import Companion, Hooks, arguments, build, grpo_trainer, rloo_trainer
+from posttrain_diag.stages.trl import Companion, Hooks, Part, arguments, build, grpo_trainer, rloo_trainer
 
 Algorithm = Literal["grpo", "rloo"]
 Groups = Mapping[str, Sequence[Judged]]
 """The draws of one step by problem, over all processes."""
+REPLAY_WEIGHT = 1.0
 
 
 @dataclass
@@ -32,9 +33,10 @@ class RLPlan:
     """(draws, step) -> rewards; None: 1 for a pass, else 0."""
     after_step: Callable[[Groups], None] | None = None
     """Told the draws of every step."""
-    companion: Callable[[int], Sequence[TokenRow]] | None = None
-    """Step -> rows whose cross-entropy joins the loss, replay aside."""
-    companion_weight: float = 1.0
+    credit: Callable[[], list[list[float]]] | None = None
+    """Advantage of each token of the draws that were rewarded last; None: the group-relative reward for all of them."""
+    companion: Callable[[], Part] | None = None
+    """Rows whose cross-entropy joins the loss of this step, over all processes; replay aside."""
 
 
 @dataclass
@@ -43,6 +45,22 @@ class _Step:
 
     number: int = -1
     hints: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
+    companion: Part | None = None
+    """The plan's rows, asked for before the draws of this step are judged."""
+    batches: int = 0
+    """Micro-batches of this process that have met their companion rows."""
+
+
+def count_draws(session: Session, draws: Sequence[Judged]) -> list[Judged]:
+    """Put draws of this process on the bill of all of them; returns those of all processes."""
+    everywhere = list(draws)
+    if session.processes.num_processes > 1:
+        from accelerate.utils import gather_object
+
+        everywhere = gather_object(everywhere)
+    session.state.rollouts += len(everywhere)
+    session.state.generated_tokens += sum(len(draw.token_ids) for draw in everywhere)
+    return everywhere
 
 
 def fit_rl(session: Session, phase: str, plan: RLPlan, *, steps: int | None = None) -> None:
@@ -99,7 +117,7 @@ class _Runner:
         self.plan = plan
         self.trainer: Any = None
         self.step = _Step()
-        self.replay = session.replay_rows() if session.config.replay else []
+        self.replay = session.replay_rows() if session.replay_share else []
 
     def hooks(self) -> Hooks:
         """What the trainer asks back."""
@@ -107,19 +125,20 @@ class _Runner:
         companion = None
         if self.replay or plan.companion is not None:
             pad_id = session.policy.tokenizer.pad_token_id
-            companion = Companion(self._companion_rows, plan.companion_weight, 0 if pad_id is None else pad_id)
+            companion = Companion(self._companion_parts, 0 if pad_id is None else pad_id)
         return Hooks(
             count_tokens=lambda tokens: count(session, tokens),
             prompt_ids=self._prompt_ids,
             sample=None if session.config.use_vllm else self._sample,
             companion=companion,
+            credit=plan.credit,
         )
 
     def _now(self) -> _Step:
-        """The hints of this step, made at its first draw."""
+        """What holds for this step, made at its first draw."""
         number = int(self.trainer.state.global_step)
         if self.step.number != number:
-            self.step = _Step(number)
+            self.step = _Step(number, companion=None if self.plan.companion is None else self.plan.companion())
         return self.step
 
     def _hint(self, problem_id: str) -> tuple[int, ...]:
@@ -162,14 +181,8 @@ class _Runner:
         session, step = self.session, self._now().number
         draws = [self._judged(key, tuple(ids)) for key, ids in zip(prompts, completion_ids, strict=True)]
         rewards = [float(d.passed) for d in draws] if self.plan.reward is None else self.plan.reward(draws, step)
-        everywhere = draws
-        if session.processes.num_processes > 1:
-            from accelerate.utils import gather_object
-
-            everywhere = gather_object(draws)
+        everywhere = count_draws(session, draws)
         own = session.state
-        own.rollouts += len(everywhere)
-        own.generated_tokens += sum(len(draw.token_ids) for draw in everywhere)
         own.zero_steps = 0 if any(draw.passed for draw in everywhere) else own.zero_steps + 1
         if self.plan.after_step is not None:
             groups: dict[str, list[Judged]] = {}
@@ -182,12 +195,19 @@ class _Runner:
         text, verdict, lenient, score = self.session.judge.verdict(problem_id, self._hint(problem_id), ids)
         return Judged(problem_id, self._prompt_ids(problem_id), ids, None, text, verdict, lenient, score)
 
-    def _companion_rows(self) -> Sequence[TokenRow]:
-        config, step = self.session.config, self._now().number
-        rows = list(self.plan.companion(step)) if self.plan.companion is not None else []
+    def _companion_parts(self) -> list[Part]:
+        """What joins the loss of the next micro-batch of this process."""
+        config, step, processes = self.session.config, self._now(), self.session.processes
+        of_step = int(self.trainer.args.gradient_accumulation_steps)
+        batch, step.batches = processes.process_index * of_step + step.batches % of_step, step.batches + 1
+        parts: list[Part] = []
+        if step.companion is not None and step.companion.rows:
+            rows = step.companion.rows
+            # a step with fewer rows than micro-batches repeats some, so that each batch adds the same weight
+            own = rows[batch :: processes.num_processes * of_step] or [rows[batch % len(rows)]]
+            parts.append(Part(own, step.companion.weight))
         if self.replay:
-            share = config.replay
-            wanted = max(1, round(config.micro * share / (1 - share)))
-            rng = random.Random(f"{config.seed}|{step}|{self.session.processes.process_index}")
-            rows += rng.sample(self.replay, min(wanted, len(self.replay)))
-        return rows
+            wanted = max(1, round(config.micro * self.session.replay_share / (1 - self.session.replay_share)))
+            rng = random.Random(f"{config.seed}|{step.number}|{batch}")
+            parts.append(Part(rng.sample(self.replay, min(wanted, len(self.replay))), REPLAY_WEIGHT))
+        return parts

@@ -126,6 +126,7 @@ def train_stage(
         out,
         steps=config.steps or entry.steps,
         learning_rate=rate,
+        default_replay=entry.replay,
         store=store,
         progress=progress,
     )

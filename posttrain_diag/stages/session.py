@@ -65,6 +65,7 @@ class Session:
         *,
         steps: int,
         learning_rate: float,
+        default_replay: float = 0.0,
         store: Callable[[], Store] | None = None,
         progress: Progress | None = None,
     ) -> None:
@@ -77,6 +78,7 @@ class Session:
         self.folder = folder
         self.steps = steps
         self.learning_rate = learning_rate
+        self.default_replay = default_replay
         self.progress = progress or Progress()
         self.processes = PartialState()
         self.state = StageState()
@@ -89,6 +91,13 @@ class Session:
     def is_main(self) -> bool:
         """Whether this process writes."""
         return bool(self.processes.is_main_process)
+
+    @property
+    def replay_share(self) -> float:
+        """Share of retained tasks in a batch: the user's, else the stage's own where there are tasks to retain."""
+        if self.config.replay is not None:
+            return self.config.replay
+        return self.default_replay if self.inputs.retain else 0.0
 
     def made_once(self, name: str, make: Callable[[], Sequence[Row]], load: Callable[[Path], list[Row]]) -> list[Row]:
         """Rows from a file of the stage, made by the main process where they are not there yet."""
@@ -181,9 +190,9 @@ class Session:
 
     def with_replay(self, rows: Sequence[TokenRow]) -> list[TokenRow]:
         """Rows for a supervised stage, with the replay share that the user asked for."""
-        if self.config.replay == 0:
+        if self.replay_share == 0:
             return list(rows)
-        return mixed(rows, self.replay_rows(), self.config.replay, seed=self.config.seed)
+        return mixed(rows, self.replay_rows(), self.replay_share, seed=self.config.seed)
 
     def phase(self, name: str, make: Callable[[Path], Any]) -> None:
         """Run one trainer to its end, or take over what an earlier process left.

@@ -92,13 +92,20 @@ def arguments(
     }
 
 
+@dataclass(frozen=True)
+class Part:
+    """Rows whose mean cross-entropy per token joins a loss with a weight."""
+
+    rows: Sequence[TokenRow]
+    weight: float
+
+
 @dataclass
 class Companion:
     """Rows whose cross-entropy is added to another objective: replay beside RL, demonstrations where draws fail."""
 
-    next_rows: Callable[[], Sequence[TokenRow]]
-    """The rows of the next step; may be empty."""
-    weight: float
+    next_parts: Callable[[], Sequence[Part]]
+    """What joins the loss of the next micro-batch; may be empty."""
     pad_id: int
 
 
@@ -113,6 +120,8 @@ class Hooks:
     sample: Callable[[Sequence[str]], list[list[int]]] | None = None
     """One draw for each entry, ids may repeat; None: the trainer generates (vLLM or transformers)."""
     companion: Companion | None = None
+    credit: Callable[[], list[list[float]]] | None = None
+    """Advantage of each token of the draws that were rewarded last; None: the trainer's own, one for each draw."""
     teacher_of: Callable[[str], int] | None = None
     """distillation: which teacher a problem is routed to."""
 
@@ -156,19 +165,41 @@ class Hooked:
         if trainer.model.training:
             self.hooks.count_tokens(_trained_tokens(inputs))
             companion = self.hooks.companion
-            if companion is not None and (rows := companion.next_rows()):
-                batch = pad_rows(rows, companion.pad_id, trainer.accelerator.device)
-                self.hooks.count_tokens(_trained_tokens(batch))
-                # the Trainer divides by the accumulation steps unless the loss knows its number of items
-                steps = trainer.current_gradient_accumulation_steps if num_items_in_batch is not None else 1
-                loss = loss + companion.weight * model(**batch, use_cache=False).loss / steps
+            if companion is not None:
+                for part in companion.next_parts():
+                    batch = pad_rows(part.rows, companion.pad_id, trainer.accelerator.device)
+                    self.hooks.count_tokens(_trained_tokens(batch))
+                    loss = loss + part.weight * model(**batch, use_cache=False).loss / self._divisor(num_items_in_batch)
         return (loss, None) if return_outputs else loss
+
+    def _divisor(self, num_items_in_batch: Any) -> int:
+        """What a mean over a micro-batch is divided by here, because the Trainer will not: its share of the step."""
+        trainer: Any = self
+        scaled = trainer.loss_is_scaled_for_ga
+        if scaled is None:
+            scaled = num_items_in_batch is not None
+        return trainer.current_gradient_accumulation_steps if scaled else 1
+
+
+def _padded_credit(credit: Sequence[Sequence[float]], like: torch.Tensor) -> torch.Tensor:
+    """Advantages of tokens, right-padded with zeros to the shape (B, T) of a mask."""
+    out = like.new_zeros(like.shape).float()
+    for i, row in enumerate(credit):
+        out[i, : len(row)] = out.new_tensor(row)
+    return out
 
 
 class OwnPrompts(Hooked):
     """Mixin for trainers that sample: prompts are problem ids, draws come from our engine unless vLLM is used."""
 
     returns_logprobs = False
+
+    def _generate_and_score_completions(self, inputs: Any) -> Any:
+        parent: Any = super()
+        batch = parent._generate_and_score_completions(inputs)
+        if self.hooks.credit is not None:
+            batch["advantages"] = _padded_credit(self.hooks.credit(), batch["completion_mask"])
+        return batch
 
     def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
         assert self.hooks.prompt_ids is not None
