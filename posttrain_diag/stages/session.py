@@ -23,6 +23,7 @@ from posttrain_diag.stages.draws import Judge, Judged
 from posttrain_diag.stages.inputs import StageInputs
 from posttrain_diag.stages.policy import Policy
 from posttrain_diag.stages.rows import TokenPair, TokenRow, load_pairs, load_rows, mixed, save_rows, text_row
+from posttrain_diag.stages.trl import processes_of
 from posttrain_diag.stages.watch import Watcher
 from posttrain_diag.store import RolloutStore, Store, write_atomic
 from posttrain_diag.types import Problem, SamplingParams
@@ -68,9 +69,8 @@ class Session:
         default_replay: float = 0.0,
         store: Callable[[], Store] | None = None,
         progress: Progress | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> None:
-        from accelerate import PartialState
-
         self.inputs = inputs
         self.config = config
         self.policy = policy
@@ -80,7 +80,8 @@ class Session:
         self.learning_rate = learning_rate
         self.default_replay = default_replay
         self.progress = progress or Progress()
-        self.processes = PartialState()
+        self.say = say or _silent
+        self.processes = processes_of(policy.device)
         self.state = StageState()
         self.judge = Judge.of(policy.engine, [*inputs.train, *inputs.replayed])
         self.problems = {problem.id: problem for problem in inputs.train}
@@ -239,6 +240,10 @@ class Session:
         last = max(found)[1]
         self.state = StageState(**json.loads((last / STATE).read_text()))
         return str(last)
+
+
+def _silent(text: str) -> None:
+    """Say nothing."""
 
 
 def _judged(judge: Judge, problem_id: str, prompt_ids: tuple[int, ...], token_ids: tuple[int, ...]) -> Judged:
