@@ -45,6 +45,8 @@ STAGES: Mapping[str, StageEntry] = {
     "sft": StageEntry("sft"),
     "grpo": StageEntry("grpo", steps=200, rate="rl"),
     "rloo": StageEntry("grpo", "run_rloo", steps=200, rate="rl"),
+    "distill-offline": StageEntry("distill_offline"),
+    "distill-onpolicy": StageEntry("distill_onpolicy"),
 }
 """Every stage that `diag train` runs."""
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import random
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from posttrain_diag.errors import UsageError
-from posttrain_diag.stages.draws import Judged, sample_judged
+from posttrain_diag.stages.draws import Judged
+from posttrain_diag.stages.rollouts import Rollouts
 from posttrain_diag.stages.rows import TokenRow, prompt_dataset
 from posttrain_diag.stages.session import Session
 from posttrain_diag.stages.supervised import count
@@ -39,7 +38,7 @@ class RLPlan:
 
 @dataclass
 class _Step:
-    """The draws being made at one step."""
+    """The hints of one step."""
 
     number: int = -1
     hints: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
@@ -91,75 +90,41 @@ def fit_rl(session: Session, phase: str, plan: RLPlan, *, steps: int | None = No
     session.phase(phase, make)
 
 
-class _Runner:
+class _Runner(Rollouts):
     """Draws, judges and rewards for a trainer."""
 
     def __init__(self, session: Session, plan: RLPlan) -> None:
-        self.session = session
+        super().__init__(session)
         self.plan = plan
-        self.trainer: Any = None
-        self.step = _Step()
-        self.replay = session.replay_rows() if session.config.replay else []
+        self.hints = _Step()
 
     def hooks(self) -> Hooks:
         """What the trainer asks back."""
         session, plan = self.session, self.plan
         companion = None
         if self.replay or plan.companion is not None:
-            pad_id = session.policy.tokenizer.pad_token_id
-            companion = Companion(self._companion_rows, plan.companion_weight, 0 if pad_id is None else pad_id)
+            companion = Companion(self._companion_rows, plan.companion_weight, self.pad_id)
         return Hooks(
             count_tokens=lambda tokens: count(session, tokens),
-            prompt_ids=self._prompt_ids,
-            sample=None if session.config.use_vllm else self._sample,
+            prompt_ids=self.prompt_ids,
+            sample=None if session.config.use_vllm else self.sample,
             companion=companion,
         )
 
-    def _now(self) -> _Step:
-        """The hints of this step, made at its first draw."""
-        number = int(self.trainer.state.global_step)
-        if self.step.number != number:
-            self.step = _Step(number)
-        return self.step
-
-    def _hint(self, problem_id: str) -> tuple[int, ...]:
+    def hint(self, problem_id: str) -> tuple[int, ...]:
+        """The plan's hint, made at the first draw of a step."""
         if self.plan.hint is None:
             return ()
-        step = self._now()
-        if problem_id not in step.hints:
-            step.hints[problem_id] = self.plan.hint(problem_id, step.number)
-        return step.hints[problem_id]
-
-    def _prompt_ids(self, problem_id: str) -> tuple[int, ...]:
-        from posttrain_diag.engines.base import Prompt
-
-        problem = self.session.problems[problem_id]
-        return self.session.policy.engine.prompt_ids(Prompt(problem.prompt, problem.messages, self._hint(problem_id)))
-
-    def _sample(self, asked: Sequence[str]) -> list[list[int]]:
-        """One draw for each entry of `asked`; draws depend on seed, step, process and problem alone."""
-        session = self.session
-        session.policy.sync()
-        times = Counter(asked)
-        step, process = self._now().number, session.processes.process_index
-        drawn: dict[str, list[list[int]]] = {}
-        for n in sorted(set(times.values())):
-            problems = [session.problems[key] for key in times if times[key] == n]
-            found = sample_judged(
-                session.policy.engine,
-                session.judge,
-                problems,
-                n,
-                session.params,
-                seed_text=f"rl|{session.state.steps}|{step}|{process}",
-                hints={problem.id: self._hint(problem.id) for problem in problems},
-            )
-            drawn |= {key: [list(draw.token_ids) for draw in draws] for key, draws in found.items()}
-        return [drawn[key].pop(0) for key in asked]
+        if self.hints.number != self.step:
+            self.hints = _Step(self.step)
+        given = self.hints.hints
+        if problem_id not in given:
+            given[problem_id] = self.plan.hint(problem_id, self.hints.number)
+        return given[problem_id]
 
     def rewards(self, prompts: list[str], completion_ids: list[list[int]], **_: Any) -> list[float]:
         """The reward of each draw; keeps the bill and tells the plan."""
-        session, step = self.session, self._now().number
+        session, step = self.session, self.step
         draws = [self._judged(key, tuple(ids)) for key, ids in zip(prompts, completion_ids, strict=True)]
         rewards = [float(d.passed) for d in draws] if self.plan.reward is None else self.plan.reward(draws, step)
         everywhere = draws
@@ -179,15 +144,9 @@ class _Runner:
         return rewards
 
     def _judged(self, problem_id: str, ids: tuple[int, ...]) -> Judged:
-        text, verdict, lenient, score = self.session.judge.verdict(problem_id, self._hint(problem_id), ids)
-        return Judged(problem_id, self._prompt_ids(problem_id), ids, None, text, verdict, lenient, score)
+        text, verdict, lenient, score = self.session.judge.verdict(problem_id, self.hint(problem_id), ids)
+        return Judged(problem_id, self.prompt_ids(problem_id), ids, None, text, verdict, lenient, score)
 
     def _companion_rows(self) -> Sequence[TokenRow]:
-        config, step = self.session.config, self._now().number
-        rows = list(self.plan.companion(step)) if self.plan.companion is not None else []
-        if self.replay:
-            share = config.replay
-            wanted = max(1, round(config.micro * share / (1 - share)))
-            rng = random.Random(f"{config.seed}|{step}|{self.session.processes.process_index}")
-            rows += rng.sample(self.replay, min(wanted, len(self.replay)))
-        return rows
+        rows = list(self.plan.companion(self.step)) if self.plan.companion is not None else []
+        return rows + self.replayed()
