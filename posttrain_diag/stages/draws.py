@@ -120,7 +120,7 @@ class State:
 def sample_from(
     engine: Engine, judge: Judge, states: Sequence[State], n: int, params: SamplingParams
 ) -> list[list[Judged]]:
-    """n draws from each state, by state and index; the cap on new tokens holds for prefix and draw together."""
+    """Draw n times from each state; by state and index; the cap on new tokens holds for prefix and draw together."""
     found: list[dict[int, Draw]] = [{} for _ in states]
     for members, cap in _calls(engine, states, params.max_new_tokens):
         requests = [

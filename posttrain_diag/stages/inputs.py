@@ -69,7 +69,7 @@ class StageInputs:
                 return bool(self.siblings)
             case "retained_tasks":
                 return bool(self.retain)
-            case "verifier" | "own_rollouts" | "step_verifier":
+            case "verifier" | "own_rollouts":
                 return True  # every problem carries a verifier, and the policy can be sampled
 
 

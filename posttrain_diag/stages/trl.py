@@ -1,8 +1,9 @@
 """Everything that touches TRL: its arguments, and subclasses that keep token ids, use our sampler and replay.
 
-TRL >= 1.16, < 2. Private methods are overridden in three places only, all here: `_tokenize_prompts` and
+TRL >= 1.16, < 2. Private methods are overridden in four places only, all here: `_tokenize_prompts` and
 `_generate_single_turn` of the trainers that sample (prompts are token ids; draws come from our engine on the shared
-weights unless vLLM is used), and `_prepare_dataset` of DPO (pairs are token ids already).
+weights unless vLLM is used), `_prepare_dataset` of DPO (pairs are token ids already), and
+`_generate_and_score_completions` with `_compute_loss` of distillation (each row has its own teacher).
 """
 
 from __future__ import annotations
@@ -130,6 +131,8 @@ class Hooks:
     """Advantage of each token of the draws that were rewarded last; None: the trainer's own, one for each draw."""
     teacher_of: Callable[[str], int] | None = None
     """distillation: which teacher a problem is routed to."""
+    count_draws: Callable[[int, int], None] | None = None
+    """distillation: told the draws of a step and their tokens, over all processes."""
 
 
 def pad_rows(rows: Sequence[TokenRow], pad_id: int, device: torch.device) -> dict[str, torch.Tensor]:
@@ -179,7 +182,7 @@ class Hooked:
         return (loss, None) if return_outputs else loss
 
     def _divisor(self, num_items_in_batch: Any) -> int:
-        """What a mean over a micro-batch is divided by here, because the Trainer will not: its share of the step."""
+        """What a mean over a micro-batch is divided by here, where the trainer's own loss has been divided already."""
         trainer: Any = self
         scaled = trainer.loss_is_scaled_for_ga
         if scaled is None:
@@ -220,6 +223,43 @@ class OwnPrompts(Hooked):
         return (drawn, None) if self.returns_logprobs else drawn
 
 
+class Routed(OwnPrompts):
+    """Mixin for distillation: every row is compared with the teacher that its problem is routed to."""
+
+    teachers: list[Any]
+    """As the trainer wants them; `add_teachers` makes the list."""
+
+    def add_teachers(self, others: Sequence[Any]) -> None:
+        """Join more frozen models to the one that the constructor got."""
+        trainer: Any = self
+        prepared = [trainer.accelerator.prepare_model(model, evaluation_mode=True) for model in others]
+        self.teachers = [trainer.teacher_model, *prepared]
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        import torch
+
+        parent: Any = super()
+        output = parent._generate_and_score_completions(inputs)
+        teacher_of, count_draws = self.hooks.teacher_of, self.hooks.count_draws
+        assert teacher_of is not None and count_draws is not None
+        teachers = [teacher_of(row["prompt"]) for row in inputs]
+        trainer: Any = self
+        count_draws(len(inputs) * trainer.accelerator.num_processes, int(output["num_items_in_batch"]))
+        return {**output, "teacher": torch.tensor(teachers, device=output["prompt_ids"].device)}
+
+    def _compute_loss(self, unwrapped_student: Any, inputs: dict[str, Any], num_items_in_batch: Any) -> Any:
+        """The parts of a batch that share a teacher, one after another; their losses are sums over its tokens."""
+        parent: Any = super()
+        teacher_B = inputs["teacher"]
+        parts: list[tuple[Any, ...]] = []
+        for index in teacher_B.unique().tolist():
+            chosen_B = teacher_B == index
+            rows = {k: v[chosen_B] if v is not None and v.dim() else v for k, v in inputs.items() if k != "teacher"}
+            self.teacher_model = self.teachers[index]
+            parts.append(parent._compute_loss(unwrapped_student, rows, num_items_in_batch))
+        return tuple(sum(values) for values in zip(*parts, strict=True))
+
+
 @cache
 def sft_trainer() -> Any:
     """SFTTrainer with our hooks."""
@@ -242,6 +282,14 @@ def rloo_trainer() -> Any:
     from trl.trainer.rloo_trainer import RLOOTrainer
 
     return type("RLOO", (OwnPrompts, RLOOTrainer), {})
+
+
+@cache
+def distillation_trainer() -> Any:
+    """DistillationTrainer with our prompts and draws, and several teachers."""
+    from trl.trainer.distillation_trainer import DistillationTrainer
+
+    return type("Distillation", (Routed, DistillationTrainer), {})
 
 
 def build(trainer: Any, hooks: Hooks, **arguments: Any) -> Any:
