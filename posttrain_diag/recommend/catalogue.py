@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Need = Literal["demos", "pairs", "teacher", "verifier", "siblings", "own_rollouts", "step_verifier", "retained_tasks"]
+Need = Literal["demos", "pairs", "teacher", "verifier", "siblings", "own_rollouts", "retained_tasks"]
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "zero-signal groups, diversity loss",
         ("verifier",),
         "TRL's GRPOTrainer",
+        executable=True,
     ),
     StageCard(
         "rloo",
@@ -93,6 +94,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "zero-signal groups, diversity loss",
         ("verifier",),
         "TRL's RLOOTrainer",
+        executable=True,
     ),
     StageCard(
         "online-preference",
@@ -110,12 +112,13 @@ CATALOGUE: tuple[StageCard, ...] = (
         "process-rl",
         "Process- or verifier-guided RL (step rewards)",
         "on-policy",
-        "process feedback",
+        "rewards of continued prefixes",
         "fine reshaping",
         "long horizon, local errors: tokens available but the sequence unlikely",
         "only visited states are improved",
-        ("step_verifier",),
-        "TRL's GRPOTrainer with a step-wise reward",
+        ("verifier",),
+        "TRL's GRPOTrainer with the advantage of each token from continued prefixes",
+        executable=True,
     ),
     StageCard(
         "rft",
@@ -149,6 +152,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "dependence on guidance; forgets like SFT without replay or KL",
         ("demos", "verifier"),
         "TRL's GRPOTrainer with demonstration prefixes in the prompts",
+        executable=True,
     ),
     StageCard(
         "interleaved",
@@ -159,7 +163,8 @@ CATALOGUE: tuple[StageCard, ...] = (
         "many all-zero groups beside mixed ones; the SFT-to-RL hand-off is brittle",
         "gradient interference",
         ("demos", "verifier"),
-        "TRL's SFTTrainer and GRPOTrainer in turn",
+        "TRL's GRPOTrainer with cross-entropy on demonstrations beside",
+        executable=True,
     ),
     StageCard(
         "filter",

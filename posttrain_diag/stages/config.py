@@ -36,8 +36,11 @@ class StageConfig(BaseModel):
     seed: int = 0
     lora_rank: int = Field(default=0, ge=0, description="0 trains all weights")
     lora_alpha: int | None = Field(default=None, ge=1, description="None: twice the rank")
-    replay: float = Field(
-        default=0.0, ge=0, lt=1, description="share of retained tasks in a batch; beside RL, of its rows"
+    replay: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="share of retained tasks in a batch; beside RL, of its rows; None: the stage's own",
     )
     kl: float = Field(default=0.0, ge=0, description="weight of the KL to the starting policy in RL")
     group_size: int = Field(default=8, ge=2, description="RL: draws per prompt")

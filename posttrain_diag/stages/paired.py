@@ -23,7 +23,6 @@ from posttrain_diag.errors import UsageError
 from posttrain_diag.stages.config import StageConfig
 from posttrain_diag.stages.rows import (
     TokenPair,
-    TokenRow,
     check_lengths,
     pair_dataset,
     replayed,
@@ -36,6 +35,7 @@ from posttrain_diag.stages.trl import (
     PAIR_LOSSES,
     Companion,
     Hooks,
+    Part,
     arguments,
     build,
     dpo_trainer,
@@ -156,13 +156,13 @@ class _Run:
         session = self.session
         companion = None
         if self.replay:
-            companion = Companion(self._replayed, 1.0, session.policy.tokenizer.pad_token_id)
+            companion = Companion(self._parts, session.policy.tokenizer.pad_token_id)
         return Hooks(count_tokens=lambda tokens: count(session, tokens), companion=companion)
 
-    def _replayed(self) -> list[TokenRow]:
-        config, processes = self.session.config, self.session.processes
-        seed_text = f"{config.seed}|{self.made.state.global_step}|{processes.process_index}"
-        return replayed(self.replay, config.replay, config.micro, seed_text=seed_text)
+    def _parts(self) -> list[Part]:
+        config, share = self.session.config, self.session.replay_share
+        seed_text = f"{config.seed}|{self.made.state.global_step}|{self.session.processes.process_index}"
+        return [Part(replayed(self.replay, share, config.micro, seed_text=seed_text), 1.0)]
 
 
 def _in_pairs(config: StageConfig) -> StageConfig:

@@ -58,6 +58,21 @@ class TokenPair:
     rejected_ids: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """What one teacher makes of one problem."""
+
+    problem_id: str
+    teacher: int
+    """Its place among the teachers."""
+    n: int
+    """Draws."""
+    c: int
+    """Passing draws."""
+    response_ids: tuple[tuple[int, ...], ...]
+    """Different passing draws in the student's tokens, each ended by the student's stop token."""
+
+
 def stop_id(engine: Engine) -> int:
     """The token that ends a response in training: the tokenizer's own end where the model stops at it.
 
@@ -199,6 +214,15 @@ def sequence_dataset(pairs: Sequence[TokenPair]) -> Dataset:
     return Dataset.from_dict(columns)
 
 
+def in_turn(keys: Sequence[str], n: int, *, seed: int) -> list[str]:
+    """`n` keys: all of them in a seeded order, again and again in a new one."""
+    rng = random.Random(seed)
+    out: list[str] = []
+    while len(out) < n:
+        out += rng.sample(list(keys), len(keys))
+    return out[:n]
+
+
 def prompt_dataset(problem_ids: Sequence[str]) -> Dataset:
     """Problems to draw from: the trainer's `prompt` is the problem's id, which stands for its token ids."""
     from datasets import Dataset
@@ -206,7 +230,7 @@ def prompt_dataset(problem_ids: Sequence[str]) -> Dataset:
     return Dataset.from_dict({"prompt": list(problem_ids)})
 
 
-def save_rows(path: Path, rows: Sequence[TokenRow | TokenPair]) -> None:
+def save_rows(path: Path, rows: Sequence[TokenRow | TokenPair | Lesson]) -> None:
     """Write rows as JSON lines, at once or not at all."""
     write_atomic(path, "".join(json.dumps(asdict(row)) + "\n" for row in rows))
 
@@ -222,3 +246,12 @@ def load_pairs(path: Path) -> list[TokenPair]:
     found = (json.loads(line) for line in path.read_text().splitlines())
     keys = ("prompt_ids", "chosen_ids", "rejected_ids")
     return [TokenPair(r["problem_id"], *(tuple(r[key]) for key in keys)) for r in found]
+
+
+def load_lessons(path: Path) -> list[Lesson]:
+    """Lessons that `save_rows` wrote."""
+    found = (json.loads(line) for line in path.read_text().splitlines())
+    return [
+        Lesson(r["problem_id"], r["teacher"], r["n"], r["c"], tuple(tuple(ids) for ids in r["response_ids"]))
+        for r in found
+    ]
