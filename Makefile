@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 VLLM_VENV := .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
 
-.PHONY: demo test test-slow vllm-env lmeval-env check bench bench-stats bench-diagnosis bench-engines clean
+.PHONY: demo test test-slow vllm-env lmeval-env check bench bench-stats bench-diagnosis bench-stages bench-engines clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(None if sys.version_info >= (3, 11) else 'posttrain-diag needs Python 3.11 or newer: make PYTHON=python3.11 ...')"
@@ -60,6 +60,11 @@ bench-stats: $(STAMP)
 # Every known bottleneck and every trap over three seeds; goes on where an earlier run stopped (runs/bench-diagnosis).
 bench-diagnosis: $(STAMP)
 	$(BIN)/python -m benchmarks diagnosis $(ARGS)
+
+# Every stage on every bottleneck over three seeds; goes on where an earlier run stopped (runs/bench-stages).
+bench-stages: $(STAMP)
+	$(BIN)/python -m benchmarks stages $(ARGS)
+	$(BIN)/python -m benchmarks stages_checks
 
 # Issue 4's figures. vLLM and lm-eval have environments of their own; a missing one is named in the results. ARGS as above.
 bench-engines: $(STAMP)

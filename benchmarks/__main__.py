@@ -22,10 +22,12 @@ BENCHES = {
         "store",
         "engines",
         "ray",
+        "stages",
+        "stages_checks",
     )
 }
-BY_NAME_ONLY = {"engines", "ray"}
-"""Need other environments and hours: `make bench-engines`."""
+BY_NAME_ONLY = {"engines", "ray", "stages", "stages_checks"}
+"""Need other environments or hours: `make bench-engines`, `make bench-stages`."""
 
 
 def main() -> int:

@@ -232,9 +232,7 @@ def _without(
     prompts = {problem.prompt_text for problem in held_out}
     fresh = tuple(problem for problem in train if problem.prompt_text not in prompts)
     if not fresh:
-        raise UsageError(
-            "--train-tasks holds nothing but problems of --tasks: every claim is measured on held-out ones"
-        )
+        raise UsageError("--train-tasks holds only problems of --tasks: every claim is measured on held-out ones")
     if len(fresh) < len(train):
         notes.append(f"{len(train) - len(fresh)} training problems are in --tasks too and are left out")
     ids = {problem.id for problem in held_out}

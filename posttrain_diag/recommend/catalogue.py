@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Need = Literal["demos", "pairs", "teacher", "verifier", "siblings", "own_rollouts", "step_verifier", "retained_tasks"]
+Need = Literal["demos", "pairs", "teacher", "verifier", "siblings", "own_rollouts", "retained_tasks"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "likelihood displacement when `chosen` is off-support",
         ("pairs",),
         "TRL's DPOTrainer with loss_type=['sigmoid', 'sft']",
+        executable=True,
     ),
     StageCard(
         "distill-offline",
@@ -82,6 +83,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "zero-signal groups, diversity loss",
         ("verifier",),
         "TRL's GRPOTrainer",
+        executable=True,
     ),
     StageCard(
         "rloo",
@@ -93,6 +95,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "zero-signal groups, diversity loss",
         ("verifier",),
         "TRL's RLOOTrainer",
+        executable=True,
     ),
     StageCard(
         "online-preference",
@@ -104,17 +107,19 @@ CATALOGUE: tuple[StageCard, ...] = (
         "limited to what the policy generates",
         ("verifier", "own_rollouts"),
         "TRL's DPOTrainer on pairs mined from the rollouts of the run",
+        executable=True,
     ),
     StageCard(
         "process-rl",
         "Process- or verifier-guided RL (step rewards)",
         "on-policy",
-        "process feedback",
+        "rewards of continued prefixes",
         "fine reshaping",
         "long horizon, local errors: tokens available but the sequence unlikely",
         "only visited states are improved",
-        ("step_verifier",),
-        "TRL's GRPOTrainer with a step-wise reward",
+        ("verifier",),
+        "TRL's GRPOTrainer with the advantage of each token from continued prefixes",
+        executable=True,
     ),
     StageCard(
         "rft",
@@ -149,6 +154,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "dependence on guidance; forgets like SFT without replay or KL",
         ("demos", "verifier"),
         "TRL's GRPOTrainer with demonstration prefixes in the prompts",
+        executable=True,
     ),
     StageCard(
         "interleaved",
@@ -159,7 +165,8 @@ CATALOGUE: tuple[StageCard, ...] = (
         "many all-zero groups beside mixed ones; the SFT-to-RL hand-off is brittle",
         "gradient interference",
         ("demos", "verifier"),
-        "TRL's SFTTrainer and GRPOTrainer in turn",
+        "TRL's GRPOTrainer with cross-entropy on demonstrations beside",
+        executable=True,
     ),
     StageCard(
         "filter",
@@ -195,6 +202,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "attrition; specialists that disagree do not average",
         ("siblings",),
         "a weighted average of the checkpoints' weights",
+        executable=True,
     ),
     StageCard(
         "search-transfer",

@@ -24,7 +24,9 @@ class StageConfig(BaseModel):
     steps: int | None = Field(default=None, ge=1, description="optimizer steps; None: the stage's own number")
     budget_tokens: int | None = Field(default=None, ge=1, description="stop after so many generated and trained tokens")
     learning_rate: float | None = Field(default=None, gt=0, description="peak; None: the stage's own")
-    batch_size: int = Field(default=128, ge=1, description="sequences per optimizer step, over all devices")
+    batch_size: int = Field(
+        default=128, ge=1, description="sequences per optimizer step, over all devices; a pair is 2"
+    )
     micro_batch: int | None = Field(default=None, ge=1, description="sequences per device at once; None: all of them")
     warmup_steps: int = Field(default=10, ge=0)
     schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
@@ -34,8 +36,11 @@ class StageConfig(BaseModel):
     seed: int = 0
     lora_rank: int = Field(default=0, ge=0, description="0 trains all weights")
     lora_alpha: int | None = Field(default=None, ge=1, description="None: twice the rank")
-    replay: float = Field(
-        default=0.0, ge=0, lt=1, description="share of retained tasks in a batch; beside RL, of its rows"
+    replay: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="share of retained tasks in a batch; beside RL, of its rows; None: the stage's own",
     )
     kl: float = Field(default=0.0, ge=0, description="weight of the KL to the starting policy in RL")
     group_size: int = Field(default=8, ge=2, description="RL: draws per prompt")
@@ -43,7 +48,7 @@ class StageConfig(BaseModel):
     own_rollouts: int = Field(default=32, ge=1, description="self-training: draws per problem and round")
     keep_per_problem: int = Field(default=4, ge=1, description="self-training: passing draws kept per problem")
     loss: PreferenceLoss = "sigmoid+sft"
-    beta: float = Field(default=0.1, gt=0, description="preference losses: weight of the reference")
+    beta: float | None = Field(default=None, gt=0, description="preference losses: their beta; None: 0.1, for simpo 2")
     demos: DemoSource = Field(default="rewritten", description="sft-model-aware: how the own style is kept")
     target: TeacherTarget = Field(default="text", description="distill-offline: texts, or logits too")
     search: Search = Field(default="best-of-n", description="search-transfer: how the search picks")

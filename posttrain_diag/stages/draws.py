@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -96,34 +96,68 @@ def sample_judged(
         hints: response tokens given to a problem, by its id.
     """
     given = hints or {}
-    by_id = {problem.id: problem for problem in problems}
-    requests = [
-        SampleRequest(
-            key=problem.id,
-            prompt=Prompt(problem.prompt, problem.messages, given.get(problem.id, ())),
-            sample_indices=tuple(range(n)),
-            seeds=tuple(draw_seed(params.seed, f"{seed_text}|{problem.id}", i) for i in range(n)),
-        )
-        for problem in problems
-    ]
-    found: dict[str, dict[int, Draw]] = {key: {} for key in by_id}
-    for draw in engine.sample(requests, params):
-        found[draw.key][draw.sample_idx] = draw
-    out: dict[str, list[Judged]] = {}
-    for request in requests:
-        hint = given.get(request.key, ())
-        prompt_ids = engine.prompt_ids(request.prompt)
-        out[request.key] = [
-            Judged(
-                request.key,
-                prompt_ids,
-                draw.token_ids,
-                draw.token_logprobs,
-                *judge.verdict(request.key, hint, draw.token_ids),
+    states = [State(problem, given.get(problem.id, ()), f"{seed_text}|{problem.id}") for problem in problems]
+    found = sample_from(engine, judge, states, n, params)
+    return {state.problem.id: draws for state, draws in zip(states, found, strict=True)}
+
+
+@dataclass(frozen=True)
+class State:
+    """Where draws begin: a problem and the response so far."""
+
+    problem: Problem
+    prefix_ids: tuple[int, ...]
+    """Shorter than the cap on new tokens."""
+    seed_text: str
+    """With the seed and a draw's index it fixes the draw."""
+
+    @property
+    def prompt(self) -> Prompt:
+        """What the model is conditioned on."""
+        return Prompt(self.problem.prompt, self.problem.messages, self.prefix_ids)
+
+
+def sample_from(
+    engine: Engine, judge: Judge, states: Sequence[State], n: int, params: SamplingParams
+) -> list[list[Judged]]:
+    """Draw n times from each state; by state and index; the cap on new tokens holds for prefix and draw together."""
+    found: list[dict[int, Draw]] = [{} for _ in states]
+    for members, cap in _calls(engine, states, params.max_new_tokens):
+        requests = [
+            SampleRequest(
+                key=f"{i}:{states[i].problem.id}",
+                prompt=states[i].prompt,
+                sample_indices=tuple(range(n)),
+                seeds=tuple(draw_seed(params.seed, states[i].seed_text, j) for j in range(n)),
             )
-            for _, draw in sorted(found[request.key].items())
+            for i in members
         ]
-    return out
+        for draw in engine.sample(requests, replace(params, max_new_tokens=cap)):
+            found[int(draw.key.partition(":")[0])][draw.sample_idx] = draw
+    return [
+        [_judged(engine, judge, state, draw, params.max_new_tokens) for _, draw in sorted(drawn.items())]
+        for state, drawn in zip(states, found, strict=True)
+    ]
+
+
+def _calls(engine: Engine, states: Sequence[State], cap: int) -> list[tuple[list[int], int]]:
+    """(states drawn from together, cap of that call): all at once, or by length of prefix where context is short."""
+    by_length: dict[int, list[int]] = {}
+    for i, state in enumerate(states):
+        by_length.setdefault(len(state.prefix_ids), []).append(i)
+    context = engine.info.context_length
+    if len(by_length) > 1 and context is not None:
+        widest = max(len(engine.prompt_ids(state.prompt)) for state in states)
+        if widest + cap - min(by_length) > context:
+            return [(members, cap - length) for length, members in by_length.items()]
+    return [(list(range(len(states))), cap - min(by_length))] if states else []
+
+
+def _judged(engine: Engine, judge: Judge, state: State, draw: Draw, cap: int) -> Judged:
+    ids = draw.token_ids[: cap - len(state.prefix_ids)]
+    logprobs = None if draw.token_logprobs is None else draw.token_logprobs[: len(ids)]
+    verdict = judge.verdict(state.problem.id, state.prefix_ids, ids)
+    return Judged(state.problem.id, engine.prompt_ids(state.prompt), ids, logprobs, *verdict)
 
 
 def counts_of(judged: Mapping[str, Sequence[Judged]]) -> Counts:

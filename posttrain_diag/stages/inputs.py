@@ -13,6 +13,8 @@ from posttrain_diag.types import Problem
 
 HELD_OUT = 0.3
 """Chance of a task to be kept for measuring when no separate training tasks are given."""
+RETAIN_SPLIT = 0
+"""Seed of the split of the tasks to retain: the same for every stage of a plan."""
 MOST_WATCHED = 0.2
 """At most this share of the training problems is taken out for watching."""
 
@@ -29,7 +31,7 @@ class StageInputs:
     held_out: tuple[Problem, ...]
     """Every claim about the stage is measured on these alone."""
     retain: tuple[Problem, ...] = ()
-    """Tasks whose pass rate should stay; replay draws from the first half, retention is measured on the other."""
+    """Tasks whose pass rate should stay; replay draws from one half, retention is measured on the other."""
     teachers: tuple[str, ...] = ()
     """Directories of models that give targets."""
     siblings: tuple[str, ...] = ()
@@ -37,13 +39,19 @@ class StageInputs:
 
     @property
     def replayed(self) -> tuple[Problem, ...]:
-        """The retained problems that may be trained on."""
-        return self.retain[::2]
+        """The retained problems that may be trained on: half of them, by a hash of the id.
+
+        Not every other one: where lengths or families take turns, the two halves would be of different kinds.
+        """
+        ranked = sorted(self.retain, key=lambda problem: _rank(problem.id, RETAIN_SPLIT))
+        chosen = {problem.id for problem in ranked[: (len(ranked) + 1) // 2]}
+        return tuple(problem for problem in self.retain if problem.id in chosen)
 
     @property
     def retained(self) -> tuple[Problem, ...]:
         """The retained problems that retention is measured on."""
-        return self.retain[1::2] or self.retain
+        replayed = {problem.id for problem in self.replayed}
+        return tuple(problem for problem in self.retain if problem.id not in replayed) or self.retain
 
     def missing(self, stage: str) -> tuple[str, ...]:
         """What a stage needs and these inputs lack, in words."""
@@ -61,7 +69,7 @@ class StageInputs:
                 return bool(self.siblings)
             case "retained_tasks":
                 return bool(self.retain)
-            case "verifier" | "own_rollouts" | "step_verifier":
+            case "verifier" | "own_rollouts":
                 return True  # every problem carries a verifier, and the policy can be sampled
 
 

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import random
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from posttrain_diag.errors import UsageError
-from posttrain_diag.stages.draws import Judged, sample_judged
-from posttrain_diag.stages.rows import TokenRow, prompt_dataset
+from posttrain_diag.stages.draws import Judged
+from posttrain_diag.stages.rollouts import Rollouts
+from posttrain_diag.stages.rows import in_turn, prompt_dataset
 from posttrain_diag.stages.session import Session
 from posttrain_diag.stages.supervised import count
-from posttrain_diag.stages.trl import Companion, Hooks, arguments, build, grpo_trainer, rloo_trainer
+from posttrain_diag.stages.trl import Companion, Hooks, Part, arguments, build, grpo_trainer, rloo_trainer
 
 Algorithm = Literal["grpo", "rloo"]
 Groups = Mapping[str, Sequence[Judged]]
 """The draws of one step by problem, over all processes."""
+REPLAY_FACTOR = 5.0
+"""A replayed row counts so much more beside RL than beside supervised rows: verdicts make noisy gradients, which take
+the weights further from the start than a clean one does."""
 
 
 @dataclass
@@ -32,17 +34,31 @@ class RLPlan:
     """(draws, step) -> rewards; None: 1 for a pass, else 0."""
     after_step: Callable[[Groups], None] | None = None
     """Told the draws of every step."""
-    companion: Callable[[int], Sequence[TokenRow]] | None = None
-    """Step -> rows whose cross-entropy joins the loss, replay aside."""
-    companion_weight: float = 1.0
+    credit: Callable[[], list[list[float]]] | None = None
+    """Advantage of each token of the draws that were rewarded last; None: the group-relative reward for all of them."""
+    companion: Callable[[], Part] | None = None
+    """Rows whose cross-entropy joins the loss of this step over all processes, replay aside; asked for once the
+    draws of the step are judged, the same at every call within it."""
 
 
 @dataclass
 class _Step:
-    """The draws being made at one step."""
+    """The hints of one step."""
 
     number: int = -1
     hints: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
+
+
+def count_draws(session: Session, draws: Sequence[Judged]) -> list[Judged]:
+    """Put draws of this process on the bill of all of them; returns those of all processes."""
+    everywhere = list(draws)
+    if session.processes.num_processes > 1:
+        from accelerate.utils import gather_object
+
+        everywhere = gather_object(everywhere)
+    session.state.rollouts += len(everywhere)
+    session.state.generated_tokens += sum(len(draw.token_ids) for draw in everywhere)
+    return everywhere
 
 
 def fit_rl(session: Session, phase: str, plan: RLPlan, *, steps: int | None = None) -> None:
@@ -56,6 +72,10 @@ def fit_rl(session: Session, phase: str, plan: RLPlan, *, steps: int | None = No
     if config.batch_size % config.group_size:
         raise UsageError(f"batch_size {config.batch_size} is not a multiple of group_size {config.group_size}")
 
+    steps = steps or session.steps
+    # one epoch holds all steps: a trainer that is resumed in a later epoch would see the problems in another order
+    order = in_turn(list(session.problems), steps * config.batch_size // config.group_size, seed=config.seed)
+
     def make(folder: Path) -> Any:
         from trl.trainer.grpo_config import GRPOConfig
         from trl.trainer.rloo_config import RLOOConfig
@@ -63,7 +83,7 @@ def fit_rl(session: Session, phase: str, plan: RLPlan, *, steps: int | None = No
         common = arguments(
             config,
             folder,
-            steps=steps or session.steps,
+            steps=steps,
             learning_rate=session.learning_rate,
             device=session.policy.device,
             n_parameters=session.policy.n_parameters,
@@ -80,10 +100,11 @@ def fit_rl(session: Session, phase: str, plan: RLPlan, *, steps: int | None = No
                 max_completion_length=session.params.max_new_tokens,
                 temperature=config.temperature,
                 beta=config.kl,
+                shuffle_dataset=False,
                 use_vllm=config.use_vllm,
             ),
             processing_class=session.policy.tokenizer,
-            train_dataset=prompt_dataset(list(session.problems)),
+            train_dataset=prompt_dataset(order),
         )
         runner.trainer = trainer
         return trainer
@@ -91,85 +112,47 @@ def fit_rl(session: Session, phase: str, plan: RLPlan, *, steps: int | None = No
     session.phase(phase, make)
 
 
-class _Runner:
+class _Runner(Rollouts):
     """Draws, judges and rewards for a trainer."""
 
     def __init__(self, session: Session, plan: RLPlan) -> None:
-        self.session = session
+        super().__init__(session)
+        self.replay_weight *= REPLAY_FACTOR
         self.plan = plan
-        self.trainer: Any = None
-        self.step = _Step()
-        self.replay = session.replay_rows() if session.config.replay else []
+        self.hints = _Step()
 
     def hooks(self) -> Hooks:
         """What the trainer asks back."""
         session, plan = self.session, self.plan
         companion = None
         if self.replay or plan.companion is not None:
-            pad_id = session.policy.tokenizer.pad_token_id
-            companion = Companion(self._companion_rows, plan.companion_weight, 0 if pad_id is None else pad_id)
+            companion = Companion(self.parts, self.pad_id)
         return Hooks(
             count_tokens=lambda tokens: count(session, tokens),
-            prompt_ids=self._prompt_ids,
-            sample=None if session.config.use_vllm else self._sample,
+            prompt_ids=self.prompt_ids,
+            sample=None if session.config.use_vllm else self.sample,
             companion=companion,
+            credit=plan.credit,
         )
 
-    def _now(self) -> _Step:
-        """The hints of this step, made at its first draw."""
-        number = int(self.trainer.state.global_step)
-        if self.step.number != number:
-            self.step = _Step(number)
-        return self.step
-
-    def _hint(self, problem_id: str) -> tuple[int, ...]:
+    def hint(self, problem_id: str) -> tuple[int, ...]:
+        """The plan's hint, made at the first draw of a step."""
         if self.plan.hint is None:
             return ()
-        step = self._now()
-        if problem_id not in step.hints:
-            step.hints[problem_id] = self.plan.hint(problem_id, step.number)
-        return step.hints[problem_id]
-
-    def _prompt_ids(self, problem_id: str) -> tuple[int, ...]:
-        from posttrain_diag.engines.base import Prompt
-
-        problem = self.session.problems[problem_id]
-        return self.session.policy.engine.prompt_ids(Prompt(problem.prompt, problem.messages, self._hint(problem_id)))
-
-    def _sample(self, asked: Sequence[str]) -> list[list[int]]:
-        """One draw for each entry of `asked`; draws depend on seed, step, process and problem alone."""
-        session = self.session
-        session.policy.sync()
-        times = Counter(asked)
-        step, process = self._now().number, session.processes.process_index
-        drawn: dict[str, list[list[int]]] = {}
-        for n in sorted(set(times.values())):
-            problems = [session.problems[key] for key in times if times[key] == n]
-            found = sample_judged(
-                session.policy.engine,
-                session.judge,
-                problems,
-                n,
-                session.params,
-                seed_text=f"rl|{session.state.steps}|{step}|{process}",
-                hints={problem.id: self._hint(problem.id) for problem in problems},
-            )
-            drawn |= {key: [list(draw.token_ids) for draw in draws] for key, draws in found.items()}
-        return [drawn[key].pop(0) for key in asked]
+        if self.hints.number != self.step:
+            self.hints = _Step(self.step)
+        given = self.hints.hints
+        if problem_id not in given:
+            given[problem_id] = self.plan.hint(problem_id, self.hints.number)
+        return given[problem_id]
 
     def rewards(self, prompts: list[str], completion_ids: list[list[int]], **_: Any) -> list[float]:
         """The reward of each draw; keeps the bill and tells the plan."""
-        session, step = self.session, self._now().number
+        session, step = self.session, self.step
         draws = [self._judged(key, tuple(ids)) for key, ids in zip(prompts, completion_ids, strict=True)]
         rewards = [float(d.passed) for d in draws] if self.plan.reward is None else self.plan.reward(draws, step)
-        everywhere = draws
-        if session.processes.num_processes > 1:
-            from accelerate.utils import gather_object
-
-            everywhere = gather_object(draws)
+        everywhere = count_draws(session, draws)
         own = session.state
-        own.rollouts += len(everywhere)
-        own.generated_tokens += sum(len(draw.token_ids) for draw in everywhere)
         own.zero_steps = 0 if any(draw.passed for draw in everywhere) else own.zero_steps + 1
         if self.plan.after_step is not None:
             groups: dict[str, list[Judged]] = {}
@@ -179,15 +162,15 @@ class _Runner:
         return rewards
 
     def _judged(self, problem_id: str, ids: tuple[int, ...]) -> Judged:
-        text, verdict, lenient, score = self.session.judge.verdict(problem_id, self._hint(problem_id), ids)
-        return Judged(problem_id, self._prompt_ids(problem_id), ids, None, text, verdict, lenient, score)
+        text, verdict, lenient, score = self.session.judge.verdict(problem_id, self.hint(problem_id), ids)
+        return Judged(problem_id, self.prompt_ids(problem_id), ids, None, text, verdict, lenient, score)
 
-    def _companion_rows(self) -> Sequence[TokenRow]:
-        config, step = self.session.config, self._now().number
-        rows = list(self.plan.companion(step)) if self.plan.companion is not None else []
-        if self.replay:
-            share = config.replay
-            wanted = max(1, round(config.micro * share / (1 - share)))
-            rng = random.Random(f"{config.seed}|{step}|{self.session.processes.process_index}")
-            rows += rng.sample(self.replay, min(wanted, len(self.replay)))
-        return rows
+    def parts(self) -> list[Part]:
+        """Replay, and this process's share of the plan's rows: all micro-batches of a step together see each once."""
+        parts = super().parts()
+        if self.plan.companion is None or not (of_step := self.plan.companion()).rows:
+            return parts
+        batches = self.session.processes.num_processes * int(self.trainer.args.gradient_accumulation_steps)
+        rows, index = of_step.rows, self.micro_batch % batches
+        # where there are fewer rows than micro-batches some are repeated, so that each batch adds the same weight
+        return [*parts, Part(rows[index::batches] or [rows[index % len(rows)]], of_step.weight)]

@@ -58,6 +58,21 @@ class TokenPair:
     rejected_ids: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """What one teacher makes of one problem."""
+
+    problem_id: str
+    teacher: int
+    """Its place among the teachers."""
+    n: int
+    """Draws."""
+    c: int
+    """Passing draws."""
+    response_ids: tuple[tuple[int, ...], ...]
+    """Different passing draws in the student's tokens, each ended by the student's stop token."""
+
+
 def stop_id(engine: Engine) -> int:
     """The token that ends a response in training: the tokenizer's own end where the model stops at it.
 
@@ -82,6 +97,16 @@ def text_row(engine: Engine, problem: Problem, text: str) -> TokenRow:
 def demo_rows(engine: Engine, problems: Iterable[Problem]) -> list[TokenRow]:
     """One row per demonstration."""
     return [text_row(engine, problem, demo) for problem in problems for demo in problem.demos]
+
+
+def text_pairs(engine: Engine, problems: Iterable[Problem]) -> list[TokenPair]:
+    """One pair per preference of the problems, both responses ended by the stop token."""
+    out: list[TokenPair] = []
+    for problem in problems:
+        for pair in problem.pairs:
+            chosen, rejected = (text_row(engine, problem, text) for text in (pair.chosen, pair.rejected))
+            out.append(TokenPair(problem.id, chosen.prompt_ids, chosen.response_ids, rejected.response_ids))
+    return out
 
 
 def check_lengths(rows: Sequence[TokenRow | TokenPair], context: int | None) -> None:
@@ -119,6 +144,12 @@ def mixed(rows: Sequence[TokenRow], replay: Sequence[TokenRow], share: float, *,
     return [*rows, *pool[:wanted]]
 
 
+def replayed(rows: Sequence[TokenRow], share: float, beside: int, *, seed_text: str) -> list[TokenRow]:
+    """Rows to add to a batch of `beside` sequences so that these are `share` of both; fewer where there are none."""
+    wanted = max(1, round(beside * share / (1 - share)))
+    return random.Random(seed_text).sample(list(rows), min(wanted, len(rows)))
+
+
 def row_dataset(rows: Sequence[TokenRow]) -> Dataset:
     """Rows as a data set that SFTTrainer takes as it is."""
     from datasets import Dataset
@@ -139,6 +170,59 @@ def pair_dataset(pairs: Sequence[TokenPair]) -> Dataset:
     )
 
 
+def unpaired_dataset(pairs: Sequence[TokenPair], batch: int, *, seed: int) -> Dataset:
+    """Every response of the pairs as a row with a `label`, shuffled, as KTO's collator takes them.
+
+    Args:
+        pairs: each gives a desired and an undesired response.
+        batch: sequences per device at once; within so many rows in a row KTO's KL is estimated, from each prompt
+            with the response of the row before.
+        seed: of the order.
+    """
+    from datasets import Dataset
+
+    rows = [
+        row
+        for pair in pairs
+        for row in ((pair.prompt_ids, pair.chosen_ids, True), (pair.prompt_ids, pair.rejected_ids, False))
+    ]
+    random.Random(seed).shuffle(rows)
+    responses = [list(row[1]) for row in rows]
+    chunks = [responses[i : i + batch] for i in range(0, len(responses), batch)]
+    return Dataset.from_dict(
+        {
+            "prompt_ids": [list(row[0]) for row in rows],
+            "completion_ids": responses,
+            "KL_completion_ids": [ids for chunk in chunks for ids in (chunk[-1], *chunk[:-1])],
+            "label": [row[2] for row in rows],
+        }
+    )
+
+
+def sequence_dataset(pairs: Sequence[TokenPair]) -> Dataset:
+    """Pairs as whole sequences with their targets, as the collator of CPO and ORPO takes them."""
+    from datasets import Dataset
+
+    columns: dict[str, list[list[int]]] = {}
+    for side in ("chosen", "rejected"):
+        rows = [
+            TokenRow(p.problem_id, p.prompt_ids, p.chosen_ids if side == "chosen" else p.rejected_ids) for p in pairs
+        ]
+        columns[f"{side}_input_ids"] = [row.input_ids for row in rows]
+        columns[f"{side}_attention_mask"] = [[1] * len(row.input_ids) for row in rows]
+        columns[f"{side}_labels"] = [row.labels for row in rows]
+    return Dataset.from_dict(columns)
+
+
+def in_turn(keys: Sequence[str], n: int, *, seed: int) -> list[str]:
+    """`n` keys: all of them in a seeded order, again and again in a new one."""
+    rng = random.Random(seed)
+    out: list[str] = []
+    while len(out) < n:
+        out += rng.sample(list(keys), len(keys))
+    return out[:n]
+
+
 def prompt_dataset(problem_ids: Sequence[str]) -> Dataset:
     """Problems to draw from: the trainer's `prompt` is the problem's id, which stands for its token ids."""
     from datasets import Dataset
@@ -146,7 +230,7 @@ def prompt_dataset(problem_ids: Sequence[str]) -> Dataset:
     return Dataset.from_dict({"prompt": list(problem_ids)})
 
 
-def save_rows(path: Path, rows: Sequence[TokenRow | TokenPair]) -> None:
+def save_rows(path: Path, rows: Sequence[TokenRow | TokenPair | Lesson]) -> None:
     """Write rows as JSON lines, at once or not at all."""
     write_atomic(path, "".join(json.dumps(asdict(row)) + "\n" for row in rows))
 
@@ -162,3 +246,12 @@ def load_pairs(path: Path) -> list[TokenPair]:
     found = (json.loads(line) for line in path.read_text().splitlines())
     keys = ("prompt_ids", "chosen_ids", "rejected_ids")
     return [TokenPair(r["problem_id"], *(tuple(r[key]) for key in keys)) for r in found]
+
+
+def load_lessons(path: Path) -> list[Lesson]:
+    """Lessons that `save_rows` wrote."""
+    found = (json.loads(line) for line in path.read_text().splitlines())
+    return [
+        Lesson(r["problem_id"], r["teacher"], r["n"], r["c"], tuple(tuple(ids) for ids in r["response_ids"]))
+        for r in found
+    ]

@@ -130,6 +130,7 @@ def train_stage(
         out,
         steps=config.steps or entry.steps,
         learning_rate=rate,
+        default_replay=entry.replay,
         store=store,
         progress=progress,
         say=say,

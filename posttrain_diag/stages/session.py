@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from posttrain_diag.collect import Collector, Progress, current_tallies, spans_of
+from posttrain_diag.engines.base import Engine
 from posttrain_diag.engines.hf_load import quiet
 from posttrain_diag.errors import UsageError
 from posttrain_diag.evidence import MAIN, DrawSpec
@@ -22,7 +23,7 @@ from posttrain_diag.stages.config import StageConfig
 from posttrain_diag.stages.draws import Judge, Judged
 from posttrain_diag.stages.inputs import StageInputs
 from posttrain_diag.stages.policy import Policy
-from posttrain_diag.stages.rows import TokenPair, TokenRow, load_pairs, load_rows, mixed, save_rows, text_row
+from posttrain_diag.stages.rows import Lesson, TokenPair, TokenRow, load_pairs, load_rows, mixed, save_rows, text_row
 from posttrain_diag.stages.trl import processes_of
 from posttrain_diag.stages.watch import Watcher
 from posttrain_diag.store import RolloutStore, Store, write_atomic
@@ -32,7 +33,7 @@ STATE = "stage_state.json"
 REPLAY_DRAWS = 8
 """Draws of the starting policy per retained problem; those that pass are replayed."""
 
-Row = TypeVar("Row", TokenRow, TokenPair)
+Row = TypeVar("Row", TokenRow, TokenPair, Lesson)
 
 
 @dataclass
@@ -66,6 +67,7 @@ class Session:
         *,
         steps: int,
         learning_rate: float,
+        default_replay: float = 0.0,
         store: Callable[[], Store] | None = None,
         progress: Progress | None = None,
         say: Callable[[str], None] | None = None,
@@ -77,6 +79,7 @@ class Session:
         self.folder = folder
         self.steps = steps
         self.learning_rate = learning_rate
+        self.default_replay = default_replay
         self.progress = progress or Progress()
         self.say = say or _silent
         self.processes = processes_of(policy.device)
@@ -90,6 +93,13 @@ class Session:
     def is_main(self) -> bool:
         """Whether this process writes."""
         return bool(self.processes.is_main_process)
+
+    @property
+    def replay_share(self) -> float:
+        """Share of retained tasks in a batch: the user's, else the stage's own where there are tasks to retain."""
+        if self.config.replay is not None:
+            return self.config.replay
+        return self.default_replay if self.inputs.retain else 0.0
 
     def made_once(self, name: str, make: Callable[[], Sequence[Row]], load: Callable[[Path], list[Row]]) -> list[Row]:
         """Rows from a file of the stage, made by the main process where they are not there yet."""
@@ -145,11 +155,39 @@ class Session:
             hints: response tokens given to a problem, by its id.
             cap: tokens drawn at most; None: the stage's cap, less the hint.
         """
-        engine, by_id = self.policy.engine, {problem.id: problem for problem in problems}
+        engine = self.policy.engine
         self.policy.sync()
         engine.version = version
-        store = RolloutStore(self.folder / "versions.sqlite") if version else self._open_store()
-        given = hints or {}
+        store = (lambda: RolloutStore(self.folder / "versions.sqlite")) if version else self._open_store
+        try:
+            return self.draws_of(engine, problems, n, arm=arm, hints=hints, cap=cap, open_store=store)
+        finally:
+            engine.version = ""
+
+    def draws_of(
+        self,
+        engine: Engine,
+        problems: Sequence[Problem],
+        n: int,
+        *,
+        arm: str = MAIN,
+        hints: Mapping[str, tuple[int, ...]] | None = None,
+        cap: int | None = None,
+        open_store: Callable[[], Store] | None = None,
+    ) -> dict[str, list[Judged]]:
+        """Draws of each problem by the model of an engine, out of the store, topped up; they go on the bill.
+
+        Args:
+            engine: of the policy or of another model.
+            problems: ids are unique.
+            n: draws per problem.
+            arm: as of `own_draws`, like `hints` and `cap`.
+            hints: see there.
+            cap: see there.
+            open_store: where they are kept; None: the store of the run.
+        """
+        by_id, given = {problem.id: problem for problem in problems}, hints or {}
+        store = (open_store or self._open_store)()
         try:
             collector = Collector(engine, store, by_id, self.params)
             owed = collector.owed(DrawSpec(key, arm, n, given.get(key, ()), cap) for key in by_id)
@@ -169,7 +207,6 @@ class Session:
             self.state.rollouts += new
             return out
         finally:
-            engine.version = ""
             store.close()
 
     def replay_rows(self) -> list[TokenRow]:
@@ -201,9 +238,9 @@ class Session:
 
     def with_replay(self, rows: Sequence[TokenRow]) -> list[TokenRow]:
         """Rows for a supervised stage, with the replay share that the user asked for."""
-        if self.config.replay == 0:
+        if self.replay_share == 0:
             return list(rows)
-        return mixed(rows, self.replay_rows(), self.config.replay, seed=self.config.seed)
+        return mixed(rows, self.replay_rows(), self.replay_share, seed=self.config.seed)
 
     def phase(self, name: str, make: Callable[[Path], Any]) -> None:
         """Run one trainer to its end, or take over what an earlier process left.
@@ -227,6 +264,7 @@ class Session:
         checkpoints = folder / "trainer"
         with quiet():
             trainer = make(checkpoints)
+            _check_whole(trainer)
             trainer.remove_callback(PrinterCallback)
             trainer.add_callback(StageCallback(self, self.state.steps, trainer))
             trainer.train(resume_from_checkpoint=self._resume_from(checkpoints))
@@ -250,6 +288,20 @@ class Session:
         last = max(found)[1]
         self.state = StageState(**json.loads((last / STATE).read_text()))
         return str(last)
+
+
+def _check_whole(trainer: Any) -> None:
+    """Refuse weights that no process holds whole: they could not be sampled from between steps.
+
+    Raises:
+        UsageError: FSDP or DeepSpeed shard them.
+    """
+    for name, flag in (("FSDP", "is_fsdp_enabled"), ("DeepSpeed", "is_deepspeed_enabled")):
+        if getattr(trainer, flag, False):
+            raise UsageError(
+                f"{name} shards the weights, and a stage samples from them between steps: launch with plain data "
+                "parallelism (accelerate launch --multi_gpu), or train an adapter (--lora-rank 16)"
+            )
 
 
 def _silent(text: str) -> None:

@@ -1,8 +1,9 @@
 """Everything that touches TRL: its arguments, and subclasses that keep token ids, use our sampler and replay.
 
-TRL >= 1.16, < 2. Private methods are overridden in three places only, all here: `_tokenize_prompts` and
+TRL >= 1.16, < 2. Private methods are overridden in five places only, all here: `_tokenize_prompts` and
 `_generate_single_turn` of the trainers that sample (prompts are token ids; draws come from our engine on the shared
-weights unless vLLM is used), and `_prepare_dataset` of DPO (pairs are token ids already).
+weights unless vLLM is used), `_prepare_dataset` of DPO and KTO and `tokenize_row` of CPO and ORPO (pairs are token ids
+already), and `_generate_and_score_completions` with `_compute_loss` of distillation (each row has its own teacher).
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from posttrain_diag.errors import MissingExtra, UsageError
-from posttrain_diag.stages.config import StageConfig
+from posttrain_diag.stages.config import PreferenceLoss, StageConfig
 from posttrain_diag.stages.rows import IGNORED, TokenRow
 
 if TYPE_CHECKING:
@@ -98,13 +99,20 @@ def arguments(
     }
 
 
+@dataclass(frozen=True)
+class Part:
+    """Rows whose mean cross-entropy per token joins a loss with a weight."""
+
+    rows: Sequence[TokenRow]
+    weight: float
+
+
 @dataclass
 class Companion:
     """Rows whose cross-entropy is added to another objective: replay beside RL, demonstrations where draws fail."""
 
-    next_rows: Callable[[], Sequence[TokenRow]]
-    """The rows of the next step; may be empty."""
-    weight: float
+    next_parts: Callable[[], Sequence[Part]]
+    """What joins the loss of the next micro-batch; may be empty."""
     pad_id: int
 
 
@@ -119,8 +127,12 @@ class Hooks:
     sample: Callable[[Sequence[str]], list[list[int]]] | None = None
     """One draw for each entry, ids may repeat; None: the trainer generates (vLLM or transformers)."""
     companion: Companion | None = None
+    credit: Callable[[], list[list[float]]] | None = None
+    """Advantage of each token of the draws that were rewarded last; None: the trainer's own, one for each draw."""
     teacher_of: Callable[[str], int] | None = None
     """distillation: which teacher a problem is routed to."""
+    count_draws: Callable[[int, int], None] | None = None
+    """distillation: told the draws of a step and their tokens, over all processes."""
 
 
 def pad_rows(rows: Sequence[TokenRow], pad_id: int, device: torch.device) -> dict[str, torch.Tensor]:
@@ -141,10 +153,10 @@ def pad_rows(rows: Sequence[TokenRow], pad_id: int, device: torch.device) -> dic
 
 def _trained_tokens(inputs: dict[str, Any]) -> int:
     """Tokens of a batch that the forward pass reads, padding left out."""
-    masks = [inputs[name] for name in ("attention_mask", "prompt_mask", "completion_mask") if name in inputs]
     if "attention_mask" in inputs:
-        masks = masks[:1]
-    return int(sum(int(mask.sum()) for mask in masks))
+        return int(inputs["attention_mask"].sum())
+    parts = ("prompt_mask", "completion_mask", "chosen_attention_mask", "rejected_attention_mask")
+    return sum(int(inputs[name].sum()) for name in parts if name in inputs)
 
 
 class Hooked:
@@ -162,19 +174,41 @@ class Hooked:
         if trainer.model.training:
             self.hooks.count_tokens(_trained_tokens(inputs))
             companion = self.hooks.companion
-            if companion is not None and (rows := companion.next_rows()):
-                batch = pad_rows(rows, companion.pad_id, trainer.accelerator.device)
-                self.hooks.count_tokens(_trained_tokens(batch))
-                # the Trainer divides by the accumulation steps unless the loss knows its number of items
-                steps = trainer.current_gradient_accumulation_steps if num_items_in_batch is not None else 1
-                loss = loss + companion.weight * model(**batch, use_cache=False).loss / steps
+            if companion is not None:
+                for part in companion.next_parts():
+                    batch = pad_rows(part.rows, companion.pad_id, trainer.accelerator.device)
+                    self.hooks.count_tokens(_trained_tokens(batch))
+                    loss = loss + part.weight * model(**batch, use_cache=False).loss / self._divisor(num_items_in_batch)
         return (loss, None) if return_outputs else loss
+
+    def _divisor(self, num_items_in_batch: Any) -> int:
+        """What a mean over a micro-batch is divided by here, where the trainer's own loss has been divided already."""
+        trainer: Any = self
+        scaled = trainer.loss_is_scaled_for_ga
+        if scaled is None:
+            scaled = num_items_in_batch is not None
+        return trainer.current_gradient_accumulation_steps if scaled else 1
+
+
+def _padded_credit(credit: Sequence[Sequence[float]], like: torch.Tensor) -> torch.Tensor:
+    """Advantages of tokens, right-padded with zeros to the shape (B, T) of a mask."""
+    out = like.new_zeros(like.shape).float()
+    for i, row in enumerate(credit):
+        out[i, : len(row)] = out.new_tensor(row)
+    return out
 
 
 class OwnPrompts(Hooked):
     """Mixin for trainers that sample: prompts are problem ids, draws come from our engine unless vLLM is used."""
 
     returns_logprobs = False
+
+    def _generate_and_score_completions(self, inputs: Any) -> Any:
+        parent: Any = super()
+        batch = parent._generate_and_score_completions(inputs)
+        if self.hooks.credit is not None:
+            batch["advantages"] = _padded_credit(self.hooks.credit(), batch["completion_mask"])
+        return batch
 
     def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
         assert self.hooks.prompt_ids is not None
@@ -187,6 +221,58 @@ class OwnPrompts(Hooked):
             return parent._generate_single_turn(prompt_ids, *rest, **more)
         drawn = self.hooks.sample(self._asked)
         return (drawn, None) if self.returns_logprobs else drawn
+
+
+class ReadyDataset:
+    """Mixin for DPO and KTO: the data set holds the collator's columns, token ids among them."""
+
+    def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
+        return dataset
+
+
+class ReadyRows:
+    """Mixin for CPO and ORPO: rows hold the collator's columns, token ids among them."""
+
+    def tokenize_row(self, feature: dict[str, Any]) -> dict[str, Any]:
+        """The row as it is."""
+        return feature
+
+
+class Routed(OwnPrompts):
+    """Mixin for distillation: every row is compared with the teacher that its problem is routed to."""
+
+    teachers: list[Any]
+    """As the trainer wants them; `add_teachers` makes the list."""
+
+    def add_teachers(self, others: Sequence[Any]) -> None:
+        """Join more frozen models to the one that the constructor got."""
+        trainer: Any = self
+        prepared = [trainer.accelerator.prepare_model(model, evaluation_mode=True) for model in others]
+        self.teachers = [trainer.teacher_model, *prepared]
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        import torch
+
+        parent: Any = super()
+        output = parent._generate_and_score_completions(inputs)
+        teacher_of, count_draws = self.hooks.teacher_of, self.hooks.count_draws
+        assert teacher_of is not None and count_draws is not None
+        teachers = [teacher_of(row["prompt"]) for row in inputs]
+        trainer: Any = self
+        count_draws(len(inputs) * trainer.accelerator.num_processes, int(output["num_items_in_batch"]))
+        return {**output, "teacher": torch.tensor(teachers, device=output["prompt_ids"].device)}
+
+    def _compute_loss(self, unwrapped_student: Any, inputs: dict[str, Any], num_items_in_batch: Any) -> Any:
+        """The parts of a batch that share a teacher, one after another; their losses are sums over its tokens."""
+        parent: Any = super()
+        teacher_B = inputs["teacher"]
+        parts: list[tuple[Any, ...]] = []
+        for index in teacher_B.unique().tolist():
+            chosen_B = teacher_B == index
+            rows = {k: v[chosen_B] if v is not None and v.dim() else v for k, v in inputs.items() if k != "teacher"}
+            self.teacher_model = self.teachers[index]
+            parts.append(parent._compute_loss(unwrapped_student, rows, num_items_in_batch))
+        return tuple(sum(values) for values in zip(*parts, strict=True))
 
 
 @cache
@@ -211,6 +297,52 @@ def rloo_trainer() -> Any:
     from trl.trainer.rloo_trainer import RLOOTrainer
 
     return type("RLOO", (OwnPrompts, RLOOTrainer), {})
+
+
+PAIR_LOSSES: dict[PreferenceLoss, list[str]] = {
+    "sigmoid+sft": ["sigmoid", "sft"],
+    "sigmoid": ["sigmoid"],
+    "ipo": ["ipo"],
+}
+"""DPOTrainer's terms of each loss over pairs with a reference."""
+
+
+@cache
+def dpo_trainer() -> Any:
+    """DPOTrainer on token ids."""
+    from trl.trainer.dpo_trainer import DPOTrainer
+
+    return type("DPO", (Hooked, ReadyDataset, DPOTrainer), {})
+
+
+@cache
+def kto_trainer() -> Any:
+    """KTOTrainer on token ids."""
+    from trl.trainer.kto_trainer import KTOTrainer
+
+    return type("KTO", (Hooked, ReadyDataset, KTOTrainer), {})
+
+
+@cache
+def experimental_trainer(loss: Literal["simpo", "orpo"]) -> tuple[Any, Any]:
+    """Trainer on token ids and its config class, for the losses that TRL keeps among its experiments."""
+    if loss == "orpo":
+        from trl.experimental.orpo.orpo_config import ORPOConfig
+        from trl.experimental.orpo.orpo_trainer import ORPOTrainer
+
+        return type("ORPO", (Hooked, ReadyRows, ORPOTrainer), {}), ORPOConfig
+    from trl.experimental.cpo.cpo_config import CPOConfig
+    from trl.experimental.cpo.cpo_trainer import CPOTrainer
+
+    return type("CPO", (Hooked, ReadyRows, CPOTrainer), {}), CPOConfig
+
+
+@cache
+def distillation_trainer() -> Any:
+    """DistillationTrainer with our prompts and draws, and several teachers."""
+    from trl.trainer.distillation_trainer import DistillationTrainer
+
+    return type("Distillation", (Routed, DistillationTrainer), {})
 
 
 def build(trainer: Any, hooks: Hooks, **arguments: Any) -> Any:

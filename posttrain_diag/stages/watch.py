@@ -124,7 +124,7 @@ class Watcher:
         draws = self._draw(self.probe, self.rollouts, "watch")
         counts = counts_of(draws) if draws else None
         self.seen = Watched(
-            start_pass_1_P=passed_P(draws).tolist(),
+            start_pass_1_P=[] if counts is None else passed_P(draws).tolist(),
             start_pass_k_P=[] if counts is None else pass_at_k_per_problem(counts, self.rollouts).tolist(),
         )
         self.start_draws = [draw for own in draws.values() for draw in own[:KL_DRAWS] if draw.token_logprobs]

@@ -1,0 +1,134 @@
+"""Tables and marks of the stages benchmark from its records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import machine
+import numpy as np
+from stages_cases import FAMILIES, VARIANTS
+
+Record = dict[str, Any]
+
+
+def line(record: Record) -> str:
+    """One run in one line."""
+    title = f"{record['variant']} on {record['family']} [{record['seed']}]"
+    if "refused" in record:
+        return f"{title}: refused, {record['refused'][:100]}"
+    (was, now), (_, far), (_, kept) = record["pass@1"], record["pass@64"], record["retention"]
+    stopped = f"; {record['stopped']}" if record["stopped"] else ""
+    return (
+        f"{title}: pass@1 {was:.3f} -> {now:.3f}, pass@64 {far:.3f}, retention {kept:.3f}, "
+        f"step {record['best_step']}/{record['steps']}, {record['cpu_s']:.0f} CPU-s{stopped}"
+    )
+
+
+def _mean(records: Sequence[Record], key: str) -> float:
+    values = [r[key][1] if isinstance(r[key], list) else r[key] for r in records]
+    return float(np.mean(values)) if values else float("nan")
+
+
+Mark = tuple[str, str, str, Callable[[float, float], bool], str]
+MARKS: tuple[Mark, ...] = (
+    ("S with GRPO", "grpo", "S", lambda p, kept: p >= 0.95 and kept >= 0.99, "pass@1 >= .95, retention >= .99"),
+    ("T with SFT and replay", "sft + replay", "T", lambda p, kept: p >= 0.95 and kept >= 0.97, ">= .95, >= .97"),
+    ("T with GRPO", "grpo", "T", lambda p, kept: p == 0.0, "0, stopped early"),
+    ("F15 with guided RL", "guided-rl + replay", "F15", lambda p, kept: p >= 0.95 and kept >= 0.95, ">= .95, >= .95"),
+    ("G repaired", "", "G", lambda p, kept: p >= 0.95 and kept >= 0.9, ">= .95 (ours), >= .9"),
+    ("pair", "", "pair", lambda p, kept: p >= 0.93 and kept >= 0.97, ">= .93, >= .97"),
+)
+"""(name, variant or "" for the best one, family, whether mean pass@1 and retention reach it, the mark in words)."""
+
+
+def marks(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """Each mark with what was reached."""
+    out: list[dict[str, Any]] = []
+    for name, variant, family, reached, asked in MARKS:
+        cells: dict[str, list[Record]] = {}
+        for record in records:
+            if record["family"] == family and "refused" not in record and variant in ("", record["variant"]):
+                cells.setdefault(record["variant"], []).append(record)
+        best = max(cells, key=lambda v: _mean(cells[v], "pass@1") + _mean(cells[v], "retention"), default=None)
+        if best is None:
+            out.append({"name": name, "asked": asked, "variant": variant, "ok": False, "reached": "not run"})
+            continue
+        p, kept = _mean(cells[best], "pass@1"), _mean(cells[best], "retention")
+        ok = reached(p, kept)
+        if "stopped early" in asked:
+            ok = ok and all(r["stopped"] for r in cells[best])
+        text = f"{p:.3f}, {kept:.3f} ({len(cells[best])} seeds)"
+        out.append({"name": name, "asked": asked, "variant": best, "ok": ok, "reached": text})
+    return out
+
+
+def report(records: Sequence[Record], wall_s: float, *, write: bool) -> list[str]:
+    """Print the tables, write them where asked; returns the marks that were missed."""
+    found = marks(records)
+    lines = page(records, found)
+    if write:
+        data = {"wall_s": wall_s, "marks": found, "runs": list(records)}
+        machine.write("stages", "What every stage does on every bottleneck of the zoo", data, lines)
+    print("\n".join(lines))
+    return [f"{m['name']}: {m['reached']} (asked {m['asked']})" for m in found if not m["ok"]]
+
+
+def page(records: Sequence[Record], found: Sequence[dict[str, Any]]) -> list[str]:
+    """The Markdown page."""
+    seeds = sorted({r["seed"] for r in records})
+    lines = [
+        f"{len(records)} runs, seeds {seeds}; held-out problems, 64 of them with 64 draws each; means over seeds.",
+        "",
+        "| mark | asked | reached | by | |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {m['name']} | {m['asked']} | {m['reached']} | {m['variant']} | {'yes' if m['ok'] else '**no**'} |"
+            for m in found
+        ),
+    ]
+    for title, key in (
+        ("pass@1 after the stage", "pass@1"),
+        ("pass@64 after the stage", "pass@64"),
+        ("Retention after the stage (mean pass rate on mastered families)", "retention"),
+        ("KL of the start to the result, nats per response on the probe", "kl_nats"),
+        ("Thousand tokens generated and trained", "tokens"),
+        ("CPU-seconds", "cpu_s"),
+    ):
+        lines += ["", f"## {title}", "", *_table(records, key)]
+    refused = [r for r in records if "refused" in r]
+    if refused:
+        lines += ["", "## Refused", "", "What the tool says where a stage has nothing to learn from (`-` above):", ""]
+        lines += [f"- {r['variant']} on {r['family']} [{r['seed']}]: {r['refused']}" for r in refused]
+    return lines
+
+
+def _table(records: Sequence[Record], key: str) -> list[str]:
+    families = list(FAMILIES)
+    out = ["| stage | " + " | ".join(families) + " |", "|---" * (len(families) + 1) + "|"]
+    if key in ("pass@1", "pass@64", "retention"):
+        before = [_before(records, family, key) for family in families]
+        out.append("| *before* | " + " | ".join(before) + " |")
+    for variant in VARIANTS:
+        row = [_cell(records, variant.name, family, key) for family in families]
+        if any(row):
+            out.append(f"| {variant.name} | " + " | ".join(row) + " |")
+    return out
+
+
+def _before(records: Sequence[Record], family: str, key: str) -> str:
+    values = [r[key][0] for r in records if r["family"] == family and "refused" not in r]
+    return f"{np.mean(values):.3f}" if values else ""
+
+
+def _cell(records: Sequence[Record], variant: str, family: str, key: str) -> str:
+    runs = [r for r in records if r["variant"] == variant and r["family"] == family]
+    if not runs:
+        return ""
+    if any("refused" in r for r in runs):
+        return "-"
+    if key == "tokens":
+        return f"{np.mean([r['generated_tokens'] + r['trained_tokens'] for r in runs]) / 1000:.0f}"
+    mean = _mean(runs, key)
+    mark = " *" if key == "pass@1" and any(r["stopped"] for r in runs) else ""
+    return (f"{mean:.0f}" if key == "cpu_s" else f"{mean:.3f}" if key != "kl_nats" else f"{mean:.1f}") + mark

@@ -1,0 +1,169 @@
+"""`diag train` as a user runs it: inputs, errors, the plan of a run, the same command again, SIGKILL, two processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from posttrain_diag.cli.app import app, error_text
+from posttrain_diag.errors import DiagError
+from posttrain_diag.tasks import write_tasks
+from posttrain_diag.train import TrainRequest, planned_stage, prepare
+from posttrain_diag.zoo import problems
+
+SMALL = ("batch_size=16", "watch_problems=4", "watch_rollouts=2", "eval_problems=4", "eval_rollouts=4", "watch_every=2")
+
+
+def diag(*args: str) -> Any:
+    """Run in this process; returns the JSON it prints."""
+    result = CliRunner().invoke(app, list(args), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def small(*more: str) -> list[str]:
+    """Settings that make a stage a matter of a second."""
+    return [part for pair in (*SMALL, *more) for part in ("--set", pair)]
+
+
+@pytest.fixture
+def tasks(tmp_path: Path) -> Path:
+    path = tmp_path / "tasks.jsonl"
+    write_tasks(problems("S", 20), path)
+    return path
+
+
+def said(request: TrainRequest) -> str:
+    with pytest.raises(DiagError) as caught:
+        prepare(request)
+    return error_text(caught.value)
+
+
+def test_what_is_missing_is_named(tasks: Path, tmp_path: Path) -> None:
+    assert "--model and --tasks and --out missing" in said(TrainRequest(stage="sft"))
+    request = TrainRequest(stage="sft", model="zoo:base", tasks=str(tasks), out=tmp_path / "out")
+    three = tmp_path / "three.jsonl"
+    write_tasks(problems("S", 3), three)
+    assert "--train-tasks" in said(TrainRequest(**{**vars(request), "tasks": str(three)}))
+    assert "unknown stage setting 'stepz'" in said(TrainRequest(**{**vars(request), "settings": {"stepz": 3}}))
+    assert "holds only problems of --tasks" in said(TrainRequest(**{**vars(request), "train_tasks": str(tasks)}))
+
+
+def test_the_sets_are_disjoint_and_retained_ids_are_told_apart(tasks: Path, tmp_path: Path) -> None:
+    request = TrainRequest(
+        stage="grpo", model="zoo:base", tasks=str(tasks), retain=str(tasks), out=tmp_path / "o", settings={"seed": 3}
+    )
+    inputs = prepare(request).inputs
+    sets = [{p.id for p in part} for part in (inputs.train, inputs.watched, inputs.held_out, inputs.retain)]
+    assert [len(part) for part in sets] == [12, 2, 6, 20]
+    assert len(set().union(*sets)) == 40
+    other = prepare(TrainRequest(**{**vars(request), "settings": {"seed": 4}})).inputs
+    assert {p.id for p in other.held_out} != sets[2]
+    assert prepare(request).inputs == inputs
+
+
+def test_a_stage_without_what_it_needs_says_which_are_possible(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    bare = tmp_path / "bare.jsonl"
+    write_tasks([replace(row, demos=()) for row in problems("S", 12)], bare)
+    command = ["train", "--model", "zoo:base", "--stage", "sft", "--tasks", str(bare), "--out", str(tmp_path / "out")]
+    with pytest.raises(DiagError, match=r"sft needs demonstrations .*possible with what is there: .*grpo"):
+        CliRunner().invoke(app, command, catch_exceptions=False)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(DiagError, match=r"there is no stage 'grop'; stages: .*grpo"):
+        CliRunner().invoke(app, [*command[:4], "grop", *command[5:]], catch_exceptions=False)
+    with pytest.raises(DiagError, match="tasks to retain"):
+        CliRunner().invoke(app, [*command[:4], "grpo", *command[5:], "--replay", "0.2"], catch_exceptions=False)
+
+
+def test_a_run_is_trained_by_its_plan_and_the_same_command_does_it_once(tasks: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    diag("analyze", "zoo:base", "--tasks", str(tasks), "--rollouts", "16", "--out", str(run), "--json", "--quiet")
+    from posttrain_diag.store import RunDir
+
+    assert planned_stage(RunDir(run)) == "grpo"
+    command = ["train", str(run), "--steps", "2", "--json", "--quiet", *small()]
+    result = diag(*command)
+    folder = run / "stages" / "01-grpo"
+    assert result["steps"] == 2
+    assert Path(result["checkpoint"]) == folder / "checkpoint"
+    assert (folder / "checkpoint" / "model.safetensors").exists()
+    assert not (folder / "rollouts.sqlite").exists()  # draws of the run itself would be used
+    kinds = [json.loads(line)["event"] for line in (run / "events.jsonl").read_text().splitlines()]
+    assert kinds[-2:] == ["train", "trained"]
+    made = (folder / "checkpoint" / "model.safetensors").stat().st_mtime_ns
+    again = diag(*command, "--stage", "grpo", "--out", str(folder))
+    assert again == result
+    assert (folder / "checkpoint" / "model.safetensors").stat().st_mtime_ns == made
+    changed = ["train", str(run), "--steps", "3", "--json", "--quiet", *small(), "--out", str(folder)]
+    with pytest.raises(DiagError, match="another config"):
+        CliRunner().invoke(app, changed, catch_exceptions=False)
+
+
+def test_dry_run_loads_nothing(tasks: Path, tmp_path: Path) -> None:
+    found = diag(
+        "train", "--model", "no/such-model", "--stage", "grpo", "--tasks", str(tasks), "--out", str(tmp_path / "out"),
+        "--dry-run", "--json", "--set", "kl=0.05",
+    )  # fmt: skip
+    assert (found["train"], found["watched"], found["held_out"]) == (12, 2, 6)
+    assert found["config"]["kl"] == 0.05
+    assert not (tmp_path / "out").exists()
+
+
+COMMAND = (
+    "train", "--model", "zoo:base", "--stage", "grpo", "--tasks", "builtin:zoo/S", "--steps", "12", "--json", "--quiet",
+)  # fmt: skip
+
+
+def start(out: Path, *launcher: str, more: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    command = [sys.executable, *launcher, "-m", "posttrain_diag", *COMMAND, "--out", str(out), *small(), *more]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
+    out, err = process.communicate(timeout=400)
+    assert process.returncode == 0, err
+    return json.loads(out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kill_at", [2, 8])
+def test_a_killed_stage_goes_on_to_the_same_weights(tmp_path: Path, kill_at: int) -> None:
+    whole = finish(start(tmp_path / "whole"))
+    process = start(tmp_path / "killed")
+    marker = tmp_path / "killed" / "phases" / "grpo" / "trainer" / f"checkpoint-{kill_at}" / "stage_state.json"
+    while not marker.exists():
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    again = finish(start(tmp_path / "killed"))
+    for key in ("steps", "best_step", "generated_tokens", "trained_tokens", "rollouts", "after"):
+        assert again[key] == whole[key], key
+    one, other = (load_file(Path(r["checkpoint"]) / "model.safetensors") for r in (whole, again))
+    assert all((one[name] == other[name]).all() for name in one)
+
+
+@pytest.mark.slow
+def test_two_processes_reach_what_one_reaches(tmp_path: Path) -> None:
+    more = ("--set", "batch_size=64", "--steps", "30", "--retain", "builtin:zoo/mastered", "--set", "eval_rollouts=32")
+    one = finish(start(tmp_path / "one", more=more))
+    two = finish(start(tmp_path / "two", "-m", "torch.distributed.run", "--nproc_per_node", "2", more=more))
+    assert one["rollouts"] == two["rollouts"] == 30 * 64
+    reached = [r["after"]["estimates"]["pass@1"] for r in (one, two)]
+    assert one["before"] == two["before"]
+    assert min(r["value"] for r in reached) > one["before"]["estimates"]["pass@1"]["high"]
+    assert reached[0]["low"] < reached[1]["high"]
+    assert reached[1]["low"] < reached[0]["high"]
