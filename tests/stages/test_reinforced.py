@@ -339,7 +339,8 @@ def test_the_cap_holds_for_prefix_and_draw_together(opened: Opened) -> None:
 
 def test_demonstrations_of_unsolved_problems_join_the_loss(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     session = opened("S", n=8, steps=3)
-    solved: list[set[str]] = []
+    failures: list[set[str]] = []
+    groups_of: list[set[str]] = []
     shown: list[tuple[set[str], float]] = []
     parts, note = reinforced._Runner.parts, interleaved.Demonstrations.note  # pyright: ignore[reportPrivateUsage]
 
@@ -349,15 +350,21 @@ def test_demonstrations_of_unsolved_problems_join_the_loss(opened: Opened, monke
         return found
 
     def noted(self: interleaved.Demonstrations, groups: reinforced.Groups) -> None:
-        solved.append({key for key, draws in groups.items() if not any(d.passed for d in draws)})
+        groups_of.append(set(groups))
+        failures.append({key for key, draws in groups.items() if not any(d.passed for d in draws)})
         note(self, groups)
 
     monkeypatch.setattr(reinforced._Runner, "parts", seen)  # pyright: ignore[reportPrivateUsage]
     monkeypatch.setattr(interleaved.Demonstrations, "note", noted)
     interleaved.run(session)
-    assert [keys for keys, _ in shown] == solved
-    assert [weight for _, weight in shown] == [len(keys) / 2 for keys in solved]
-    assert any(solved), "some group of S has no pass"
+    assert any(failures), "some group of S has no pass"
+    unsolved: set[str] = set()
+    for (keys, weight), failed, drawn in zip(shown, failures, groups_of, strict=True):
+        unsolved = (unsolved - drawn) | failed
+        assert keys <= unsolved
+        assert len(keys) == min(len(unsolved), 8 * len(failed))
+        assert weight == len(failed) / 2
+    assert set(session.state.extra[interleaved.UNSOLVED]) == unsolved
 
 
 def test_interleaved_teaches_what_no_draw_solves(opened: Opened) -> None:
