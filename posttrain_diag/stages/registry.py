@@ -46,7 +46,7 @@ STAGES: Mapping[str, StageEntry] = {
     "grpo": StageEntry("grpo", steps=200, rate="rl"),
     "rloo": StageEntry("grpo", "run_rloo", steps=200, rate="rl"),
     "distill-offline": StageEntry("distill_offline"),
-    "distill-onpolicy": StageEntry("distill_onpolicy"),
+    "distill-onpolicy": StageEntry("distill_onpolicy", steps=60),
 }
 """Every stage that `diag train` runs."""
 
