@@ -14,6 +14,7 @@ from posttrain_diag.cli import (
     import_command,
     report_command,
     tasks_commands,
+    train_command,
     zoo_commands,
 )
 from posttrain_diag.errors import DiagError, TaskError
@@ -28,6 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("analyze")(analyze_command.analyze)
+app.command("train")(train_command.train)
 app.command("report")(report_command.report)
 app.add_typer(tasks_commands.app, name="tasks")
 app.add_typer(import_command.app, name="import")

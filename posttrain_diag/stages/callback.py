@@ -53,6 +53,7 @@ class StageCallback(TrainerCallback):
         session, reason = self.session, None
         if session.is_main:
             look = session.watcher.look(step)
+            session.say(str(look))
             config = session.config
             if config.target_pass_rate is not None and look.pass_1 >= config.target_pass_rate:
                 reason = f"pass@1 on the probe reached {look.pass_1:.3f}"

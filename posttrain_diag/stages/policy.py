@@ -10,6 +10,7 @@ their own before each sampling.
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,9 +60,11 @@ class Policy:
         return self.engine.info.n_parameters
 
     def sync(self) -> None:
-        """Let the sampling model see the weights as they are now (nothing to do without LoRA)."""
+        """Let the sampling model see the weights as they are now."""
         if self.lora:
             _merge_into(self.model, self._sampling_model)
+        else:
+            _share(self.model, self._sampling_model)  # again: DDP gives parameters a storage of its own
 
     def state(self) -> Mapping[str, Any]:
         """The weights, adapters merged, by the names of the bare model."""
@@ -124,7 +127,7 @@ def load_policy(model: str, config: StageConfig) -> Policy:
     """
     files = find_model(model, trust_remote_code=config.trust_remote_code, allow_pickle=False)
     # float32 master weights; on a GPU TRL computes in bfloat16 over them
-    loaded = load(files, device=config.device, dtype="float32", trust_remote_code=config.trust_remote_code)
+    loaded = load(files, device=_own_device(config), dtype="float32", trust_remote_code=config.trust_remote_code)
     trained = copy.deepcopy(loaded.model).requires_grad_(True)
     if config.lora_rank:
         trained = _with_lora(trained, config)
@@ -143,7 +146,17 @@ def load_policy(model: str, config: StageConfig) -> Policy:
 def load_frozen(model: str, config: StageConfig) -> Loaded:
     """A teacher or a reference: weights that stay as they are."""
     files = find_model(model, trust_remote_code=config.trust_remote_code, allow_pickle=False)
-    return load(files, device=config.device, dtype="float32", trust_remote_code=config.trust_remote_code)
+    return load(files, device=_own_device(config), dtype="float32", trust_remote_code=config.trust_remote_code)
+
+
+def _own_device(config: StageConfig) -> str | None:
+    """The device of this process: of several on one machine each takes the GPU of its rank."""
+    import torch
+
+    rank = os.environ.get("LOCAL_RANK")
+    if config.device is None and rank is not None and torch.cuda.is_available():
+        return f"cuda:{rank}"
+    return config.device
 
 
 def _share(trained: Any, sampling: Any) -> None:

@@ -93,6 +93,7 @@ def train_stage(
     *,
     store: Callable[[], Store] | None = None,
     progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> StageResult:
     """Run a stage; the same call goes on where a killed one stopped.
 
@@ -103,6 +104,7 @@ def train_stage(
         out: folder of the stage: `checkpoint/` (a normal HF directory), `result.json`, `metrics.jsonl` under `watch/`.
         store: opens the rollout store whose draws of the same model may be used and topped up; None: one in `out`.
         progress: shown while rollouts are drawn.
+        say: told a line now and then: what was measured, what the watcher sees.
 
     Raises:
         DiagError: something is missing or cannot be used; the message says what to do.
@@ -128,8 +130,10 @@ def train_stage(
         learning_rate=rate,
         store=store,
         progress=progress,
+        say=say,
     )
     before = _once(out / "before.json", lambda: measure(policy, inputs, config, params), session)
+    session.say(f"{stage}: before {_text(before)}; {session.steps} steps at learning rate {rate:.2g}")
     if session.is_main:
         session.watcher.begin()
     session.processes.wait_for_everyone()
@@ -139,6 +143,8 @@ def train_stage(
 
 def _finish(stage: str, session: Session, before: Measured, out: Path, started: float, cpu: float) -> StageResult:
     """Save the best weights as a model, measure them, write the result."""
+    session.processes.wait_for_everyone()
+    session.watcher.reload()
     policy, watched = session.policy, session.watcher.seen
     last = watched.looks[-1]
     if session.inputs.watched and watched.best_step != session.state.steps:
@@ -204,6 +210,14 @@ def sampling_of(config: StageConfig, policy: Policy, inputs: StageInputs) -> Sam
             widest = max(len(policy.engine.prompt_ids(Prompt(p.prompt, p.messages))) for p in prompts)
             cap = min(cap, max(1, context - widest))
     return SamplingParams(config.temperature, max_new_tokens=cap, seed=config.seed)
+
+
+def _text(measured: Measured) -> str:
+    """The figures in one line."""
+    found = {name: e.value for name, e in measured.estimates.items()}
+    if measured.retention is not None:
+        found["retention"] = measured.retention.value
+    return ", ".join(f"{name} {value:.3f}" for name, value in found.items() if value is not None)
 
 
 def _once(path: Path, make: Callable[[], Measured], session: Session) -> Measured:

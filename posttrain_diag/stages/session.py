@@ -24,6 +24,7 @@ from posttrain_diag.stages.draws import Judge, Judged
 from posttrain_diag.stages.inputs import StageInputs
 from posttrain_diag.stages.policy import Policy
 from posttrain_diag.stages.rows import Lesson, TokenPair, TokenRow, load_pairs, load_rows, mixed, save_rows, text_row
+from posttrain_diag.stages.trl import processes_of
 from posttrain_diag.stages.watch import Watcher
 from posttrain_diag.store import RolloutStore, Store, write_atomic
 from posttrain_diag.types import Problem, SamplingParams
@@ -68,9 +69,8 @@ class Session:
         learning_rate: float,
         store: Callable[[], Store] | None = None,
         progress: Progress | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> None:
-        from accelerate import PartialState
-
         self.inputs = inputs
         self.config = config
         self.policy = policy
@@ -79,7 +79,8 @@ class Session:
         self.steps = steps
         self.learning_rate = learning_rate
         self.progress = progress or Progress()
-        self.processes = PartialState()
+        self.say = say or _silent
+        self.processes = processes_of(policy.device)
         self.state = StageState()
         self.judge = Judge.of(policy.engine, [*inputs.train, *inputs.replayed])
         self.problems = {problem.id: problem for problem in inputs.train}
@@ -244,6 +245,10 @@ class Session:
         last = max(found)[1]
         self.state = StageState(**json.loads((last / STATE).read_text()))
         return str(last)
+
+
+def _silent(text: str) -> None:
+    """Say nothing."""
 
 
 def _judged(judge: Judge, problem_id: str, prompt_ids: tuple[int, ...], token_ids: tuple[int, ...]) -> Judged:

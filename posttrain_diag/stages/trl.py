@@ -37,6 +37,13 @@ def require_trl() -> None:
             raise MissingExtra(package, "train", "training") from error
 
 
+def processes_of(device: torch.device) -> Any:
+    """The processes that train together (accelerate launch, torchrun), joined by gloo on CPUs and NCCL on GPUs."""
+    from accelerate import PartialState
+
+    return PartialState(cpu=device.type == "cpu")
+
+
 def arguments(
     config: StageConfig, folder: Path, *, steps: int, learning_rate: float, device: torch.device, n_parameters: int
 ) -> dict[str, Any]:
@@ -54,9 +61,8 @@ def arguments(
         UsageError: the batch cannot be cut into equal micro-batches.
     """
     import torch
-    from accelerate import PartialState
 
-    processes = PartialState().num_processes
+    processes = processes_of(device).num_processes
     per_step = config.micro * processes
     if config.batch_size % processes or config.batch_size % min(per_step, config.batch_size):
         raise UsageError(

@@ -54,6 +54,14 @@ class Look:
     utility: float
     """pass@1 - 0.5 x retention lost since the start."""
 
+    def __str__(self) -> str:
+        kept = "" if self.retention is None else f", retention {self.retention:.3f}"
+        fallen = ", pass@k is falling" if self.collapse else ""
+        return (
+            f"step {self.step}: pass@1 {self.pass_1:.3f}, pass@{self.k} {self.pass_k:.3f}{kept}, "
+            f"KL {self.kl_nats:.1f} nats{fallen}"
+        )
+
 
 @dataclass
 class Watched:
@@ -102,6 +110,10 @@ class Watcher:
         data: dict[str, Any] = json.loads(path.read_text())
         data["looks"] = [Look(**look) for look in data["looks"]]
         return Watched(**data)
+
+    def reload(self) -> None:
+        """Take over what the process that looks has written."""
+        self.seen = self._restored()
 
     def begin(self) -> None:
         """The look before the first step. After a restart the start's draws are read from disk."""
