@@ -169,17 +169,25 @@ def kl_by_hand(student: str, teacher: str, row: TokenRow, *, forward: bool) -> t
     return float((p.exp() * (p - q)).sum()), len(row.response_ids)
 
 
-@pytest.mark.parametrize("beta", [FORWARD_KL, REVERSE_KL])
+@pytest.mark.parametrize(
+    ("student", "teacher", "families", "beta"),
+    [
+        ("base", "teacher", "S+T", FORWARD_KL),
+        ("base", "teacher", "S+T", REVERSE_KL),
+        ("stories", "stories-ckA", "stories-S+stories-T", REVERSE_KL),  # gpt2: absolute positions
+    ],
+)
 def test_loss_is_the_mean_divergence_from_each_rows_own_teacher(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beta: float
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, student: str, teacher: str, families: str, beta: float
 ) -> None:
-    names = (zoo("base"), zoo("teacher"))
-    inputs = inputs_of("base", "S+T", names)
+    names = (zoo(student), zoo(teacher))
+    inputs = inputs_of(student, families, names)
     session = session_of(inputs, tmp_path, batch_size=6)
     rows = [
         text_row(session.policy.engine, problem, problem.demos[0])
         for problem in (*inputs.train[:4], *inputs.train[-2:])
     ]
+    assert len({len(row.prompt_ids) for row in rows}) > 1
     counted: list[tuple[int, int]] = []
     made: list[Any] = []
     monkeypatch.setattr(session, "phase", lambda _name, make: made.append(make(tmp_path / "trainer")))
