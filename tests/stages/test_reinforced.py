@@ -313,6 +313,20 @@ def test_values_are_what_continuing_the_prefix_gives(opened: Opened) -> None:
     assert bad[0] == pytest.approx(-2 / 3)
 
 
+def test_a_branch_that_passes_is_a_signal(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = opened("R", n=2, steps=1)
+    monkeypatch.setattr(reinforced._Runner, "_judged", failed)  # pyright: ignore[reportPrivateUsage]
+    process_rl.run(session)
+    assert session.state.zero_steps == 0, "the draws failed, their continued prefixes passed"
+    plain = opened("R", n=2, folder="plain", steps=1)
+    fit_rl(plain, "grpo", RLPlan("grpo"))
+    assert plain.state.zero_steps == 1
+
+
+def failed(self: Any, problem_id: str, ids: tuple[int, ...]) -> Judged:
+    return Judged(problem_id, (), ids, None, "", "fail", False, None)
+
+
 def test_partial_credit_counts_and_cut_off_draws_do_not() -> None:
     draw = Judged("a", (), (5,), None, "", "fail", False, 0.4)
     assert outcome(draw) == 0.4
