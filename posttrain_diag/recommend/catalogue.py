@@ -70,7 +70,8 @@ CATALOGUE: tuple[StageCard, ...] = (
         "compress or hand off; the teacher solves what the student never does",
         "imitation of surface",
         ("teacher",),
-        "TRL's SFTTrainer on the teacher's texts",
+        "TRL's SFTTrainer on the teacher's texts, or its DistillationTrainer (beta=0) on them with the teacher's laws",
+        executable=True,
     ),
     StageCard(
         "grpo",
@@ -141,6 +142,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "fails without shared top tokens; off-policy cold start first",
         ("teacher",),
         "TRL's DistillationTrainer",
+        executable=True,
     ),
     StageCard(
         "guided-rl",
