@@ -48,6 +48,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "young; few results at scale",
         ("demos", "verifier"),
         "TRL's SFTTrainer on rewritten demonstrations",
+        executable=True,
     ),
     StageCard(
         "preference",
@@ -131,6 +132,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "depends on the loop; nothing to learn where nothing passes",
         ("verifier", "own_rollouts"),
         "TRL's SFTTrainer on the passing rollouts of the run",
+        executable=True,
     ),
     StageCard(
         "distill-onpolicy",
@@ -178,6 +180,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "keeps what was easy",
         ("demos", "verifier"),
         "TRL's SFTTrainer on the demonstrations that pass",
+        executable=True,
     ),
     StageCard(
         "replay",
@@ -189,6 +192,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "fights a change of style",
         ("retained_tasks",),
         "TRL's SFTTrainer on a mixed data set",
+        executable=True,
     ),
     StageCard(
         "merge",
@@ -212,6 +216,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "robustness is lost without the search",
         ("verifier", "own_rollouts"),
         "TRL's SFTTrainer on the selected rollouts",
+        executable=True,
     ),
 )
 

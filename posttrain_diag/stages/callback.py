@@ -43,10 +43,13 @@ class StageCallback(TrainerCallback):
         own, config = self.session.state, self.session.config
         if own.zero_steps >= config.zero_steps:
             return f"no draw passed in {own.zero_steps} steps: there is no signal to learn from"
+        if config.budget_tokens is None:
+            return None
         spent = own.generated_tokens + own.trained_tokens
-        if config.budget_tokens is not None and spent >= config.budget_tokens:
-            return f"the budget of {config.budget_tokens:,} tokens is spent"
-        return None
+        # every process counts the tokens that it trains on itself: the main one decides for all
+        return self._agreed(
+            f"the budget of {config.budget_tokens:,} tokens is spent" if spent >= config.budget_tokens else None
+        )
 
     def _look(self, step: int) -> str | None:
         """Watch; only the main process looks, and all of them hear what it decided."""
@@ -59,13 +62,17 @@ class StageCallback(TrainerCallback):
                 reason = f"pass@1 on the probe reached {look.pass_1:.3f}"
             elif look.collapse and config.stop_on_collapse:
                 reason = f"pass@{look.k} falls while pass@1 rises: the policy collapses onto fewer solutions"
-        if session.processes.num_processes > 1:
-            from accelerate.utils import broadcast_object_list
+        return self._agreed(reason)
 
-            said = [reason]
-            broadcast_object_list(said)
-            reason = said[0]
-        return reason
+    def _agreed(self, reason: str | None) -> str | None:
+        """What the main process says."""
+        if self.session.processes.num_processes == 1:
+            return reason
+        from accelerate.utils import broadcast_object_list
+
+        said = [reason]
+        broadcast_object_list(said)
+        return said[0]
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """A checkpoint is complete once the stage's own state lies in it."""

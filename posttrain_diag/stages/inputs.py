@@ -12,7 +12,7 @@ from posttrain_diag.recommend.catalogue import Need, stage_card
 from posttrain_diag.types import Problem
 
 HELD_OUT = 0.3
-"""Share of the tasks that is kept for measuring when no separate training tasks are given."""
+"""Chance of a task to be kept for measuring when no separate training tasks are given."""
 RETAIN_SPLIT = 0
 """Seed of the split of the tasks to retain: the same for every stage of a plan."""
 MOST_WATCHED = 0.2
@@ -83,7 +83,9 @@ _LACK: dict[Need, str] = {
 
 
 def split_tasks(problems: Sequence[Problem], *, seed: int) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
-    """Seeded 70/30 split by problem: (to train on, held out). A problem's side does not depend on the others.
+    """Seeded split by problem, each held out with chance 0.3: (to train on, held out).
+
+    A problem's side does not depend on the others, so that more problems leave the known ones where they are.
 
     Raises:
         UsageError: too few problems to hold any out.
@@ -94,7 +96,9 @@ def split_tasks(problems: Sequence[Problem], *, seed: int) -> tuple[tuple[Proble
             "--train-tasks FILE beside --tasks FILE"
         )
     ranked = sorted(problems, key=lambda problem: _rank(problem.id, seed))
-    held = {problem.id for problem in ranked[: max(1, round(HELD_OUT * len(ranked)))]}
+    limit = int(HELD_OUT * 2**64).to_bytes(8, "big")
+    count = sum(_rank(problem.id, seed) < limit for problem in ranked)
+    held = {problem.id for problem in ranked[: min(max(1, count), len(ranked) - 1)]}  # neither side is empty
     return (
         tuple(problem for problem in problems if problem.id not in held),
         tuple(problem for problem in problems if problem.id in held),

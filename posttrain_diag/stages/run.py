@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,8 @@ class StageResult:
     cpu_s: float
     wall_s: float
     """Of this process; a resumed run counts its last part alone."""
+    details: dict[str, Any] = field(default_factory=dict[str, Any])
+    """A stage's own numbers, e.g. the problems that own draws solved."""
 
 
 def check_stage(stage: str, inputs: StageInputs, config: StageConfig) -> None:
@@ -172,6 +174,7 @@ def _finish(stage: str, session: Session, before: Measured, out: Path, started: 
         rollouts=session.state.rollouts,
         cpu_s=time.process_time() - cpu,
         wall_s=time.perf_counter() - started,
+        details=session.state.extra,
     )
     if session.is_main:
         write_atomic(out / "result.json", json.dumps({"schema": 1, **asdict(result)}, indent=1) + "\n")

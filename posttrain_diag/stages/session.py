@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -120,47 +120,79 @@ class Session:
         return self.made_once(f"{name}.jsonl", make, load_pairs)
 
     def _write_bill(self) -> None:
-        """What was drawn so far outside trainers; it must be known after a restart too."""
-        bill = {"generated_tokens": self.state.generated_tokens, "rollouts": self.state.rollouts}
+        """What was drawn and noted so far outside trainers; it must be known after a restart, and to every process."""
+        own = self.state
+        bill = {"generated_tokens": own.generated_tokens, "rollouts": own.rollouts, "extra": own.extra}
         write_atomic(self.folder / "bill.json", json.dumps(bill))
 
     def _read_bill(self) -> None:
         if (self.folder / "bill.json").exists():
             bill = json.loads((self.folder / "bill.json").read_text())
+            self.state.extra = bill.pop("extra") | self.state.extra
             for name, value in bill.items():
                 setattr(self.state, name, max(value, getattr(self.state, name)))
 
-    def own_draws(self, problems: Sequence[Problem], n: int, *, version: str = "") -> dict[str, list[Judged]]:
+    def own_draws(
+        self,
+        problems: Sequence[Problem],
+        n: int,
+        *,
+        version: str = "",
+        arm: str = MAIN,
+        hints: Mapping[str, tuple[int, ...]] | None = None,
+        cap: int | None = None,
+    ) -> dict[str, list[Judged]]:
         """Draws of each problem by the policy as it is now, out of the store, topped up.
+
+        Draws of the starting model are shared with other stages and analyses of it; those of later weights, which
+        exist in this stage alone, stay in its folder.
 
         Args:
             problems: ids are unique.
             n: draws per problem.
             version: names the state of the weights; empty while they are the starting model's.
+            arm: name in the store of another prompt than the problem's own.
+            hints: response tokens given to a problem, by its id.
+            cap: tokens drawn at most; None: the stage's cap, less the hint.
         """
         engine = self.policy.engine
         self.policy.sync()
         engine.version = version
+        store = (lambda: RolloutStore(self.folder / "versions.sqlite")) if version else self._open_store
         try:
-            return self.draws_of(engine, problems, n)
+            return self.draws_of(engine, problems, n, arm=arm, hints=hints, cap=cap, open_store=store)
         finally:
             engine.version = ""
 
-    def draws_of(self, engine: Engine, problems: Sequence[Problem], n: int) -> dict[str, list[Judged]]:
+    def draws_of(
+        self,
+        engine: Engine,
+        problems: Sequence[Problem],
+        n: int,
+        *,
+        arm: str = MAIN,
+        hints: Mapping[str, tuple[int, ...]] | None = None,
+        cap: int | None = None,
+        open_store: Callable[[], Store] | None = None,
+    ) -> dict[str, list[Judged]]:
         """Draws of each problem by the model of an engine, out of the store, topped up; they go on the bill.
 
         Args:
             engine: of the policy or of another model.
             problems: ids are unique.
             n: draws per problem.
+            arm: as of `own_draws`, like `hints` and `cap`.
+            hints: see there.
+            cap: see there.
+            open_store: where they are kept; None: the store of the run.
         """
-        by_id = {problem.id: problem for problem in problems}
-        store = self._open_store()
+        by_id, given = {problem.id: problem for problem in problems}, hints or {}
+        store = (open_store or self._open_store)()
         try:
             collector = Collector(engine, store, by_id, self.params)
-            owed = collector.owed(DrawSpec(key, MAIN, n) for key in by_id)
+            owed = collector.owed(DrawSpec(key, arm, n, given.get(key, ()), cap) for key in by_id)
             new = sum(len(item.missing) for item in owed)
-            self.progress.plan(n * len(by_id), n * len(by_id) - new, self.params.max_new_tokens)
+            self.progress.plan(n * len(by_id), n * len(by_id) - new, cap or self.params.max_new_tokens)
             collector.draw(owed, self.progress)
             current_tallies(store, engine.info.model_sha, spans_of(owed, exact=True), by_id)
             judge = Judge.of(engine, problems)
@@ -169,8 +201,9 @@ class Session:
                 drawn = list(store.tokens(engine.info.model_sha, item.prompt_sha, item.sampling_sha))[:n]
                 prompt_ids = engine.prompt_ids(item.prompt)
                 key = item.spec.problem_id
-                out[key] = [_judged(judge, key, prompt_ids, tuple(ids.tolist())) for _, ids in drawn]
-                self.state.generated_tokens += sum(len(ids) for i, ids in drawn if i in set(item.missing))
+                hint, fresh = item.spec.response_prefix_ids, set(item.missing)
+                out[key] = [_judged(judge, key, prompt_ids, hint, tuple(ids.tolist())) for _, ids in drawn]
+                self.state.generated_tokens += sum(len(ids) for i, ids in drawn if i in fresh)
             self.state.rollouts += new
             return out
         finally:
@@ -275,6 +308,8 @@ def _silent(text: str) -> None:
     """Say nothing."""
 
 
-def _judged(judge: Judge, problem_id: str, prompt_ids: tuple[int, ...], token_ids: tuple[int, ...]) -> Judged:
-    text, verdict, lenient, score = judge.verdict(problem_id, (), token_ids)
+def _judged(
+    judge: Judge, problem_id: str, prompt_ids: tuple[int, ...], hint: tuple[int, ...], token_ids: tuple[int, ...]
+) -> Judged:
+    text, verdict, lenient, score = judge.verdict(problem_id, hint, token_ids)
     return Judged(problem_id, prompt_ids, token_ids, None, text, verdict, lenient, score)

@@ -19,6 +19,7 @@ def fit_rows(
     *,
     steps: int | None = None,
     loss: str = "nll",
+    replay: bool = True,
     trainer: Any = None,
     **more: Any,
 ) -> None:
@@ -30,6 +31,7 @@ def fit_rows(
         rows: what is to become likelier.
         steps: of this phase; None: all of the stage's.
         loss: "nll", or "dft" for the probability-weighted one (arXiv:2508.05629).
+        replay: False: the rows hold what is to be replayed already.
         trainer: another trainer class than SFTTrainer with hooks.
         more: further arguments of the trainer.
 
@@ -38,7 +40,7 @@ def fit_rows(
     """
     if not rows:
         raise UsageError(f"{phase}: there is nothing to train on")
-    trained = session.with_replay(rows)
+    trained = session.with_replay(rows) if replay else list(rows)
     check_lengths(trained, session.policy.engine.info.context_length)
 
     def make(folder: Path) -> Any:
