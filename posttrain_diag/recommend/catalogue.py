@@ -37,6 +37,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "rollout mismatch, narrow style, forgetting, pass@k collapse when over-trained",
         ("demos",),
         "TRL's SFTTrainer",
+        executable=True,
     ),
     StageCard(
         "sft-model-aware",

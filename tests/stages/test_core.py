@@ -169,7 +169,7 @@ def test_draws_are_judged_with_their_hint_and_a_draw_without_an_end_is_truncated
     found = problems("F15", 4, split="training")
     judge = Judge.of(engine, found)
     hints = {p.id: engine.response_ids(p.demos[0])[:-1] for p in found}
-    drawn = sample_judged(engine, judge, found, 16, SamplingParams(max_new_tokens=8), seed_text="x", hints=hints)
+    drawn = sample_judged(engine, judge, found, 16, SamplingParams(max_new_tokens=16), seed_text="x", hints=hints)
     passed = [draw for draws in drawn.values() for draw in draws if draw.passed]
     assert passed
     for draw in passed:
@@ -177,7 +177,7 @@ def test_draws_are_judged_with_their_hint_and_a_draw_without_an_end_is_truncated
         assert draw.prompt_ids[-len(hints[draw.problem_id]) :] == hints[draw.problem_id]
     short = sample_judged(engine, judge, found, 2, SamplingParams(max_new_tokens=1), seed_text="x")
     assert {draw.verdict for draws in short.values() for draw in draws} == {"truncated"}
-    again = sample_judged(engine, judge, found[:1], 16, SamplingParams(max_new_tokens=8), seed_text="x", hints=hints)
+    again = sample_judged(engine, judge, found[:1], 16, SamplingParams(max_new_tokens=16), seed_text="x", hints=hints)
     assert again[found[0].id] == drawn[found[0].id]  # whatever else is drawn beside
 
 
