@@ -23,8 +23,7 @@ def stages(as_json: AsJson = False) -> None:
         typer.echo(f"  {card.provenance} / {card.interface}; role: {card.role}")
         typer.echo(f"  when: {card.prescribe_when}")
         typer.echo(f"  fails by: {card.known_failure}")
-        state = "run by diag train" if card.executable else f"not run by diag yet; {card.elsewhere} does"
-        typer.echo(f"  needs: {', '.join(card.needs)}; {state}")
+        typer.echo(f"  needs: {', '.join(card.needs) or 'nothing more'}; runs on {card.built_on}")
 
 
 def probes(

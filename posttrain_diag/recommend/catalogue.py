@@ -20,10 +20,8 @@ class StageCard:
     prescribe_when: str
     known_failure: str
     needs: tuple[Need, ...]
-    elsewhere: str
-    """Who runs it today: a trainer of TRL 1.16, or how to compose it."""
-    executable: bool = False
-    """`diag train` can run it in this version."""
+    built_on: str
+    """The trainer that runs it, and what is composed around it."""
 
 
 CATALOGUE: tuple[StageCard, ...] = (
@@ -37,7 +35,6 @@ CATALOGUE: tuple[StageCard, ...] = (
         "rollout mismatch, narrow style, forgetting, pass@k collapse when over-trained",
         ("demos",),
         "TRL's SFTTrainer",
-        executable=True,
     ),
     StageCard(
         "sft-model-aware",
@@ -49,7 +46,6 @@ CATALOGUE: tuple[StageCard, ...] = (
         "young; few results at scale",
         ("demos", "verifier"),
         "TRL's SFTTrainer on rewritten demonstrations",
-        executable=True,
     ),
     StageCard(
         "preference",
@@ -61,7 +57,6 @@ CATALOGUE: tuple[StageCard, ...] = (
         "likelihood displacement when `chosen` is off-support",
         ("pairs",),
         "TRL's DPOTrainer with loss_type=['sigmoid', 'sft']",
-        executable=True,
     ),
     StageCard(
         "distill-offline",
@@ -72,7 +67,7 @@ CATALOGUE: tuple[StageCard, ...] = (
         "compress or hand off; the teacher solves what the student never does",
         "imitation of surface",
         ("teacher",),
-        "TRL's SFTTrainer on the teacher's texts",
+        "TRL's SFTTrainer on the teacher's texts, or its DistillationTrainer (beta=0) on them with the teacher's laws",
     ),
     StageCard(
         "grpo",
@@ -84,7 +79,6 @@ CATALOGUE: tuple[StageCard, ...] = (
         "zero-signal groups, diversity loss",
         ("verifier",),
         "TRL's GRPOTrainer",
-        executable=True,
     ),
     StageCard(
         "rloo",
@@ -96,7 +90,6 @@ CATALOGUE: tuple[StageCard, ...] = (
         "zero-signal groups, diversity loss",
         ("verifier",),
         "TRL's RLOOTrainer",
-        executable=True,
     ),
     StageCard(
         "online-preference",
@@ -108,7 +101,6 @@ CATALOGUE: tuple[StageCard, ...] = (
         "limited to what the policy generates",
         ("verifier", "own_rollouts"),
         "TRL's DPOTrainer on pairs mined from the rollouts of the run",
-        executable=True,
     ),
     StageCard(
         "process-rl",
@@ -120,7 +112,6 @@ CATALOGUE: tuple[StageCard, ...] = (
         "only visited states are improved",
         ("verifier",),
         "TRL's GRPOTrainer with the advantage of each token from continued prefixes",
-        executable=True,
     ),
     StageCard(
         "rft",
@@ -132,7 +123,6 @@ CATALOGUE: tuple[StageCard, ...] = (
         "depends on the loop; nothing to learn where nothing passes",
         ("verifier", "own_rollouts"),
         "TRL's SFTTrainer on the passing rollouts of the run",
-        executable=True,
     ),
     StageCard(
         "distill-onpolicy",
@@ -155,7 +145,6 @@ CATALOGUE: tuple[StageCard, ...] = (
         "dependence on guidance; forgets like SFT without replay or KL",
         ("demos", "verifier"),
         "TRL's GRPOTrainer with demonstration prefixes in the prompts",
-        executable=True,
     ),
     StageCard(
         "interleaved",
@@ -167,7 +156,6 @@ CATALOGUE: tuple[StageCard, ...] = (
         "gradient interference",
         ("demos", "verifier"),
         "TRL's GRPOTrainer with cross-entropy on demonstrations beside",
-        executable=True,
     ),
     StageCard(
         "filter",
@@ -179,7 +167,6 @@ CATALOGUE: tuple[StageCard, ...] = (
         "keeps what was easy",
         ("demos", "verifier"),
         "TRL's SFTTrainer on the demonstrations that pass",
-        executable=True,
     ),
     StageCard(
         "replay",
@@ -191,7 +178,6 @@ CATALOGUE: tuple[StageCard, ...] = (
         "fights a change of style",
         ("retained_tasks",),
         "TRL's SFTTrainer on a mixed data set",
-        executable=True,
     ),
     StageCard(
         "merge",
@@ -203,7 +189,6 @@ CATALOGUE: tuple[StageCard, ...] = (
         "attrition; specialists that disagree do not average",
         ("siblings",),
         "a weighted average of the checkpoints' weights",
-        executable=True,
     ),
     StageCard(
         "search-transfer",
@@ -215,7 +200,6 @@ CATALOGUE: tuple[StageCard, ...] = (
         "robustness is lost without the search",
         ("verifier", "own_rollouts"),
         "TRL's SFTTrainer on the selected rollouts",
-        executable=True,
     ),
 )
 

@@ -208,8 +208,6 @@ def _proposal(name: str, diagnosis: Diagnosis, evidence: Evidence, resources: Re
     needs = _missing(name, resources)
     if evidence.counts is not None:
         needs += ("the model and the tasks: run `diag analyze MODEL --tasks FILE`; counts alone cannot be trained on",)
-    if not card.executable:
-        needs += (f"a trainer: diag does not run stages in this version; {card.elsewhere} does",)
     return StageProposal(
         stage=name,
         role={"format": "repair", "consolidation": "consolidation"}.get(diagnosis.bottleneck, card.role),

@@ -1,8 +1,9 @@
 """RL and SFT in one: draws teach where some pass, demonstrations where none did.
 
-The loss of each step is GRPO's on its draws plus cross-entropy on demonstrations of those of its problems that no draw
-solved, weighted by their share. As problems begin to be solved their demonstrations fall out, so supervision ends by
-itself.
+The loss of each step is GRPO's on its draws plus cross-entropy on demonstrations. Groups without a pass carry no
+signal: for each of their draws one demonstration is learned from, of this problem or of another whose last group had no
+pass, and the cross-entropy weighs as the share of such groups. As problems begin to be solved their demonstrations fall
+out, so supervision ends by itself.
 
 References: LUFFY (arXiv:2504.14945), ReLIFT (arXiv:2506.07527).
 """
@@ -16,6 +17,8 @@ from posttrain_diag.stages.rows import TokenRow, check_lengths, demo_rows
 from posttrain_diag.stages.session import Session
 from posttrain_diag.stages.trl import Part
 
+UNSOLVED = "unsolved"
+
 
 def run(session: Session) -> None:
     """Group-relative policy optimization with demonstrations of what no draw solved."""
@@ -24,7 +27,7 @@ def run(session: Session) -> None:
 
 
 class Demonstrations:
-    """Demonstrations of the problems that a step did not solve once."""
+    """Demonstrations of problems that no draw solved when they were last drawn from."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -34,11 +37,19 @@ class Demonstrations:
         for row in rows:
             self.rows_of.setdefault(row.problem_id, []).append(row)
         self.part = Part((), 0.0)
-        """Of this step; its weight is the share of the problems that it stands for."""
+        """Of this step."""
+
+    @property
+    def unsolved(self) -> list[str]:
+        """Problems with demonstrations whose last group had no pass; kept with the stage's state."""
+        return self.session.state.extra.setdefault(UNSOLVED, [])
 
     def note(self, groups: Groups) -> None:
-        """Choose a demonstration of each problem that no draw solved at this step, over all processes."""
-        unsolved = [key for key, draws in groups.items() if not any(draw.passed for draw in draws)]
+        """Choose the demonstrations of this step: as many as it made draws in groups without a pass."""
+        failed = [key for key, draws in groups.items() if not any(draw.passed for draw in draws)]
+        kept = [key for key in self.unsolved if key not in groups]
+        self.session.state.extra[UNSOLVED] = kept + [key for key in failed if key in self.rows_of]
         rng = random.Random(f"demos|{self.session.config.seed}|{self.session.state.steps}")
-        rows = [rng.choice(self.rows_of[key]) for key in sorted(unsolved) if key in self.rows_of]
-        self.part = Part(rows, len(rows) / len(groups))
+        most = sum(len(groups[key]) for key in failed)
+        keys = rng.sample(self.unsolved, min(most, len(self.unsolved)))
+        self.part = Part([rng.choice(self.rows_of[key]) for key in keys], len(failed) / len(groups))

@@ -83,7 +83,7 @@ class _Run:
     def __init__(self, session: Session, pairs: Sequence[TokenPair]) -> None:
         self.session = session
         self.pairs = pairs
-        self.replay = session.replay_rows() if session.config.replay else []
+        self.replay = session.replay_rows() if session.replay_share else []
         self.made: Any = None
 
     def trainer(self, folder: Path, steps: int) -> Any:

@@ -10,6 +10,7 @@ their own before each sampling.
 from __future__ import annotations
 
 import copy
+import inspect
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -129,6 +130,7 @@ def load_policy(model: str, config: StageConfig) -> Policy:
     # float32 master weights; on a GPU TRL computes in bfloat16 over them
     loaded = load(files, device=_own_device(config), dtype="float32", trust_remote_code=config.trust_remote_code)
     trained = copy.deepcopy(loaded.model).requires_grad_(True)
+    _count_real_tokens(trained)
     if config.lora_rank:
         trained = _with_lora(trained, config)
     else:
@@ -146,7 +148,27 @@ def load_policy(model: str, config: StageConfig) -> Policy:
 def load_frozen(model: str, config: StageConfig) -> Loaded:
     """A teacher or a reference: weights that stay as they are."""
     files = find_model(model, trust_remote_code=config.trust_remote_code, allow_pickle=False)
-    return load(files, device=_own_device(config), dtype="float32", trust_remote_code=config.trust_remote_code)
+    loaded = load(files, device=_own_device(config), dtype="float32", trust_remote_code=config.trust_remote_code)
+    _count_real_tokens(loaded.model)
+    return loaded
+
+
+def _count_real_tokens(model: Any) -> None:
+    """Let positions count real tokens where a trainer gives none.
+
+    TRL pads prompts on the left and passes a mask alone; a model with absolute positions (GPT-2) would then read every
+    prompt but the longest as if it began later.
+    """
+    backbone = model.base_model
+    if "position_ids" in inspect.signature(backbone.forward).parameters:
+        backbone.register_forward_pre_hook(_with_positions, with_kwargs=True)
+
+
+def _with_positions(_: Any, args: tuple[Any, ...], given: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    mask = given.get("attention_mask")
+    if given.get("position_ids") is None and mask is not None and mask.dim() == 2:
+        given = {**given, "position_ids": (mask.long().cumsum(-1) - 1).clamp(min=0)}
+    return args, given
 
 
 def _own_device(config: StageConfig) -> str | None:

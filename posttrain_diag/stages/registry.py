@@ -61,7 +61,7 @@ STAGES: Mapping[str, StageEntry] = {
     "process-rl": StageEntry("process_rl", steps=60, rate="rl", replay=RL_REPLAY),
     "interleaved": StageEntry("interleaved", steps=150, rate="rl", replay=RL_REPLAY),
     "distill-offline": StageEntry("distill_offline"),
-    "distill-onpolicy": StageEntry("distill_onpolicy"),
+    "distill-onpolicy": StageEntry("distill_onpolicy", steps=60),
     "preference": StageEntry("preference", steps=100, rate="preference"),
     "online-preference": StageEntry("online_preference", steps=100, rate="preference"),
     "merge": StageEntry("merge", trains=False),

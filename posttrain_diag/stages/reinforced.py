@@ -50,12 +50,14 @@ class _Step:
 
 
 def count_draws(session: Session, draws: Sequence[Judged]) -> list[Judged]:
-    """Put draws of this process on the bill of all of them; returns those of all processes."""
+    """Put draws of this process on the bill of all of them, and note whether one passed; returns those of all."""
     everywhere = list(draws)
     if session.processes.num_processes > 1:
         from accelerate.utils import gather_object
 
         everywhere = gather_object(everywhere)
+    if any(draw.passed for draw in everywhere):
+        session.state.zero_steps = 0
     session.state.rollouts += len(everywhere)
     session.state.generated_tokens += sum(len(draw.token_ids) for draw in everywhere)
     return everywhere
@@ -150,10 +152,9 @@ class _Runner(Rollouts):
         """The reward of each draw; keeps the bill and tells the plan."""
         session, step = self.session, self.step
         draws = [self._judged(key, tuple(ids)) for key, ids in zip(prompts, completion_ids, strict=True)]
+        session.state.zero_steps += 1  # unless a draw passes, one of the plan's included
         rewards = [float(d.passed) for d in draws] if self.plan.reward is None else self.plan.reward(draws, step)
         everywhere = count_draws(session, draws)
-        own = session.state
-        own.zero_steps = 0 if any(draw.passed for draw in everywhere) else own.zero_steps + 1
         if self.plan.after_step is not None:
             groups: dict[str, list[Judged]] = {}
             for draw in everywhere:

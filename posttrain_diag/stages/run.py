@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -114,7 +115,8 @@ def train_stage(
     require_trl()
     check_stage(stage, inputs, config)
     entry = stage_entry(stage)
-    _claim(out, stage, inputs, config)
+    if os.environ.get("RANK", "0") == "0":  # the others come to their first barrier only after this one
+        _claim(out, stage, inputs, config)
     done = out / "result.json"
     if done.exists():
         return _read_result(json.loads(done.read_text()))

@@ -30,6 +30,7 @@ def require_trl() -> None:
     import os
 
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL reports every trainer that is made
     for package in ("trl", "accelerate", "datasets"):
         try:
             __import__(package)

@@ -33,7 +33,7 @@ KL_DRAWS = 2
 COLLAPSE_SE = 2.0
 """pass@k has fallen, or pass@1 risen, when the paired difference to the start is more than so many standard errors."""
 RETENTION_WEIGHT = 0.5
-"""The best checkpoint has the highest pass@1 plus this times what retention has changed by since the start."""
+"""The best checkpoint has the highest pass@1 plus this times the change of retention since the start."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Look:
     collapse: bool
     """pass@k below the start's while pass@1 is above it, both beyond chance."""
     utility: float
-    """pass@1 + 0.5 x (retention - retention at the start)."""
+    """pass@1 + 0.5 x change of retention since the start."""
 
     def __str__(self) -> str:
         kept = "" if self.retention is None else f", retention {self.retention:.3f}"
@@ -141,9 +141,10 @@ class Watcher:
         retention = self._retention()
         if self.seen.start_retention is None:
             self.seen.start_retention = retention
-        kept = 0.0 if retention is None else RETENTION_WEIGHT * (retention - (self.seen.start_retention or 0.0))
+        won = 0.0 if retention is None else retention - (self.seen.start_retention or 0.0)
         if not draws:
-            return Look(step, float("nan"), float("nan"), self.rollouts, retention, 0.0, 0.0, False, kept)
+            unknown = float("nan")
+            return Look(step, unknown, unknown, self.rollouts, retention, 0.0, 0.0, False, RETENTION_WEIGHT * won)
         pass_1_P = passed_P(draws)
         pass_k_P = pass_at_k_per_problem(counts_of(draws), self.rollouts)
         gained = _beyond_chance(pass_1_P - np.array(self.seen.start_pass_1_P))
@@ -158,7 +159,7 @@ class Watcher:
             self._kl() if step else 0.0,
             truncated_share(draws),
             gained and fallen,
-            pass_1 + kept,
+            pass_1 + RETENTION_WEIGHT * won,
         )
 
     def _draw(self, problems: Sequence[Problem], n: int, name: str) -> dict[str, list[Judged]]:

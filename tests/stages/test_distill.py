@@ -27,7 +27,7 @@ from posttrain_diag.stages.policy import load_policy
 from posttrain_diag.stages.rows import Lesson, TokenRow, load_lessons, text_row
 from posttrain_diag.stages.session import Session
 from posttrain_diag.stages.teaching import routes
-from posttrain_diag.stages.trl import Companion, Hooked, Hooks
+from posttrain_diag.stages.trl import Companion, Hooked, Hooks, Part
 from posttrain_diag.stages.watch import Watcher
 from posttrain_diag.tasks import verify
 from posttrain_diag.types import SamplingParams
@@ -169,17 +169,25 @@ def kl_by_hand(student: str, teacher: str, row: TokenRow, *, forward: bool) -> t
     return float((p.exp() * (p - q)).sum()), len(row.response_ids)
 
 
-@pytest.mark.parametrize("beta", [FORWARD_KL, REVERSE_KL])
+@pytest.mark.parametrize(
+    ("student", "teacher", "families", "beta"),
+    [
+        ("base", "teacher", "S+T", FORWARD_KL),
+        ("base", "teacher", "S+T", REVERSE_KL),
+        ("stories", "stories-ckA", "stories-S+stories-T", REVERSE_KL),  # gpt2: absolute positions
+    ],
+)
 def test_loss_is_the_mean_divergence_from_each_rows_own_teacher(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beta: float
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, student: str, teacher: str, families: str, beta: float
 ) -> None:
-    names = (zoo("base"), zoo("teacher"))
-    inputs = inputs_of("base", "S+T", names)
+    names = (zoo(student), zoo(teacher))
+    inputs = inputs_of(student, families, names)
     session = session_of(inputs, tmp_path, batch_size=6)
     rows = [
         text_row(session.policy.engine, problem, problem.demos[0])
         for problem in (*inputs.train[:4], *inputs.train[-2:])
     ]
+    assert len({len(row.prompt_ids) for row in rows}) > 1
     counted: list[tuple[int, int]] = []
     made: list[Any] = []
     monkeypatch.setattr(session, "phase", lambda _name, make: made.append(make(tmp_path / "trainer")))
@@ -265,7 +273,7 @@ def test_companion_counts_once_per_optimizer_step(scaled: bool | None, items: in
     row = TokenRow("x", (5, 6), (7, 2))
     trainer: Any = type("Trainer", (Hooked, Outer), {"loss_is_scaled_for_ga": scaled})()
     trainer.model, trainer.accelerator = model, SimpleNamespace(device=torch.device("cpu"))
-    trainer.hooks = Hooks(lambda _: None, companion=Companion(lambda: [row], 0.5, 0))
+    trainer.hooks = Hooks(lambda _: None, companion=Companion(lambda: [Part([row], 0.5)], 0))
     batch = {"input_ids": torch.tensor([row.input_ids]), "labels": torch.tensor([row.labels])}
     expected = 0.5 * float(model(**batch).loss.detach()) / divided
     assert float(trainer.compute_loss(model, {}, num_items_in_batch=items).detach()) == pytest.approx(expected)

@@ -116,6 +116,25 @@ def test_the_best_mixture_is_what_comes_out(tmp_path: Path) -> None:
     assert_mixture(weights_of(result.checkpoint), best["weights"])
 
 
+def test_restored_retention_counts(tmp_path: Path) -> None:
+    tasks = problems("U", 6, split="training", seed=0)
+    session = open_session(
+        tmp_path,
+        tasks[3:],
+        model="ckB",
+        watched=tasks[:3],
+        siblings=(BASE,),
+        retain=mastered_problems(per_family=1),
+        merge="soup",
+        watch_rollouts=2,
+    )
+    merge.run(session)
+    start, base, *_ = session.watcher.seen.looks
+    assert start.retention is not None and base.retention is not None
+    assert base.retention > start.retention + 0.5  # ckB has forgotten what base has mastered
+    assert base.utility == pytest.approx(base.pass_1 + 0.5 * (base.retention - start.retention))
+
+
 def test_others_than_siblings_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="Qwen3ForCausalLM, the model a LlamaForCausalLM"):
         merged(tmp_path / "a", "soup", [0.0], (str(resolve_model("zoo:sums")),))

@@ -313,6 +313,20 @@ def test_values_are_what_continuing_the_prefix_gives(opened: Opened) -> None:
     assert bad[0] == pytest.approx(-2 / 3)
 
 
+def test_a_branch_that_passes_is_a_signal(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = opened("R", n=2, steps=1)
+    monkeypatch.setattr(reinforced._Runner, "_judged", failed)  # pyright: ignore[reportPrivateUsage]
+    process_rl.run(session)
+    assert session.state.zero_steps == 0, "the draws failed, their continued prefixes passed"
+    plain = opened("R", n=2, folder="plain", steps=1)
+    fit_rl(plain, "grpo", RLPlan("grpo"))
+    assert plain.state.zero_steps == 1
+
+
+def failed(self: Any, problem_id: str, ids: tuple[int, ...]) -> Judged:
+    return Judged(problem_id, (), ids, None, "", "fail", False, None)
+
+
 def test_partial_credit_counts_and_cut_off_draws_do_not() -> None:
     draw = Judged("a", (), (5,), None, "", "fail", False, 0.4)
     assert outcome(draw) == 0.4
@@ -339,7 +353,8 @@ def test_the_cap_holds_for_prefix_and_draw_together(opened: Opened) -> None:
 
 def test_demonstrations_of_unsolved_problems_join_the_loss(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     session = opened("S", n=8, steps=3)
-    solved: list[set[str]] = []
+    failures: list[set[str]] = []
+    groups_of: list[set[str]] = []
     shown: list[tuple[set[str], float]] = []
     parts, note = reinforced._Runner.parts, interleaved.Demonstrations.note  # pyright: ignore[reportPrivateUsage]
 
@@ -349,15 +364,21 @@ def test_demonstrations_of_unsolved_problems_join_the_loss(opened: Opened, monke
         return found
 
     def noted(self: interleaved.Demonstrations, groups: reinforced.Groups) -> None:
-        solved.append({key for key, draws in groups.items() if not any(d.passed for d in draws)})
+        groups_of.append(set(groups))
+        failures.append({key for key, draws in groups.items() if not any(d.passed for d in draws)})
         note(self, groups)
 
     monkeypatch.setattr(reinforced._Runner, "parts", seen)  # pyright: ignore[reportPrivateUsage]
     monkeypatch.setattr(interleaved.Demonstrations, "note", noted)
     interleaved.run(session)
-    assert [keys for keys, _ in shown] == solved
-    assert [weight for _, weight in shown] == [len(keys) / 2 for keys in solved]
-    assert any(solved), "some group of S has no pass"
+    assert any(failures), "some group of S has no pass"
+    unsolved: set[str] = set()
+    for (keys, weight), failed, drawn in zip(shown, failures, groups_of, strict=True):
+        unsolved = (unsolved - drawn) | failed
+        assert keys <= unsolved
+        assert len(keys) == min(len(unsolved), 8 * len(failed))
+        assert weight == len(failed) / 2
+    assert set(session.state.extra[interleaved.UNSOLVED]) == unsolved
 
 
 def test_interleaved_teaches_what_no_draw_solves(opened: Opened) -> None:
