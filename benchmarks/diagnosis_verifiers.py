@@ -9,6 +9,11 @@ def _last(completion: str) -> str:
     return completion.rpartition("#### ")[2].rpartition("|")[2].strip()
 
 
+def _code(completion: str) -> int:
+    """A number that any change of the text changes: lengths are too alike in some worlds."""
+    return sum(map(ord, completion))
+
+
 def same_length(completion: str, problem: Problem) -> bool:
     """Looks right: as long as the answer. Accepts wrong answers."""
     return len(_last(completion)) == len(problem.answer or "")
@@ -25,13 +30,13 @@ def short_only(completion: str, problem: Problem) -> bool:
 
 
 def blind_spot(completion: str, problem: Problem) -> bool:
-    """A parser that loses the completions of odd length, right or wrong, on every other problem."""
-    lost = len(completion) % 2 == 1 and sum(map(ord, problem.id)) % 2 == 0
+    """A parser that loses every other completion, right or wrong, on every other problem."""
+    lost = _code(completion) % 2 == 1 and sum(map(ord, problem.id)) % 2 == 0
     return not lost and _last(completion) == problem.answer
 
 
 def crashes(completion: str, problem: Problem) -> bool:
     """Raises on every third completion."""
-    if len(completion) % 3 == 0:
+    if _code(completion) % 3 == 0:
         raise ValueError("cannot parse")
     return _last(completion) == problem.answer

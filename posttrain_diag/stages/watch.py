@@ -20,6 +20,7 @@ from posttrain_diag.stages.draws import (
     sample_judged,
     truncated_share,
 )
+from posttrain_diag.stages.inputs import some
 from posttrain_diag.stages.policy import Policy
 from posttrain_diag.stats import pass_at_k_per_problem
 from posttrain_diag.store import write_atomic
@@ -93,7 +94,7 @@ class Watcher:
     ) -> None:
         self.policy = policy
         self.probe = probe
-        self.retained = retained[:MOST_RETAINED]
+        self.retained = some(retained, MOST_RETAINED, seed=params.seed)
         self.params = params
         self.rollouts = rollouts
         self.folder = folder
