@@ -19,11 +19,18 @@ FAMILIES: Mapping[str, str] = {
     "F15": "frontier",
     "T": "base",
     "U": "base",
-    "pair": "ckB",
+    "pair": "ckA",
 }
-"""Family -> the model whose bottleneck it is; "pair": ckB solves U and has lost T, which ckA solves."""
-TRAIN, HELD_OUT, WATCHED = 300, 64, 32
-REPLAY = 0.3
+"""Family -> the model whose bottleneck it is; "pair": ckA solves T and never U, ckB solves U and has lost all else."""
+TRAIN, TAUGHT, HELD_OUT, WATCHED, RETAINED = 300, 2000, 64, 32, 150
+"""Training problems of stages that draw their own rollouts, and of those that are given responses; held-out and watched
+problems; retained ones per mastered family, half of which may be replayed."""
+GIVEN = {"sft", "filter", "distill-offline", "distill-onpolicy", "interleaved", "preference"}
+"""Stages to which responses are given: they cost nothing to make in the zoo, and what is new needs many."""
+NEW = {"replay": 0.5, "steps": 400, "learning_rate": 2e-3}
+"""What a new skill takes, beside what must be kept (TRAINERS.md, and the zoo's own recipe of ckA)."""
+FEW_DRAWS = {"own_rollouts": 4, "keep_per_problem": 1}
+"""Teachers that solve nearly everything need few draws."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,7 @@ class Variant:
 
 VARIANTS: tuple[Variant, ...] = (
     Variant("sft", "sft"),
-    Variant("sft + replay", "sft", {"replay": REPLAY}),
+    Variant("sft + replay", "sft", NEW),
     Variant("sft-model-aware", "sft-model-aware"),
     Variant("sft-model-aware (dft)", "sft-model-aware", {"demos": "probability-weighted"}),
     Variant("filter", "filter"),
@@ -46,18 +53,17 @@ VARIANTS: tuple[Variant, ...] = (
     Variant("preference", "preference"),
     Variant("online-preference", "online-preference", {"rounds": 3}),
     Variant("grpo", "grpo"),
-    Variant("grpo + replay", "grpo", {"replay": REPLAY}),
+    Variant("grpo without replay", "grpo", {"replay": 0.0}),
     Variant("rloo", "rloo"),
     Variant("guided-rl", "guided-rl"),
-    Variant("guided-rl + replay", "guided-rl", {"replay": REPLAY}),
+    Variant("guided-rl without replay", "guided-rl", {"replay": 0.0}),
     Variant("process-rl", "process-rl"),
     Variant("interleaved", "interleaved"),
-    Variant("interleaved + replay", "interleaved", {"replay": REPLAY}),
-    Variant("distill-offline", "distill-offline"),
-    Variant("distill-offline + replay", "distill-offline", {"replay": REPLAY}),
-    Variant("distill-offline (logits)", "distill-offline", {"target": "logits"}),
+    Variant("distill-offline", "distill-offline", FEW_DRAWS),
+    Variant("distill-offline + replay", "distill-offline", {**FEW_DRAWS, **NEW}),
+    Variant("distill-offline (logits)", "distill-offline", {**FEW_DRAWS, "target": "logits"}),
     Variant("distill-onpolicy", "distill-onpolicy"),
-    Variant("distill-onpolicy + replay", "distill-onpolicy", {"replay": REPLAY}),
+    Variant("distill-onpolicy + replay", "distill-onpolicy", {"replay": 0.5}),
     Variant("search-transfer", "search-transfer"),
     Variant("merge", "merge"),
     Variant("replay", "replay"),
@@ -88,18 +94,19 @@ def cases() -> Iterator[Case]:
 def inputs_of(case: Case, seed: int) -> StageInputs:
     """Problems, teachers and siblings of a cell. Training and held-out problems never overlap, whatever the seed."""
     names = ("T", "U") if case.family == "pair" else (case.family,)
-    train = tuple(row for name in names for row in _training(name, TRAIN // len(names), seed))
+    many = TAUGHT if case.variant.stage in GIVEN else TRAIN
+    train = tuple(row for name in names for row in _training(name, many // len(names), seed))
     held_out = tuple(row for name in names for row in problems(name, HELD_OUT // len(names), seed=seed))
     train, watched = take_watched(train, WATCHED, seed=seed)
     model, pair = str(resolve_model(f"zoo:{FAMILIES[case.family]}")), case.family == "pair"
     teachers = ("zoo:ckA", "zoo:ckB") if pair else ("zoo:teacher",)
-    siblings = ("zoo:ckA",) if pair else ()
+    siblings = ("zoo:ckB",) if pair else ()
     return StageInputs(
         model,
         train,
         watched,
         held_out,
-        mastered_problems(seed=1),
+        mastered_problems(per_family=RETAINED),
         tuple(str(resolve_model(name)) for name in teachers),
         tuple(str(resolve_model(name)) for name in siblings),
     )

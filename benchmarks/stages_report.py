@@ -35,7 +35,7 @@ MARKS: tuple[Mark, ...] = (
     ("S with GRPO", "grpo", "S", lambda p, kept: p >= 0.95 and kept >= 0.99, "pass@1 >= .95, retention >= .99"),
     ("T with SFT and replay", "sft + replay", "T", lambda p, kept: p >= 0.95 and kept >= 0.97, ">= .95, >= .97"),
     ("T with GRPO", "grpo", "T", lambda p, kept: p == 0.0, "0, stopped early"),
-    ("F15 with guided RL", "guided-rl + replay", "F15", lambda p, kept: p >= 0.95 and kept >= 0.95, ">= .95, >= .95"),
+    ("F15 with guided RL", "guided-rl", "F15", lambda p, kept: p >= 0.95 and kept >= 0.95, ">= .95, >= .95"),
     ("G repaired", "", "G", lambda p, kept: p >= 0.95 and kept >= 0.9, ">= .95 (ours), >= .9"),
     ("pair", "", "pair", lambda p, kept: p >= 0.93 and kept >= 0.97, ">= .93, >= .97"),
 )
