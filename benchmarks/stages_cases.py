@@ -29,6 +29,8 @@ GIVEN = {"sft", "filter", "distill-offline", "distill-onpolicy", "interleaved", 
 """Stages to which responses are given: they cost nothing to make in the zoo, and what is new needs many."""
 NEW = {"replay": 0.5, "steps": 400, "learning_rate": 2e-3}
 """What a new skill takes, beside what must be kept (TRAINERS.md, and the zoo's own recipe of ckA)."""
+UNITING = {"replay": 0.3, "steps": 900, "learning_rate": 3e-3}
+"""What uniting the pair takes: the skill that the student lacks is in a third of the rows."""
 FEW_DRAWS = {"own_rollouts": 4, "keep_per_problem": 1}
 """Teachers that solve nearly everything need few draws."""
 
@@ -61,6 +63,7 @@ VARIANTS: tuple[Variant, ...] = (
     Variant("interleaved", "interleaved"),
     Variant("distill-offline", "distill-offline", FEW_DRAWS),
     Variant("distill-offline + replay", "distill-offline", {**FEW_DRAWS, **NEW}),
+    Variant("consolidation", "distill-offline", {**FEW_DRAWS, **UNITING}),
     Variant("distill-offline (logits)", "distill-offline", {**FEW_DRAWS, "target": "logits"}),
     Variant("distill-onpolicy", "distill-onpolicy"),
     Variant("distill-onpolicy + replay", "distill-onpolicy", {"replay": 0.5}),
@@ -87,7 +90,7 @@ def cases() -> Iterator[Case]:
     """Every cell that has a meaning: merging needs checkpoints of one origin, the others a task set."""
     for variant in VARIANTS:
         for name in FAMILIES:
-            if variant.stage != "merge" or name == "pair":
+            if name == "pair" or not (variant.stage == "merge" or variant.name == "consolidation"):
                 yield Case(variant, name)
 
 

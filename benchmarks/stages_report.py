@@ -37,7 +37,7 @@ MARKS: tuple[Mark, ...] = (
     ("T with GRPO", "grpo", "T", lambda p, kept: p == 0.0, "0, stopped early"),
     ("F15 with guided RL", "guided-rl", "F15", lambda p, kept: p >= 0.95 and kept >= 0.95, ">= .95, >= .95"),
     ("G repaired", "", "G", lambda p, kept: p >= 0.95 and kept >= 0.9, ">= .95 (ours), >= .9"),
-    ("pair", "", "pair", lambda p, kept: p >= 0.93 and kept >= 0.97, ">= .93, >= .97"),
+    ("pair", "consolidation", "pair", lambda p, kept: p >= 0.93 and kept >= 0.97, ">= .93, >= .97"),
 )
 """(name, variant or "" for the best one, family, whether mean pass@1 and retention reach it, the mark in words)."""
 
