@@ -72,6 +72,8 @@ def print_verdict(data: Mapping[str, Any], run: Path) -> None:
             parts.append(Text(f"{rank}. {proposal['stage']}: {proposal['why']}"))
             parts.append(Text(f"   expected gain in pass@1 {gain}", style="dim"))
             parts.extend(Text(f"   needs {need}", style="yellow") for need in proposal["needs"])
+            if not proposal["needs"]:
+                parts.append(Text(f"   {proposal['command']}", style="cyan"))
     parts.append(Text(f"\nreport: {run / 'report.html'}"))
     title = f"{data['model'].get('model') or data['model'].get('name')} on {data['tasks']['source']}"
     Console(soft_wrap=False).print(Panel(Group(*parts), title=Text(title), box=box.ROUNDED, padding=(1, 2)))
