@@ -59,7 +59,7 @@ def ours(stage: str, folder: Path) -> float:
         trainer.add_callback(clock)
         return trainer
 
-    config = make_stage_config(steps=STEPS, watch_every=10 * STEPS, eval_problems=1, eval_rollouts=1)
+    config = make_stage_config(steps=STEPS, replay=0.0, watch_every=10 * STEPS, eval_problems=1, eval_rollouts=1)
     for module in (supervised, reinforced):
         module.build = with_clock
     try:

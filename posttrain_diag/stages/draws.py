@@ -134,10 +134,12 @@ def sample_from(
         ]
         for draw in engine.sample(requests, replace(params, max_new_tokens=cap)):
             found[int(draw.key.partition(":")[0])][draw.sample_idx] = draw
-    return [
-        [_judged(engine, judge, state, draw, params.max_new_tokens) for _, draw in sorted(drawn.items())]
-        for state, drawn in zip(states, found, strict=True)
-    ]
+    out: list[list[Judged]] = []
+    for state, drawn in zip(states, found, strict=True):
+        prompt_ids = engine.prompt_ids(state.prompt)
+        cap = params.max_new_tokens - len(state.prefix_ids)
+        out.append([_judged(judge, state, prompt_ids, draw, cap) for _, draw in sorted(drawn.items())])
+    return out
 
 
 def _calls(engine: Engine, states: Sequence[State], cap: int) -> list[tuple[list[int], int]]:
@@ -153,11 +155,11 @@ def _calls(engine: Engine, states: Sequence[State], cap: int) -> list[tuple[list
     return [(list(range(len(states))), cap - min(by_length))] if states else []
 
 
-def _judged(engine: Engine, judge: Judge, state: State, draw: Draw, cap: int) -> Judged:
-    ids = draw.token_ids[: cap - len(state.prefix_ids)]
+def _judged(judge: Judge, state: State, prompt_ids: tuple[int, ...], draw: Draw, cap: int) -> Judged:
+    ids = draw.token_ids[:cap]
     logprobs = None if draw.token_logprobs is None else draw.token_logprobs[: len(ids)]
     verdict = judge.verdict(state.problem.id, state.prefix_ids, ids)
-    return Judged(state.problem.id, engine.prompt_ids(state.prompt), ids, logprobs, *verdict)
+    return Judged(state.problem.id, prompt_ids, ids, logprobs, *verdict)
 
 
 def counts_of(judged: Mapping[str, Sequence[Judged]]) -> Counts:

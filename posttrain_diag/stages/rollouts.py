@@ -23,6 +23,7 @@ class Rollouts:
         self.replay_weight = session.replay_share / (1 - session.replay_share)
         """Of the replayed rows' mean cross-entropy per token: one of them counts as much as a row that is taught."""
         self._batch = (-1, 0)
+        self._bare_ids: dict[str, tuple[int, ...]] = {}
 
     @property
     def step(self) -> int:
@@ -42,8 +43,11 @@ class Rollouts:
 
     def prompt_ids(self, problem_id: str) -> tuple[int, ...]:
         """Token ids of a problem's prompt now, the hint included."""
-        problem = self.session.problems[problem_id]
-        return self.session.policy.engine.prompt_ids(Prompt(problem.prompt, problem.messages, self.hint(problem_id)))
+        if problem_id not in self._bare_ids:  # asked for every draw, and rendering is slow
+            problem = self.session.problems[problem_id]
+            bare = Prompt(problem.prompt, problem.messages)
+            self._bare_ids[problem_id] = self.session.policy.engine.prompt_ids(bare)
+        return self._bare_ids[problem_id] + self.hint(problem_id)
 
     def sample(self, asked: Sequence[str]) -> list[list[int]]:
         """One draw for each entry of `asked`; draws depend on seed, step, process and problem alone."""
