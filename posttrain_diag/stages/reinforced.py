@@ -152,7 +152,8 @@ class _Runner(Rollouts):
         """The reward of each draw; keeps the bill and tells the plan."""
         session, step = self.session, self.step
         draws = [self._judged(key, tuple(ids)) for key, ids in zip(prompts, completion_ids, strict=True)]
-        session.state.zero_steps += 1  # unless a draw passes, one of the plan's included
+        if self.plan.companion is None:  # demonstrations beside RL are a signal of their own
+            session.state.zero_steps += 1  # unless a draw passes, one of the plan's included
         rewards = [float(d.passed) for d in draws] if self.plan.reward is None else self.plan.reward(draws, step)
         everywhere = count_draws(session, draws)
         if self.plan.after_step is not None:

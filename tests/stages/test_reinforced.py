@@ -187,6 +187,13 @@ def test_rl_stops_where_nothing_ever_passes(opened: Opened) -> None:
     assert session.state.stopped is not None and "3 steps" in session.state.stopped
 
 
+def test_demonstrations_beside_rl_are_a_signal_where_nothing_passes(opened: Opened) -> None:
+    session = opened("T", steps=4, zero_steps=2)
+    interleaved.run(session)
+    assert session.state.steps == 4
+    assert session.state.stopped is None
+
+
 def test_a_right_text_without_its_end_earns_nothing(opened: Opened, batches: list[dict[str, Any]]) -> None:
     seen: list[Judged] = []
     lengths = {len(problem.demos[0]) for problem in problems("R", 40, split="training")}
