@@ -148,7 +148,7 @@ def test_a_killed_stage_goes_on_to_the_same_weights(tmp_path: Path, kill_at: int
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.communicate()
     again = finish(start(tmp_path / "killed"))
     for key in ("steps", "best_step", "generated_tokens", "trained_tokens", "rollouts", "after"):
         assert again[key] == whole[key], key
@@ -158,7 +158,18 @@ def test_a_killed_stage_goes_on_to_the_same_weights(tmp_path: Path, kill_at: int
 
 @pytest.mark.slow
 def test_two_processes_reach_what_one_reaches(tmp_path: Path) -> None:
-    more = ("--set", "batch_size=64", "--steps", "30", "--retain", "builtin:zoo/mastered", "--set", "eval_rollouts=32")
+    more = (
+        "--set",
+        "batch_size=64",
+        "--steps",
+        "30",
+        "--retain",
+        "builtin:zoo/mastered",
+        "--set",
+        "eval_rollouts=32",
+        "--replay",
+        "0",
+    )
     one = finish(start(tmp_path / "one", more=more))
     two = finish(start(tmp_path / "two", "-m", "torch.distributed.run", "--nproc_per_node", "2", more=more))
     assert one["rollouts"] == two["rollouts"] == 30 * 64
