@@ -158,18 +158,8 @@ def test_a_killed_stage_goes_on_to_the_same_weights(tmp_path: Path, kill_at: int
 
 @pytest.mark.slow
 def test_two_processes_reach_what_one_reaches(tmp_path: Path) -> None:
-    more = (
-        "--set",
-        "batch_size=64",
-        "--steps",
-        "30",
-        "--retain",
-        "builtin:zoo/mastered",
-        "--set",
-        "eval_rollouts=32",
-        "--replay",
-        "0",
-    )
+    settings = ("batch_size=64", "eval_rollouts=32", "eval_problems=24", "replay=0")
+    more = ("--steps", "30", *(part for pair in settings for part in ("--set", pair)))
     one = finish(start(tmp_path / "one", more=more))
     two = finish(start(tmp_path / "two", "-m", "torch.distributed.run", "--nproc_per_node", "2", more=more))
     assert one["rollouts"] == two["rollouts"] == 30 * 64
