@@ -140,6 +140,7 @@ def zoo_case(work: Path, name: str, truth: str, seed: int) -> Case:
         references = references_of(tasks)
         sampling = sampling_of(config, tasks, references, engine)
         run = RunDir(out, create=True)
+        run.claim({"model_sha": engine.info.model_sha, "sampling": sampling.identity()})
         base = Evidence(
             {p.id: p for p in tasks.problems}, pd.DataFrame(), (), Settings.of(config, sampling),
             replace(engine.info, model=model), references,

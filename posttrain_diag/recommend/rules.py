@@ -150,7 +150,7 @@ def _missing(name: str, resources: Resources) -> tuple[str, ...]:
     if "demos" in wanted and resources.demos == 0:
         needs.append("demonstrations: add a `demos` field to the tasks, or --demos FILE")
     if "pairs" in wanted and resources.pairs == 0:
-        needs.append("preference pairs (`chosen`, `rejected`), or mine them from verified rollouts")
+        needs.append("preference pairs (`chosen`, `rejected`); without them the stage online-preference mines its own")
     if "teacher" in wanted and not resources.teacher:
         needs.append("a teacher model that solves these tasks: --teacher M")
     return tuple(needs)
