@@ -139,7 +139,9 @@ def zoo_case(work: Path, name: str, truth: str, seed: int) -> Case:
         tasks, engine = load_problems(config), load_engine(config)
         references = references_of(tasks)
         sampling = sampling_of(config, tasks, references, engine)
-        run = RunDir(out, create=True)
+        run = RunDir(
+            out.with_name(f"{out.name}-{sampling.max_new_tokens}"), create=True
+        )  # the cap follows the problems
         run.claim({"model_sha": engine.info.model_sha, "sampling": sampling.identity()})
         base = Evidence(
             {p.id: p for p in tasks.problems}, pd.DataFrame(), (), Settings.of(config, sampling),
