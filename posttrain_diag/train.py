@@ -13,8 +13,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from posttrain_diag.analyze import load_problems
 from posttrain_diag.collect import Progress
 from posttrain_diag.config import load_config, make_config
@@ -142,8 +140,7 @@ def _of_run(request: TrainRequest) -> Prepared:
     }
     if sampling["temperature"] == 0:
         raise UsageError(f"{request.run}: was sampled at temperature 0, and training needs draws that differ")
-    of_file = {} if request.config_file is None else yaml.safe_load(request.config_file.read_text()) or {}
-    config = load_stage_config(request.config_file, **{**defaults, **of_file, **request.settings})
+    config = load_stage_config(request.config_file, defaults=defaults, **request.settings)
     everything = (
         load_tasks(str(run.path / "tasks.jsonl"), allow_code=True).problems
         if request.tasks is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -96,8 +97,13 @@ def make_stage_config(**values: Any) -> StageConfig:
         raise UsageError(f"stage setting {name}: got {first.get('input')!r}; {first['msg']}") from error
 
 
-def load_stage_config(path: Path | None, **overrides: Any) -> StageConfig:
+def load_stage_config(path: Path | None, *, defaults: Mapping[str, Any] | None = None, **overrides: Any) -> StageConfig:
     """A YAML file of settings, with what the command line says on top.
+
+    Args:
+        path: of the file; None: there is none.
+        defaults: what holds where the file says nothing.
+        overrides: what the command line says; None says nothing.
 
     Raises:
         UsageError: the file is missing, is no mapping, or holds unknown or wrong values.
@@ -114,4 +120,5 @@ def load_stage_config(path: Path | None, **overrides: Any) -> StageConfig:
             raise UsageError(f"{path}: not valid YAML: {error}") from error
         if not isinstance(values, dict):
             raise UsageError(f"{path}: expected a mapping of settings, got {type(values).__name__}")
-    return make_stage_config(**{**values, **{key: value for key, value in overrides.items() if value is not None}})
+    said = {key: value for key, value in overrides.items() if value is not None}
+    return make_stage_config(**{**(defaults or {}), **values, **said})

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from posttrain_diag.collect import Judgements, draw_seed
 from posttrain_diag.engines.base import Draw, Engine, Prompt, SampleRequest
-from posttrain_diag.stats import Counts, pass_at_k
+from posttrain_diag.stats import Counts
 from posttrain_diag.store.base import verdict_of
-from posttrain_diag.types import Estimate, Problem, SamplingParams, Verdict
+from posttrain_diag.types import Problem, SamplingParams, Verdict
 
 
 @dataclass(frozen=True)
@@ -167,13 +167,6 @@ def counts_of(judged: Mapping[str, Sequence[Judged]]) -> Counts:
     n_P = np.array([len(draws) for draws in judged.values()], dtype=np.int64)
     c_P = np.array([sum(draw.passed for draw in draws) for draws in judged.values()], dtype=np.int64)
     return Counts(n_P, c_P)
-
-
-def pass_estimates(judged: Mapping[str, Sequence[Judged]], level: float = 0.9) -> dict[str, Estimate]:
-    """pass@1 and pass@k at the largest k that every problem has draws for."""
-    counts = counts_of(judged)
-    most = int(counts.n_P.min())
-    return {f"pass@{k}": pass_at_k(counts, k, level=level) for k in dict.fromkeys((1, most))}
 
 
 def truncated_share(judged: Mapping[str, Sequence[Judged]]) -> float:

@@ -106,6 +106,11 @@ def test_a_run_is_trained_by_its_plan_and_the_same_command_does_it_once(tasks: P
     again = diag(*command, "--stage", "grpo", "--out", str(folder))
     assert again == result
     assert (folder / "checkpoint" / "model.safetensors").stat().st_mtime_ns == made
+    with pytest.raises(DiagError, match="no such file"):
+        prepare(TrainRequest(run=run, config_file=tmp_path / "nowhere.yaml"))
+    (tmp_path / "stage.yaml").write_text("seed: 5\nkl: 0.1\n")
+    told = prepare(TrainRequest(run=run, config_file=tmp_path / "stage.yaml", settings={"kl": 0.2})).config
+    assert (told.seed, told.kl, told.max_new_tokens) == (5, 0.2, prepare(TrainRequest(run=run)).config.max_new_tokens)
     changed = ["train", str(run), "--steps", "3", "--json", "--quiet", *small(), "--out", str(folder)]
     with pytest.raises(DiagError, match="another config"):
         CliRunner().invoke(app, changed, catch_exceptions=False)
