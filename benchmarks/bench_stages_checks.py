@@ -16,7 +16,7 @@ from typing import Any
 
 import machine
 import torch
-from stages_cases import Case, Variant, inputs_of
+from stages_cases import SITUATIONS, Case, Variant, inputs_of
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 
 from posttrain_diag.collect import Judgements
@@ -46,7 +46,7 @@ class Clock(TrainerCallback):
         return (self.at[-1] - self.at[SKIPPED]) / (len(self.at) - 1 - SKIPPED)
 
 
-CASES = {name: Case(Variant(name, name), "S") for name in ("sft", "grpo")}
+CASES = {name: Case(Variant(name, name), SITUATIONS["S"]) for name in ("sft", "grpo")}
 
 
 def ours(stage: str, folder: Path) -> float:

@@ -1,38 +1,71 @@
-"""The grid of the stages benchmark: every stage on every bottleneck of the zoo, as a user with everything would run it."""
+"""The grid of the stage benchmarks: situations of the zoo x stages x what the user has, as `diag train` runs them.
+
+A situation is a model with a task set; a variant is a stage with settings, nearly always its defaults; a flavour is what
+the user has less of than everything. `bench_stages` shows the full flavour as a table, `bench_regret` asks which stage
+pays in each situation and setting; both read the same records.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from posttrain_diag.stages import StageInputs, take_watched
 from posttrain_diag.types import Pair, Problem
-from posttrain_diag.zoo import family, family_of, mastered_problems, problems, resolve_model
+from posttrain_diag.zoo import WORLDS, World, family, family_of, mastered_problems, problems, resolve_model
 
-FAMILIES: Mapping[str, str] = {
-    "S": "base",
-    "N": "base",
-    "H": "base",
-    "G": "base",
-    "F": "base",
-    "F15": "frontier",
-    "T": "base",
-    "U": "base",
-    "pair": "ckA",
+Flavour = Literal["full", "16 demos", "small"]
+TRAIN, TAUGHT, HELD_OUT, WATCHED, RETAINED = 300, 2000, 64, 32, 100
+"""Training problems; those where something new is taught, which takes many; held-out and watched problems; retained ones
+per mastered family, half of which may be replayed."""
+FEW_DEMOS, SMALL_BUDGET = 16, 100_000
+"""Problems with a demonstration, and generated and trained tokens, in the flavours of that name."""
+NEW = {"F", "F15", "T", "U"}
+"""Parts whose answers the model does not draw."""
+GIVEN = {"sft", "filter", "distill-offline", "distill-onpolicy", "interleaved", "sft-model-aware"}
+"""Stages to which responses are given; what is new needs many of them."""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A model with the tasks that it fails on."""
+
+    name: str
+    model: str
+    families: tuple[str, ...]
+    teachers: tuple[str, ...]
+    siblings: tuple[str, ...] = ()
+    in_table: bool = True
+    """Part of the table of stages; the others join it for the question which stage pays."""
+
+    @property
+    def world(self) -> World:
+        """Its families' world."""
+        return next(world for world in WORLDS.values() if family(self.families[0]) in world.families)
+
+    @property
+    def new(self) -> bool:
+        """Whether something is to be taught that the model never draws."""
+        return any(name.rpartition("-")[2] in NEW for name in self.families)
+
+
+_TEACHER = ("zoo:teacher",)
+SITUATIONS: Mapping[str, Situation] = {
+    s.name: s
+    for s in (
+        *(Situation(name, "zoo:base", (name,), _TEACHER) for name in ("S", "N", "H", "G", "F")),
+        Situation("F15", "zoo:frontier", ("F15",), _TEACHER),
+        *(Situation(name, "zoo:base", (name,), _TEACHER) for name in ("T", "U")),
+        # ckA solves T and never U; ckB solves U and has lost all else
+        Situation("pair", "zoo:ckA", ("T", "U"), ("zoo:ckA", "zoo:ckB"), ("zoo:ckB",)),
+        Situation("S+T", "zoo:base", ("S", "T"), _TEACHER, in_table=False),
+        Situation("sums-S", "zoo:sums", ("sums-S",), (), in_table=False),
+        Situation("sums-F", "zoo:sums", ("sums-F",), (), in_table=False),
+        Situation("sums-T", "zoo:sums", ("sums-T",), ("zoo:sums-ckA",), in_table=False),
+        Situation("stories-G", "zoo:stories", ("stories-G",), (), in_table=False),
+    )
 }
-"""Family -> the model whose bottleneck it is; "pair": ckA solves T and never U, ckB solves U and has lost all else."""
-TRAIN, TAUGHT, HELD_OUT, WATCHED, RETAINED = 300, 2000, 64, 32, 150
-"""Training problems of stages that draw their own rollouts, and of those that are given responses; held-out and watched
-problems; retained ones per mastered family, half of which may be replayed."""
-GIVEN = {"sft", "filter", "distill-offline", "distill-onpolicy", "interleaved", "preference"}
-"""Stages to which responses are given: they cost nothing to make in the zoo, and what is new needs many."""
-NEW = {"replay": 0.5, "steps": 400, "learning_rate": 2e-3}
-"""What a new skill takes, beside what must be kept (TRAINERS.md, and the zoo's own recipe of ckA)."""
-UNITING = {"replay": 0.3, "steps": 900, "learning_rate": 3e-3}
-"""What uniting the pair takes: the skill that the student lacks is in a third of the rows."""
-FEW_DRAWS = {"own_rollouts": 4, "keep_per_problem": 1}
-"""Teachers that solve nearly everything need few draws."""
 
 
 @dataclass(frozen=True)
@@ -42,77 +75,135 @@ class Variant:
     name: str
     stage: str
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    only: tuple[str, ...] = ()
+    """Situations it is run on; empty: all."""
 
 
-VARIANTS: tuple[Variant, ...] = (
+_FEW_DRAWS = {"own_rollouts": 4, "keep_per_problem": 1}
+"""Teachers that solve nearly everything need few draws."""
+STAGES: tuple[Variant, ...] = (
     Variant("sft", "sft"),
-    Variant("sft + replay", "sft", NEW),
-    Variant("sft-model-aware", "sft-model-aware"),
-    Variant("sft-model-aware (dft)", "sft-model-aware", {"demos": "probability-weighted"}),
-    Variant("filter", "filter"),
+    Variant("grpo", "grpo"),
+    Variant("guided-rl", "guided-rl"),
     Variant("rft", "rft"),
-    Variant("rft, 3 rounds", "rft", {"rounds": 3}),
+    Variant("distill-onpolicy", "distill-onpolicy"),
+    Variant("distill-offline", "distill-offline", _FEW_DRAWS),
+    Variant("sft-model-aware", "sft-model-aware"),
     Variant("preference", "preference"),
     Variant("online-preference", "online-preference", {"rounds": 3}),
-    Variant("grpo", "grpo"),
-    Variant("grpo without replay", "grpo", {"replay": 0.0}),
-    Variant("rloo", "rloo"),
-    Variant("guided-rl", "guided-rl"),
-    Variant("guided-rl without replay", "guided-rl", {"replay": 0.0}),
-    Variant("process-rl", "process-rl"),
     Variant("interleaved", "interleaved"),
-    Variant("distill-offline", "distill-offline", FEW_DRAWS),
-    Variant("distill-offline + replay", "distill-offline", {**FEW_DRAWS, **NEW}),
-    Variant("consolidation", "distill-offline", {**FEW_DRAWS, **UNITING}),
-    Variant("distill-offline (logits)", "distill-offline", {**FEW_DRAWS, "target": "logits"}),
-    Variant("distill-onpolicy", "distill-onpolicy"),
-    Variant("distill-onpolicy + replay", "distill-onpolicy", {"replay": 0.5}),
     Variant("search-transfer", "search-transfer"),
-    Variant("merge", "merge"),
+    Variant("process-rl", "process-rl"),
+    Variant("rloo", "rloo"),
+    Variant("filter", "filter"),
     Variant("replay", "replay"),
+    Variant("merge", "merge", only=("pair",)),
 )
+"""Every stage of the catalogue, as `diag train` runs it."""
+OTHERS: tuple[Variant, ...] = (
+    # uniting the pair takes more than the defaults: the skill that the student lacks is in a third of the rows
+    Variant(
+        "distill-offline, longer",
+        "distill-offline",
+        {**_FEW_DRAWS, "replay": 0.3, "steps": 900, "learning_rate": 3e-3},
+        ("pair",),
+    ),
+    Variant("sft without replay", "sft", {"replay": 0.0}, ("S", "G", "T", "F15")),
+    Variant("grpo without replay", "grpo", {"replay": 0.0}, ("S", "G")),
+    Variant("guided-rl without replay", "guided-rl", {"replay": 0.0}, ("F15",)),
+    Variant("preference without replay", "preference", {"replay": 0.0}, ("S", "N")),
+    Variant("distill-onpolicy without replay", "distill-onpolicy", {"replay": 0.0}, ("S", "F15")),
+    Variant("distill-offline, logits", "distill-offline", {**_FEW_DRAWS, "target": "logits"}, ("S", "T")),
+    Variant("sft-model-aware, dft", "sft-model-aware", {"demos": "probability-weighted"}, ("S", "T")),
+    Variant("rft, 3 rounds", "rft", {"rounds": 3}, ("N", "H")),
+)
+"""The same stages with other settings, where they tell something."""
+VARIANTS = (*STAGES, *OTHERS)
 
 
 @dataclass(frozen=True)
 class Case:
-    """One cell of the table."""
+    """One run, but for its seed."""
 
     variant: Variant
-    family: str
+    situation: Situation
+    flavour: Flavour = "full"
 
     @property
     def name(self) -> str:
         """Unique in the grid."""
-        return f"{self.variant.name} on {self.family}"
+        extra = "" if self.flavour == "full" else f" ({self.flavour})"
+        return f"{self.variant.name} on {self.situation.name}{extra}"
 
 
-def cases() -> Iterator[Case]:
-    """Every cell that has a meaning: merging needs checkpoints of one origin, the others a task set."""
-    for variant in VARIANTS:
-        for name in FAMILIES:
-            if name == "pair" or not (variant.stage == "merge" or variant.name == "consolidation"):
-                yield Case(variant, name)
+def possible(variant: Variant, situation: Situation) -> bool:
+    """Whether the situation holds what the stage needs, and the variant is meant for it."""
+    if variant.only and situation.name not in variant.only:
+        return False
+    return bool(situation.teachers) or not variant.stage.startswith("distill")
+
+
+def table_cases(variants: tuple[Variant, ...] = VARIANTS) -> Iterator[Case]:
+    """The cells of the table of stages."""
+    for variant in variants:
+        for situation in SITUATIONS.values():
+            if situation.in_table and possible(variant, situation):
+                yield Case(variant, situation)
+
+
+def regret_cases() -> Iterator[Case]:
+    """What the question which stage pays needs beyond the table: more situations, few demonstrations, little compute."""
+    for situation in SITUATIONS.values():
+        for variant in STAGES:
+            if not possible(variant, situation):
+                continue
+            if not situation.in_table:
+                yield Case(variant, situation)
+            if variant.stage in {"sft", "sft-model-aware", "guided-rl", "interleaved"}:
+                yield Case(variant, situation, "16 demos")
+            if variant.stage not in {"merge", "filter", "rloo"}:
+                yield Case(variant, situation, "small")
 
 
 def inputs_of(case: Case, seed: int) -> StageInputs:
-    """Problems, teachers and siblings of a cell. Training and held-out problems never overlap, whatever the seed."""
-    names = ("T", "U") if case.family == "pair" else (case.family,)
-    many = TAUGHT if case.variant.stage in GIVEN else TRAIN
+    """Problems, teachers and siblings of a case. Training and held-out problems never overlap, whatever the seed."""
+    situation, names = case.situation, case.situation.families
+    many = TAUGHT if case.variant.stage in GIVEN and situation.new and case.flavour != "16 demos" else TRAIN
     train = tuple(row for name in names for row in _training(name, many // len(names), seed))
-    held_out = tuple(row for name in names for row in problems(name, HELD_OUT // len(names), seed=seed))
+    if case.flavour == "16 demos":
+        kept = {row.id for rows in (_of(train, name) for name in names) for row in rows[: FEW_DEMOS // len(names)]}
+        train = tuple(row if row.id in kept else replace(row, demos=(), pairs=()) for row in train)
+    elif case.variant.stage == "filter":  # half of the demonstrations are wrong: that is what it is for
+        train = tuple(replace(row, demos=(row.pairs[0].rejected,)) if i % 2 else row for i, row in enumerate(train))
     train, watched = take_watched(train, WATCHED, seed=seed)
-    model, pair = str(resolve_model(f"zoo:{FAMILIES[case.family]}")), case.family == "pair"
-    teachers = ("zoo:ckA", "zoo:ckB") if pair else ("zoo:teacher",)
-    siblings = ("zoo:ckB",) if pair else ()
     return StageInputs(
-        model,
+        _directory(situation.model),
         train,
         watched,
-        held_out,
-        mastered_problems(per_family=RETAINED),
-        tuple(str(resolve_model(name)) for name in teachers),
-        tuple(str(resolve_model(name)) for name in siblings),
+        held_out(situation, seed),
+        mastered_problems(situation.world, RETAINED),
+        tuple(_directory(name) for name in situation.teachers),
+        tuple(_directory(name) for name in situation.siblings),
     )
+
+
+def settings_of(case: Case) -> dict[str, Any]:
+    """Stage settings of a case."""
+    return {**case.variant.settings, **({"budget_tokens": SMALL_BUDGET} if case.flavour == "small" else {})}
+
+
+def held_out(situation: Situation, seed: int) -> tuple[Problem, ...]:
+    """The problems that every claim is measured on."""
+    names = situation.families
+    return tuple(row for name in names for row in problems(name, HELD_OUT // len(names), seed=seed))
+
+
+def _directory(name: str) -> str:
+    return str(resolve_model(name))
+
+
+def _of(rows: tuple[Problem, ...], name: str) -> list[Problem]:
+    return [row for row in rows if family_of(row).name == name]
 
 
 def _training(name: str, n: int, seed: int) -> tuple[Problem, ...]:

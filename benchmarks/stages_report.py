@@ -7,7 +7,7 @@ from typing import Any
 
 import machine
 import numpy as np
-from stages_cases import FAMILIES, VARIANTS
+from stages_cases import SITUATIONS, VARIANTS
 
 Record = dict[str, Any]
 
@@ -33,11 +33,11 @@ def _mean(records: Sequence[Record], key: str) -> float:
 Mark = tuple[str, str, str, Callable[[float, float], bool], str]
 MARKS: tuple[Mark, ...] = (
     ("S with GRPO", "grpo", "S", lambda p, kept: p >= 0.95 and kept >= 0.99, "pass@1 >= .95, retention >= .99"),
-    ("T with SFT and replay", "sft + replay", "T", lambda p, kept: p >= 0.95 and kept >= 0.97, ">= .95, >= .97"),
+    ("T with SFT and replay", "sft", "T", lambda p, kept: p >= 0.95 and kept >= 0.97, ">= .95, >= .97"),
     ("T with GRPO", "grpo", "T", lambda p, kept: p == 0.0, "0, stopped early"),
     ("F15 with guided RL", "guided-rl", "F15", lambda p, kept: p >= 0.95 and kept >= 0.95, ">= .95, >= .95"),
     ("G repaired", "", "G", lambda p, kept: p >= 0.95 and kept >= 0.9, ">= .95 (ours), >= .9"),
-    ("pair", "consolidation", "pair", lambda p, kept: p >= 0.93 and kept >= 0.97, ">= .93, >= .97"),
+    ("pair", "", "pair", lambda p, kept: p >= 0.93 and kept >= 0.97, ">= .93, >= .97"),
 )
 """(name, variant or "" for the best one, family, whether mean pass@1 and retention reach it, the mark in words)."""
 
@@ -48,7 +48,7 @@ def marks(records: Sequence[Record]) -> list[dict[str, Any]]:
     for name, variant, family, reached, asked in MARKS:
         cells: dict[str, list[Record]] = {}
         for record in records:
-            if record["family"] == family and "refused" not in record and variant in ("", record["variant"]):
+            if record["situation"] == family and "refused" not in record and variant in ("", record["variant"]):
                 cells.setdefault(record["variant"], []).append(record)
         best = max(cells, key=lambda v: _mean(cells[v], "pass@1") + _mean(cells[v], "retention"), default=None)
         if best is None:
@@ -104,7 +104,7 @@ def page(records: Sequence[Record], found: Sequence[dict[str, Any]]) -> list[str
 
 
 def _table(records: Sequence[Record], key: str) -> list[str]:
-    families = list(FAMILIES)
+    families = [s.name for s in SITUATIONS.values() if s.in_table]
     out = ["| stage | " + " | ".join(families) + " |", "|---" * (len(families) + 1) + "|"]
     if key in ("pass@1", "pass@64", "retention"):
         before = [_before(records, family, key) for family in families]
@@ -117,12 +117,12 @@ def _table(records: Sequence[Record], key: str) -> list[str]:
 
 
 def _before(records: Sequence[Record], family: str, key: str) -> str:
-    values = [r[key][0] for r in records if r["family"] == family and "refused" not in r]
+    values = [r[key][0] for r in records if r["situation"] == family and "refused" not in r]
     return f"{np.mean(values):.3f}" if values else ""
 
 
 def _cell(records: Sequence[Record], variant: str, family: str, key: str) -> str:
-    runs = [r for r in records if r["variant"] == variant and r["family"] == family]
+    runs = [r for r in records if r["variant"] == variant and r["situation"] == family]
     if not runs:
         return ""
     if any("refused" in r for r in runs):

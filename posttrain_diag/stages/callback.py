@@ -27,6 +27,12 @@ class StageCallback(TrainerCallback):
         self.before = before
         self.trainer = trainer
 
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, *, optimizer: Any, **_: Any) -> None:
+        """Scale this step's rate; the scheduler sets the next one's anew."""
+        if self.session.rate_factor != 1.0:
+            for group in optimizer.param_groups:
+                group["lr"] *= self.session.rate_factor
+
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """After every optimizer step."""
         session = self.session

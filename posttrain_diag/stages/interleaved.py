@@ -3,7 +3,8 @@
 The loss of each step is GRPO's on its draws plus cross-entropy on demonstrations. Groups without a pass carry no
 signal: for each of their draws one demonstration is learned from, of this problem or of another whose last group had no
 pass, and the cross-entropy weighs as the share of such groups. As problems begin to be solved their demonstrations fall
-out, so supervision ends by itself.
+out, so supervision ends by itself. Adam takes steps of one length whatever the loss weighs, so the learning rate of a
+step lies between RL's and SFT's, by the same share: demonstrations of what is new teach nothing at RL's.
 
 References: LUFFY (arXiv:2504.14945), ReLIFT (arXiv:2506.07527).
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import random
 
+from posttrain_diag.stages.registry import learning_rate, stage_entry
 from posttrain_diag.stages.reinforced import Groups, RLPlan, fit_rl
 from posttrain_diag.stages.rows import TokenRow, check_lengths, demo_rows
 from posttrain_diag.stages.session import Session
@@ -38,6 +40,10 @@ class Demonstrations:
             self.rows_of.setdefault(row.problem_id, []).append(row)
         self.part = Part((), 0.0)
         """Of this step."""
+        size, lora = session.policy.n_parameters, session.policy.lora
+        rates = [learning_rate(stage_entry(name), size, lora=lora) for name in ("sft", "interleaved")]
+        self.supervised = rates[0] / rates[1]
+        """How much higher SFT's learning rate is than RL's."""
 
     @property
     def unsolved(self) -> list[str]:
@@ -52,4 +58,6 @@ class Demonstrations:
         rng = random.Random(f"demos|{self.session.config.seed}|{self.session.state.steps}")
         most = sum(len(groups[key]) for key in failed)
         keys = rng.sample(self.unsolved, min(most, len(self.unsolved)))
-        self.part = Part([rng.choice(self.rows_of[key]) for key in keys], len(failed) / len(groups))
+        share = len(failed) / len(groups)
+        self.part = Part([rng.choice(self.rows_of[key]) for key in keys], share)
+        self.session.rate_factor = 1 + share * (self.supervised - 1)

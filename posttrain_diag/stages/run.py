@@ -12,12 +12,13 @@ from typing import Any
 
 from posttrain_diag.collect import Progress
 from posttrain_diag.errors import UsageError
+from posttrain_diag.recommend.catalogue import stage_card
 from posttrain_diag.stages.config import StageConfig
 from posttrain_diag.stages.draws import Judge, counts_of, sample_judged, truncated_share
 from posttrain_diag.stages.inputs import StageInputs, some
 from posttrain_diag.stages.policy import Policy, load_policy
-from posttrain_diag.stages.registry import STAGES, learning_rate, stage_entry
-from posttrain_diag.stages.session import Session
+from posttrain_diag.stages.registry import STAGES, default_steps, learning_rate, stage_entry
+from posttrain_diag.stages.session import Session, replay_share
 from posttrain_diag.stages.trl import require_trl
 from posttrain_diag.stats import pass_at_k
 from posttrain_diag.store import Store, write_atomic
@@ -36,6 +37,8 @@ class Measured:
     retention: Estimate | None
     """Mean pass rate on the retained problems that were not replayed; None where none were given."""
     truncated: float
+    counts: dict[str, tuple[int, int]]
+    """Passes and judged draws of each held-out problem."""
 
 
 @dataclass(frozen=True)
@@ -124,13 +127,16 @@ def train_stage(
     policy = load_policy(inputs.model, config)
     params = sampling_of(config, policy, inputs)
     rate = config.learning_rate or learning_rate(entry, policy.n_parameters, lora=policy.lora)
+    replay = replay_share(config, inputs, entry.replay)
+    by_demos = "demos" in stage_card(stage).needs
+    learned_from = sum(bool(problem.demos) or not by_demos for problem in inputs.train)
     session = Session(
         inputs,
         config,
         policy,
         params,
         out,
-        steps=config.steps or entry.steps,
+        steps=config.steps or default_steps(entry, learned_from, config.batch_size, replay),
         learning_rate=rate,
         default_replay=entry.replay,
         store=store,
@@ -198,7 +204,8 @@ def measure(policy: Policy, inputs: StageInputs, config: StageConfig, params: Sa
     if inputs.retained:
         kept = draw(inputs.retained, RETENTION_ROLLOUTS, "retained")
         retention = pass_at_k(counts_of(kept), 1)
-    return Measured({f"pass@{k}": pass_at_k(counts_of(held), k) for k in ks}, retention, truncated_share(held))
+    counts = {key: (sum(d.passed for d in own), sum(d.verdict != "error" for d in own)) for key, own in held.items()}
+    return Measured({f"pass@{k}": pass_at_k(counts_of(held), k) for k in ks}, retention, truncated_share(held), counts)
 
 
 def sampling_of(config: StageConfig, policy: Policy, inputs: StageInputs) -> SamplingParams:
@@ -240,6 +247,7 @@ def _read_measured(data: dict[str, Any]) -> Measured:
         {name: Estimate(**value) for name, value in data["estimates"].items()},
         None if kept is None else Estimate(**kept),
         data["truncated"],
+        {key: (passed, judged) for key, (passed, judged) in data["counts"].items()},
     )
 
 

@@ -79,7 +79,9 @@ class Session:
         self.folder = folder
         self.steps = steps
         self.learning_rate = learning_rate
-        self.default_replay = default_replay
+        self.replay_share = replay_share(config, inputs, default_replay)
+        self.rate_factor = 1.0
+        """Of the next optimizer step's learning rate."""
         self.progress = progress or Progress()
         self.say = say or _silent
         self.processes = processes_of(policy.device)
@@ -93,13 +95,6 @@ class Session:
     def is_main(self) -> bool:
         """Whether this process writes."""
         return bool(self.processes.is_main_process)
-
-    @property
-    def replay_share(self) -> float:
-        """Share of retained tasks in a batch: the user's, else the stage's own where there are tasks to retain."""
-        if self.config.replay is not None:
-            return self.config.replay
-        return self.default_replay if self.inputs.retain else 0.0
 
     def made_once(self, name: str, make: Callable[[], Sequence[Row]], load: Callable[[Path], list[Row]]) -> list[Row]:
         """Rows from a file of the stage, made by the main process where they are not there yet."""
@@ -288,6 +283,13 @@ class Session:
         last = max(found)[1]
         self.state = StageState(**json.loads((last / STATE).read_text()))
         return str(last)
+
+
+def replay_share(config: StageConfig, inputs: StageInputs, default: float) -> float:
+    """Share of retained tasks in a batch: the user's, else the stage's own where there are tasks to retain."""
+    if config.replay is not None:
+        return config.replay
+    return default if inputs.retain else 0.0
 
 
 def _check_whole(trainer: Any) -> None:

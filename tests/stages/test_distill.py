@@ -94,7 +94,7 @@ def test_keys_come_round_again_in_a_new_order() -> None:
 
 def test_text_trains_on_passing_texts_of_the_right_teacher(tmp_path: Path) -> None:
     inputs = inputs_of("ckB", "T+U", (zoo("ckA"), zoo("ckB")))
-    found = train("distill-offline", inputs, tmp_path / "out", keep_per_problem=2, own_rollouts=6)
+    found = train("distill-offline", inputs, tmp_path / "out", keep_per_problem=2, own_rollouts=6, replay=0.0)
     by_id = {problem.id: problem for problem in inputs.train}
     lessons = rows_of(tmp_path / "out")
     assert len(lessons) == 2 * len(by_id) and all(lesson.n == 6 for lesson in lessons)
