@@ -14,7 +14,7 @@ Record = dict[str, Any]
 
 def line(record: Record) -> str:
     """One run in one line."""
-    title = f"{record['variant']} on {record['family']} [{record['seed']}]"
+    title = f"{record['variant']} on {record['situation']} [{record['seed']}]"
     if "refused" in record:
         return f"{title}: refused, {record['refused'][:100]}"
     (was, now), (_, far), (_, kept) = record["pass@1"], record["pass@64"], record["retention"]
@@ -99,7 +99,7 @@ def page(records: Sequence[Record], found: Sequence[dict[str, Any]]) -> list[str
     refused = [r for r in records if "refused" in r]
     if refused:
         lines += ["", "## Refused", "", "What the tool says where a stage has nothing to learn from (`-` above):", ""]
-        lines += [f"- {r['variant']} on {r['family']} [{r['seed']}]: {r['refused']}" for r in refused]
+        lines += [f"- {r['variant']} on {r['situation']} [{r['seed']}]: {r['refused']}" for r in refused]
     return lines
 
 
