@@ -23,10 +23,12 @@ BENCHES = {
         "engines",
         "ray",
         "stages",
+        "outcomes",
+        "regret",
         "stages_checks",
     )
 }
-BY_NAME_ONLY = {"engines", "ray", "stages", "stages_checks"}
+BY_NAME_ONLY = {"engines", "ray", "stages", "stages_checks", "outcomes", "regret"}
 """Need other environments or hours: `make bench-engines`, `make bench-stages`."""
 
 

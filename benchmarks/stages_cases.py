@@ -15,12 +15,14 @@ from posttrain_diag.stages import StageInputs, take_watched
 from posttrain_diag.types import Pair, Problem
 from posttrain_diag.zoo import WORLDS, World, family, family_of, mastered_problems, problems, resolve_model
 
-Flavour = Literal["full", "16 demos", "small"]
+Flavour = Literal["full", "16 demos", "300 demos"]
 TRAIN, TAUGHT, HELD_OUT, WATCHED, RETAINED = 300, 2000, 64, 32, 100
 """Training problems; those where something new is taught, which takes many; held-out and watched problems; retained ones
 per mastered family, half of which may be replayed."""
-FEW_DEMOS, SMALL_BUDGET = 16, 100_000
-"""Problems with a demonstration, and generated and trained tokens, in the flavours of that name."""
+FEW_DEMOS = 16
+"""Problems with a demonstration in the flavour of that name; that of 300 shows what new skills need."""
+SMALL_BUDGET = 120_000
+"""Generated and trained tokens of the setting with little compute: read off the looks of whole runs."""
 NEW = {"F", "F15", "T", "U"}
 """Parts whose answers the model does not draw."""
 GIVEN = {"sft", "filter", "distill-offline", "distill-onpolicy", "interleaved", "sft-model-aware"}
@@ -152,7 +154,7 @@ def table_cases(variants: tuple[Variant, ...] = VARIANTS) -> Iterator[Case]:
 
 
 def regret_cases() -> Iterator[Case]:
-    """What the question which stage pays needs beyond the table: more situations, few demonstrations, little compute."""
+    """What the question which stage pays needs beyond the table: more situations, and fewer demonstrations."""
     for situation in SITUATIONS.values():
         for variant in STAGES:
             if not possible(variant, situation):
@@ -161,14 +163,14 @@ def regret_cases() -> Iterator[Case]:
                 yield Case(variant, situation)
             if variant.stage in {"sft", "sft-model-aware", "guided-rl", "interleaved"}:
                 yield Case(variant, situation, "16 demos")
-            if variant.stage not in {"merge", "filter", "rloo"}:
-                yield Case(variant, situation, "small")
+            if variant.stage == "sft" and situation.new:
+                yield Case(variant, situation, "300 demos")
 
 
 def inputs_of(case: Case, seed: int) -> StageInputs:
     """Problems, teachers and siblings of a case. Training and held-out problems never overlap, whatever the seed."""
     situation, names = case.situation, case.situation.families
-    many = TAUGHT if case.variant.stage in GIVEN and situation.new and case.flavour != "16 demos" else TRAIN
+    many = TAUGHT if case.variant.stage in GIVEN and situation.new and case.flavour == "full" else TRAIN
     train = tuple(row for name in names for row in _training(name, many // len(names), seed))
     if case.flavour == "16 demos":
         kept = {row.id for rows in (_of(train, name) for name in names) for row in rows[: FEW_DEMOS // len(names)]}
@@ -185,11 +187,6 @@ def inputs_of(case: Case, seed: int) -> StageInputs:
         tuple(_directory(name) for name in situation.teachers),
         tuple(_directory(name) for name in situation.siblings),
     )
-
-
-def settings_of(case: Case) -> dict[str, Any]:
-    """Stage settings of a case."""
-    return {**case.variant.settings, **({"budget_tokens": SMALL_BUDGET} if case.flavour == "small" else {})}
 
 
 def held_out(situation: Situation, seed: int) -> tuple[Problem, ...]:

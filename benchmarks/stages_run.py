@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages_cases import Case, inputs_of, settings_of
+from stages_cases import Case, inputs_of
 
 from posttrain_diag.errors import UsageError
 from posttrain_diag.stages import Measured, make_stage_config, train_stage
@@ -61,7 +61,7 @@ def work_on(job: Job) -> Record:
         "train": len(inputs.train),
         "demos": sum(bool(problem.demos) for problem in inputs.train),
     }
-    config = make_stage_config(seed=job.seed, **settings_of(case))
+    config = make_stage_config(seed=job.seed, **case.variant.settings)
     try:
         result = train_stage(case.variant.stage, inputs, config, folder)
     except UsageError as error:  # e.g. "no draw passes": the tool's answer where a stage has nothing to learn from
@@ -90,6 +90,31 @@ def work_on(job: Job) -> Record:
     scratch.write_text(json.dumps(record))
     scratch.rename(path)
     return record
+
+
+def tokens_of(record: Record) -> int:
+    """Generated and trained."""
+    return record["generated_tokens"] + record["trained_tokens"]
+
+
+def within(record: Record, budget: int) -> Record:
+    """What a run had reached within a token budget: its best look until then, on the probe problems.
+
+    Tokens grow linearly with steps. The first look is the start. Families keep their share of what was won.
+    """
+    share = min(1.0, budget / tokens_of(record)) if tokens_of(record) else 1.0
+    looks = [look for look in record["looks"] if look[0] <= share * record["steps"]]
+    start = record["looks"][0]
+    _, reached, kept = max(looks, key=lambda look: look[1] + 0.5 * (look[2] - start[2]))
+    won = record["pass@1"][1] - record["pass@1"][0]
+    part = (reached - start[1]) / won if abs(won) > 0.05 else 1.0
+    families = {name: [was, was + part * (now - was)] for name, (was, now) in record["families"].items()}
+    cut = {
+        "pass@1": [record["pass@1"][0], record["pass@1"][0] + reached - start[1]],
+        "retention": [record["retention"][0], record["retention"][0] + kept - start[2]],
+        "families": families,
+    }
+    return {**record, **cut, "generated_tokens": 0, "trained_tokens": min(budget, tokens_of(record))}
 
 
 def _rates(name: str, held_out: Sequence[Problem], *measured: Measured) -> list[float]:

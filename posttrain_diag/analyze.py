@@ -27,12 +27,15 @@ from posttrain_diag.diagnose.contract import measurement_json
 from posttrain_diag.engines.base import Engine, EngineInfo, Prompt
 from posttrain_diag.errors import UsageError
 from posttrain_diag.evidence import MAIN, DrawSpec, Evidence, Settings, tally
-from posttrain_diag.recommend import recommend
+from posttrain_diag.recommend import Facts, Resources, recommend
 from posttrain_diag.rounds import MainArm
 from posttrain_diag.store import RunDir, write_atomic
 from posttrain_diag.tasks import TaskSet, load_tasks, reference_completions, write_tasks
 from posttrain_diag.teachers import check_teachers, with_teachers
 from posttrain_diag.types import Diagnosis, Measurement, Plan, Problem, SamplingParams
+
+TRAINED_ON = 0.7
+"""Of the tasks, where no others are given to train on: `diag train` holds out the rest."""
 
 
 @dataclass(frozen=True)
@@ -111,14 +114,17 @@ def analyze(config: AnalyzeConfig, progress: Progress | None = None, command: st
     check_teachers(config.model, config.teacher)
     progress.phase("load", config.model)
     tasks = load_problems(config)
+    has = resources_of(config, tasks)
     engine = load_engine(config)
     try:
-        return _analyze(config, tasks, engine, progress, command)
+        return _analyze(config, tasks, has, engine, progress, command)
     finally:
         engine.close()
 
 
-def _analyze(config: AnalyzeConfig, tasks: TaskSet, engine: Engine, progress: Progress, command: str) -> Analysis:
+def _analyze(
+    config: AnalyzeConfig, tasks: TaskSet, has: Resources, engine: Engine, progress: Progress, command: str
+) -> Analysis:
     run = RunDir(config.out, create=True)
     run.lock()
     try:
@@ -144,7 +150,7 @@ def _analyze(config: AnalyzeConfig, tasks: TaskSet, engine: Engine, progress: Pr
         engine.close()  # its memory is free before another model or the statistics begin
         if config.teacher:
             evidence = with_teachers(evidence, config.teacher, partial(load_other, config), run, progress)
-        return conclude(evidence, tasks, run, progress, command)
+        return conclude(evidence, tasks, run, progress, command, has)
     finally:
         run.unlock()
 
@@ -162,25 +168,40 @@ def settled_heap() -> Generator[None]:
         gc.unfreeze()
 
 
-def conclude(evidence: Evidence, tasks: TaskSet, run: RunDir, progress: Progress, command: str) -> Analysis:
+def conclude(
+    evidence: Evidence, tasks: TaskSet, run: RunDir, progress: Progress, command: str, has: Resources
+) -> Analysis:
     """Everything after sampling: probes, diagnosis, plan, files, report. Needs no model."""
     progress.phase("diagnose", "probes, posteriors, verdict")
     outcomes = [boundary(probe, evidence) for probe in all_probes()]
     measurements = [outcome for outcome in outcomes if isinstance(outcome, Measurement)]
     failures = [outcome for outcome in outcomes if not isinstance(outcome, Measurement)]
     diagnosis = diagnose(evidence, measurements, failures)
-    plan = recommend(diagnosis, evidence, str(run.path))
+    facts = Facts.of(diagnosis, evidence)
+    plan = recommend(facts, has, str(run.path))
     data = diagnosis_json(diagnosis, plan, evidence, tasks={"source": tasks.source, "sha": tasks.sha})
     run.write_parquet("problems.parquet", diagnosis.per_problem)
     shown = report_data(diagnosis, data, measurements, evidence, run, command)
     made = {"command": command, "created": shown.created, "measurements": list(shown.measurements)}
     run.write_json("measurements.json", made)
     write_atomic(run.path / "plan.yaml", yaml.safe_dump(data["plan"], sort_keys=False, allow_unicode=True))
+    run.write_json("facts.json", {**facts.json(), "resources": asdict(has)})
     run.write_json("diagnosis.json", data)
     progress.phase("report", "report.html")
     write_report(shown, run.path)
     run.event("diagnosis", bottleneck=diagnosis.bottleneck, confidence=diagnosis.confidence)
     return Analysis(diagnosis, plan, evidence, data, run)
+
+
+def resources_of(config: AnalyzeConfig, tasks: TaskSet) -> Resources:
+    """What there is to train with, as far as this command says."""
+    if config.train_tasks is None:
+        problems = tasks.problems[: round(TRAINED_ON * len(tasks.problems))]
+    else:
+        problems = load_tasks(config.train_tasks, allow_code=config.allow_code).problems
+    if config.retain is not None:
+        load_tasks(config.retain, allow_code=config.allow_code)  # a file that cannot be read is an error now
+    return Resources.of_problems(problems, teacher=bool(config.teacher), retained=config.retain is not None)
 
 
 def gather(config: AnalyzeConfig, base: Evidence, engine: Engine, run: RunDir, progress: Progress) -> Evidence:

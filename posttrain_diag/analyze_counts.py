@@ -14,6 +14,7 @@ from posttrain_diag.collect import Progress
 from posttrain_diag.errors import StatsError, UsageError
 from posttrain_diag.evidence import Evidence, Settings
 from posttrain_diag.importers import CountsTable
+from posttrain_diag.recommend import Resources
 from posttrain_diag.stats import Counts, sampling_flaws
 from posttrain_diag.store import RunDir
 from posttrain_diag.tasks import TaskSet, write_tasks
@@ -104,7 +105,8 @@ def analyze_counts(
             write_tasks(tuple(problems.known.values()), run.path / "tasks.jsonl")
         run.event("import counts", command=command, source=table.source, problems=len(problems))
         source = TaskSet((), table.sha, table.source, "counts", table.columns, table.notes)
-        return conclude(evidence, source, run, progress, command)
+        has = Resources.of_problems(list(problems.known.values()))
+        return conclude(evidence, source, run, progress, command, has)
     finally:
         run.unlock()
 

@@ -64,6 +64,8 @@ class AnalyzeConfig(BaseModel):
     level: float = Field(default=0.9, gt=0.0, lt=1.0)
     demos: str | None = None
     teacher: tuple[str, ...] = Field(default=(), description="other models: directory, hub id, zoo:NAME")
+    train_tasks: str | None = Field(default=None, description="what `diag train` would train on, instead of a split")
+    retain: str | None = Field(default=None, description="tasks whose pass rate should stay: replayed by a stage")
     mapping: dict[str, str] = Field(default_factory=dict)
     verifier: str | None = None
     allow_code: bool = False

@@ -146,8 +146,13 @@ def _of_run(request: TrainRequest) -> Prepared:
         if request.tasks is None
         else _tasks(request.tasks, request)
     )
-    teachers = request.teachers or analyzed.teacher
-    inputs, notes = _inputs(directory_of(model), everything, config, replace(request, teachers=teachers))
+    asked = replace(
+        request,
+        teachers=request.teachers or analyzed.teacher,
+        retain=request.retain or analyzed.retain,
+        train_tasks=request.train_tasks or (analyzed.train_tasks if request.tasks is None else None),
+    )
+    inputs, notes = _inputs(directory_of(model), everything, config, asked)
     out = request.out or _stage_folder(run.path, stage)
     return Prepared(stage, inputs, config, out, run if model == analyzed.model else None, notes)
 

@@ -321,12 +321,23 @@ class StageProposal:
     """The role it is expected to play: reshaping | expansion | consolidation | repair."""
     expected_gain: Estimate
     """Change of pass@1 over all problems."""
+    expected_after: Estimate
+    """pass@1 after the stage."""
+    expected_retention: Estimate
+    """Change of the mean pass rate on other tasks; replayed by default where there are tasks to retain."""
     retention_risk: float
-    """Probability in [0, 1] that retained tasks lose more than 5 points."""
+    """Probability in [0, 1] that other tasks lose more than 5 points."""
+    utility: float
+    """Expected gain less half of what other tasks are expected to lose."""
+    chance_best: float
+    """Probability that no other stage that can run has a utility higher by more than .02."""
     cost: Cost
     needs: tuple[str, ...]
     """What the user must still provide; empty means it can run now."""
     why: str
+    """The sentence that ties the stage to what was measured on this model."""
+    evidence: str
+    """What the forecast rests on: the stage in known situations of this kind."""
     command: str
 
 

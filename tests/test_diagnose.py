@@ -8,13 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from plans import plan_of
 from posttrain_probes import BUILTIN
 from posttrain_probes.synthetic import frame_of, make_evidence, make_problem, rollout_row
 
 from posttrain_diag.diagnose import diagnose, diagnosis_json
 from posttrain_diag.diagnose.bottleneck import label_probabilities
 from posttrain_diag.evidence import Evidence, tally
-from posttrain_diag.recommend import CATALOGUE, recommend
+from posttrain_diag.recommend import CATALOGUE
 from posttrain_diag.types import CLASSES, Diagnosis, Estimate
 
 
@@ -76,23 +77,23 @@ def test_a_comparison_leaves_the_classes_as_they_are() -> None:
     assert (alone.per_problem["class"] == beside.per_problem["class"]).all()
 
 
-def test_consolidation_plan_takes_the_given_teacher_and_says_why_not_to_merge() -> None:
+def test_consolidation_plan_takes_the_given_teacher() -> None:
     evidence = make_evidence([(256, 0)] * 30, teachers=solved_elsewhere(range(27)))
-    plan = recommend(verdict(evidence), evidence, "runs/x")
-    assert [p.stage for p in plan.proposals] == ["distill-offline", "distill-onpolicy"]
-    for proposal in plan.proposals:
-        assert proposal.role == "consolidation" and not any("--teacher" in need for need in proposal.needs)
-        gain = proposal.expected_gain
-        assert gain.value == pytest.approx(0.95 * 0.9, abs=0.05) and gain.high is not None and gain.high < 0.95
-    assert "do not average" in plan.rejected["merge"]
+    plan = plan_of(verdict(evidence), evidence, retained=True)
+    first = plan.proposals[0]
+    assert first.stage == "distill-offline" and first.role == "consolidation" and not first.needs
+    gain = first.expected_gain
+    assert gain.value is not None and 0.5 < gain.value <= 0.9, "nine tenths are solved elsewhere"
     assert set(plan.rejected) | {p.stage for p in plan.proposals} == {card.name for card in CATALOGUE}
 
 
 def test_support_without_a_teacher_asks_for_one() -> None:
-    evidence = make_evidence([(256, 0)] * 40)
-    plan = recommend(verdict(evidence), evidence, "runs/x")
-    (distill,) = [proposal for proposal in plan.proposals if proposal.stage == "distill-offline"]
-    assert any("--teacher" in need for need in distill.needs)
+    problems = {f"p{i}": make_problem(i) for i in range(40)}
+    evidence = make_evidence([(256, 0)] * 40, problems=problems)
+    plan = plan_of(verdict(evidence), evidence, demos=0)
+    assert all(proposal.needs for proposal in plan.proposals), "nothing can run"
+    needs = {proposal.stage: " ".join(proposal.needs) for proposal in plan.proposals}
+    assert "--teacher" in needs["distill-offline"] and "--demos" in needs["sft"]
 
 
 def test_three_problems_that_agree_are_no_certainty() -> None:
@@ -106,7 +107,7 @@ def test_too_few_draws_abstain() -> None:
     found = verdict(make_evidence([(4, 0)] * 4))
     assert found.bottleneck == "undetermined"
     assert {a.bottleneck for a in found.alternatives} >= {"support", "reshaping"}
-    assert recommend(found, make_evidence([(4, 0)] * 4), "runs/x").proposals == ()
+    assert plan_of(found, make_evidence([(4, 0)] * 4)).proposals == ()
 
 
 def test_no_rollouts_is_undetermined_not_a_crash() -> None:
@@ -128,32 +129,27 @@ def test_a_broken_instrument_is_the_verdict_and_no_stage_follows() -> None:
     found = verdict(evidence)
     assert (found.bottleneck, found.instrument.status) == ("instrument", "broken")
     assert found.confidence > 0.9
-    assert recommend(found, evidence, "runs/x").proposals == ()
+    assert plan_of(found, evidence).proposals == ()
 
 
-def test_reshaping_plan_starts_with_rl_and_says_why_not_sft() -> None:
+def test_reshaping_plan_without_retained_tasks_starts_with_rl() -> None:
+    """Without replay demonstrations cost other tasks more than reward does."""
     evidence = make_evidence([(64, 8)] * 30)
     found = verdict(evidence)
-    plan = recommend(found, evidence, "runs/x")
+    plan = plan_of(found, evidence)
     assert found.bottleneck == "reshaping"
-    assert [p.stage for p in plan.proposals] == ["grpo", "rft", "preference"]
-    assert plan.proposals[0].expected_gain.label == "model-dependent"
-    assert plan.proposals[0].command == "diag train runs/x --stage grpo"
+    first = plan.proposals[0]
+    assert {p.stage for p in plan.proposals[:2]} == {"grpo", "rft"} and first.role == "reshaping"
+    assert (
+        first.expected_gain.label == "model-dependent" and first.command == f"diag train runs/x --stage {first.stage}"
+    )
     assert set(plan.rejected) | {p.stage for p in plan.proposals} == {card.name for card in CATALOGUE}
-
-
-def test_support_without_demonstrations_says_what_is_missing() -> None:
-    evidence = make_evidence([(256, 0)] * 40, references={})
-    found = verdict(evidence)
-    assert found.bottleneck == "support"
-    plan = recommend(found, evidence, "runs/x")
-    assert all(proposal.needs for proposal in plan.proposals if proposal.stage == "sft")
 
 
 def test_json_has_the_contract_and_no_nan() -> None:
     evidence = make_evidence([(64, 8)] * 10)
     found = verdict(evidence)
-    data = diagnosis_json(found, recommend(found, evidence, "r"), evidence, tasks={"source": "x", "sha": "y"})
+    data = diagnosis_json(found, plan_of(found, evidence), evidence, tasks={"source": "x", "sha": "y"})
     text = json.dumps(data, allow_nan=False)
     assert {
         "schema",

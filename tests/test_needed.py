@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from plans import plan_of
 from posttrain_probes import BUILTIN, golds
 from posttrain_probes.prefix_ladder import SHARES, arm_name, reach_draws
 from posttrain_probes.synthetic import frame_of, make_evidence, make_problem, rollout_row
@@ -19,7 +20,6 @@ from posttrain_diag.diagnose import diagnose, diagnosis_json
 from posttrain_diag.diagnose.bottleneck import NAMED, label_probabilities
 from posttrain_diag.diagnose.classes import class_posterior
 from posttrain_diag.evidence import Evidence, Settings
-from posttrain_diag.recommend import recommend
 from posttrain_diag.types import CLASSES, Diagnosis, SamplingParams
 
 
@@ -102,7 +102,7 @@ def test_the_number_is_in_reasons_json_and_plan() -> None:
     evidence = make_evidence([(2, 0)] * 8)
     found = verdict(evidence)
     assert found.needed is not None and found.reasons[0] == found.needed.reason
-    plan = recommend(found, evidence, "runs/x")
+    plan = plan_of(found, evidence)
     assert all(found.needed.reason in why for why in plan.rejected.values())
     data = json.loads(json.dumps(diagnosis_json(found, plan, evidence, tasks={"source": "x", "sha": "y"})))
     assert data["needed"]["rollouts_per_problem"] == found.needed.rollouts_per_problem
@@ -140,7 +140,7 @@ def test_terminal_and_report_show_it_once_beside_the_verdict(
     evidence = make_evidence([(2, 0)] * 8)
     found = verdict(evidence)
     assert found.needed is not None
-    data = diagnosis_json(found, recommend(found, evidence, "r"), evidence, tasks={"source": "x", "sha": "y"})
+    data = diagnosis_json(found, plan_of(found, evidence), evidence, tasks={"source": "x", "sha": "y"})
     print_verdict(data, tmp_path)
     told = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert told.count(f"--rollouts {found.needed.rollouts_per_problem}") == 1

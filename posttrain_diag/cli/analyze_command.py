@@ -39,6 +39,10 @@ Teacher = Annotated[
     list[str] | None,
     typer.Option(help="Another model to compare with: a teacher, a sibling or an earlier checkpoint (repeatable)."),
 ]
+TrainTasks = Annotated[
+    str | None, typer.Option(help="Tasks that `diag train` would train on. Default: a split of --tasks.")
+]
+Retain = Annotated[str | None, typer.Option(help="Tasks whose pass rate should stay; a stage replays half of them.")]
 Mapping = Annotated[list[str] | None, typer.Option("--map", help="FIELD=COLUMN, e.g. --map prompt=question.")]
 Verifier = Annotated[str | None, typer.Option(help="path.py:function or package.module:function.")]
 AllowCode = Annotated[bool, typer.Option("--allow-code", help="Run verifier code that the tasks file names.")]
@@ -93,6 +97,8 @@ def analyze(
     level: Level = 0.9,
     demos: Demos = None,
     teacher: Teacher = None,
+    train_tasks: TrainTasks = None,
+    retain: Retain = None,
     mapping: Mapping = None,
     verifier: Verifier = None,
     allow_code: AllowCode = False,
@@ -135,6 +141,8 @@ def analyze(
         "level": level,
         "demos": demos,
         "teacher": tuple(teacher or ()),
+        "train_tasks": train_tasks,
+        "retain": retain,
         "mapping": parse_mapping(mapping),
         "verifier": verifier,
         "allow_code": allow_code,

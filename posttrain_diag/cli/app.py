@@ -12,6 +12,7 @@ from posttrain_diag.cli import (
     analyze_command,
     catalogue_commands,
     import_command,
+    recommend_command,
     report_command,
     tasks_commands,
     train_command,
@@ -29,6 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("analyze")(analyze_command.analyze)
+app.command("recommend")(recommend_command.recommend)
 app.command("train")(train_command.train)
 app.command("report")(report_command.report)
 app.add_typer(tasks_commands.app, name="tasks")

@@ -58,10 +58,15 @@ def plan_json(plan: Plan) -> list[dict[str, Any]]:
             "stage": p.stage,
             "role": p.role,
             "expected_gain": estimate_json(p.expected_gain),
+            "expected_after": estimate_json(p.expected_after),
+            "expected_retention": estimate_json(p.expected_retention),
             "retention_risk": p.retention_risk,
+            "utility": p.utility,
+            "chance_best": p.chance_best,
             "cost": asdict(p.cost),
             "needs": list(p.needs),
             "why": p.why,
+            "evidence": p.evidence,
             "command": p.command,
         }
         for p in plan.proposals

@@ -1,0 +1,194 @@
+"""Pilots: short real runs of the most promising stages, by successive halving, that sharpen their forecasts.
+
+    forecasts ──► candidates ──► short runs on training problems ──► forecasts given what they reached ──► plan
+
+A pilot is trained on a subset of the training problems and measured on others of them, never on the held-out ones. Half
+of the candidates, the better half, go on to runs three times as long (Jamieson & Talwalkar 2016, arXiv:1502.07943).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from posttrain_diag.collect import Progress
+from posttrain_diag.errors import UsageError
+from posttrain_diag.recommend.forecast import DRAWS, Forecast, chances
+from posttrain_diag.recommend.rules import ALIKE, WORTH_IT
+from posttrain_diag.stages import StageConfig, StageInputs, StageResult, train_stage
+from posttrain_diag.stages.inputs import some
+from posttrain_diag.stages.registry import default_steps, stage_entry
+
+CANDIDATES = 4
+"""Stages that are tried at most."""
+SERIOUS = 0.05
+"""Stages are tried whose chance to be the best is not below this."""
+RUNGS = (0.12, 0.36)
+"""Length of the runs of each rung, as a share of the whole stage's steps."""
+TRAINED, MEASURED, ROLLOUTS = 256, 48, 16
+"""Problems trained on, problems measured on, draws of each."""
+NOT_STARTED = 0.2
+"""Chance that a stage which will win something has won nothing by then: what is new is learned late."""
+NOISE = 0.03
+"""Standard deviation of what a pilot reaches beside sampling noise."""
+
+
+@dataclass(frozen=True)
+class PilotRun:
+    """One short run."""
+
+    stage: str
+    rung: int
+    steps: int
+    before: float
+    after: float
+    retention_change: float | None
+    tokens: int
+    """Generated, trained, and drawn for watching and measuring."""
+    refused: str = ""
+    """Why it could not run; then nothing was reached."""
+
+
+@dataclass(frozen=True)
+class Piloted:
+    """What the pilots changed."""
+
+    forecasts: Mapping[str, Forecast]
+    runs: tuple[PilotRun, ...]
+    reason: str
+    """Why these stages were tried, or none."""
+
+    @property
+    def tokens(self) -> int:
+        """Of all pilots."""
+        return sum(run.tokens for run in self.runs)
+
+
+def run_pilots(
+    forecasts: Mapping[str, Forecast],
+    ready: Mapping[str, tuple[StageInputs, StageConfig]],
+    folder: Path,
+    *,
+    progress: Progress | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Piloted:
+    """Try the stages between which the forecasts do not decide; a rerun goes on where it stopped.
+
+    Args:
+        forecasts: of all stages.
+        ready: inputs and settings of the stages that can run.
+        folder: for the runs; each is a stage's folder.
+        progress: shown while rollouts are drawn.
+        say: told a line per run.
+    """
+    able = {name: forecasts[name] for name in ready}
+    chance = chances(able, ALIKE)
+    serious = [n for n, f in able.items() if f.utility > WORTH_IT and chance[n] >= SERIOUS]
+    serious = sorted(serious, key=lambda name: -forecasts[name].utility)[:CANDIDATES]
+    if len(serious) < 2:
+        only = f"only {serious[0]}" if serious else "no stage"
+        return Piloted(forecasts, (), f"nothing to try: {only} has a chance of {SERIOUS:.0%} or more to be the best")
+    reason = "tried by chance to be the best: " + ", ".join(f"{name} {chance[name]:.0%}" for name in serious)
+    say(reason)
+    found, runs = dict(forecasts), list[PilotRun]()
+    for rung, share in enumerate(RUNGS):
+        for name in serious:
+            inputs, config = ready[name]
+            run = _run(name, rung, share, inputs, config, folder / f"{rung}-{name}", progress)
+            runs.append(run)
+            found[name] = updated(found[name], run, share)
+            say(
+                f"pilot of {name}: {run.refused}"
+                if run.refused
+                else f"pilot of {name}, {run.steps} steps: pass@1 {run.before:.3f} to {run.after:.3f}; now expected "
+                f"after the stage {found[name].after.value:.3f}"
+            )
+        serious = sorted(serious, key=lambda name: -found[name].utility)[: math.ceil(len(serious) / 2)]
+        if len(serious) < 2:
+            break
+    return Piloted(found, tuple(runs), reason)
+
+
+def _run(
+    stage: str,
+    rung: int,
+    share: float,
+    inputs: StageInputs,
+    config: StageConfig,
+    folder: Path,
+    progress: Progress | None,
+) -> PilotRun:
+    """Train for a while, measure on problems that are not trained on."""
+    measured = some(inputs.train, min(MEASURED, len(inputs.train) // 4), seed=config.seed + 1)
+    kept = {problem.id for problem in measured}
+    rest = tuple(problem for problem in inputs.train if problem.id not in kept)
+    entry = stage_entry(stage)
+    whole = config.steps or default_steps(entry, len(inputs.train), config.batch_size, entry.replay)
+    steps = max(5, round(share * whole))
+    short = config.model_copy(
+        update={
+            "steps": steps,
+            "warmup_steps": min(config.warmup_steps, steps // 4),
+            "watch_every": max(1, steps // 2),
+            "eval_problems": MEASURED,
+            "eval_rollouts": ROLLOUTS,
+            "rounds": 1,
+        }
+    )
+    small = replace(
+        inputs, train=some(rest, TRAINED, seed=config.seed) if stage in _SAMPLED else rest, held_out=measured
+    )
+    try:
+        result = train_stage(stage, small, short, folder, progress=progress)
+    except UsageError as error:
+        return PilotRun(stage, rung, 0, 0.0, 0.0, None, 0, str(error))
+    return PilotRun(
+        stage,
+        rung,
+        result.steps,
+        _pass_1(result, "before"),
+        _pass_1(result, "after"),
+        _retention_change(result),
+        result.generated_tokens + result.trained_tokens + result.watched_tokens,
+    )
+
+
+_SAMPLED = {"grpo", "rloo", "process-rl", "rft", "online-preference", "search-transfer"}
+"""Stages whose cost grows with the problems they draw from before they begin."""
+
+
+def _pass_1(result: StageResult, when: str) -> float:
+    value = getattr(result, when).estimates["pass@1"].value
+    return 0.0 if value is None else float(value)
+
+
+def _retention_change(result: StageResult) -> float | None:
+    before, after = result.before.retention, result.after.retention
+    if before is None or after is None or before.value is None or after.value is None:
+        return None
+    return after.value - before.value
+
+
+def updated(found: Forecast, run: PilotRun, share: float, *, seed: int = 0) -> Forecast:
+    """A forecast given what a pilot reached: its draws are weighed by how well they foretell it, and drawn again.
+
+    A stage that wins g in the end has won g x u after a share of its steps, u uniform from that share to 1, or nothing
+    yet. What it did to other tasks by then is taken as a draw of what it does to them.
+    """
+    if run.refused:
+        return replace(found, after_D=np.full(DRAWS, found.before), kept_D=np.zeros(DRAWS))
+    rng = np.random.default_rng(seed + run.rung)
+    won = run.after - run.before
+    gain_D = found.after_D - found.before
+    part_D = np.where(rng.random(DRAWS) < NOT_STARTED, 0.0, rng.uniform(share, 1.0, DRAWS))
+    error = math.sqrt(NOISE**2 + 0.25 / MEASURED)
+    log_D = -0.5 * ((won - gain_D * part_D) / error) ** 2
+    if run.retention_change is not None:
+        log_D += -0.5 * ((run.retention_change - found.kept_D) / 0.1) ** 2
+    weight_D = np.exp(log_D - log_D.max())
+    index_D = rng.choice(DRAWS, DRAWS, p=weight_D / weight_D.sum())
+    return replace(found, after_D=found.after_D[index_D], kept_D=found.kept_D[index_D])

@@ -1,0 +1,174 @@
+"""What a recommendation rests on: the diagnosis in a few numbers, and what the user has to train with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from posttrain_probes.stopping import UNIFORM_SHARE, near_uniform
+
+from posttrain_diag.evidence import MAIN, Evidence
+from posttrain_diag.recommend.catalogue import Need
+from posttrain_diag.types import CLASSES, Bottleneck, Diagnosis, InstrumentStatus, Problem, ProblemClass
+
+Part = ProblemClass
+"""A class to which a problem can be resolved."""
+UNASKED_TEACHER = 0.7
+"""A teacher that was not compared (`analyze --teacher`) is taken to solve this share of what the policy does not."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the user has to train with."""
+
+    demos: int = 0
+    """Training problems with a demonstration."""
+    pairs: int = 0
+    """Training problems with a preference pair."""
+    verifier: bool = True
+    teacher: bool = False
+    siblings: bool = False
+    """Another checkpoint of the same architecture."""
+    retained: bool = False
+    """Tasks whose pass rate should stay."""
+    budget_tokens: int | None = None
+    """Generated and trained tokens of a stage; None: as many as it takes."""
+
+    @staticmethod
+    def of_problems(problems: Sequence[Problem], **more: Any) -> Resources:
+        """Read demonstrations and pairs off the problems to train on."""
+        return Resources(sum(bool(p.demos) for p in problems), sum(bool(p.pairs) for p in problems), **more)
+
+    def without(self, names: Sequence[str]) -> Resources:
+        """The same with some of them taken away, by field name."""
+        empty = Resources(verifier=False)
+        return replace(self, **{name: getattr(empty, name) for name in names})
+
+    def has(self, need: Need) -> bool:
+        """Whether something that a stage needs is there; own rollouts are worth what a verifier makes of them."""
+        match need:
+            case "demos":
+                return self.demos > 0
+            case "pairs":
+                return self.pairs > 0
+            case "verifier" | "own_rollouts":
+                return self.verifier
+            case "teacher":
+                return self.teacher
+            case "siblings":
+                return self.siblings
+            case "retained_tasks":
+                return self.retained
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The diagnosis as a recommendation reads it; JSON-compatible, kept in a run as facts.json."""
+
+    bottleneck: Bottleneck
+    confidence: float
+    instrument: InstrumentStatus
+    needed: str
+    """What it would take to decide; empty when decided."""
+    problems: int
+    pass_1: float
+    """Mean success probability over problems."""
+    share: Mapping[Part, float]
+    """Mean posterior of each class over problems."""
+    headroom: Mapping[Part, float]
+    """Mean over problems of posterior x (1 - p): what the class could gain in pass@1."""
+    success: Mapping[Part, float]
+    """Mean over problems of posterior x p: successes per rollout that the class gives."""
+    taught: Mapping[Part, float]
+    """The part of `headroom` on problems that a compared model solves; empty where none was compared."""
+    mixed_groups: float | None
+    """Of groups of 8 so many hold both passes and failures."""
+    expected_successes: float | None
+    """Pooled over problems, in one rollout budget."""
+    rollout_budget: int
+    level: float
+    mean_tokens: float
+    """Per rollout."""
+    n_parameters: int
+    random_like: bool
+    """The policy is close to uniform on correct traces and knows no other way either."""
+    counts_only: bool
+    """Nothing but counts is known: no model to train."""
+
+    @staticmethod
+    def of(diagnosis: Diagnosis, evidence: Evidence) -> Facts:
+        """Sum up a diagnosis."""
+        rows = diagnosis.per_problem
+        known = "posterior_support" in rows
+        rows = rows[rows["p_mean"].notna()] if known else rows.iloc[:0]
+        share, headroom, success, taught = ({} for _ in range(4)) if rows.empty else _sums(rows)
+        drawn = int(evidence.main["drawn"].sum()) if evidence.counts is None else 0
+        mixed, successes = (diagnosis.estimates.get(name) for name in ("mixed_groups@8", "expected_successes"))
+        return Facts(
+            bottleneck=diagnosis.bottleneck,
+            confidence=diagnosis.confidence,
+            instrument=diagnosis.instrument.status,
+            needed="" if diagnosis.needed is None else diagnosis.needed.reason,
+            problems=len(rows),
+            pass_1=float(rows["p_mean"].mean()) if len(rows) else 0.0,
+            share=share,
+            headroom=headroom,
+            success=success,
+            taught=taught,
+            mixed_groups=None if mixed is None else mixed.value,
+            expected_successes=None if successes is None else successes.value,
+            rollout_budget=evidence.settings.rollout_budget,
+            level=evidence.settings.level,
+            mean_tokens=evidence.tokens(MAIN) / drawn if drawn else 0.0,
+            n_parameters=0 if evidence.model is None else evidence.model.n_parameters,
+            random_like=_random_like(evidence),
+            counts_only=evidence.counts is not None,
+        )
+
+    def json(self) -> dict[str, Any]:
+        """As facts.json holds it."""
+        return {"schema": 1, **asdict(self)}
+
+    @staticmethod
+    def read(data: Mapping[str, Any]) -> Facts:
+        """From facts.json."""
+        return Facts(**{key: value for key, value in data.items() if key not in ("schema", "resources")})
+
+    def reachable(self, stage_teaches: bool, teacher: bool) -> Mapping[Part, float]:
+        """Headroom by class, of the problems that a stage can work on.
+
+        Args:
+            stage_teaches: another model supplies the targets, so that only what it solves can be gained.
+            teacher: there is one.
+        """
+        if not stage_teaches:
+            return self.headroom
+        if self.taught:
+            return self.taught
+        return {part: value * (UNASKED_TEACHER if teacher else 0.0) for part, value in self.headroom.items()}
+
+
+def _sums(rows: Any) -> tuple[dict[Part, float], ...]:
+    weights: dict[ProblemClass, Any] = {cls: rows[f"posterior_{cls}"].to_numpy() for cls in CLASSES}
+    p_P = rows["p_mean"].to_numpy()
+    solves_P = rows["other_solves"].to_numpy() if "other_solves" in rows else None
+    share: dict[Any, float] = {cls: float(w.mean()) for cls, w in weights.items()}
+    headroom: dict[Any, float] = {cls: float((w * (1 - p_P)).mean()) for cls, w in weights.items()}
+    success: dict[Any, float] = {cls: float((w * p_P).mean()) for cls, w in weights.items()}
+    taught: dict[Any, float] = {}
+    if solves_P is not None:
+        # other models are asked only what the policy may not have mastered: of the rest nothing is known
+        known_P = np.nan_to_num(solves_P, nan=UNASKED_TEACHER)
+        taught = {cls: float((w * (1 - p_P) * known_P).mean()) for cls, w in weights.items()}
+    return share, headroom, success, taught
+
+
+def _random_like(evidence: Evidence) -> bool:
+    """Close to uniform on correct traces because the policy is undecided, not because it is sure of something else."""
+    if evidence.model is None or not near_uniform(evidence):
+        return False
+    rows = [row.entropies for row in evidence.scores if row.kind == "demo:0" and len(row.entropies)]
+    mean = float(np.mean([row.mean() for row in rows])) if rows else 0.0
+    return mean >= UNIFORM_SHARE * float(np.log(evidence.model.vocab_size))

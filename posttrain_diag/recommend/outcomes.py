@@ -1,0 +1,59 @@
+"""What stages did where the truth is known: the precedents of every forecast, shipped as data.
+
+`data/outcomes.json` is written by `python -m benchmarks outcomes` from the records of the stages benchmark: one row per
+stage, situation, family of problems and flavour, means over seeds, all measured on held-out problems.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from posttrain_diag.recommend.facts import Part
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A stage on one family of problems."""
+
+    stage: str
+    situation: str
+    model: str
+    family: str
+    part: Part
+    """The class of the family's problems for that model."""
+    demos: int
+    """Training problems with a demonstration."""
+    tokens: float
+    """Generated and trained."""
+    sequences: float
+    """Tokens by the mean length of a response."""
+    before: float
+    """pass@1 on held-out problems of the family."""
+    after: float
+    kept: float
+    """Change of the mean pass rate on retained tasks; half a batch or so was replay, as by default."""
+    limited: bool
+    """It ran under a token budget that cut it short."""
+    runs: int
+
+    @property
+    def won(self) -> float:
+        """Share of the headroom that was won; negative where pass@1 fell."""
+        room = 1.0 - self.before
+        return (self.after - self.before) / room if room > 0.02 else min(0.0, self.after - self.before)
+
+
+@cache
+def shipped_outcomes() -> tuple[Outcome, ...]:
+    """The outcomes that come with the package."""
+    path = resources.files("posttrain_diag") / "data" / "outcomes.json"
+    return tuple(Outcome(**row) for row in json.loads(path.read_text(encoding="utf-8"))["outcomes"])
+
+
+def apart_from(outcomes: Sequence[Outcome], model: str, families: Sequence[str]) -> tuple[Outcome, ...]:
+    """Outcomes that were not measured on any of these families of this model: what a forecast of them may rest on."""
+    return tuple(o for o in outcomes if not (o.model == model and o.family in families))
