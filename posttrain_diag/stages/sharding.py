@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Container, Iterator
+from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posttrain_diag.errors import UsageError
@@ -15,6 +17,19 @@ from posttrain_diag.stages.config import StageConfig
 
 if TYPE_CHECKING:
     import torch
+
+
+def launch_config(name: str) -> Path:
+    """The file that `accelerate launch --config_file` takes for a way of spreading a stage over GPUs.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    folder = Path(str(files("posttrain_diag") / "data" / "accelerate"))
+    found = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    if name not in found:
+        raise UsageError(f"there is no launch configuration {name!r}; there are: {', '.join(found)}")
+    return found[name]
 
 
 def launched_sharded() -> str | None:
@@ -41,8 +56,8 @@ def check_launch(config: StageConfig) -> None:
         )
     if sharded == "FSDP" and os.environ.get("FSDP_VERSION", "1") != "2":
         raise UsageError(
-            "FSDP version 1 is on its way out of torch and transformers, and stages do not take it: set fsdp_version: 2 "
-            "in the accelerate config, or launch it with fsdp2.yaml (diag stages --launch fsdp2)"
+            "FSDP version 1 is on its way out of transformers, and stages do not take it: set fsdp_version: 2 in the "
+            "accelerate config, or launch it with fsdp2.yaml (diag stages --launch fsdp2)"
         )
     from accelerate.utils import disable_fsdp_ram_efficient_loading
 
@@ -66,7 +81,7 @@ def gathered(trainer: Any, names: Container[str]) -> Iterator[tuple[str, torch.T
         not the rounded ones that it computes with.
     """
     if trainer.is_deepspeed_enabled:
-        from deepspeed.utils import safe_get_full_fp32_param
+        from deepspeed.utils import safe_get_full_fp32_param  # pyright: ignore[reportMissingImports]
 
         for name, parameter in trainer.model_wrapped.module.named_parameters():
             if name in names:
@@ -74,7 +89,9 @@ def gathered(trainer: Any, names: Container[str]) -> Iterator[tuple[str, torch.T
         return
     from accelerate.utils import fsdp2_canonicalize_names
 
-    shards = trainer.model_wrapped.state_dict()  # unlike parameters(): cut up, whatever the last forward pass left whole
+    shards = (
+        trainer.model_wrapped.state_dict()
+    )  # unlike parameters(): cut up, whatever the last forward pass left whole
     for name, shard in fsdp2_canonicalize_names(shards).items():
         if name in names:
             yield name, shard.full_tensor()

@@ -247,10 +247,16 @@ class Routed(OwnPrompts):
     """As the trainer wants them; `add_teachers` makes the list."""
 
     def add_teachers(self, others: Sequence[Any]) -> None:
-        """Join more frozen models to the one that the constructor got."""
+        """Join more frozen models to the one that the constructor got, prepared in the same way."""
+        from trl.models.utils import prepare_deepspeed
+
         trainer: Any = self
-        prepared = [trainer.accelerator.prepare_model(model, evaluation_mode=True) for model in others]
-        self.teachers = [trainer.teacher_model, *prepared]
+        self.teachers = [trainer.teacher_model]
+        for model in others:
+            if trainer.is_deepspeed_enabled:
+                self.teachers.append(prepare_deepspeed(model, trainer.accelerator))
+            else:
+                self.teachers.append(trainer.accelerator.prepare_model(model, evaluation_mode=True))
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         import torch

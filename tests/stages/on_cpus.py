@@ -29,7 +29,7 @@ def joined(self: Any, *args: Any, **more: Any) -> None:
 def told(trainer: Any, names: Container[str]) -> Iterator[tuple[str, Any]]:
     """What `gathered` yields."""
     shards = [type(p).__name__ for p in trainer.model_wrapped.parameters()]
-    print(f"gathered from {type(trainer.model_wrapped).__name__} of {sorted(set(shards))}", file=sys.stderr)
+    sys.stderr.write(f"gathered from {type(trainer.model_wrapped).__name__} of {sorted(set(shards))}\n")
     return gather(trainer, names)
 
 
