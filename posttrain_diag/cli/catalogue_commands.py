@@ -11,10 +11,25 @@ import typer
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def stages(as_json: AsJson = False) -> None:
+def stages(
+    as_json: AsJson = False,
+    launch: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Print the path of a file for `accelerate launch --config_file` instead: ddp, fsdp2, deepspeed_zero2 "
+            "or deepspeed_zero3.",
+        ),
+    ] = None,
+) -> None:
     """List every post-training stage family: provenance, interface, role, needs, known failure."""
     from posttrain_diag.recommend import CATALOGUE
 
+    if launch is not None:
+        from posttrain_diag.stages.sharding import launch_config
+
+        typer.echo(launch_config(launch))
+        return
     if as_json:
         typer.echo(json.dumps([asdict(card) for card in CATALOGUE], indent=1))
         return

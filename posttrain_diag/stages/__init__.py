@@ -4,6 +4,7 @@ inputs      what a stage gets              config      what a user may set
 registry    name -> stage                  run         measure, train, keep the best, measure again
 session     phases, resume, bill           watch       pass@1, pass@k, retention, KL while training
 policy      weights that are trained and sampled from           trl   everything that touches TRL
+sharding    weights in pieces, and whole again                  ledger   draws that go on the bill
 supervised, reinforced, ...                the trainer runs that several stages share
 sft, grpo, ...                             one file per stage
 """

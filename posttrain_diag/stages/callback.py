@@ -60,6 +60,7 @@ class StageCallback(TrainerCallback):
     def _look(self, step: int) -> str | None:
         """Watch; only the main process looks, and all of them hear what it decided."""
         session, reason = self.session, None
+        session.policy.sync()
         if session.is_main:
             look = session.watcher.look(step)
             session.say(str(look))
@@ -81,7 +82,8 @@ class StageCallback(TrainerCallback):
         return said[0]
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """A checkpoint is complete once the stage's own state lies in it."""
+        """A checkpoint is complete once the stage's own state lies in it, after what every process writes there."""
+        self.session.processes.wait_for_everyone()
         if self.session.is_main:
             path = Path(args.output_dir) / f"checkpoint-{state.global_step}" / STATE
             write_atomic(path, json.dumps(asdict(self.session.state)))

@@ -104,6 +104,7 @@ class Mixtures:
                 torch.mul(self.own[name], rest, out=parameter)
                 for i, weight in weights.items():
                     parameter.add_(self.siblings[i][name], alpha=weight)
+        session.policy.sync()
         session.state.steps = step
         worth = 0.0
         if session.is_main:

@@ -8,7 +8,7 @@
     orpo             cross-entropy of prompt and chosen response plus odds ratio, no reference (arXiv:2403.07691)
 
 The reference is the policy as it is when the phase starts; its log-probabilities are computed once, before the first
-step, so no second model is held in memory.
+step, so no second model is held in memory while training.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from posttrain_diag.stages.rows import (
     unpaired_dataset,
 )
 from posttrain_diag.stages.session import Session
+from posttrain_diag.stages.sharding import launched_sharded
 from posttrain_diag.stages.supervised import count
 from posttrain_diag.stages.trl import (
     PAIR_LOSSES,
@@ -101,6 +102,8 @@ class _Run:
             n_parameters=policy.n_parameters,
         )
         kind, settings, dataset = self._loss(folder, common)
+        # left to itself TRL would shard the files that the policy came from, which an earlier phase has left behind
+        compared = launched_sharded() is not None and config.loss not in ("simpo", "orpo")
         self.made = build(
             kind,
             self._hooks(),
@@ -108,9 +111,12 @@ class _Run:
             args=settings,
             processing_class=policy.tokenizer,
             train_dataset=dataset,
+            **({"ref_model": policy.reference()} if compared else {}),
         )
+        if compared:
+            self.made.ref_model = None  # its log-probabilities are known by now
         if policy.lora and "ref" in policy.model.peft_config:
-            policy.model.delete_adapter("ref")  # TRL's copy of the adapter; its log-probabilities are known by now
+            policy.model.delete_adapter("ref")  # TRL's copy of the adapter; likewise
         return self.made
 
     def _loss(self, folder: Path, common: dict[str, Any]) -> tuple[Any, Any, Dataset]:

@@ -4,7 +4,10 @@
 
 The two are separate modules over the same storage: what the optimizer writes the sampler reads, no weight is kept
 twice, and neither sees the other's mode, attention or hooks. With LoRA the adapted weights are merged into a copy of
-their own before each sampling.
+their own before each sampling. Where a trainer shards the weights (FSDP, DeepSpeed) the sampling model keeps whole
+ones, gathered at `sync`, and when the trainer is done they become the training model of the next.
+
+`sync` is the one method that all processes must call together; all others read what it left.
 """
 
 from __future__ import annotations
@@ -12,18 +15,19 @@ from __future__ import annotations
 import copy
 import inspect
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from posttrain_diag.engines.base import EngineInfo
 from posttrain_diag.engines.hf import HFEngine
+from posttrain_diag.engines.hf_attention import ATTENTION, unplug
 from posttrain_diag.engines.hf_files import ModelFiles, find_model
 from posttrain_diag.engines.hf_load import Loaded, load, quiet
 from posttrain_diag.engines.hf_prompts import PromptCodec
 from posttrain_diag.errors import UsageError
 from posttrain_diag.stages.config import StageConfig
+from posttrain_diag.stages.sharding import gathered, is_sharded
 
 
 class LiveEngine(HFEngine):
@@ -49,6 +53,10 @@ class Policy:
     engine: LiveEngine
     _sampling_model: Any
     lora: bool
+    _trainer: Any = field(default=None, init=False)
+    """That holds the weights in pieces at the moment; None: `model` holds them whole."""
+    _gathered_at: int | None = field(default=None, init=False)
+    """Its optimizer steps when the sampling model last got its weights."""
 
     @property
     def device(self) -> Any:
@@ -60,21 +68,36 @@ class Policy:
         """Weights of the model, adapters not counted."""
         return self.engine.info.n_parameters
 
+    def reference(self) -> Any:
+        """A frozen model over the storage of the weights as they are now, which no sharding trainer writes to."""
+        return _training_twin(self._sampling_model).requires_grad_(False)
+
+    def lend(self, trainer: Any) -> None:
+        """Give `model` to a trainer that may shard it; until `take_back` it is the trainer's alone."""
+        if is_sharded(trainer):
+            self._trainer, self._gathered_at = trainer, None
+
+    def take_back(self) -> None:
+        """Hold whole weights again, in a new `model` where a trainer sharded the old one. All processes call it."""
+        self.sync()
+        if self._trainer is not None:
+            self._trainer = None
+            self.model = _training_twin(self._sampling_model)
+
     def sync(self) -> None:
-        """Let the sampling model see the weights as they are now."""
-        if self.lora:
+        """Let the sampling model see the weights as they are now. While a trainer runs, all processes call it."""
+        if self._trainer is not None:
+            step = self._trainer.state.global_step
+            if self._gathered_at != step:  # only an optimizer step changes them
+                _gather_into(self._sampling_model, self._trainer)
+                self._gathered_at = step
+        elif self.lora:
             _merge_into(self.model, self._sampling_model)
         else:
             _share(self.model, self._sampling_model)  # again: DDP gives parameters a storage of its own
 
-    def state(self) -> Mapping[str, Any]:
-        """The weights, adapters merged, by the names of the bare model."""
-        self.sync()
-        return self._sampling_model.state_dict()
-
     def save(self, path: Path) -> None:
         """Write a normal HF directory: weights as safetensors (adapters merged), tokenizer, generation settings."""
-        self.sync()
         bare = self.model.get_base_model() if self.lora else self.model
         path.mkdir(parents=True, exist_ok=True)
         with quiet():
@@ -104,12 +127,14 @@ class Policy:
 
     def save_training_state(self, path: Path) -> None:
         """Write the weights that training changes, adapters unmerged, for a later phase to start from."""
+        if self.lora:
+            changed = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        else:
+            changed = dict(self._sampling_model.named_parameters())
         from safetensors.torch import save_file
 
         path.mkdir(parents=True, exist_ok=True)
-        tensors = {
-            n: p.detach().cpu().contiguous().clone() for n, p in self.model.named_parameters() if p.requires_grad
-        }
+        tensors = {name: p.detach().cpu().contiguous().clone() for name, p in changed.items()}
         temporary = path / "policy.partial"
         save_file(tensors, temporary)
         temporary.rename(path / "policy.safetensors")
@@ -129,12 +154,12 @@ def load_policy(model: str, config: StageConfig) -> Policy:
     files = find_model(model, trust_remote_code=config.trust_remote_code, allow_pickle=False)
     # float32 master weights; on a GPU TRL computes in bfloat16 over them
     loaded = load(files, device=_own_device(config), dtype="float32", trust_remote_code=config.trust_remote_code)
-    trained = copy.deepcopy(loaded.model).requires_grad_(True)
-    _count_real_tokens(trained)
     if config.lora_rank:
+        trained = copy.deepcopy(loaded.model).requires_grad_(True)
+        _count_real_tokens(trained)
         trained = _with_lora(trained, config)
     else:
-        _share(trained, loaded.model)
+        trained = _training_twin(loaded.model)
     codec = PromptCodec(
         loaded.tokenizer,
         template=config.template,
@@ -179,6 +204,30 @@ def _own_device(config: StageConfig) -> str | None:
     if config.device is None and rank is not None and torch.cuda.is_available():
         return f"cuda:{rank}"
     return config.device
+
+
+def _training_twin(sampling: Any) -> Any:
+    """A second model over the same storage, ready to be trained."""
+    import torch
+
+    shared: dict[int, Any] = {id(p): torch.nn.Parameter(p.data) for p in sampling.parameters()}
+    shared |= {id(buffer): buffer.data for buffer in sampling.buffers()}
+    twin = copy.deepcopy(sampling, shared)
+    if twin.config._attn_implementation == ATTENTION:
+        unplug(twin)
+    _count_real_tokens(twin)
+    return twin
+
+
+def _gather_into(sampling: Any, trainer: Any) -> None:
+    """Fill the storage of `sampling` with the whole weights of a trainer that shards them."""
+    import torch
+
+    own = dict(sampling.named_parameters())
+    with torch.no_grad():
+        for name, whole in gathered(trainer, tuple(own)):
+            own.pop(name).copy_(whole)
+    assert not own, f"weights that the trainer does not know: {', '.join(own)}"
 
 
 def _share(trained: Any, sampling: Any) -> None:

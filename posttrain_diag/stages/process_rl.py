@@ -61,6 +61,7 @@ class BranchValues:
             for key, ids in prefixes
         ]
         n = session.config.process_branches
+        session.policy.sync()
         branches = sample_from(session.policy.engine, session.judge, states, n, session.params)
         self.value_of = {
             prefix: sum(outcome(draw) for draw in drawn) / n for prefix, drawn in zip(prefixes, branches, strict=True)

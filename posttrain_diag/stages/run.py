@@ -19,6 +19,7 @@ from posttrain_diag.stages.inputs import StageInputs, some
 from posttrain_diag.stages.policy import Policy, load_policy
 from posttrain_diag.stages.registry import STAGES, default_steps, learning_rate, stage_entry
 from posttrain_diag.stages.session import Session, replay_share
+from posttrain_diag.stages.sharding import check_launch
 from posttrain_diag.stages.trl import require_trl
 from posttrain_diag.stats import pass_at_k
 from posttrain_diag.store import Store, write_atomic
@@ -117,6 +118,7 @@ def train_stage(
     """
     require_trl()
     check_stage(stage, inputs, config)
+    check_launch(config)
     entry = stage_entry(stage)
     if os.environ.get("RANK", "0") == "0":  # the others come to their first barrier only after this one
         _claim(out, stage, inputs, config)

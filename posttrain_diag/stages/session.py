@@ -22,6 +22,7 @@ from posttrain_diag.evidence import MAIN, DrawSpec
 from posttrain_diag.stages.config import StageConfig
 from posttrain_diag.stages.draws import Judge, Judged
 from posttrain_diag.stages.inputs import StageInputs
+from posttrain_diag.stages.ledger import Ledger
 from posttrain_diag.stages.policy import Policy
 from posttrain_diag.stages.rows import Lesson, TokenPair, TokenRow, load_pairs, load_rows, mixed, save_rows, text_row
 from posttrain_diag.stages.trl import processes_of
@@ -88,6 +89,7 @@ class Session:
         self.state = StageState()
         self.judge = Judge.of(policy.engine, [*inputs.train, *inputs.replayed])
         self.problems = {problem.id: problem for problem in inputs.train}
+        self._ledger = Ledger()
         self._open_store = store or (lambda: RolloutStore(folder / "rollouts.sqlite"))
         self.watcher = Watcher(policy, inputs.watched, inputs.retained, params, config.watch_rollouts, folder / "watch")
 
@@ -99,11 +101,17 @@ class Session:
     def made_once(self, name: str, make: Callable[[], Sequence[Row]], load: Callable[[Path], list[Row]]) -> list[Row]:
         """Rows from a file of the stage, made by the main process where they are not there yet."""
         path = self.folder / name
-        if self.is_main and not path.exists():
-            save_rows(path, make())
-            self._write_bill()
+        bill, noted = path.with_suffix(".bill.json"), path.with_suffix(".owed.json")
+        if self.is_main:
+            if not path.exists():
+                self._ledger = Ledger(noted)
+                rows = make()
+                self._write_bill(bill)
+                save_rows(path, rows)
+                self._ledger = Ledger()
+            noted.unlink(missing_ok=True)
         self.processes.wait_for_everyone()
-        self._read_bill()
+        self._read_bill(bill)
         return load(path)
 
     def rows_once(self, name: str, make: Callable[[], Sequence[TokenRow]]) -> list[TokenRow]:
@@ -114,18 +122,17 @@ class Session:
         """`made_once` for pairs."""
         return self.made_once(f"{name}.jsonl", make, load_pairs)
 
-    def _write_bill(self) -> None:
+    def _write_bill(self, path: Path) -> None:
         """What was drawn and noted so far outside trainers; it must be known after a restart, and to every process."""
         own = self.state
         bill = {"generated_tokens": own.generated_tokens, "rollouts": own.rollouts, "extra": own.extra}
-        write_atomic(self.folder / "bill.json", json.dumps(bill))
+        write_atomic(path, json.dumps(bill))
 
-    def _read_bill(self) -> None:
-        if (self.folder / "bill.json").exists():
-            bill = json.loads((self.folder / "bill.json").read_text())
-            self.state.extra = bill.pop("extra") | self.state.extra
-            for name, value in bill.items():
-                setattr(self.state, name, max(value, getattr(self.state, name)))
+    def _read_bill(self, path: Path) -> None:
+        bill = json.loads(path.read_text())
+        self.state.extra = bill.pop("extra") | self.state.extra
+        for name, value in bill.items():
+            setattr(self.state, name, max(value, getattr(self.state, name)))
 
     def own_draws(
         self,
@@ -187,19 +194,19 @@ class Session:
             collector = Collector(engine, store, by_id, self.params)
             owed = collector.owed(DrawSpec(key, arm, n, given.get(key, ()), cap) for key in by_id)
             new = sum(len(item.missing) for item in owed)
+            due = self._ledger.due(engine.info.model_sha, owed)
             self.progress.plan(n * len(by_id), n * len(by_id) - new, cap or self.params.max_new_tokens)
             collector.draw(owed, self.progress)
             current_tallies(store, engine.info.model_sha, spans_of(owed, exact=True), by_id)
             judge = Judge.of(engine, problems)
             out: dict[str, list[Judged]] = {}
-            for item in owed:
+            for item, billed in zip(owed, due, strict=True):
                 drawn = list(store.tokens(engine.info.model_sha, item.prompt_sha, item.sampling_sha))[:n]
                 prompt_ids = engine.prompt_ids(item.prompt)
-                key = item.spec.problem_id
-                hint, fresh = item.spec.response_prefix_ids, set(item.missing)
+                key, hint = item.spec.problem_id, item.spec.response_prefix_ids
                 out[key] = [_judged(judge, key, prompt_ids, hint, tuple(ids.tolist())) for _, ids in drawn]
-                self.state.generated_tokens += sum(len(ids) for i, ids in drawn if i in fresh)
-            self.state.rollouts += new
+                self.state.generated_tokens += sum(len(ids) for i, ids in drawn if i in billed)
+            self.state.rollouts += sum(map(len, due))
             return out
         finally:
             store.close()
@@ -259,10 +266,12 @@ class Session:
         checkpoints = folder / "trainer"
         with quiet():
             trainer = make(checkpoints)
-            _check_whole(trainer)
             trainer.remove_callback(PrinterCallback)
             trainer.add_callback(StageCallback(self, self.state.steps, trainer))
-            trainer.train(resume_from_checkpoint=self._resume_from(checkpoints))
+            resumed = self._resume_from(checkpoints)
+            self.policy.lend(trainer)
+            trainer.train(resume_from_checkpoint=resumed)
+            self.policy.take_back()
         if self.is_main:
             self.policy.save_training_state(folder)
             write_atomic(done, json.dumps(asdict(self.state)))
@@ -290,20 +299,6 @@ def replay_share(config: StageConfig, inputs: StageInputs, default: float) -> fl
     if config.replay is not None:
         return config.replay
     return default if inputs.retain else 0.0
-
-
-def _check_whole(trainer: Any) -> None:
-    """Refuse weights that no process holds whole: they could not be sampled from between steps.
-
-    Raises:
-        UsageError: FSDP or DeepSpeed shard them.
-    """
-    for name, flag in (("FSDP", "is_fsdp_enabled"), ("DeepSpeed", "is_deepspeed_enabled")):
-        if getattr(trainer, flag, False):
-            raise UsageError(
-                f"{name} shards the weights, and a stage samples from them between steps: launch with plain data "
-                "parallelism (accelerate launch --multi_gpu), or train an adapter (--lora-rank 16)"
-            )
 
 
 def _silent(text: str) -> None:

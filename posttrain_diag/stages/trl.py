@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from posttrain_diag.errors import MissingExtra, UsageError
 from posttrain_diag.stages.config import PreferenceLoss, StageConfig
 from posttrain_diag.stages.rows import IGNORED, TokenRow
+from posttrain_diag.stages.sharding import is_sharded
 
 if TYPE_CHECKING:
     import torch
@@ -246,10 +247,16 @@ class Routed(OwnPrompts):
     """As the trainer wants them; `add_teachers` makes the list."""
 
     def add_teachers(self, others: Sequence[Any]) -> None:
-        """Join more frozen models to the one that the constructor got."""
+        """Join more frozen models to the one that the constructor got, prepared in the same way."""
+        from trl.models.utils import prepare_deepspeed
+
         trainer: Any = self
-        prepared = [trainer.accelerator.prepare_model(model, evaluation_mode=True) for model in others]
-        self.teachers = [trainer.teacher_model, *prepared]
+        self.teachers = [trainer.teacher_model]
+        for model in others:
+            if trainer.is_deepspeed_enabled:
+                self.teachers.append(prepare_deepspeed(model, trainer.accelerator))
+            else:
+                self.teachers.append(trainer.accelerator.prepare_model(model, evaluation_mode=True))
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         import torch
@@ -265,14 +272,22 @@ class Routed(OwnPrompts):
 
     def _compute_loss(self, unwrapped_student: Any, inputs: dict[str, Any], num_items_in_batch: Any) -> Any:
         """The parts of a batch that share a teacher, one after another; their losses are sums over its tokens."""
+        import torch
+
         parent: Any = super()
         teacher_B = inputs["teacher"]
         parts: list[tuple[Any, ...]] = []
-        for index in teacher_B.unique().tolist():
+        # sharded weights are put together by all processes at each pass: they make equally many
+        indices = range(len(self.teachers)) if is_sharded(self) else teacher_B.unique().tolist()
+        for index in indices:
             chosen_B = teacher_B == index
+            taught = bool(chosen_B.any())
+            if not taught:
+                chosen_B = torch.arange(len(teacher_B), device=teacher_B.device) == 0
             rows = {k: v[chosen_B] if v is not None and v.dim() else v for k, v in inputs.items() if k != "teacher"}
             self.teacher_model = self.teachers[index]
-            parts.append(parent._compute_loss(unwrapped_student, rows, num_items_in_batch))
+            part = parent._compute_loss(unwrapped_student, rows, num_items_in_batch)
+            parts.append(part if taught else tuple(0 * value for value in part))
         return tuple(sum(values) for values in zip(*parts, strict=True))
 
 

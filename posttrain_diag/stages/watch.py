@@ -81,7 +81,7 @@ class Watched:
 
 
 class Watcher:
-    """Samples the probe and the retained problems; keeps the best weights; decides when to stop."""
+    """Samples the probe and the retained problems from the weights of the last `Policy.sync`; keeps the best ones."""
 
     def __init__(
         self,
@@ -166,7 +166,6 @@ class Watcher:
     def _draw(self, problems: Sequence[Problem], n: int, name: str) -> dict[str, list[Judged]]:
         if not problems:
             return {}
-        self.policy.sync()
         draws = sample_judged(self.policy.engine, self.judge, problems, n, self.params, seed_text=name)
         self.tokens += sum(len(draw.token_ids) for own in draws.values() for draw in own)
         return draws

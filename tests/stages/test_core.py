@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from posttrain_diag.stages import (
     train_stage,
 )
 from posttrain_diag.stages import callback as callback_module
+from posttrain_diag.stages import session as session_module
 from posttrain_diag.stages.draws import Judge, sample_judged
 from posttrain_diag.stages.registry import learning_rate, stage_entry
 from posttrain_diag.stages.rows import IGNORED, TokenRow, check_lengths, demo_rows, mixed, row_dataset
@@ -215,6 +217,42 @@ def test_notes_and_bill_of_rows_survive_a_restart(tmp_path: Path) -> None:
     assert again.rows_once("some", lambda: pytest.fail("made twice")) == rows == [TokenRow("a", (1, 2), (3,))]
     assert (again.state.rollouts, again.state.extra) == (8, {"kept": 3})
     assert again.state.generated_tokens == session.state.generated_tokens > 0
+
+
+@pytest.mark.parametrize(("name", "call"), [("current_tallies", 2), ("current_tallies", 3), ("save_rows", 2)])
+def test_a_kill_right_after_draws_loses_none_of_the_bill(
+    name: str, call: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = zoo_inputs(n=4)
+
+    def work(folder: Path) -> Session:
+        session = zoo_session(folder, inputs)
+
+        def make(*draws: int) -> list[TokenRow]:
+            for n in draws:
+                session.own_draws(inputs.train, n)
+            return [TokenRow("a", (1, 2), (3,))]
+
+        session.rows_once("first", lambda: make(2))
+        session.rows_once("second", lambda: make(3, 5))
+        return session
+
+    whole = work(tmp_path / "whole")
+    real, calls = getattr(session_module, name), count(1)
+
+    def dying(*args: Any, **more: Any) -> Any:
+        if next(calls) == call:
+            raise KeyboardInterrupt
+        return real(*args, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session_module, name, dying)
+        with pytest.raises(KeyboardInterrupt):
+            work(tmp_path / "cut")
+    cut, again = work(tmp_path / "cut"), work(tmp_path / "cut")
+    assert whole.state.rollouts == 4 * 5
+    assert cut.state == again.state == whole.state
+    assert not list((tmp_path / "cut").glob("*.owed.json"))
 
 
 def _scripted(

@@ -227,5 +227,6 @@ def test_nothing_to_mine_says_what_to_do(tmp_path: Path) -> None:
 def test_later_rounds_end_where_nothing_is_left_to_mine(tmp_path: Path) -> None:
     session = open_session(tmp_path, problems("S", 6, split="training", seed=0), steps=4, rounds=2, own_rollouts=16)
     (tmp_path / "pairs-1.jsonl").write_text("")
+    (tmp_path / "pairs-1.bill.json").write_text('{"generated_tokens": 0, "rollouts": 0, "extra": {}}')
     online_preference.run(session)
     assert session.state.steps == 2 and "before round 2" in (session.state.stopped or "")

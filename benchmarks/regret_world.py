@@ -1,0 +1,134 @@
+"""The question of the regret benchmark: situations, what the user has, which stages that allows, and what each was worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from stages_cases import FEW_DEMOS, SITUATIONS, SMALL_BUDGET, STAGES, Situation, possible
+from stages_run import Record, within
+
+from posttrain_diag.recommend import Resources
+from posttrain_diag.recommend.catalogue import stage_card
+
+NOTHING = "nothing"
+"""Leaving the model as it is: utility 0."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the user has."""
+
+    name: str
+    demos: bool = True
+    few: bool = False
+    pairs: bool = True
+    verifier: bool = True
+    teacher: bool = True
+    siblings: bool = True
+    small: bool = False
+
+    def resources(self, situation: Situation, demos: int) -> Resources:
+        """As `diag recommend` is told; `demos`: training problems with a demonstration where all have one."""
+        return Resources(
+            demos=(FEW_DEMOS if self.few else demos) if self.demos else 0,
+            pairs=268 if self.pairs else 0,
+            verifier=self.verifier,
+            teacher=self.teacher and bool(situation.teachers),
+            siblings=self.siblings and bool(situation.siblings),
+            retained=True,
+            budget_tokens=SMALL_BUDGET if self.small else None,
+        )
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("all resources"),
+    Setting("no demonstrations", demos=False, pairs=False),
+    Setting("16 demonstrations only", few=True, pairs=False, teacher=False, siblings=False),
+    Setting("pairs, no verifier", demos=False, verifier=False, teacher=False, siblings=False),
+    Setting("teacher", demos=False, pairs=False, siblings=False),
+    Setting("small compute", small=True),
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A situation in a setting."""
+
+    situation: Situation
+    setting: Setting
+
+    @property
+    def name(self) -> str:
+        """Unique."""
+        return f"{self.situation.name}, {self.setting.name}"
+
+
+def questions() -> Iterator[Question]:
+    """All of them; a teacher's setting only where there is one."""
+    for situation in SITUATIONS.values():
+        for setting in SETTINGS:
+            if setting.name != "teacher" or situation.teachers:
+                yield Question(situation, setting)
+
+
+def utilities(question: Question, records: Sequence[Record]) -> dict[str, float]:
+    """Held-out utility of every admissible stage, mean over seeds: gain less half of the retention lost.
+
+    Stages whose run is missing are left out, so that an unfinished grid is not mistaken for a whole one.
+    """
+    setting, situation = question.setting, question.situation
+    out: dict[str, float] = {NOTHING: 0.0}
+    for variant in STAGES:
+        stage = variant.stage
+        needs = stage_card(stage).needs
+        if stage == "replay" or not possible(variant, situation):
+            continue
+        if not all(setting.resources(situation, 1).has(need) for need in needs):
+            continue
+        flavour = "16 demos" if setting.few and "demos" in needs else "full"
+        runs = [
+            within(run, SMALL_BUDGET) if setting.small and "refused" not in run else run
+            for run in records
+            if (run["variant"], run["situation"], run["flavour"]) == (variant.name, situation.name, flavour)
+        ]
+        if runs:
+            out[stage] = sum(utility(run) for run in runs) / len(runs)
+    return out
+
+
+def utility(run: Record) -> float:
+    """Gain of one run less half of the retention lost; a refused stage changes nothing."""
+    if "refused" in run:
+        return 0.0
+    gain = run["pass@1"][1] - run["pass@1"][0]
+    return gain - 0.5 * max(0.0, run["retention"][0] - run["retention"][1])
+
+
+Rule = Mapping[str, str]
+
+
+def fixed(name: str, pass_1: float, able: Sequence[str]) -> str | None:
+    """What a fixed recipe does; None: picks at random among all.
+
+    Args:
+        name: of the recipe.
+        pass_1: of the model now.
+        able: admissible stages.
+    """
+    first = {
+        "always SFT": ("sft",),
+        "always GRPO": ("grpo",),
+        "RFT": ("rft",),
+        "SFT, then GRPO": ("sft", "grpo"),  # the first stage of the two that can run
+        "10-70% band": ("grpo",) if 0.1 <= pass_1 <= 0.7 else ("sft",) if pass_1 < 0.1 else (),
+    }
+    return next((stage for stage in first[name] if stage in able), NOTHING)
+
+
+RECIPES = ("always SFT", "always GRPO", "SFT, then GRPO", "RFT", "10-70% band")
+
+
+def few_if(resources: Resources, few: bool) -> Resources:
+    """Resources with few demonstrations."""
+    return replace(resources, demos=FEW_DEMOS) if few else resources
