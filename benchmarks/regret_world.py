@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from stages_cases import FEW_DEMOS, SITUATIONS, SMALL_BUDGET, STAGES, Situation, possible
 from stages_run import Record, within
@@ -105,30 +105,23 @@ def utility(run: Record) -> float:
     return gain - 0.5 * max(0.0, run["retention"][0] - run["retention"][1])
 
 
-Rule = Mapping[str, str]
-
-
-def fixed(name: str, pass_1: float, able: Sequence[str]) -> str | None:
-    """What a fixed recipe does; None: picks at random among all.
+def fixed(name: str, pass_1: float, able: Sequence[str]) -> str:
+    """What a fixed recipe does where it can; else nothing.
 
     Args:
         name: of the recipe.
         pass_1: of the model now.
         able: admissible stages.
     """
-    first = {
+    band = ("grpo",) if 0.1 <= pass_1 <= 0.7 else ("sft",) if pass_1 < 0.1 else ()
+    wanted: Mapping[str, Sequence[str]] = {
         "always SFT": ("sft",),
         "always GRPO": ("grpo",),
+        "SFT, then GRPO": ("sft", "grpo"),  # the first of the two that can run; the grid holds single stages
         "RFT": ("rft",),
-        "SFT, then GRPO": ("sft", "grpo"),  # the first stage of the two that can run
-        "10-70% band": ("grpo",) if 0.1 <= pass_1 <= 0.7 else ("sft",) if pass_1 < 0.1 else (),
+        "10-70% band": band,
     }
-    return next((stage for stage in first[name] if stage in able), NOTHING)
+    return next((stage for stage in wanted[name] if stage in able), NOTHING)
 
 
 RECIPES = ("always SFT", "always GRPO", "SFT, then GRPO", "RFT", "10-70% band")
-
-
-def few_if(resources: Resources, few: bool) -> Resources:
-    """Resources with few demonstrations."""
-    return replace(resources, demos=FEW_DEMOS) if few else resources

@@ -1,0 +1,253 @@
+"""Issue 7's figures: does the recommendation pick the stage that someone picks who ran them all?
+
+`make bench-regret` or `python -m benchmarks regret [--seeds=1] [--jobs=2] [--done] [--work=DIR]`. A rerun goes on where the
+last one stopped; the records are those of the stages benchmark, in the same DIR. Writes benchmarks/regret/.
+
+14 situations x what the user has (everything; no demonstrations; 16 only; pairs and no verifier; a teacher; little
+compute). Every admissible stage is run at its defaults under one token budget that none of them needs whole (1.6 million), or, with
+little compute, read off at 120,000 tokens. Utility = held-out pass@1 gained - .5 x retention lost; doing nothing is worth 0. The recommendation
+sees the diagnosis of the held-out problems and precedents that were not measured on these families of this model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import machine
+import numpy as np
+import stages_report
+import stages_run
+from bench_outcomes import outcomes_of, part_of
+from regret_world import NOTHING, RECIPES, SETTINGS, Question, fixed, questions, utilities
+from stages_cases import SITUATIONS, STAGES, Situation, held_out, inputs_of, regret_cases, table_cases
+from stages_cases import Case as StageCase
+from stages_run import Record
+
+from posttrain_diag.recommend import Facts
+from posttrain_diag.recommend.forecast import Forecast
+from posttrain_diag.recommend.outcomes import Outcome, apart_from
+from posttrain_diag.recommend.rules import forecast_all, lacking, plan_from, role
+
+ALIKE = 0.02
+"""A pick agrees with the oracle when its utility is not lower by more: seeds differ by as much."""
+MARKS = {"regret": 0.05, "agreement": 0.9, "recipe ahead": 0.05, "coverage": 0.85, "role": 0.9}
+
+
+def facts_of(situation: Situation, work: Path) -> Facts:
+    """The diagnosis of the situation's held-out problems, made once."""
+    from posttrain_diag.analyze import analyze
+    from posttrain_diag.config import make_config
+    from posttrain_diag.tasks import write_tasks
+
+    folder = work / "diagnoses" / situation.name
+    if not (folder / "run" / "facts.json").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_tasks(held_out(situation, 0), folder / "tasks.jsonl")
+        others = tuple(name for name in situation.teachers if name != situation.model)
+        analyze(
+            make_config(model=situation.model, tasks=str(folder / "tasks.jsonl"), out=folder / "run", teacher=others)
+        )
+    return Facts.read(json.loads((folder / "run" / "facts.json").read_text()))
+
+
+def demos_of(situation: Situation) -> int:
+    """Training problems with a demonstration, where all have one."""
+    return len(inputs_of(StageCase(STAGES[0], situation), 0).train)
+
+
+def answer(question: Question, facts: Facts, records: Sequence[Record], outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """What we, the recipes and the oracle do in one question, and what it is worth."""
+    situation = question.situation
+    has = question.setting.resources(situation, demos_of(situation))
+    found = forecast_all(facts, has, outcomes)
+    plan = plan_from(found, facts, has, "RUN") if facts.bottleneck not in ("undetermined", "instrument") else None
+    worth = utilities(question, records)
+    able = [stage for stage in worth if stage != NOTHING]
+    ready = [p.stage for p in plan.proposals if not p.needs and p.stage in worth] if plan else []
+    picks = {"ours": ready[0] if ready else NOTHING}
+    picks |= {name: fixed(name, facts.pass_1, able) for name in RECIPES}
+    values = {name: worth[stage] for name, stage in picks.items()}
+    values["random"] = float(np.mean(list(worth.values())))
+    best = max(worth, key=lambda stage: worth[stage])
+    return {
+        "situation": situation.name,
+        "setting": question.setting.name,
+        "bottleneck": facts.bottleneck,
+        "oracle": best,
+        "oracle_utility": worth[best],
+        "picks": picks,
+        "utilities": values,
+        "worth": worth,
+        "forecasts": _checked(question, found, facts, has, records),
+    }
+
+
+def _checked(
+    question: Question, found: dict[str, Forecast], facts: Facts, has: Any, records: Sequence[Record]
+) -> list[dict[str, Any]]:
+    """Every forecast of a stage that was run, beside what the run did; whole runs only."""
+    out: list[dict[str, Any]] = []
+    if question.setting.small:
+        return out
+    for variant in STAGES:
+        flavour = "16 demos" if question.setting.few and variant.stage in _BY_DEMOS else "full"
+        if lacking(variant.stage, has) or variant.stage == "replay":
+            continue
+        for run in records:
+            if (run["variant"], run["situation"], run["flavour"]) != (variant.name, question.situation.name, flavour):
+                continue
+            if "refused" in run:
+                continue
+            gain = found[variant.stage].gain
+            observed = run["pass@1"][1] - run["pass@1"][0]
+            out.append(
+                {
+                    "stage": variant.stage,
+                    "expected": [gain.low, gain.value, gain.high],
+                    "observed": observed,
+                    "held": bool(gain.low - ALIKE <= observed <= gain.high + ALIKE),
+                    "role": [role(found[variant.stage], facts), _role_of(run, question.situation)],
+                }
+            )
+    return out
+
+
+_BY_DEMOS = {"sft", "sft-model-aware", "guided-rl", "interleaved"}
+
+
+def _role_of(run: Record, situation: Situation) -> str:
+    """The role a run had: the class, known by construction, that gave most of its gain; "none" below 5 points."""
+    won: dict[str, float] = {}
+    for family, (before, after) in run["families"].items():
+        part = part_of(situation, family)
+        name = {"format": "repair", "guided": "expansion", "support": "expansion"}.get(part, "reshaping")
+        won[name] = won.get(name, 0.0) + (after - before) / len(run["families"])
+    best = max(won, key=lambda name: won[name])
+    if won[best] < 0.05:
+        return "none"
+    return "consolidation" if situation.siblings and run["stage"].startswith("distill") else best
+
+
+def summary(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The figures that the issue asks for."""
+    open_ones = [a for a in answers if a["oracle_utility"] > 0.05]
+    names = list(answers[0]["utilities"])
+
+    def regret(name: str, rows: Sequence[dict[str, Any]]) -> float:
+        lost = sum(a["oracle_utility"] - a["utilities"][name] for a in rows)
+        return lost / max(1e-9, sum(a["oracle_utility"] for a in rows))
+
+    def agreement(name: str) -> float:
+        return float(np.mean([a["utilities"][name] >= a["oracle_utility"] - ALIKE for a in answers]))
+
+    by_setting: dict[str, dict[str, float]] = {}
+    for setting in SETTINGS:
+        rows = [a for a in answers if a["setting"] == setting.name]
+        if rows:
+            by_setting[setting.name] = {n: float(np.mean([a["utilities"][n] for a in rows])) for n in names}
+            by_setting[setting.name]["oracle"] = float(np.mean([a["oracle_utility"] for a in rows]))
+    ahead = max(max(v[n] for n in RECIPES) - v["ours"] for v in by_setting.values())
+    checks = [check for a in answers for check in a["forecasts"]]
+    moved = [c for c in checks if c["role"][1] != "none"]
+    return {
+        "questions": len(answers),
+        "with something to gain": len(open_ones),
+        "regret": {name: regret(name, open_ones) for name in names},
+        "agreement": {name: agreement(name) for name in names},
+        "same stage": float(np.mean([a["picks"]["ours"] == a["oracle"] for a in answers])),
+        "by setting": by_setting,
+        "recipe ahead": ahead,
+        "coverage": float(np.mean([c["held"] for c in checks])) if checks else float("nan"),
+        "forecasts": len(checks),
+        "role": float(np.mean([c["role"][0] == c["role"][1] for c in moved])) if moved else float("nan"),
+        "roles": len(moved),
+    }
+
+
+def page(found: dict[str, Any], answers: Sequence[dict[str, Any]], records: Sequence[Record]) -> list[str]:
+    """The Markdown page."""
+    tokens = max(stages_run.tokens_of(r) for r in records if "refused" not in r)
+    seeds = sorted({r["seed"] for r in records})
+    return [
+        f"{found['questions']} questions ({len(SITUATIONS)} situations), {len(records)} runs, seeds {seeds}; a run took "
+        f"at most {tokens:,} tokens. Precedents of the same families of the same model are left out of each forecast.",
+        "",
+        "| | asked | reached |",
+        "|---|---|---|",
+        f"| mean regret, share of the oracle's utility | <= .05 | {found['regret']['ours']:.3f} |",
+        f"| agreement with the oracle (utility within {ALIKE}) | >= .90 | {found['agreement']['ours']:.3f} "
+        f"(the very same stage: {found['same stage']:.2f}) |",
+        f"| a fixed recipe ahead of us in a setting, at most | <= .05 | {found['recipe ahead']:+.3f} |",
+        f"| 90% intervals of the gain that hold it | >= .85 | {found['coverage']:.3f} of {found['forecasts']} |",
+        f"| role predicted = role measured | >= .90 | {found['role']:.3f} of {found['roles']} |",
+        "",
+        "| | regret | agreement |",
+        "|---|---|---|",
+        *(f"| {n} | {found['regret'][n]:.3f} | {found['agreement'][n]:.3f} |" for n in found["regret"]),
+        "",
+        "## Mean utility by setting",
+        "",
+        "| setting | " + " | ".join(next(iter(found["by setting"].values()))) + " |",
+        "|---" * (1 + len(next(iter(found["by setting"].values())))) + "|",
+        *(
+            f"| {name} | " + " | ".join(f"{v:.3f}" for v in values.values()) + " |"
+            for name, values in found["by setting"].items()
+        ),
+        "",
+        "## Questions",
+        "",
+        "| situation | setting | diagnosis | ours | oracle | utility: ours, oracle |",
+        "|---|---|---|---|---|---|",
+        *(
+            f"| {a['situation']} | {a['setting']} | {a['bottleneck']} | {a['picks']['ours']} | {a['oracle']} | "
+            f"{a['utilities']['ours']:.3f}, {a['oracle_utility']:.3f} |"
+            for a in answers
+        ),
+    ]
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--done", action="store_true", help="run no stage: results of the runs that are there")
+    parser.add_argument("--work", type=Path, default=stages_run.WORK)
+    options = parser.parse_args()
+    work = options.work.resolve()
+    cases = [*table_cases(STAGES), *regret_cases()]
+    jobs = [stages_run.Job(case, seed, work) for seed in range(options.seeds) for case in cases]
+    records = stages_run.done(jobs) if options.done else stages_run.run_all(jobs, options.jobs, stages_report.line)
+    outcomes = outcomes_of(records)
+    facts = {name: facts_of(situation, work) for name, situation in SITUATIONS.items()}
+    answers = [
+        answer(q, facts[q.situation.name], records, apart_from(outcomes, q.situation.model, q.situation.families))
+        for q in questions()
+        if len(utilities(q, records)) > 1
+    ]
+    found = summary(answers)
+    lines = page(found, answers, records)
+    machine.write("regret", "Does the recommendation pick what pays?", {"summary": found, "questions": answers}, lines)
+    print("\n".join(lines))
+    missed = [
+        name
+        for name, ok in (
+            ("regret", found["regret"]["ours"] <= MARKS["regret"]),
+            ("agreement", found["agreement"]["ours"] >= MARKS["agreement"]),
+            ("recipe ahead", found["recipe ahead"] <= MARKS["recipe ahead"]),
+            ("coverage", found["coverage"] >= MARKS["coverage"]),
+            ("role", found["role"] >= MARKS["role"]),
+        )
+        if not ok
+    ]
+    sys.exit(f"short of the mark: {', '.join(missed)}" if missed else 0)
+
+
+if __name__ == "__main__":
+    main()
