@@ -4,8 +4,8 @@
 last one stopped; the records are those of the stages benchmark, in the same DIR. Writes benchmarks/regret/.
 
 14 situations x what the user has (everything; no demonstrations; 16 only; pairs and no verifier; a teacher; little
-compute). Every admissible stage is run at its defaults under one token budget that none of them needs whole (1.6 million), or, with
-little compute, read off at 120,000 tokens. Utility = held-out pass@1 gained - .5 x retention lost; doing nothing is worth 0. The recommendation
+compute). Every admissible stage is run at its defaults, within 1.5 million generated and trained tokens, or, with little
+compute, 120,000. Utility = held-out pass@1 gained - .5 x retention lost; doing nothing is worth 0. The recommendation
 sees the diagnosis of the held-out problems and precedents that were not measured on these families of this model.
 """
 
@@ -24,8 +24,8 @@ import numpy as np
 import stages_report
 import stages_run
 from bench_outcomes import outcomes_of, part_of
-from regret_world import NOTHING, RECIPES, SETTINGS, Question, fixed, questions, utilities
-from stages_cases import SITUATIONS, STAGES, Situation, held_out, inputs_of, regret_cases, table_cases
+from regret_world import BUDGET, NOTHING, RECIPES, SETTINGS, Question, fixed, questions, utilities
+from stages_cases import SITUATIONS, SMALL_BUDGET, STAGES, Situation, held_out, inputs_of, regret_cases, table_cases
 from stages_cases import Case as StageCase
 from stages_run import Record
 
@@ -172,11 +172,10 @@ def summary(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def page(found: dict[str, Any], answers: Sequence[dict[str, Any]], records: Sequence[Record]) -> list[str]:
     """The Markdown page."""
-    tokens = max(stages_run.tokens_of(r) for r in records if "refused" not in r)
     seeds = sorted({r["seed"] for r in records})
     return [
-        f"{found['questions']} questions ({len(SITUATIONS)} situations), {len(records)} runs, seeds {seeds}; a run took "
-        f"at most {tokens:,} tokens. Precedents of the same families of the same model are left out of each forecast.",
+        f"{found['questions']} questions ({len(SITUATIONS)} situations), {len(records)} runs, seeds {seeds}; every "
+        f"stage within {BUDGET:,} tokens, with little compute {SMALL_BUDGET:,}. Precedents of the same families of the same model are left out of each forecast.",
         "",
         "| | asked | reached |",
         "|---|---|---|",

@@ -11,6 +11,8 @@ from stages_run import Record, within
 from posttrain_diag.recommend import Resources
 from posttrain_diag.recommend.catalogue import stage_card
 
+BUDGET = 1_500_000
+"""Generated and trained tokens that every stage may spend; what a longer run had reached by then is read off its looks."""
 NOTHING = "nothing"
 """Leaving the model as it is: utility 0."""
 
@@ -88,7 +90,7 @@ def utilities(question: Question, records: Sequence[Record]) -> dict[str, float]
             continue
         flavour = "16 demos" if setting.few and "demos" in needs else "full"
         runs = [
-            within(run, SMALL_BUDGET) if setting.small and "refused" not in run else run
+            run if "refused" in run else within(run, SMALL_BUDGET if setting.small else BUDGET)
             for run in records
             if (run["variant"], run["situation"], run["flavour"]) == (variant.name, situation.name, flavour)
         ]

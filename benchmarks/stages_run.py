@@ -102,7 +102,9 @@ def within(record: Record, budget: int) -> Record:
 
     Tokens grow linearly with steps. The first look is the start. Families keep their share of what was won.
     """
-    share = min(1.0, budget / tokens_of(record)) if tokens_of(record) else 1.0
+    if tokens_of(record) <= budget:
+        return record
+    share = budget / tokens_of(record)
     looks = [look for look in record["looks"] if look[0] <= share * record["steps"]]
     start = record["looks"][0]
     _, reached, kept = max(looks, key=lambda look: look[1] + 0.5 * (look[2] - start[2]))
@@ -114,7 +116,7 @@ def within(record: Record, budget: int) -> Record:
         "retention": [record["retention"][0], record["retention"][0] + kept - start[2]],
         "families": families,
     }
-    return {**record, **cut, "generated_tokens": 0, "trained_tokens": min(budget, tokens_of(record))}
+    return {**record, **cut, "generated_tokens": 0, "trained_tokens": budget}
 
 
 def _rates(name: str, held_out: Sequence[Problem], *measured: Measured) -> list[float]:

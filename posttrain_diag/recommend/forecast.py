@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posttrain_diag.recommend.catalogue import stage_card
-from posttrain_diag.recommend.facts import Facts, Resources
+from posttrain_diag.recommend.facts import Facts, Part, Resources
 from posttrain_diag.recommend.outcomes import Outcome
 from posttrain_diag.types import CLASSES, Estimate
 
@@ -36,6 +36,8 @@ FIRST_DRAWS = 6400
 OWN_PASSES = {"grpo", "rloo", "rft", "preference", "online-preference", "process-rl", "search-transfer"}
 """Stages that select among what the policy draws."""
 TAUGHT_BY_MODEL = {"distill-offline", "distill-onpolicy"}
+LIKE: dict[Part, Part] = {"format": "reshaping"}
+"""Where no precedent of a class is known, that of another stands in: a format is drawn sometimes, like any answer."""
 NO_REPLAY_LOSS = {"grpo": 0.03, "rloo": 0.03, "rft": 0.05, "search-transfer": 0.05, "process-rl": 0.03}
 """Mean pass rate lost on other tasks where nothing can be replayed, read off the table of TRAINERS.md ..."""
 NO_REPLAY_LOSS_ELSE = 0.5
@@ -115,7 +117,7 @@ def forecast(stage: str, facts: Facts, has: Resources, outcomes: Sequence[Outcom
     for part in CLASSES:
         if room.get(part, 0.0) <= 0:
             continue
-        rows = [o for o in own if o.part == part]
+        rows = [o for o in own if o.part == part] or [o for o in own if o.part == LIKE.get(part)]
         won_D = _won(_by_situation(rows, demos, has.budget_tokens, facts), pick_D, new_D, rng)
         if stage in OWN_PASSES and part in {"reshaping", "format"}:
             expected = FIRST_DRAWS * sum(facts.success.get(p, 0.0) for p in ("reshaping", "format"))

@@ -9,7 +9,7 @@ from typing import Any
 from posttrain_diag.diagnose.bottleneck import count_text
 from posttrain_diag.recommend.catalogue import CATALOGUE, Need, StageCard, stage_card
 from posttrain_diag.recommend.facts import Facts, Resources
-from posttrain_diag.recommend.forecast import TAUGHT_BY_MODEL, Forecast, chances, forecast
+from posttrain_diag.recommend.forecast import LIKE, TAUGHT_BY_MODEL, Forecast, chances, forecast
 from posttrain_diag.recommend.outcomes import Outcome, shipped_outcomes
 from posttrain_diag.types import Cost, Estimate, Plan, StageProposal
 
@@ -173,7 +173,7 @@ def role(found: Forecast, facts: Facts) -> str:
     room = facts.reachable(found.stage in TAUGHT_BY_MODEL, True)
     won: dict[str, float] = dict.fromkeys(("format", "reshaping", "expansion"), 0.0)
     for part, weight in room.items():
-        rows = [o.won for o in found.precedents if o.part == part]
+        rows = [o.won for o in found.precedents if o.part in (part, LIKE.get(part))]
         share = max(0.0, sum(rows) / len(rows)) if rows else 0.0
         name = (
             part if part in {"format", "reshaping"} else "expansion" if part in {"guided", "support"} else "reshaping"
