@@ -189,7 +189,7 @@ class Figures:
         rest = change.value - (kept + gained + lost)
         signs = (1.0, 1.0, -1.0, 1.0)
         parts = [
-            self._estimate(sign * part, sign * draws_S)
+            self._estimate(sign * part + 0.0, sign * draws_S)
             for part, sign, draws_S in zip((kept, gained, lost, rest), signs, self.crossing.moved_S4.T, strict=True)
         ]
         lost_elsewhere = 0.0 if forgetting is None or forgetting.value is None else forgetting.value
