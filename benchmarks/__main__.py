@@ -19,6 +19,7 @@ BENCHES = {
         "stats",
         "zoo_stats",
         "deep_support",
+        "compare",
         "store",
         "engines",
         "ray",

@@ -285,8 +285,11 @@ def _claim(out: Path, stage: str, inputs: StageInputs, config: StageConfig) -> N
             raise UsageError(
                 f"{out}: holds a stage with another {' and '.join(changed)}; choose another --out (nothing was changed)"
             )
-        return
-    if out.is_dir() and any(out.iterdir()):
-        raise UsageError(f"{out}: not empty and not a stage's folder; choose another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, json.dumps(identity, indent=1) + "\n")
+    else:
+        if out.is_dir() and any(out.iterdir()):
+            raise UsageError(f"{out}: not empty and not a stage's folder; choose another --out")
+        out.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, json.dumps(identity, indent=1) + "\n")
+    # what may measure the stage and what may not: `diag compare` leaves the trained and watched problems out
+    split = {name: [problem.id for problem in getattr(inputs, name)] for name in ("train", "watched", "held_out")}
+    write_atomic(out / "problems.json", json.dumps(split, indent=1) + "\n")

@@ -1,6 +1,7 @@
 """Statistics of rollout counts: numpy and scipy only.
 
-Counts ──► measured (pass@k for k <= n) · MixingLaw (forecasts, per-problem posteriors) · certificates · bounds.
+Counts ──► measured (pass@k for k <= n) · MixingLaw (forecasts, per-problem posteriors) · certificates · bounds;
+two runs ──► paired tests · Crossing (support gained and lost) · null resample.
 """
 
 from posttrain_diag.stats.allocation import FIRST_BLOCK, RESOLVED, Settled, next_blocks, verdict_settled
@@ -8,6 +9,7 @@ from posttrain_diag.stats.bounds import assumption_free_bounds
 from posttrain_diag.stats.certify import certified_below, certified_share, e_bh, log_e_below
 from posttrain_diag.stats.chance import ChanceFloor, chance_floor, guess_rate_per_problem
 from posttrain_diag.stats.counts import Counts
+from posttrain_diag.stats.crossing import FATES, Crossing, crossing
 from posttrain_diag.stats.detect import SamplingFlaw, sampling_flaws
 from posttrain_diag.stats.functionals import (
     Functional,
@@ -26,6 +28,7 @@ from posttrain_diag.stats.importance import (
 )
 from posttrain_diag.stats.intervals import clopper_pearson, mean_interval, wilson
 from posttrain_diag.stats.mixing_law import MixingLaw, fit_mixing_law
+from posttrain_diag.stats.null_resample import NullScores, null_resample
 from posttrain_diag.stats.paired import (
     McNemar,
     PairedComparison,
@@ -43,13 +46,16 @@ from posttrain_diag.stats.pass_at_k import (
 )
 
 __all__ = [
+    "FATES",
     "FIRST_BLOCK",
     "RESOLVED",
     "ChanceFloor",
     "Counts",
+    "Crossing",
     "Functional",
     "McNemar",
     "MixingLaw",
+    "NullScores",
     "PairedComparison",
     "SamplingFlaw",
     "Settled",
@@ -63,6 +69,7 @@ __all__ = [
     "clopper_pearson",
     "compare_pass_at_k",
     "cover_at_tau",
+    "crossing",
     "deep_support",
     "e_bh",
     "fit_mixing_law",
@@ -74,6 +81,7 @@ __all__ = [
     "mean_interval",
     "mixed_group",
     "next_blocks",
+    "null_resample",
     "paired_difference",
     "pass_at",
     "pass_at_k",

@@ -1,0 +1,152 @@
+"""A comparison on one screen: what changed, whether it is more than noise, and the role the stage really played."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ROLES: dict[str, str] = {
+    "expansion": "expansion: most of the gain lies on problems that were out of effective support",
+    "reshaping": "reshaping: most of the gain lies on problems that were in support before",
+    "consolidation": "consolidation: what another model, or an earlier state, could do was brought back",
+    "repair": "repair: most of the gain lies on answers that were right and wrongly formatted",
+    "none": "none: no useful change of pass@1",
+    "undetermined": "undetermined: the role cannot be told",
+}
+COLOURS = {"none": "yellow", "undetermined": "yellow"}
+CHECK_COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
+LISTED = 6
+"""Problems named per list."""
+
+
+def interval(estimate: Mapping[str, Any], form: str, scale: float = 1.0) -> str:
+    """An estimate with its interval; undefined is said."""
+    if estimate["value"] is None:
+        return f"undefined ({estimate['reason']})"
+    value, low, high = (None if estimate[key] is None else scale * estimate[key] for key in ("value", "low", "high"))
+    ends = "" if low is None or high is None else f" [{low:{form}}, {high:{form}}]"
+    label = "" if estimate["label"] == "measured" else f" {estimate['label']}"
+    return f"{value:{form}}{ends}{label}"
+
+
+def print_comparison(data: Mapping[str, Any], folder: Path) -> None:
+    """Print the box on stdout."""
+    from rich import box
+    from rich.console import Console, Group
+    from rich.panel import Panel
+    from rich.text import Text
+
+    role = data["role"]
+    parts: list[Any] = [Text(ROLES[role], style=f"bold {COLOURS.get(role, 'cyan')}"), Text(data["reason"]), Text()]
+    parts.append(_grid(_pass_rows(data)))
+    parts.append(Text("\nWhat the change of pass@1 is made of (points)", style="bold"))
+    parts.append(_grid(_part_rows(data["decomposition"])))
+    budget = data["settings"]["rollout_budget"]
+    parts.append(Text(f"\nEffective support at p >= 1/{budget}, {data['problems']['n']} problems", style="bold"))
+    parts.append(_grid(_support_rows(data["support"])))
+    parts.extend(Text(line) for line in _null_lines(data["null"]))
+    parts.extend(Text(line) for line in _problem_lines(data["problems"]))
+    if data["forecast"] is not None:
+        parts.append(Text("\nForecast and outcome", style="bold"))
+        parts.extend(Text(line) for line in _forecast_lines(data["forecast"], role))
+    if data["checks"]:
+        parts.append(Text())
+        parts.extend(
+            Text(f"{check['severity']}: {check['message']}", style=CHECK_COLOURS[check["severity"]])
+            for check in data["checks"]
+        )
+    parts.append(Text(f"\n{folder / 'comparison.json'}"))
+    title = Text(f"{data['before']['model']} -> {data['after']['model']}")
+    Console(soft_wrap=False).print(Panel(Group(*parts), title=title, box=box.ROUNDED, padding=(1, 2)))
+
+
+def _grid(rows: list[tuple[str, ...]]) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 2))
+    for first, *rest in rows:
+        grid.add_row(Text(first, style="bold"), *map(Text, rest))
+    return grid
+
+
+def _pass_rows(data: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    return [
+        (
+            f"pass@{k}",
+            f"{found['before']['value']:.1%} -> {found['after']['value']:.1%}",
+            f"change {interval(found['change'], '+.1f', 100)}",
+            f"p = {found['p_value']:.2g}",
+        )
+        for k, found in data["pass@k"].items()
+    ]
+
+
+def _part_rows(parts: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    said = {
+        "reshaping": "on problems supported before and after",
+        "expansion": "on newly supported problems",
+        "attrition": "taken off on problems whose support was lost",
+        "outside": "on problems supported neither before nor after",
+    }
+    rows = [(name, interval({**parts[name], "label": "measured"}, "+.1f", 100), text) for name, text in said.items()]
+    if parts["forgetting"] is not None:
+        rows.append(("forgetting", interval(parts["forgetting"], "+.1f", 100), "taken off on retained tasks"))
+        rows.append(("net", f"{100 * parts['net']:+.1f}", "change less forgetting"))
+    return rows
+
+
+def _support_rows(support: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    said = {
+        "preserved": "P, supported before and after",
+        "expanded": "E, newly supported",
+        "shrunk": "S, lost",
+        "outside": "O, supported neither before nor after",
+        "srr": "retention P/(P+S)",
+        "ndr": "discovery E/(P+E)",
+        "nscr": "net change (E-S)/(P+E+S)",
+    }
+    counts = {"preserved", "expanded", "shrunk", "outside"}
+    return [
+        (name if name in counts else name.upper(), interval(support[name], ".1f" if name in counts else ".3f"), text)
+        for name, text in said.items()
+    ]
+
+
+def _null_lines(null: Mapping[str, Any]) -> list[str]:
+    """Whether gained and lost support are more than two draws of one model show."""
+    lines: list[str] = []
+    for name, word in (("expanded", "gained"), ("shrunk", "lost")):
+        found = null[name]
+        verdict = "more than noise" if found["exceeds"] else "within noise"
+        lines.append(
+            f"support {word}: {verdict} (p = {found['p_value']:.2g}; score {found['observed']:.1f}, "
+            f"when nothing changed {found['expected']:.1f}, 95% below {found['high']:.1f})"
+        )
+    return lines
+
+
+def _problem_lines(problems: Mapping[str, Any]) -> list[str]:
+    """The surest gained and lost problems."""
+    lines: list[str] = []
+    for name in ("gained", "lost"):
+        found = problems[name]
+        if found:
+            more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
+            lines.append(f"{name}: {', '.join(str(row['id']) for row in found[:LISTED])}{more}")
+    lines.append(
+        f"{len(problems['kept'])} kept, {len(problems['gained'])} gained, {len(problems['lost'])} lost, "
+        f"{problems['outside']} outside; {problems['unresolved']} unresolved (no fate has probability .95)"
+    )
+    return lines
+
+
+def _forecast_lines(forecast: Mapping[str, Any], role: str) -> list[str]:
+    within = {True: "within", False: "outside", None: "no interval was forecast"}[forecast["within"]]
+    agrees = {True: "as foreseen", False: "not as foreseen", None: "not measured"}[forecast["agrees"]]
+    return [
+        f"{forecast['stage']}: gain {interval(forecast['observed_gain'], '+.3f')}, expected "
+        f"{interval(forecast['expected_gain'], '+.3f')}: {within}",
+        f"role {role}, expected {forecast['predicted_role']}: {agrees}",
+    ]

@@ -1,0 +1,103 @@
+"""Which role did the stage between two runs really play, and did the plan foresee it?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from posttrain_diag.types import Decomposition, Estimate, Forecast, MeasuredRole, NullControl, PassChange
+
+SIGNIFICANT = 0.05
+"""A change of pass@1 is real when the paired p-value is below this."""
+MOST = 0.5
+"""A role explains a gain when at least this share of it lies where the role says."""
+
+
+def measured_role(
+    pass_1: PassChange,
+    parts: Decomposition,
+    expanded: NullControl,
+    before: pd.DataFrame,
+    change_P: np.ndarray[Any, np.dtype[np.float64]],
+    *,
+    comparable: bool,
+) -> tuple[MeasuredRole, str]:
+    """The role, by the first of these rules that applies, and why.
+
+    undetermined   a check failed: what changed may be the prompt, the sampling law or the instrument
+    consolidation  (retention) pass@1 did not really change and retained tasks were won back: the interval of
+                   forgetting lies below 0
+    none           the paired test of pass@1 does not reach p < .05, or pass@1 fell
+    repair         at least half of the gain lies on problems that the first run found format-limited
+    consolidation  (transfer) at least half of the gain lies on problems out of the first policy's reach that another
+                   model compared in the first run solves
+    expansion      newly supported problems hold at least half of the gain (of reshaping plus expansion, where both are
+                   positive), and gained support exceeds the null
+    reshaping      problems supported before hold more than half of the gain
+    undetermined   otherwise: the gain lies on problems whose support cannot be told
+
+    Args:
+        pass_1: pass@1 before, after and the paired test.
+        parts: of the change.
+        expanded: gained support beside the null.
+        before: problems.parquet of the first run on the problems compared, same order as `change_P`.
+        change_P: change of each problem's pass rate, shape (P,).
+        comparable: no check failed.
+    """
+    change = pass_1.change.value
+    assert change is not None
+    if not comparable:
+        return "undetermined", "a control failed (see the checks), so the change cannot be laid to the model"
+    told = f"pass@1 changed by {change:+.3f} (paired p = {pass_1.p_value:.2g})"
+    if pass_1.p_value >= SIGNIFICANT:
+        if _won_back(parts.forgetting):
+            return "consolidation", f"{told}, and retained tasks were won back"
+        return "none", f"{told}: no change that chance does not explain"
+    if change <= 0:
+        return "none", f"{told}: the stage did harm on these problems"
+    if (share := _share(before, ("posterior_format",), change_P, change)) >= MOST:
+        return "repair", f"{told}; {share:.0%} of the gain lies on problems that were format-limited"
+    if (share := _share(before, ("posterior_consolidation",), change_P, change)) >= MOST:
+        return "consolidation", f"{told}; {share:.0%} of the gain lies on problems that only the other model solved"
+    gained, reshaped = (max(part.value or 0.0, 0.0) for part in (parts.expansion, parts.reshaping))
+    share = gained / (gained + reshaped) if gained + reshaped > 0 else 0.0
+    null = f"gained support against the null: p = {expanded.p_value:.2g}"
+    if share >= MOST and expanded.exceeds:
+        return "expansion", f"{told}; {share:.0%} of the gain lies on newly supported problems ({null})"
+    if share < MOST and reshaped >= MOST * change:
+        return "reshaping", f"{told}; {1 - share:.0%} of the gain lies on problems supported before"
+    return "undetermined", f"{told}; where the gain lies cannot be told ({null})"
+
+
+def _won_back(forgetting: Estimate | None) -> bool:
+    return forgetting is not None and forgetting.high is not None and forgetting.high < 0
+
+
+def _share(
+    before: pd.DataFrame, columns: tuple[str, ...], change_P: np.ndarray[Any, np.dtype[np.float64]], change: float
+) -> float:
+    """Share of the change on problems weighted by a posterior of the first run; 0 where it has none."""
+    if not {*columns} <= {*before.columns}:
+        return 0.0
+    weight_P = before[[*columns]].sum(axis=1).fillna(0.0).to_numpy(np.float64)
+    return float(weight_P @ change_P) / (len(change_P) * change)
+
+
+def forecast(
+    plan: list[Mapping[str, Any]], stage: str | None, observed: Estimate, role: MeasuredRole
+) -> Forecast | None:
+    """The proposal of a stage beside what was seen; None where the plan has none."""
+    found = next((proposal for proposal in plan if proposal["stage"] == stage), None)
+    if found is None:
+        return None
+    values = {**found["expected_gain"]}
+    bounds = values.pop("bounds", None)
+    expected = Estimate(**values, bounds=None if bounds is None else (bounds[0], bounds[1]))
+    within = None
+    if observed.value is not None and expected.low is not None and expected.high is not None:
+        within = expected.low <= observed.value <= expected.high
+    agrees = None if role == "undetermined" else role in str(found["role"])
+    return Forecast(str(found["stage"]), str(found["role"]), agrees, expected, observed, within)
