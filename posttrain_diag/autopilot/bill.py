@@ -104,7 +104,7 @@ def set_aside(
     """
     samples = diagnosis["samples"]
     per_draw = samples["tokens"] / max(1, samples["rollouts_all_arms"])
-    retained = len(inputs.retained) if inputs.retain else 0
+    retained = len(inputs.retained)
     measured = min(config.eval_problems, len(inputs.held_out)) * config.eval_rollouts + RETENTION_ROLLOUTS * retained
     look = len(inputs.watched) * config.watch_rollouts + WATCHED_ROLLOUTS * min(MOST_RETAINED, retained)
     looks = 1 + -(-planned_steps(stage, inputs, config) // config.watch_every)

@@ -223,8 +223,8 @@ def train(run: Run, state: State) -> State:
 def compare(run: Run, state: State) -> State:
     """What the stage did to every problem, from the two analyses."""
     begun = state.rounds[-1]
-    if run.analysed(begun.number):
-        out = run.folder(begun.number) / "comparison.json"
+    out = run.folder(begun.number) / "comparison.json"
+    if run.analysed(begun.number) and not out.exists():
         run.steps.compare(run.analysis(begun.start), run.analysis(begun.number), out, run.config.seed)
     return state.at("decide")
 

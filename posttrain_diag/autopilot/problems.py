@@ -25,7 +25,7 @@ class RunProblems:
 
     train: tuple[Problem, ...]
     held_out: tuple[Problem, ...]
-    retained: int
+    retain: tuple[Problem, ...]
     """Tasks whose pass rate should stay."""
     notes: tuple[str, ...]
     """Choices made for the user."""
@@ -33,7 +33,8 @@ class RunProblems:
     @property
     def shas(self) -> Mapping[str, str]:
         """Hashes of the content: the same command on files that changed is another run."""
-        return {"train": tasks_sha(self.train), "held_out": tasks_sha(self.held_out)}
+        parts = {"training": self.train, "held-out": self.held_out, "retained": self.retain}
+        return {name: tasks_sha(problems) for name, problems in parts.items()}
 
     def write(self, folder: Path) -> None:
         """train.jsonl and held-out.jsonl: what analyses and stages read, and what a command by hand takes."""
@@ -65,10 +66,8 @@ def problems_of(config: AutopilotConfig) -> RunProblems:
             f"{len(train)} problems to train on and {len(held_out)} held out for measuring are too few: at least "
             f"{FEWEST_TRAINED} and {FEWEST_HELD_OUT} are needed; give {more}"
         )
-    retained = 0
-    if config.retain is not None:
-        retained = len(load_tasks(config.retain, allow_code=config.allow_code).problems)
-    return RunProblems(train, held_out, retained, tuple(notes))
+    retain = () if config.retain is None else load_tasks(config.retain, allow_code=config.allow_code).problems
+    return RunProblems(train, held_out, retain, tuple(notes))
 
 
 def _load(config: AutopilotConfig, source: str) -> tuple[Problem, ...]:

@@ -24,7 +24,7 @@ def write_result(run: Run) -> Mapping[str, Any]:
             "source": config.tasks,
             "train": len(run.problems.train),
             "held_out": len(run.problems.held_out),
-            "retained": run.problems.retained,
+            "retained": len(run.problems.retain),
         },
         "target": config.target,
         "end": state.end,

@@ -160,9 +160,7 @@ def open_run(config: AutopilotConfig, out: Path, steps: Steps) -> Generator[Run]
             check_same(yaml.safe_load(config_path.read_text(encoding="utf-8")), config, out)
             state = load_state(state_path)
             if changed := [name for name, sha in problems.shas.items() if state.shas.get(name) != sha]:
-                words = {"train": "training", "held_out": "held-out"}
-                what = " and ".join(words.get(name, name) for name in changed)
-                raise UsageError(f"{out}: the {what} problems have changed since this run began; {RESUMED}")
+                raise UsageError(f"{out}: the {' and '.join(changed)} problems have changed since it began; {RESUMED}")
         else:
             problems.write(out / "tasks")
             write_atomic(config_path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))

@@ -138,7 +138,7 @@ def show_cost(config: AutopilotConfig, out: Path, as_json: bool) -> None:
     from posttrain_diag.autopilot import first_cost
 
     problems, cost = first_cost(config)
-    sizes = {"train": len(problems.train), "held_out": len(problems.held_out), "retained": problems.retained}
+    sizes = {"train": len(problems.train), "held_out": len(problems.held_out), "retained": len(problems.retain)}
     if as_json:
         analysis = {"rollouts": cost.rollouts, "most_tokens": cost.most_tokens}
         data = {**sizes, "analysis": analysis, "out": str(out), "config": config.model_dump(mode="json")}
