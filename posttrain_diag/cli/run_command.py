@@ -162,7 +162,7 @@ def show_result(result: Mapping[str, Any], out: Path) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("round", "stage", "pass@1 before -> after", "retention", "tokens", "outcome"):
+    for name in ("round", "stage", "pass@1", "retention", "tokens", "outcome"):
         table.add_column(name, justify="right" if name in ("round", "tokens") else "left")
     table.add_row("0", "(start)", "", "", f"{result['tokens']['start']['total']:,}", "")
     for one in result["rounds"]:
