@@ -80,8 +80,8 @@ def rollouts_to_top_up(diagnosis: Mapping[str, Any], topups: int) -> int | None:
     return min(int(asked), max(1, round(TOPUP_FACTOR * per_problem)))
 
 
-def more_replay(tried: Round, inputs: StageInputs, config: StageConfig) -> tuple[float | None, str]:
-    """The replay share with which a round that was rolled back for retention is tried once more, else why it is not.
+def more_replay(tried: Round, inputs: StageInputs, config: StageConfig) -> tuple[float, str]:
+    """The replay share with which a round that was rolled back for retention is tried once more, and why it is not.
 
     Args:
         tried: the round.
@@ -89,12 +89,12 @@ def more_replay(tried: Round, inputs: StageInputs, config: StageConfig) -> tuple
         config: its settings.
     """
     if not inputs.retain:
-        return None, "no tasks to retain were given to replay more of"
+        return 0.0, "no tasks to retain were given to replay more of"
     if tried.retry_of is not None:
-        return None, f"it had been tried with more replay than in round {tried.retry_of} already"
+        return 0.0, f"it had been tried with more replay than in round {tried.retry_of} already"
     if config.replay is not None:
-        return None, f"its replay share was set to {config.replay:g} by the user"
+        return 0.0, f"its replay share was set to {config.replay:g} by the user"
     if not stage_entry(tried.stage).trains:
-        return None, "it trains nothing that replay could be mixed into"
+        return 0.0, "it trains nothing that replay could be mixed into"
     share = min(MOST_REPLAY, (1 + replay_share(config, inputs, stage_entry(tried.stage).replay)) / 2)
     return share, ""

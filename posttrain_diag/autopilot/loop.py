@@ -120,28 +120,60 @@ def _retry(run: Run, state: State) -> State | None:
         return None
     prepared = run.prepared(last.stage)
     share, against = more_replay(last, prepared.inputs, prepared.config)
-    if share is None:
-        text = f"round {last.number}: {last.stage} is not tried again: {against}"
+    why = f"rolled back in round {last.number} for retention alone; tried once more with replay {share}"
+    option = Option(last.stage, against, None, (None, None), run.tokens(last.number).trained, why)
+    budget, too_dear = (None, "") if against else _afford(run, state, option, {"replay": share})
+    if against or too_dear:
+        text = f"round {last.number}: {last.stage} is not tried again: {against or too_dear}"
         run.journal.tell("no retry", text, round=last.number)
         return None
-    why = f"rolled back in round {last.number} for retention alone; tried once more with replay {share:g}"
-    return _begin(run, state, Option(last.stage, "", None, (None, None), None, why), {"replay": share}, last.number)
+    return _begin(run, state, option, {"replay": share, **(budget or {})}, retry_of=last.number)
 
 
 def _from_plan(run: Run, state: State, found: Mapping[str, Any]) -> State:
     """The first stage of the plan that nothing speaks against."""
     tried = {r.stage: r for r in state.rounds if r.start == state.current and r.outcome != "kept"}
-    plan = found["plan"]
+    plan, others = found["plan"], dict(found["not_proposed"])
     options = weigh(found, run.prepared(plan[0]["stage"]).inputs, tried) if plan else ()
-    chosen = next((option for option in options if not option.against), None)
+    chosen, settings, dear = None, {}, False
+    for option in options:
+        against = option.against
+        if not against and chosen is None:
+            budget, against = _afford(run, state, option, {})
+            dear = dear or bool(against)
+            chosen, settings = (None, {}) if against else (option, budget or {})
+        if option is not chosen:
+            others[option.stage] = against or f"comes after {chosen.stage if chosen else ''}: {option.text}"
     if chosen is not None:
-        others = {o.stage: o.against or f"comes after {chosen.stage}: {o.text}" for o in options if o is not chosen}
-        return _begin(run, state, chosen, {}, None, {**found["not_proposed"], **others})
-    against = "; ".join(f"{option.stage}: {option.against}" for option in options)
+        return _begin(run, state, chosen, settings, others=others)
     if found["bottleneck"] == "undetermined" and not plan:
         return state.ended("undetermined", (found["needed"] or {}).get("reason") or "the evidence does not decide")
-    what = against or "; ".join(dict.fromkeys(found["not_proposed"].values()))
+    against = "; ".join(f"{option.stage}: {others[option.stage]}" for option in options)
+    if dear:
+        return state.ended(
+            "budget", f"{run.left or 0:,} tokens are left of {run.config.budget_tokens or 0:,}: {against}"
+        )
+    what = against or "; ".join(dict.fromkeys(others.values()))
     return state.ended("no gain", f"no stage is expected to gain more than {LEAST_GAIN:g} and can run: {what}")
+
+
+def _afford(
+    run: Run, state: State, option: Option, settings: Mapping[str, Any]
+) -> tuple[Mapping[str, int] | None, str]:
+    """The stage's own token budget as a setting (None: no limit), or why what is left is too little for it."""
+    left = run.left
+    if left is None:
+        return None, ""
+    prepared = run.prepared(option.stage)
+    config = prepared.config.model_copy(update=dict(settings))
+    known = run.measured(state.current) is not None
+    diagnosis, drawn = run.diagnosis(state.current), run.tokens(state.current).analysis
+    aside = set_aside(diagnosis, drawn, option.stage, prepared.inputs, config, known=known)
+    most = min(left - aside, config.budget_tokens or left)
+    if most < max(1, WORTH_BEGINNING * (option.tokens or 0)):
+        takes = "" if option.tokens is None else f", and it about {option.tokens:,} itself"
+        return None, f"judging it would take about {aside:,} tokens{takes}"
+    return {"budget_tokens": most}, ""
 
 
 def _begin(
@@ -149,26 +181,12 @@ def _begin(
     state: State,
     option: Option,
     settings: Mapping[str, Any],
-    retry_of: int | None,
+    *,
     others: Mapping[str, str] | None = None,
+    retry_of: int | None = None,
 ) -> State:
-    """Open a round, within what is left of the budget."""
-    number, budget, left = len(state.rounds) + 1, {}, run.left
-    if left is not None:
-        prepared = run.prepared(option.stage)
-        config = prepared.config.model_copy(update=dict(settings))
-        known = run.measured(state.current) is not None
-        diagnosis, drawn = run.diagnosis(state.current), run.tokens(state.current).analysis
-        kept_back = set_aside(diagnosis, drawn, option.stage, prepared.inputs, config, known=known)
-        most = min(left - kept_back, config.budget_tokens or left)
-        if most < max(1, WORTH_BEGINNING * (option.tokens or 0)):
-            return state.ended(
-                "budget",
-                f"{left:,} tokens are left of {run.config.budget_tokens:,}: judging {option.stage} would take about "
-                f"{kept_back:,}, and it about {option.tokens or 0:,} itself",
-            )
-        budget = {"budget_tokens": most}
-    begun = Round(number, option.stage, state.current, {**settings, **budget}, option.why, retry_of)
+    """Open a round."""
+    number = len(state.rounds) + 1
     run.journal.tell(
         "chosen",
         f"round {number}: {option.stage}, {option.text if retry_of is None else 'again'}: {option.why}",
@@ -178,9 +196,10 @@ def _begin(
         expected_gain=option.gain,
         interval=option.interval,
         expected_tokens=option.tokens,
-        settings=begun.settings,
+        settings=settings,
         not_chosen=others or {},
     )
+    begun = Round(number, option.stage, state.current, settings, option.why, retry_of)
     return state.begin(begun, "pilot" if run.config.pilot else "train")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from posttrain_diag.autopilot.commands import analyze_command, compare_command, train_command
 from posttrain_diag.autopilot.run import Run
 from posttrain_diag.autopilot.state import Round
+from posttrain_diag.config import load_config
 from posttrain_diag.stages import Measured
 from posttrain_diag.store import write_atomic
 
@@ -42,7 +43,7 @@ def write_result(run: Run) -> Mapping[str, Any]:
             "budget": config.budget_tokens,
             "start": run.tokens(0).json(),
         },
-        "commands": [analyze_command(run.analysis_config(0)), *(c for r in state.rounds for c in commands(run, r))],
+        "commands": [*analysis_commands(run, 0), *(c for r in state.rounds for c in commands(run, r))],
     }
     write_atomic(run.out / "result.json", json.dumps(data, indent=1, allow_nan=False, default=str) + "\n")
     return data
@@ -52,11 +53,13 @@ def checkpoint_json(run: Run, number: int) -> dict[str, Any]:
     """A checkpoint on the held-out and the retained problems."""
     found = run.diagnosis(number) if run.analysed(number) else None
     measured = run.measured(number)
+    figures = {"retention": None} if measured is None else measured_json(measured)
     return {
         "model": run.model(number),
         "bottleneck": None if found is None else found["bottleneck"],
-        "pass@1": None if found is None else found["estimates"].get("pass@1"),
-        "measured": None if measured is None else measured_json(measured),
+        "pass@1": figures.get("pass@1") if found is None else found["estimates"].get("pass@1"),
+        "retention": figures["retention"],
+        "measured_around_stages": figures,
         "report": str(run.analysis(number) / "report.html") if found is not None else None,
     }
 
@@ -89,5 +92,11 @@ def commands(run: Run, begun: Round) -> list[str]:
     out = [train_command(run.request(begun))]
     if run.analysed(begun.number):
         after = run.analysis(begun.number)
-        out += [analyze_command(run.analysis_config(begun.number)), compare_command(run.analysis(begun.start), after)]
+        out += [*analysis_commands(run, begun.number), compare_command(run.analysis(begun.start), after)]
     return out
+
+
+def analysis_commands(run: Run, number: int) -> list[str]:
+    """What repeats the analysis of a round's checkpoint, as it was last asked for."""
+    path = run.analysis(number) / "config.yaml"
+    return [analyze_command(load_config(path))] if path.exists() else []

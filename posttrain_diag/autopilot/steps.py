@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
@@ -30,6 +31,7 @@ def train_run(request: TrainRequest, say: Say, before: Measured | None) -> None:
     from posttrain_diag.train import prepare, train
 
     train(prepare(request), say=say, before=before)
+    gc.collect()  # a trainer and its callbacks hold each other, and the weights: the next model needs their memory
 
 
 def compare_runs(before: Path, after: Path, out: Path, seed: int) -> None:

@@ -65,6 +65,8 @@ class World:
     needed: int | None = None
     """Rollouts per problem that an undetermined verdict asks for."""
     analysis_tokens: int = 1000
+    costs: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Expected tokens of a stage; 400 where nothing is said."""
     work: list[str] = field(default_factory=list[str])
     said: list[str] = field(default_factory=list[str])
     configs: list[AnalyzeConfig] = field(default_factory=list[AnalyzeConfig])
@@ -122,13 +124,17 @@ class World:
                 "needed": needed if found == "undetermined" else None,
                 "instrument": {"status": "ok", "findings": [{"severity": "broken", "advice": "mend the golds"}]},
                 "estimates": {"pass@1": estimate_json(estimate(model.skill))},
-                "plan": [] if found in ("saturated", "undetermined") else [proposal(*row) for row in self.plan],
+                "plan": [] if found in ("saturated", "undetermined") else [self.proposal(*row) for row in self.plan],
                 "not_proposed": {"merge": "no siblings"},
                 "tasks": {"n": len(problems)},
                 "samples": {"rollouts": n * len(problems), "rollouts_all_arms": n * len(problems), "tokens": 1000},
                 "per_problem": n,
             },
         )
+
+    def proposal(self, stage: str, gain: float) -> dict[str, Any]:
+        expected, cost = {"value": gain, "low": 0.0, "high": gain}, {"tokens": self.costs.get(stage, 400)}
+        return {"stage": stage, "expected_gain": expected, "cost": cost, "needs": [], "why": f"{stage} pays"}
 
     def train(self, request: TrainRequest, say: Callable[[str], None], before: Measured | None) -> None:
         prepared = prepare(request)
@@ -178,11 +184,6 @@ def read_model(path: str) -> Model:
 
 def estimate(value: float) -> Estimate:
     return Estimate(value, value - 0.01, value + 0.01, 0.9, 8)
-
-
-def proposal(stage: str, gain: float) -> dict[str, Any]:
-    expected = {"value": gain, "low": 0.0, "high": gain}
-    return {"stage": stage, "expected_gain": expected, "cost": {"tokens": 400}, "needs": [], "why": f"{stage} pays"}
 
 
 def measured(model: Model, problems: tuple[Problem, ...], retained: tuple[Problem, ...]) -> Measured:

@@ -236,7 +236,14 @@ def test_a_stage_gets_what_is_left_less_what_judging_it_takes(world: World) -> N
 def test_a_stage_is_not_begun_with_too_little_left(world: World) -> None:
     result = world.run(budget_tokens=4_000)
     assert (result["end"], result["rounds"]) == ("budget", [])
-    assert "3,000 tokens are left of 4,000: judging grpo would take about" in result["reason"]
+    assert "3,000 tokens are left of 4,000: grpo: judging it would take about 3,156 tokens" in result["reason"]
+
+
+def test_a_cheaper_stage_is_run_where_the_first_is_too_dear(world: World) -> None:
+    world.costs = {"grpo": 100_000}
+    result = world.run(budget_tokens=20_000, max_stages=1)
+    assert outcomes(result) == [("rft", "kept", 0)]
+    assert "it about 100,000 itself" in world.told("chosen")[0]["not_chosen"]["grpo"]
 
 
 def test_an_analysis_is_cut_off_by_the_budget(world: World) -> None:
