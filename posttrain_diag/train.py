@@ -19,6 +19,7 @@ from posttrain_diag.config import load_config, make_config
 from posttrain_diag.errors import UsageError
 from posttrain_diag.stages import (
     STAGES,
+    Measured,
     StageConfig,
     StageInputs,
     StageResult,
@@ -77,9 +78,19 @@ def prepare(request: TrainRequest) -> Prepared:
 
 
 def train(
-    prepared: Prepared, progress: Progress | None = None, say: Callable[[str], None] | None = None
+    prepared: Prepared,
+    progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
+    before: Measured | None = None,
 ) -> StageResult:
-    """Run a prepared stage; the same call goes on where a killed one stopped."""
+    """Run a prepared stage; the same call goes on where a killed one stopped.
+
+    Args:
+        prepared: by `prepare`.
+        progress: shown while rollouts are drawn.
+        say: told a line now and then.
+        before: the model as another stage with these held-out problems and settings measured it; see `train_stage`.
+    """
     run = prepared.run
     store: Callable[[], Store] | None = None
     if run is not None:
@@ -89,7 +100,14 @@ def train(
         store = run.store
     try:
         result = train_stage(
-            prepared.stage, prepared.inputs, prepared.config, prepared.out, store=store, progress=progress, say=say
+            prepared.stage,
+            prepared.inputs,
+            prepared.config,
+            prepared.out,
+            store=store,
+            before=before,
+            progress=progress,
+            say=say,
         )
         if run is not None and _is_main():
             run.event("trained", stage=prepared.stage, checkpoint=result.checkpoint, stopped=result.stopped)
@@ -216,7 +234,7 @@ def _inputs(
     else:
         plain = replace(request, demos=None)
         train, held_out = _tasks(request.train_tasks, plain), tasks
-        train, notes = _without(train, held_out, notes)
+        train, notes = without_held_out(train, held_out, notes)
     train, watched = take_watched(train, config.watch_problems, seed=config.seed)
     notes.append(f"{len(train)} problems to train on, {len(watched)} to watch")
     retain = () if request.retain is None else load_tasks(request.retain, allow_code=request.allow_code).problems
@@ -227,7 +245,7 @@ def _inputs(
     return StageInputs(model, train, watched, held_out, retain, teachers, siblings), tuple(notes)
 
 
-def _without(
+def without_held_out(
     train: tuple[Problem, ...], held_out: tuple[Problem, ...], notes: list[str]
 ) -> tuple[tuple[Problem, ...], list[str]]:
     """Training problems that are no held-out ones, by prompt; equal ids of different problems are told apart."""

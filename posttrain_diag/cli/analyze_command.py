@@ -223,11 +223,15 @@ def default_out(model: str, tasks: str, values: dict[str, Any]) -> Path:
     fixed = {key: values[key] for key in ("max_new_tokens", "temperature", "top_p", "top_k", "seed", "template")}
     if values["min_p"]:
         fixed["min_p"] = values["min_p"]
-    text = json.dumps([str(model), str(tasks), fixed], sort_keys=True)
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:6]
+    return named_out(model, tasks, json.dumps([str(model), str(tasks), fixed], sort_keys=True))
+
+
+def named_out(model: str, tasks: str, identity: str, prefix: str = "") -> Path:
+    """runs/MODEL-TASKS-HASH, the hash over `identity`."""
+    digest = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:6]
     names = (Path(model).name, Path(tasks).name.removesuffix(".gz").rsplit(".", 1)[0])
     slug = "-".join(re.sub(r"[^A-Za-z0-9_.]+", "-", name).strip("-") or "x" for name in names)
-    return Path("runs") / f"{slug}-{digest}"
+    return Path("runs") / f"{prefix}{slug}-{digest}"
 
 
 def show_cost(config: AnalyzeConfig, as_json: bool) -> None:

@@ -15,6 +15,7 @@ from posttrain_diag.cli import (
     import_command,
     recommend_command,
     report_command,
+    run_command,
     tasks_commands,
     train_command,
     zoo_commands,
@@ -34,6 +35,7 @@ app.command("analyze")(analyze_command.analyze)
 app.command("recommend")(recommend_command.recommend)
 app.command("train")(train_command.train)
 app.command("compare")(compare_command.compare)
+app.command("run")(run_command.run)
 app.command("report")(report_command.report)
 app.add_typer(tasks_commands.app, name="tasks")
 app.add_typer(import_command.app, name="import")

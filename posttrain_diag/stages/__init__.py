@@ -12,7 +12,15 @@ sft, grpo, ...                             one file per stage
 from posttrain_diag.stages.config import StageConfig, load_stage_config, make_stage_config
 from posttrain_diag.stages.inputs import StageInputs, split_tasks, take_watched
 from posttrain_diag.stages.registry import STAGES
-from posttrain_diag.stages.run import Measured, StageResult, check_stage, train_stage
+from posttrain_diag.stages.run import (
+    Measured,
+    StageResult,
+    check_stage,
+    planned_steps,
+    read_result,
+    tokens_so_far,
+    train_stage,
+)
 
 __all__ = [
     "STAGES",
@@ -23,7 +31,10 @@ __all__ = [
     "check_stage",
     "load_stage_config",
     "make_stage_config",
+    "planned_steps",
+    "read_result",
     "split_tasks",
     "take_watched",
+    "tokens_so_far",
     "train_stage",
 ]

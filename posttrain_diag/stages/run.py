@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from posttrain_diag.collect import Progress
 from posttrain_diag.errors import UsageError
 from posttrain_diag.recommend.catalogue import stage_card
 from posttrain_diag.stages.config import StageConfig
-from posttrain_diag.stages.draws import Judge, counts_of, sample_judged, truncated_share
+from posttrain_diag.stages.draws import Judge, Judged, counts_of, sample_judged, truncated_share
 from posttrain_diag.stages.inputs import StageInputs, some
 from posttrain_diag.stages.policy import Policy, load_policy
 from posttrain_diag.stages.registry import STAGES, default_steps, learning_rate, stage_entry
@@ -40,6 +40,10 @@ class Measured:
     truncated: float
     counts: dict[str, tuple[int, int]]
     """Passes and judged draws of each held-out problem."""
+    retained_counts: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
+    """The same of each retained problem."""
+    tokens: int = 0
+    """Generated for measuring."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,7 @@ def train_stage(
     out: Path,
     *,
     store: Callable[[], Store] | None = None,
+    before: Measured | None = None,
     progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
 ) -> StageResult:
@@ -110,6 +115,8 @@ def train_stage(
         config: settings.
         out: folder of the stage: `checkpoint/` (a normal HF directory), `result.json`, `metrics.jsonl` under `watch/`.
         store: opens the rollout store whose draws of the same model may be used and topped up; None: one in `out`.
+        before: the same model measured on the same problems under the same settings, as another stage did: draws are
+            seeded, so measuring it again would give these numbers; None: measure it.
         progress: shown while rollouts are drawn.
         say: told a line now and then: what was measured, what the watcher sees.
 
@@ -122,36 +129,40 @@ def train_stage(
     entry = stage_entry(stage)
     if os.environ.get("RANK", "0") == "0":  # the others come to their first barrier only after this one
         _claim(out, stage, inputs, config)
-    done = out / "result.json"
-    if done.exists():
-        return _read_result(json.loads(done.read_text()))
+    if (out / "result.json").exists():
+        return read_result(out)
     started, cpu = time.perf_counter(), time.process_time()
     policy = load_policy(inputs.model, config)
     params = sampling_of(config, policy, inputs)
     rate = config.learning_rate or learning_rate(entry, policy.n_parameters, lora=policy.lora)
-    replay = replay_share(config, inputs, entry.replay)
-    by_demos = "demos" in stage_card(stage).needs
-    learned_from = sum(bool(problem.demos) or not by_demos for problem in inputs.train)
     session = Session(
         inputs,
         config,
         policy,
         params,
         out,
-        steps=config.steps or default_steps(entry, learned_from, config.batch_size, replay),
+        steps=planned_steps(stage, inputs, config),
         learning_rate=rate,
         default_replay=entry.replay,
         store=store,
         progress=progress,
         say=say,
     )
-    before = _once(out / "before.json", lambda: measure(policy, inputs, config, params), session)
-    session.say(f"{stage}: before {_text(before)}; {session.steps} steps at learning rate {rate:.2g}")
+    measured = _once(out / "before.json", lambda: before or measure(policy, inputs, config, params), session)
+    session.say(f"{stage}: before {_text(measured)}; {session.steps} steps at learning rate {rate:.2g}")
     if session.is_main:
         session.watcher.begin()
     session.processes.wait_for_everyone()
     entry.runner()(session)
-    return _finish(stage, session, before, out, started, cpu)
+    return _finish(stage, session, measured, out, started, cpu)
+
+
+def planned_steps(stage: str, inputs: StageInputs, config: StageConfig) -> int:
+    """Optimizer steps of a stage if nothing stops it early."""
+    entry, by_demos = stage_entry(stage), "demos" in stage_card(stage).needs
+    learned_from = sum(bool(problem.demos) or not by_demos for problem in inputs.train)
+    replay = replay_share(config, inputs, entry.replay)
+    return config.steps or default_steps(entry, learned_from, config.batch_size, replay)
 
 
 def _finish(stage: str, session: Session, before: Measured, out: Path, started: float, cpu: float) -> StageResult:
@@ -180,7 +191,7 @@ def _finish(stage: str, session: Session, before: Measured, out: Path, started: 
         collapse=last.collapse,
         generated_tokens=session.state.generated_tokens,
         trained_tokens=session.state.trained_tokens,
-        watched_tokens=session.watcher.tokens,
+        watched_tokens=watched.tokens,
         rollouts=session.state.rollouts,
         cpu_s=time.process_time() - cpu,
         wall_s=time.perf_counter() - started,
@@ -197,17 +208,25 @@ def measure(policy: Policy, inputs: StageInputs, config: StageConfig, params: Sa
     problems = some(inputs.held_out, config.eval_problems, seed=config.seed)
     judge = Judge.of(policy.engine, [*problems, *inputs.retained])
 
-    def draw(tasks: tuple[Problem, ...], n: int, name: str) -> Any:
+    def draw(tasks: tuple[Problem, ...], n: int, name: str) -> dict[str, list[Judged]]:
         return sample_judged(policy.engine, judge, tasks, n, params, seed_text=name)
 
     held = draw(problems, config.eval_rollouts, "measure")
     ks = [k for k in (1, 4, 16, 64, 256) if k <= config.eval_rollouts]
-    retention = None
-    if inputs.retained:
-        kept = draw(inputs.retained, RETENTION_ROLLOUTS, "retained")
-        retention = pass_at_k(counts_of(kept), 1)
-    counts = {key: (sum(d.passed for d in own), sum(d.verdict != "error" for d in own)) for key, own in held.items()}
-    return Measured({f"pass@{k}": pass_at_k(counts_of(held), k) for k in ks}, retention, truncated_share(held), counts)
+    kept = draw(inputs.retained, RETENTION_ROLLOUTS, "retained") if inputs.retained else {}
+    return Measured(
+        {f"pass@{k}": pass_at_k(counts_of(held), k) for k in ks},
+        pass_at_k(counts_of(kept), 1) if kept else None,
+        truncated_share(held),
+        _passes(held),
+        _passes(kept),
+        sum(len(d.token_ids) for drawn in (held, kept) for own in drawn.values() for d in own),
+    )
+
+
+def _passes(drawn: Mapping[str, Sequence[Judged]]) -> dict[str, tuple[int, int]]:
+    """Passes and judged draws by problem."""
+    return {key: (sum(d.passed for d in own), sum(d.verdict != "error" for d in own)) for key, own in drawn.items()}
 
 
 def sampling_of(config: StageConfig, policy: Policy, inputs: StageInputs) -> SamplingParams:
@@ -244,19 +263,38 @@ def _once(path: Path, make: Callable[[], Measured], session: Session) -> Measure
 
 
 def _read_measured(data: dict[str, Any]) -> Measured:
-    kept = data["retention"]
-    return Measured(
-        {name: Estimate(**value) for name, value in data["estimates"].items()},
-        None if kept is None else Estimate(**kept),
-        data["truncated"],
-        {key: (passed, judged) for key, (passed, judged) in data["counts"].items()},
-    )
+    estimates = {name: Estimate(**value) for name, value in data.pop("estimates").items()}
+    kept = data.pop("retention")
+    counts = {
+        name: {key: (passed, judged) for key, (passed, judged) in data.pop(name, {}).items()}
+        for name in ("counts", "retained_counts")
+    }
+    return Measured(estimates, None if kept is None else Estimate(**kept), **counts, **data)
 
 
-def _read_result(data: dict[str, Any]) -> StageResult:
+def read_result(out: Path) -> StageResult:
+    """The result in the folder of a finished stage."""
+    data: dict[str, Any] = json.loads((out / "result.json").read_text())
     before, after = _read_measured(data.pop("before")), _read_measured(data.pop("after"))
     data.pop("schema")
     return StageResult(before=before, after=after, **data)
+
+
+def tokens_so_far(out: Path) -> dict[str, int]:
+    """What a stage that did not end has on its bill: generated, watched and measured tokens.
+
+    What it trained on is known only where it ended.
+    """
+
+    def count(name: str, key: str) -> int:
+        path = out / name
+        return int(json.loads(path.read_text())[key]) if path.exists() else 0
+
+    return {
+        "generated": count("bill.json", "generated_tokens"),
+        "watched": count("watch/watch.json", "tokens"),
+        "measured": count("before.json", "tokens"),
+    }
 
 
 def _claim(out: Path, stage: str, inputs: StageInputs, config: StageConfig) -> None:

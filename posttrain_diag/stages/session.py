@@ -105,8 +105,10 @@ class Session:
         if self.is_main:
             if not path.exists():
                 self._ledger = Ledger(noted)
-                rows = make()
-                self._write_bill(bill)
+                try:
+                    rows = make()
+                finally:
+                    self._write_bill(bill)  # what was drawn was paid for, whether or not it made rows
                 save_rows(path, rows)
                 self._ledger = Ledger()
             noted.unlink(missing_ok=True)

@@ -73,6 +73,8 @@ class Watched:
     start_retention: float | None = None
     looks: list[Look] = field(default_factory=list[Look])
     best_step: int = 0
+    tokens: int = 0
+    """Drawn while watching."""
 
     @property
     def best(self) -> Look | None:
@@ -101,8 +103,6 @@ class Watcher:
         self.judge = Judge.of(policy.engine, [*probe, *self.retained])
         self.start_draws: list[Judged] = []
         self.seen = self._restored()
-        self.tokens = 0
-        """Drawn while watching."""
 
     def _restored(self) -> Watched:
         path = self.folder / "watch.json"
@@ -127,6 +127,7 @@ class Watcher:
         self.seen = Watched(
             start_pass_1_P=[] if counts is None else passed_P(draws).tolist(),
             start_pass_k_P=[] if counts is None else pass_at_k_per_problem(counts, self.rollouts).tolist(),
+            tokens=self.seen.tokens,
         )
         self.start_draws = [draw for own in draws.values() for draw in own[:KL_DRAWS] if draw.token_logprobs]
         write_atomic(path, json.dumps([asdict(draw) for draw in self.start_draws]))
@@ -167,7 +168,7 @@ class Watcher:
         if not problems:
             return {}
         draws = sample_judged(self.policy.engine, self.judge, problems, n, self.params, seed_text=name)
-        self.tokens += sum(len(draw.token_ids) for own in draws.values() for draw in own)
+        self.seen.tokens += sum(len(draw.token_ids) for own in draws.values() for draw in own)
         return draws
 
     def _retention(self) -> float | None:

@@ -3,6 +3,6 @@
 from posttrain_diag.store.base import ScoreRow, Span, Store
 from posttrain_diag.store.parquet import ParquetStore
 from posttrain_diag.store.rollouts import RolloutStore
-from posttrain_diag.store.run_dir import RunDir, write_atomic
+from posttrain_diag.store.run_dir import RunDir, lock_folder, write_atomic
 
-__all__ = ["ParquetStore", "RolloutStore", "RunDir", "ScoreRow", "Span", "Store", "write_atomic"]
+__all__ = ["ParquetStore", "RolloutStore", "RunDir", "ScoreRow", "Span", "Store", "lock_folder", "write_atomic"]

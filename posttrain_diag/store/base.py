@@ -98,6 +98,10 @@ class Store(Protocol):
         """Sample indices below n that were not drawn yet, ascending."""
         ...
 
+    def models(self) -> list[str]:
+        """The model_sha of everything that is stored, sorted."""
+        ...
+
     def spans(self, model_sha: str) -> list[Span]:
         """One span without an end for every prompt and sampling law of which anything is stored."""
         ...

@@ -182,6 +182,10 @@ class ParquetStore(ScoreTable):
             return ()
         return tuple(i for i in range(n) if not have >> i & 1)
 
+    def models(self) -> list[str]:
+        """The model_sha of everything that is stored, sorted."""
+        return sorted({key[0] for key in self._have})
+
     def spans(self, model_sha: str) -> list[Span]:
         """One span without an end for every prompt and sampling law of which anything is stored."""
         return [Span(key[1], key[2]) for key in self._have if key[0] == model_sha]

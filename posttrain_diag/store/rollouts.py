@@ -114,6 +114,10 @@ class RolloutStore(ScoreTable):
         have = {int(row[0]) for row in rows}
         return tuple(i for i in range(n) if i not in have)
 
+    def models(self) -> list[str]:
+        """The model_sha of everything that is stored, sorted."""
+        return [str(row[0]) for row in self._db.execute("SELECT DISTINCT model_sha FROM rollouts ORDER BY 1")]
+
     def spans(self, model_sha: str) -> list[Span]:
         """One span without an end for every prompt and sampling law of which anything is stored."""
         query = "SELECT DISTINCT prompt_sha, sampling_sha FROM rollouts WHERE model_sha=?"

@@ -46,6 +46,23 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         raise
 
 
+def lock_folder(folder: Path) -> IO[str]:
+    """Become the only writer of a folder until the handle is closed or the process ends, however it ends.
+
+    Raises:
+        StoreError: another process is.
+    """
+    handle = (folder / ".lock").open("a+")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        handle.close()
+        raise StoreError(
+            f"{folder}: another process is writing to this run; wait for it or choose another --out"
+        ) from error
+    return handle
+
+
 class RunDir:
     """The files of one run; see DESIGN "A run directory"."""
 
@@ -111,15 +128,7 @@ class RunDir:
         Raises:
             StoreError: another process is writing to this run.
         """
-        handle = (self.path / ".lock").open("a+")
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            handle.close()
-            raise StoreError(
-                f"{self.path}: another process is writing to this run; wait for it or choose another --out"
-            ) from error
-        self._lock = handle
+        self._lock = lock_folder(self.path)
 
     def unlock(self) -> None:
         """Let another process write."""

@@ -1,0 +1,100 @@
+"""The next stage: the first of the plan that can run, was not rolled back from here, and is expected to gain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from posttrain_diag.autopilot.state import Round
+from posttrain_diag.stages import STAGES, StageConfig, StageInputs
+from posttrain_diag.stages.registry import stage_entry
+from posttrain_diag.stages.session import replay_share
+
+LEAST_GAIN = 0.02
+"""A stage whose expected gain in pass@1 is not above this is not run."""
+MOST_TOPUPS = 2
+TOPUP_FACTOR = 4
+"""An undetermined analysis is topped up so often, each time to at most so many times its rollouts."""
+MOST_REPLAY = 0.9
+
+
+@dataclass(frozen=True)
+class Option:
+    """One stage of the plan, weighed."""
+
+    stage: str
+    against: str
+    """Why it is not run; empty when it can be."""
+    gain: float | None
+    """Expected change of pass@1; None: no forecast."""
+    interval: tuple[float | None, float | None]
+    tokens: int | None
+    """Expected cost; None: unknown."""
+    why: str
+
+    @property
+    def text(self) -> str:
+        """The forecast in words."""
+        low, high = self.interval
+        if self.gain is None:
+            return "no forecast of its gain"
+        return f"expected gain {self.gain:+.3f}" + ("" if low is None else f" [{low:+.3f}, {high:+.3f}]")
+
+
+def weigh(diagnosis: Mapping[str, Any], inputs: StageInputs, tried: Mapping[str, Round]) -> tuple[Option, ...]:
+    """Every proposal of a plan, in its order, and what speaks against it.
+
+    Args:
+        diagnosis: diagnosis.json of the current checkpoint.
+        inputs: what a stage of this run gets: demonstrations, teachers, siblings.
+        tried: the rounds that started from this checkpoint and were not kept, by stage.
+    """
+    return tuple(_option(proposal, inputs, tried) for proposal in diagnosis["plan"])
+
+
+def _option(proposal: Mapping[str, Any], inputs: StageInputs, tried: Mapping[str, Round]) -> Option:
+    stage, expected = str(proposal["stage"]), proposal["expected_gain"]
+    gain, against = expected["value"], ""
+    if stage not in STAGES:
+        against = "`diag train` does not run it"
+    elif missing := inputs.missing(stage):
+        against = f"needs {' and '.join(missing)}"
+    elif stage in tried:
+        against = f"{tried[stage].outcome} from this checkpoint in round {tried[stage].number}"
+    elif gain is not None and gain <= LEAST_GAIN:
+        against = f"expected gain {gain:+.3f}, not above {LEAST_GAIN:g}"
+    interval = expected["low"], expected["high"]
+    return Option(stage, against, gain, interval, proposal["cost"]["tokens"], str(proposal["why"]))
+
+
+def rollouts_to_top_up(diagnosis: Mapping[str, Any], topups: int) -> int | None:
+    """Rollouts per problem that an undetermined verdict asks for; None: more draws are not the way, or were enough."""
+    needed = diagnosis["needed"]
+    if diagnosis["bottleneck"] != "undetermined" or needed is None or topups >= MOST_TOPUPS:
+        return None
+    per_problem = diagnosis["samples"]["rollouts"] / max(1, diagnosis["tasks"]["n"])
+    asked = needed["rollouts_per_problem"]
+    if asked is None or asked <= per_problem or (needed["problems"] or 0) > diagnosis["tasks"]["n"]:
+        return None
+    return min(int(asked), max(1, round(TOPUP_FACTOR * per_problem)))
+
+
+def more_replay(tried: Round, inputs: StageInputs, config: StageConfig) -> tuple[float, str]:
+    """The replay share with which a round that was rolled back for retention is tried once more, and why it is not.
+
+    Args:
+        tried: the round.
+        inputs: what it got.
+        config: its settings.
+    """
+    if not inputs.retain:
+        return 0.0, "no tasks to retain were given to replay more of"
+    if tried.retry_of is not None:
+        return 0.0, f"it had been tried with more replay than in round {tried.retry_of} already"
+    if config.replay is not None:
+        return 0.0, f"its replay share was set to {config.replay:g} by the user"
+    if not stage_entry(tried.stage).trains:
+        return 0.0, "it trains nothing that replay could be mixed into"
+    share = min(MOST_REPLAY, (1 + replay_share(config, inputs, stage_entry(tried.stage).replay)) / 2)
+    return share, ""

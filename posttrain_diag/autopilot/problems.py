@@ -1,0 +1,96 @@
+"""Which problems a run trains on and which it measures on; every claim is made on the latter alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from posttrain_diag.autopilot.config import AutopilotConfig
+from posttrain_diag.errors import UsageError
+from posttrain_diag.stages import split_tasks
+from posttrain_diag.tasks import load_tasks, write_tasks
+from posttrain_diag.tasks.taskset import tasks_sha
+from posttrain_diag.train import without_held_out
+from posttrain_diag.types import Problem
+
+FEWEST_HELD_OUT = 6
+"""With fewer no paired difference is significant: 2/2^5 is more than .05."""
+FEWEST_TRAINED = 4
+
+
+@dataclass(frozen=True)
+class RunProblems:
+    """The problems of a run; `train` and `held_out` are disjoint."""
+
+    train: tuple[Problem, ...]
+    held_out: tuple[Problem, ...]
+    retain: tuple[Problem, ...]
+    """Tasks whose pass rate should stay."""
+    notes: tuple[str, ...]
+    """Choices made for the user."""
+
+    @property
+    def shas(self) -> Mapping[str, str]:
+        """Hashes of the content: the same command on files that changed is another run."""
+        parts = {"training": self.train, "held-out": self.held_out, "retained": self.retain}
+        return {name: tasks_sha(problems) for name, problems in parts.items()}
+
+    def write(self, folder: Path) -> None:
+        """train.jsonl and held-out.jsonl: what analyses and stages read, and what a command by hand takes."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_tasks(self.train, folder / "train.jsonl")
+        write_tasks(self.held_out, folder / "held-out.jsonl")
+
+
+def problems_of(config: AutopilotConfig) -> RunProblems:
+    """Read and divide the tasks.
+
+    Raises:
+        DiagError: a file cannot be used, or there are too few problems to train and to measure on.
+    """
+    tasks = _load(config, config.tasks)
+    given = None if config.train_tasks is None else _load(config, config.train_tasks)
+    if config.demos is not None:
+        tasks, given = _with_demos(config, tasks, given)
+    notes: list[str] = []
+    if given is None:
+        train, held_out = split_tasks(tasks, seed=config.seed)
+        notes.append(f"{len(held_out)} of the {len(tasks)} problems are held out (--train-tasks FILE trains on others)")
+    else:
+        train, notes = without_held_out(given, tasks, notes)
+        held_out = tasks
+    if len(held_out) < FEWEST_HELD_OUT or len(train) < FEWEST_TRAINED:
+        more = "more problems, or --train-tasks FILE beside --tasks FILE" if given is None else "more of them"
+        raise UsageError(
+            f"{len(train)} problems to train on and {len(held_out)} held out for measuring are too few: at least "
+            f"{FEWEST_TRAINED} and {FEWEST_HELD_OUT} are needed; give {more}"
+        )
+    retain = () if config.retain is None else load_tasks(config.retain, allow_code=config.allow_code).problems
+    return RunProblems(train, held_out, retain, tuple(notes))
+
+
+def _load(config: AutopilotConfig, source: str) -> tuple[Problem, ...]:
+    return load_tasks(
+        source, mapping=config.mapping or None, verifier=config.verifier, allow_code=config.allow_code
+    ).problems
+
+
+def _with_demos(
+    config: AutopilotConfig, tasks: tuple[Problem, ...], given: tuple[Problem, ...] | None
+) -> tuple[tuple[Problem, ...], tuple[Problem, ...] | None]:
+    """Both sets with the demonstrations of --demos, by problem id."""
+    assert config.demos is not None
+    found = load_tasks(config.demos, allow_code=config.allow_code).problems
+    demos = {problem.id: problem.demos for problem in found if problem.demos}
+    known = {problem.id for problem in (*tasks, *(given or ()))}
+    if not known & demos.keys():
+        raise UsageError(
+            f"--demos {config.demos}: none of its {len(demos)} problem ids with a demonstration is among the tasks "
+            f"(e.g. {next(iter(demos), None)!r} against {tasks[0].id!r}); use the same ids in both files"
+        )
+
+    def merged(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+        return tuple(replace(p, demos=(*p.demos, *demos.get(p.id, ()))) for p in problems)
+
+    return merged(tasks), None if given is None else merged(given)

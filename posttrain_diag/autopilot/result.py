@@ -1,0 +1,102 @@
+"""result.json: where the run began and ended, every round, the bill, and the commands that repeat it by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from posttrain_diag.autopilot.commands import analyze_command, compare_command, train_command
+from posttrain_diag.autopilot.run import Run
+from posttrain_diag.autopilot.state import Round
+from posttrain_diag.config import load_config
+from posttrain_diag.stages import Measured
+from posttrain_diag.store import write_atomic
+
+
+def write_result(run: Run) -> Mapping[str, Any]:
+    """Write result.json from what is in the folder; returns it."""
+    state, config = run.state, run.config
+    data: dict[str, Any] = {
+        "schema": 1,
+        "model": config.model,
+        "tasks": {
+            "source": config.tasks,
+            "train": len(run.problems.train),
+            "held_out": len(run.problems.held_out),
+            "retained": len(run.problems.retain),
+        },
+        "target": config.target,
+        "end": state.end,
+        "reason": state.reason,
+        "checkpoint": str(run.out / "checkpoint") if state.current else config.model,
+        "best_round": state.current,
+        "before": checkpoint_json(run, 0),
+        "after": checkpoint_json(run, state.current),
+        "rounds": [round_json(run, begun) for begun in state.rounds],
+        "kept": [r.stage for r in state.rounds if r.outcome == "kept"],
+        "rolled_back": [r.stage for r in state.rounds if r.outcome == "rolled back"],
+        "failed": [r.stage for r in state.rounds if r.outcome == "failed"],
+        "tokens": {
+            **run.spent.json(),
+            "budget": config.budget_tokens,
+            "start": run.tokens(0).json(),
+        },
+        "commands": [*analysis_commands(run, 0), *(c for r in state.rounds for c in commands(run, r))],
+    }
+    write_atomic(run.out / "result.json", json.dumps(data, indent=1, allow_nan=False, default=str) + "\n")
+    return data
+
+
+def checkpoint_json(run: Run, number: int) -> dict[str, Any]:
+    """A checkpoint on the held-out and the retained problems."""
+    found = run.diagnosis(number) if run.analysed(number) else None
+    measured = run.measured(number)
+    figures = {"retention": None} if measured is None else measured_json(measured)
+    return {
+        "model": run.model(number),
+        "bottleneck": None if found is None else found["bottleneck"],
+        "pass@1": figures.get("pass@1") if found is None else found["estimates"].get("pass@1"),
+        "retention": figures["retention"],
+        "measured_around_stages": figures,
+        "report": str(run.analysis(number) / "report.html") if found is not None else None,
+    }
+
+
+def measured_json(measured: Measured) -> dict[str, Any]:
+    """A measurement around a stage, without its counts by problem."""
+    kept = measured.retention
+    estimates = {name: asdict(value) for name, value in measured.estimates.items()}
+    return {**estimates, "retention": None if kept is None else asdict(kept)}
+
+
+def round_json(run: Run, begun: Round) -> dict[str, Any]:
+    """One round: what was run, why, what it did, what it cost."""
+    found = run.result(begun.number)
+    comparison = run.folder(begun.number) / "comparison.json"
+    return {
+        **asdict(begun),
+        "before": None if found is None else measured_json(found.before),
+        "after": None if found is None else measured_json(found.after),
+        "tokens": run.tokens(begun.number).json(),
+        "folder": str(run.folder(begun.number)),
+        "report": str(run.analysis(begun.number) / "report.html") if run.analysed(begun.number) else None,
+        "comparison": str(comparison) if comparison.exists() else None,
+        "commands": commands(run, begun),
+    }
+
+
+def commands(run: Run, begun: Round) -> list[str]:
+    """What repeats a round by hand."""
+    out = [train_command(run.request(begun))]
+    if run.analysed(begun.number):
+        after = run.analysis(begun.number)
+        out += [*analysis_commands(run, begun.number), compare_command(run.analysis(begun.start), after)]
+    return out
+
+
+def analysis_commands(run: Run, number: int) -> list[str]:
+    """What repeats the analysis of a round's checkpoint, as it was last asked for."""
+    path = run.analysis(number) / "config.yaml"
+    return [analyze_command(load_config(path))] if path.exists() else []

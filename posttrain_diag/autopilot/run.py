@@ -1,0 +1,206 @@
+"""A run in progress: its folder, its problems, where everything lies, what was measured and what it has cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+
+from posttrain_diag.analyze import Estimated, estimate_cost
+from posttrain_diag.autopilot.bill import Tokens, analysis_tokens, stage_tokens
+from posttrain_diag.autopilot.config import RESUMED, AutopilotConfig, check_same
+from posttrain_diag.autopilot.journal import Journal
+from posttrain_diag.autopilot.problems import RunProblems, problems_of
+from posttrain_diag.autopilot.state import Round, State, load_state
+from posttrain_diag.autopilot.steps import Steps, check_pilot
+from posttrain_diag.config import AnalyzeConfig
+from posttrain_diag.errors import StoreError, UsageError
+from posttrain_diag.recommend.catalogue import stage_card
+from posttrain_diag.stages import Measured, StageResult, read_result
+from posttrain_diag.store import lock_folder, write_atomic
+from posttrain_diag.train import Prepared, TrainRequest, directory_of, prepare
+
+
+@dataclass
+class Run:
+    """What the phases work with; only `state` changes."""
+
+    config: AutopilotConfig
+    out: Path
+    problems: RunProblems
+    steps: Steps
+    journal: Journal
+    state: State
+
+    @property
+    def held_out(self) -> Path:
+        """File of the problems that everything is measured on."""
+        return self.out / "tasks" / "held-out.jsonl"
+
+    def save(self, state: State) -> None:
+        """Go on to another state."""
+        state.save(self.out / "state.json")
+        self.state = state
+
+    def folder(self, number: int) -> Path:
+        """Of a round; 0: of the analysis of the start."""
+        return self.out / "rounds" / (self.state.rounds[number - 1].folder if number else "00-start")
+
+    def analysis(self, number: int) -> Path:
+        """Run directory of the analysis of a round's checkpoint."""
+        return self.folder(number) / "analysis" if number else self.folder(0)
+
+    def model(self, number: int) -> str:
+        """The checkpoint of a round, as a command names it."""
+        return str(self.folder(number) / "stage" / "checkpoint") if number else self.config.model
+
+    def diagnosis(self, number: int) -> Mapping[str, Any]:
+        """diagnosis.json of a round's checkpoint."""
+        return json.loads((self.analysis(number) / "diagnosis.json").read_text(encoding="utf-8"))
+
+    def analysed(self, number: int) -> bool:
+        """Whether its analysis was finished."""
+        return (self.analysis(number) / "diagnosis.json").exists()
+
+    def result(self, number: int) -> StageResult | None:
+        """What a round's stage did; None where it failed, was not finished, or there is none."""
+        folder = self.folder(number) / "stage"
+        return read_result(folder) if number and (folder / "result.json").exists() else None
+
+    def measured(self, number: int) -> Measured | None:
+        """A round's checkpoint on the held-out and retained problems, as a stage measured it; None: none has."""
+        if (own := self.result(number)) is not None:
+            return own.after
+        for begun in self.state.rounds:
+            if begun.start == number and (found := self.result(begun.number)) is not None:
+                return found.before
+        return None
+
+    def analysis_config(self, number: int) -> AnalyzeConfig:
+        """The analysis of a round's checkpoint."""
+        model = self.model(number)
+        here = directory_of(model)
+        teachers = tuple(name for name in self.config.teacher if directory_of(name) != here)
+        more = {} if self.state.rollouts is None or number != self.state.current else {"rollouts": self.state.rollouts}
+        return self.config.analysis(model, self.held_out, self.analysis(number), teachers, **more)
+
+    def request(self, begun: Round) -> TrainRequest:
+        """The stage of a round, as `diag train` takes it."""
+        needs = stage_card(begun.stage).needs
+        return TrainRequest(
+            run=self.analysis(begun.start),
+            stage=begun.stage,
+            train_tasks=str(self.out / "tasks" / "train.jsonl"),
+            retain=self.config.retain,
+            teachers=self.config.teacher if "teacher" in needs else (),
+            siblings=self.siblings(begun) if "siblings" in needs else (),
+            out=self.out / "rounds" / begun.folder / "stage",
+            settings={**self.config.settings, **begun.settings},
+            allow_code=self.config.runs_code,
+        )
+
+    def siblings(self, begun: Round) -> tuple[str, ...]:
+        """Checkpoints that may be merged with the one a round starts from: the user's, and earlier ones of the run."""
+        own = (n for n in range(begun.number) if n != begun.start and (n == 0 or self.result(n) is not None))
+        return (*self.config.sibling, *(self.model(n) for n in own))
+
+    def prepared(self, stage: str) -> Prepared:
+        """What a stage from the current checkpoint would get, with all other models that there are."""
+        begun = Round(len(self.state.rounds) + 1, stage, self.state.current, {}, "")
+        return prepare(replace(self.request(begun), teachers=self.config.teacher, siblings=self.siblings(begun)))
+
+    def tokens(self, number: int) -> Tokens:
+        """What a round has cost so far; 0: the analysis of the start."""
+        ids = {problem.id for problem in self.problems.held_out}
+        diagnosed = analysis_tokens(self.analysis(number), ids)
+        if number == 0:
+            return diagnosed
+        start = self.state.rounds[number - 1].start
+        known = start > 0 or any(r.start == 0 and self.result(r.number) for r in self.state.rounds[: number - 1])
+        return diagnosed + stage_tokens(self.folder(number) / "stage", measured_before=known)
+
+    @property
+    def spent(self) -> Tokens:
+        """What the run has cost so far."""
+        return sum((self.tokens(n) for n in range(1, len(self.state.rounds) + 1)), self.tokens(0))
+
+    @property
+    def left(self) -> int | None:
+        """Tokens left of the budget, at least 0; None: there is no limit."""
+        if self.config.budget_tokens is None:
+            return None
+        return max(0, self.config.budget_tokens - self.spent.total)
+
+
+@contextmanager
+def open_run(config: AutopilotConfig, out: Path, steps: Steps) -> Generator[Run]:
+    """Begin a run in a folder, or take up the one that the same command began there; held against other processes.
+
+    Raises:
+        DiagError: tasks or settings that cannot be used, a folder of another run, or one that another process writes.
+    """
+    check_inputs(config)
+    problems = problems_of(config)
+    if out.exists() and not out.is_dir():
+        raise StoreError(f"{out}: is a file; --out must name a directory")
+    state_path, config_path = out / "state.json", out / "config.yaml"
+    begun = state_path.exists()
+    if not begun and out.is_dir() and any(path.name not in _BEGUN for path in out.iterdir()):
+        raise StoreError(f"{out}: not empty and not a folder of `diag run`; choose another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    lock = lock_folder(out)
+    try:
+        if begun:
+            check_same(yaml.safe_load(config_path.read_text(encoding="utf-8")), config, out)
+            state = load_state(state_path)
+            if changed := [name for name, sha in problems.shas.items() if state.shas.get(name) != sha]:
+                raise UsageError(f"{out}: the {' and '.join(changed)} problems have changed since it began; {RESUMED}")
+        else:
+            problems.write(out / "tasks")
+            write_atomic(config_path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+            state = State(shas=problems.shas)
+            state.save(state_path)
+        yield Run(config, out, problems, steps, Journal(out / "events.jsonl", steps.say), state)
+    finally:
+        lock.close()
+
+
+def first_cost(config: AutopilotConfig) -> tuple[RunProblems, Estimated]:
+    """The problems of a run, and what its first analysis would draw; loads the model, writes nothing that stays.
+
+    Raises:
+        DiagError: tasks, settings or a model that cannot be used.
+    """
+    check_inputs(config)
+    problems = problems_of(config)
+    with TemporaryDirectory() as name:
+        problems.write(Path(name))
+        analysis = config.analysis(config.model, Path(name) / "held-out.jsonl", Path(name) / "run", ())
+        return problems, estimate_cost(analysis)
+
+
+_BEGUN = {".lock", "tasks", "config.yaml"}
+"""What a run that was killed in its first moment may have left, beside a name that begins with a dot."""
+
+
+def check_inputs(config: AutopilotConfig) -> None:
+    """Refuse what can be seen to be wrong before anything is drawn.
+
+    Raises:
+        UsageError: a model of the zoo that there is not, a model that is given twice, --pilot.
+    """
+    if config.pilot:
+        check_pilot()
+    for flag, names in (("--teacher", config.teacher), ("--sibling", config.sibling)):
+        places = [directory_of(name) for name in names]
+        for index, place in enumerate(places):
+            if place in places[:index]:
+                raise UsageError(f"{flag} {names[index]}: is given twice")
+    if directory_of(config.model) in [directory_of(name) for name in config.sibling]:
+        raise UsageError(f"--sibling {config.model}: is the model itself; give another checkpoint to merge with")

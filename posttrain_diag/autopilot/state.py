@@ -1,0 +1,118 @@
+"""The state machine of a run, as state.json holds it.
+
+    analyze ──► choose ──► (pilot) ──► train ──► analyze ──► compare ──► decide ──┐
+                  ▲   └──► finish ──► done                                        │
+                  └───────────────────────────────────────────────────────────────┘
+
+A phase reads what earlier ones left on disk, does one thing, and names the next; the file is replaced between phases.
+A phase that was cut off is begun again, and its own work (an analysis, a stage) goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from posttrain_diag.errors import StoreError
+from posttrain_diag.store import write_atomic
+
+Phase = Literal["analyze", "choose", "pilot", "train", "compare", "decide", "finish", "done"]
+Outcome = Literal["kept", "rolled back", "failed"]
+End = Literal["target", "saturated", "instrument", "undetermined", "budget", "stages", "no gain"]
+"""Why a run ended: the target was reached; nothing is left to gain; the measurement is broken; the evidence does not
+decide; the token budget, or the number of stages, is used up; no stage is expected to gain anything."""
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Round:
+    """One stage that was begun."""
+
+    number: int
+    """From 1 on; 0 stands for the model that the run started with."""
+    stage: str
+    start: int
+    """The round whose checkpoint it starts from."""
+    settings: Mapping[str, Any]
+    """Stage settings beyond the user's: the budget that is left, more replay on a second try."""
+    why: str
+    """Why this stage."""
+    retry_of: int | None = None
+    """The round that was rolled back for retention alone and is tried again with more replay."""
+    outcome: Outcome | None = None
+    """None while it runs."""
+    reason: str = ""
+    """Why it was kept or not."""
+    cause: str = ""
+    """What it was rolled back for: "gain", "retention" or "weights"; empty when kept."""
+
+    @property
+    def folder(self) -> str:
+        """Its folder under rounds/."""
+        return f"{self.number:02d}-{self.stage}"
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a run stands."""
+
+    phase: Phase = "analyze"
+    rounds: tuple[Round, ...] = ()
+    current: int = 0
+    """The round whose checkpoint is the best so far; 0: the model that the run started with."""
+    rollouts: int | None = None
+    """Per problem, of the analysis of the current checkpoint, where an undetermined verdict asked for more."""
+    topups: int = 0
+    """How often it did."""
+    end: End | None = None
+    reason: str = ""
+    """Why the run ended, in a sentence."""
+    shas: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Hashes of the problems."""
+
+    @property
+    def open_round(self) -> Round | None:
+        """The stage that runs or is judged now."""
+        return self.rounds[-1] if self.rounds and self.rounds[-1].outcome is None else None
+
+    def at(self, phase: Phase) -> State:
+        """The same before another phase."""
+        return replace(self, phase=phase)
+
+    def begin(self, opened: Round, phase: Phase) -> State:
+        """With a new round."""
+        return replace(self, phase=phase, rounds=(*self.rounds, opened))
+
+    def close(self, outcome: Outcome, reason: str, cause: str = "") -> State:
+        """With the open round decided; kept, its checkpoint is the current one."""
+        closed = replace(self.rounds[-1], outcome=outcome, reason=reason, cause=cause)
+        state = replace(self, phase="choose", rounds=(*self.rounds[:-1], closed))
+        return replace(state, current=closed.number, rollouts=None, topups=0) if outcome == "kept" else state
+
+    def ended(self, end: End, reason: str) -> State:
+        """With a reason to stop."""
+        return replace(self, phase="finish", end=end, reason=reason)
+
+    def save(self, path: Path) -> None:
+        """Replace state.json."""
+        write_atomic(path, json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1) + "\n")
+
+
+def load_state(path: Path) -> State:
+    """Read state.json.
+
+    Raises:
+        StoreError: it is damaged, or was written by another version.
+    """
+    try:
+        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if data.pop("schema") != SCHEMA:
+            raise StoreError(f"{path}: was written by another version of posttrain-diag; choose another --out")
+        rounds = tuple(Round(**row) for row in data.pop("rounds"))
+        return State(rounds=rounds, **data)
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise StoreError(f"{path}: damaged ({error}); choose another --out") from error

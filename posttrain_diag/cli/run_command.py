@@ -1,0 +1,194 @@
+"""`diag run`: the autopilot from flags, and what it did in a short table."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from posttrain_diag.cli import analyze_command as common
+from posttrain_diag.cli.train_command import parse_settings
+from posttrain_diag.errors import UsageError
+
+if TYPE_CHECKING:
+    from posttrain_diag.autopilot import AutopilotConfig
+
+Tasks = Annotated[str | None, typer.Option(help="Tasks; without --train-tasks 30% of them are held out for measuring.")]
+TrainTasks = Annotated[str | None, typer.Option(help="Tasks to train on; then all of --tasks are held out.")]
+Retain = Annotated[str | None, typer.Option(help="Tasks whose pass rate should stay; half may be replayed.")]
+Teacher = Annotated[
+    list[str] | None, typer.Option(help="Model to compare with and to learn from (repeatable: routed by problem).")
+]
+Sibling = Annotated[list[str] | None, typer.Option(help="Checkpoint to merge with (repeatable).")]
+Out = Annotated[Path | None, typer.Option(help="Folder of the run. Default: runs/auto-MODEL-TASKS-HASH.")]
+Target = Annotated[float, typer.Option(help="pass@1 on the held-out problems at which the run ends.")]
+Keep = Annotated[float, typer.Option(help="A stage is rolled back when less than this share of retention is left.")]
+Budget = Annotated[int | None, typer.Option("--budget-tokens", help="Tokens of the whole run, measuring included.")]
+MaxStages = Annotated[int, typer.Option(help="Stages to run at most, kept or not.")]
+Pilot = Annotated[bool, typer.Option("--pilot", help="Choose each stage by short runs of the best ones.")]
+Config = Annotated[Path | None, typer.Option(help="YAML file of stage settings, for every stage.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Any stage setting, e.g. --set learning_rate=1e-5.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print result.json on stdout; everything else on stderr.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the inputs, print what the first analysis would draw.")]
+
+
+def run(
+    model: common.Model = None,
+    tasks: Tasks = None,
+    train_tasks: TrainTasks = None,
+    demos: common.Demos = None,
+    teacher: Teacher = None,
+    sibling: Sibling = None,
+    retain: Retain = None,
+    out: Out = None,
+    target: Target = 0.95,
+    keep: Keep = 0.95,
+    budget_tokens: Budget = None,
+    max_stages: MaxStages = 6,
+    pilot: Pilot = False,
+    config: Config = None,
+    settings: Set = None,
+    effort: common.Effort = "standard",
+    rollouts: common.Rollouts = None,
+    rollout_budget: common.Budget = 256,
+    max_new_tokens: common.MaxTokens = None,
+    temperature: common.Temperature = 1.0,
+    seed: common.Seed = 0,
+    mapping: common.Mapping = None,
+    verifier: common.Verifier = None,
+    allow_code: common.AllowCode = False,
+    template: common.Template = None,
+    chat_template: common.ChatTemplate = None,
+    system_prompt: common.SystemPrompt = None,
+    device: common.Device = None,
+    trust_remote_code: common.Trust = False,
+    as_json: AsJson = False,
+    dry_run: DryRun = False,
+    quiet: common.Quiet = False,
+) -> None:
+    """Diagnose, train, measure, keep or roll back, again, until the target, the budget, or nothing left to gain."""
+    from posttrain_diag.autopilot import Steps, autopilot, make_autopilot_config
+    from posttrain_diag.cli.progress import make_progress
+
+    if model is None or tasks is None:
+        missing = "MODEL" if model is None else "--tasks"
+        raise UsageError(
+            f"{missing} is missing: diag run MODEL --tasks FILE (try: diag run zoo:base --tasks builtin:zoo/S)"
+        )
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("diag run is one process; launch the stages it names with `accelerate launch ... diag train`")
+    asked = make_autopilot_config(
+        config_file=config,
+        settings=parse_settings(settings),
+        model=model,
+        tasks=tasks,
+        train_tasks=train_tasks,
+        demos=demos,
+        teacher=tuple(teacher or ()),
+        sibling=tuple(sibling or ()),
+        retain=retain,
+        target=target,
+        keep=keep,
+        budget_tokens=budget_tokens,
+        max_stages=max_stages,
+        pilot=pilot,
+        effort=effort,
+        rollouts=rollouts,
+        rollout_budget=rollout_budget,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        seed=seed,
+        mapping=common.parse_mapping(mapping),
+        verifier=verifier,
+        allow_code=allow_code,
+        template=template,
+        chat_template=chat_template,
+        system_prompt=system_prompt,
+        device=device,
+        trust_remote_code=trust_remote_code,
+    )
+    folder = out or common.named_out(model, tasks, asked.model_dump_json(), prefix="auto-")
+    if dry_run:
+        show_cost(asked, folder, as_json)
+        return
+    steps = Steps(progress=lambda: make_progress(quiet=quiet), say=_silent if quiet else _say)
+    result = autopilot(asked, folder, steps)
+    if as_json:
+        typer.echo(json.dumps(result, indent=1, allow_nan=False, default=str))
+    else:
+        show_result(result, folder)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def _silent(text: str) -> None:
+    """Say nothing."""
+
+
+def show_cost(config: AutopilotConfig, out: Path, as_json: bool) -> None:
+    """What would be trained and measured on, and what the first analysis would draw; loads the model, draws nothing."""
+    from posttrain_diag.autopilot import first_cost
+
+    problems, cost = first_cost(config)
+    sizes = {"train": len(problems.train), "held_out": len(problems.held_out), "retained": len(problems.retain)}
+    if as_json:
+        analysis = {"rollouts": cost.rollouts, "most_tokens": cost.most_tokens}
+        data = {**sizes, "analysis": analysis, "out": str(out), "config": config.model_dump(mode="json")}
+        typer.echo(json.dumps(data, indent=1))
+        return
+    typer.echo(f"{config.model}: " + ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in sizes.items()))
+    for note in problems.notes:
+        typer.echo(f"  {note}")
+    typer.echo(
+        f"the first analysis: at most {cost.rollouts:,} rollouts of at most {cost.max_new_tokens} tokens, "
+        f"{cost.most_tokens:,} tokens; each stage is analysed again"
+    )
+    budget = "no limit" if config.budget_tokens is None else f"{config.budget_tokens:,} tokens"
+    typer.echo(f"budget: {budget}, at most {config.max_stages} stages, target pass@1 {config.target:g}")
+    typer.echo(f"folder: {out}")
+
+
+def show_result(result: Mapping[str, Any], out: Path) -> None:
+    """The rounds as a table, and where everything lies."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("round", "stage", "pass@1", "retention", "tokens", "outcome"):
+        table.add_column(name, justify="right" if name in ("round", "tokens") else "left")
+    table.add_row("0", "(start)", "", "", f"{result['tokens']['start']['total']:,}", "")
+    for one in result["rounds"]:
+        table.add_row(
+            str(one["number"]),
+            one["stage"],
+            _change(one, "pass@1"),
+            _change(one, "retention"),
+            f"{one['tokens']['total']:,}",
+            one["outcome"],
+        )
+    console = Console(soft_wrap=True)
+    console.print(table)
+    before, after = result["before"]["pass@1"], result["after"]["pass@1"]
+    console.print(f"held-out pass@1 {_value(before)} -> {_value(after)}, {result['tokens']['total']:,} tokens in all")
+    console.print(f"ended: {result['reason']}", markup=False)
+    console.print(f"model: {result['checkpoint']}" + ("" if result["kept"] else "  (the start: nothing was kept)"))
+    console.print(f"report: {result['after']['report'] or result['before']['report']}")
+    console.print(f"everything: {out / 'result.json'}, decisions in {out / 'events.jsonl'}")
+
+
+def _change(one: Mapping[str, Any], name: str) -> str:
+    if one["before"] is None or one["before"][name] is None:
+        return "-"
+    return f"{_value(one['before'][name])} -> {_value(one['after'][name])}"
+
+
+def _value(estimate: Mapping[str, Any] | None) -> str:
+    return "undefined" if estimate is None or estimate["value"] is None else f"{estimate['value']:.3f}"
