@@ -48,7 +48,7 @@ class PilotRun:
     after: float
     retention_change: float | None
     tokens: int
-    """Generated, trained, and drawn for watching and measuring."""
+    """Generated, trained, and drawn for watching."""
     refused: str = ""
     """Why it could not run; then nothing was reached."""
 

@@ -21,7 +21,7 @@ from posttrain_diag.autopilot.judge import judge
 from posttrain_diag.autopilot.result import write_result
 from posttrain_diag.autopilot.run import Run, open_run
 from posttrain_diag.autopilot.state import Phase, Round, State
-from posttrain_diag.autopilot.steps import Steps, check_pilot
+from posttrain_diag.autopilot.steps import Steps
 from posttrain_diag.errors import EngineError, ModelError, UsageError
 
 
@@ -110,7 +110,18 @@ def choose(run: Run, state: State) -> State:
         return replace(state, phase="analyze", rollouts=rollouts, topups=state.topups + 1)
     if len(state.rounds) >= run.config.max_stages:
         return state.ended("stages", f"{len(state.rounds)} stages were run, which is the limit (--max-stages)")
-    return _retry(run, state) or _from_plan(run, state, found)
+    return _retry(run, state) or _from_plan(run, state, _piloted(run, number, found))
+
+
+def _piloted(run: Run, number: int, found: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The diagnosis of a checkpoint with the plan that its pilots left, where they are wanted; they are made once."""
+    if not run.config.pilot or not found["plan"] or "pilots" in found:
+        return found
+    run.steps.pilot(run.analysis(number), run.pilot_request(number), _indented(run.steps.say))
+    piloted = run.diagnosis(number)
+    made = piloted.get("pilots") or {"reason": "no stage could be tried", "runs": [], "tokens": 0}
+    run.journal.tell("pilot", f"round {number}: pilots: {made['reason']}", round=number, **made)
+    return piloted
 
 
 def _retry(run: Run, state: State) -> State | None:
@@ -200,17 +211,11 @@ def _begin(
         not_chosen=others or {},
     )
     begun = Round(number, option.stage, state.current, settings, option.why, retry_of)
-    return state.begin(begun, "pilot" if run.config.pilot else "train")
+    return state.begin(begun, "train")
 
 
 def _budget_spent(run: Run, state: State) -> State:
     return state.ended("budget", f"the budget of {run.config.budget_tokens:,} tokens is used up")
-
-
-def pilot(run: Run, state: State) -> State:
-    """Short runs of the best stages: not in this version, so that no run gets here."""
-    check_pilot()
-    return state.at("train")
 
 
 def train(run: Run, state: State) -> State:
@@ -289,7 +294,6 @@ def finish(run: Run, state: State) -> State:
 PHASES: Mapping[Phase, Callable[[Run, State], State]] = {
     "analyze": analyze,
     "choose": choose,
-    "pilot": pilot,
     "train": train,
     "compare": compare,
     "decide": decide,

@@ -18,7 +18,7 @@ from posttrain_diag.autopilot.config import RESUMED, AutopilotConfig, check_same
 from posttrain_diag.autopilot.journal import Journal
 from posttrain_diag.autopilot.problems import RunProblems, problems_of
 from posttrain_diag.autopilot.state import Round, State, load_state
-from posttrain_diag.autopilot.steps import Steps, check_pilot
+from posttrain_diag.autopilot.steps import Steps
 from posttrain_diag.config import AnalyzeConfig
 from posttrain_diag.errors import StoreError, UsageError
 from posttrain_diag.recommend.catalogue import stage_card
@@ -87,8 +87,19 @@ class Run:
         model = self.model(number)
         here = directory_of(model)
         teachers = tuple(name for name in self.config.teacher if directory_of(name) != here)
-        more = {} if self.state.rollouts is None or number != self.state.current else {"rollouts": self.state.rollouts}
+        more: dict[str, Any] = {
+            "train_tasks": str(self.out / "tasks" / "train.jsonl"),
+            "retain": self.config.retain,
+        }
+        if self.state.rollouts is not None and number == self.state.current:
+            more["rollouts"] = self.state.rollouts
         return self.config.analysis(model, self.held_out, self.analysis(number), teachers, **more)
+
+    def pilot_request(self, number: int) -> TrainRequest:
+        """Any stage from a round's checkpoint, for pilots."""
+        begun = Round(0, "sft", number, {}, "")
+        siblings = self.siblings(replace(begun, number=len(self.state.rounds) + 1))
+        return replace(self.request(begun), stage=None, out=None, teachers=self.config.teacher, siblings=siblings)
 
     def request(self, begun: Round) -> TrainRequest:
         """The stage of a round, as `diag train` takes it."""
@@ -118,12 +129,18 @@ class Run:
     def tokens(self, number: int) -> Tokens:
         """What a round has cost so far; 0: the analysis of the start."""
         ids = {problem.id for problem in self.problems.held_out}
-        diagnosed = analysis_tokens(self.analysis(number), ids)
+        diagnosed = analysis_tokens(self.analysis(number), ids) + self._pilots(number)
         if number == 0:
             return diagnosed
         start = self.state.rounds[number - 1].start
         known = start > 0 or any(r.start == 0 and self.result(r.number) for r in self.state.rounds[: number - 1])
         return diagnosed + stage_tokens(self.folder(number) / "stage", measured_before=known)
+
+    def _pilots(self, number: int) -> Tokens:
+        """Of the pilots made from a round's checkpoint."""
+        if not self.config.pilot or not self.analysed(number):
+            return Tokens()
+        return Tokens(pilot=int((self.diagnosis(number).get("pilots") or {}).get("tokens", 0)))
 
     @property
     def spent(self) -> Tokens:
@@ -193,10 +210,8 @@ def check_inputs(config: AutopilotConfig) -> None:
     """Refuse what can be seen to be wrong before anything is drawn.
 
     Raises:
-        UsageError: a model of the zoo that there is not, a model that is given twice, --pilot.
+        UsageError: a model of the zoo that there is not, or a model that is given twice.
     """
-    if config.pilot:
-        check_pilot()
     for flag, names in (("--teacher", config.teacher), ("--sibling", config.sibling)):
         places = [directory_of(name) for name in names]
         for index, place in enumerate(places):

@@ -1,6 +1,6 @@
 """The state machine of a run, as state.json holds it.
 
-    analyze ──► choose ──► (pilot) ──► train ──► analyze ──► compare ──► decide ──┐
+    analyze ──► choose (pilots) ──► train ──► analyze ──► compare ──► decide ──┐
                   ▲   └──► finish ──► done                                        │
                   └───────────────────────────────────────────────────────────────┘
 
@@ -19,7 +19,7 @@ from typing import Any, Literal
 from posttrain_diag.errors import StoreError
 from posttrain_diag.store import write_atomic
 
-Phase = Literal["analyze", "choose", "pilot", "train", "compare", "decide", "finish", "done"]
+Phase = Literal["analyze", "choose", "train", "compare", "decide", "finish", "done"]
 Outcome = Literal["kept", "rolled back", "failed"]
 End = Literal["target", "saturated", "instrument", "undetermined", "budget", "stages", "no gain"]
 """Why a run ended: the target was reached; nothing is left to gain; the measurement is broken; the evidence does not

@@ -1,19 +1,16 @@
-"""The three things a run does again and again, as functions that tests replace: analyse, train, compare."""
+"""What a run does again and again, as functions that tests replace: analyse, pilot, train, compare."""
 
 from __future__ import annotations
 
 import gc
-import json
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from posttrain_diag.collect import Progress
 from posttrain_diag.config import AnalyzeConfig
-from posttrain_diag.errors import UsageError
 from posttrain_diag.stages import Measured
-from posttrain_diag.store import write_atomic
 from posttrain_diag.train import TrainRequest
 
 Say = Callable[[str], None]
@@ -35,26 +32,19 @@ def train_run(request: TrainRequest, say: Say, before: Measured | None) -> None:
 
 
 def compare_runs(before: Path, after: Path, out: Path, seed: int) -> None:
-    """Compare the analyses of two checkpoints on the same problems; writes `out`."""
-    import pandas as pd
+    """Compare the analyses of two checkpoints on the same problems; writes `out` and a table beside it."""
+    from posttrain_diag.compare import compare_runs as compare
+    from posttrain_diag.compare import write_comparison
 
-    from posttrain_diag.stats import paired_difference
-
-    tables = [pd.read_parquet(run / "problems.parquet").set_index("id") for run in (before, after)]
-    old, new = (table["p_mean"].dropna() for table in tables)
-    ids = old.index.intersection(new.index)
-    change = paired_difference(old[ids].to_numpy(), new[ids].to_numpy(), seed=seed)
-    found = {"schema": 1, "before": str(before), "after": str(after), "pass@1": asdict(change)}
-    write_atomic(out, json.dumps(found, indent=1) + "\n")
+    write_comparison(compare(before, after, seed=seed), out.parent)
 
 
-def check_pilot() -> None:
-    """Refuse --pilot while there is none.
+def pilot_run(run: Path, request: TrainRequest, say: Say) -> None:
+    """Short runs of the stages between which a run's plan does not decide; the plan that follows becomes the run's."""
+    from posttrain_diag.replan import replan
 
-    Raises:
-        UsageError: always, in this version.
-    """
-    raise UsageError("--pilot: this version runs no pilots yet; leave it out: the plan's forecast chooses the stage")
+    replan(run, {}, pilot=True, request=request, say=say)
+    gc.collect()
 
 
 @contextmanager
@@ -70,6 +60,7 @@ class Steps:
     analyze: Callable[[AnalyzeConfig, Progress, str], None] = analyze_run
     train: Callable[[TrainRequest, Say, Measured | None], None] = train_run
     compare: Callable[[Path, Path, Path, int], None] = compare_runs
+    pilot: Callable[[Path, TrainRequest, Say], None] = pilot_run
     progress: Callable[[], AbstractContextManager[Progress]] = silent
     """Made anew for each analysis."""
     say: Say = lambda _text: None

@@ -289,11 +289,18 @@ def test_another_command_on_the_same_folder_names_what_differs(world: World) -> 
     assert "the training problems have changed" in said(world)
 
 
+def test_pilots_choose_the_stage_once_per_checkpoint_and_are_billed(world: World) -> None:
+    found = world.run(pilot=True, max_stages=1)
+    assert [one["stage"] for one in world.told("chosen")] == ["rft"], "the plan without pilots begins with grpo"
+    assert world.work.count("pilot") == len(world.told("pilot")) >= 1
+    assert world.requests[0].stage is None and world.requests[0].retain is None
+    assert found["tokens"]["pilot"] == 77 * world.work.count("pilot")
+
+
 def test_inputs_are_refused_before_anything_is_drawn(world: World, tmp_path: Path) -> None:
     few = tasks_file(tmp_path / "few.jsonl", 5)
     assert "are too few: at least 4 and 6 are needed" in said(world, tasks=few, train_tasks=None)
     assert "12 problems to train on and 5 held out for measuring are too few" in said(world, tasks=few)
-    assert "--pilot" in said(world, pilot=True)
     assert "unknown stage setting 'stepz'" in said(world, settings={"stepz": 1})
     assert "--target: got 1.5" in said(world, target=1.5)
     assert "is given twice" in said(world, teacher=("a", "a"))
