@@ -26,10 +26,11 @@ BENCHES = {
         "stages",
         "outcomes",
         "regret",
+        "autopilot",
         "stages_checks",
     )
 }
-BY_NAME_ONLY = {"engines", "ray", "stages", "stages_checks", "outcomes", "regret"}
+BY_NAME_ONLY = {"engines", "ray", "stages", "stages_checks", "outcomes", "regret", "autopilot"}
 """Need other environments or hours: `make bench-engines`, `make bench-stages`."""
 
 
