@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 VLLM_VENV := .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
 
-.PHONY: demo test test-slow vllm-env lmeval-env check bench bench-stats bench-diagnosis bench-stages bench-engines clean
+.PHONY: demo test test-slow vllm-env lmeval-env check bench bench-stats bench-diagnosis bench-stages bench-regret bench-engines clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(None if sys.version_info >= (3, 11) else 'posttrain-diag needs Python 3.11 or newer: make PYTHON=python3.11 ...')"
@@ -65,6 +65,10 @@ bench-diagnosis: $(STAMP)
 bench-stages: $(STAMP)
 	$(BIN)/python -m benchmarks stages $(ARGS)
 	$(BIN)/python -m benchmarks stages_checks
+
+# Which stage pays, against the oracle that ran them all, and diag run from every bottleneck; goes on where it stopped.
+bench-regret: $(STAMP)
+	$(BIN)/python -m benchmarks regret autopilot $(ARGS)
 
 # Issue 4's figures. vLLM and lm-eval have environments of their own; a missing one is named in the results. ARGS as above.
 bench-engines: $(STAMP)

@@ -174,7 +174,8 @@ def page(found: dict[str, Any], answers: Sequence[dict[str, Any]], records: Sequ
     """The Markdown page."""
     seeds = sorted({r["seed"] for r in records})
     return [
-        f"{found['questions']} questions ({len(SITUATIONS)} situations), {len(records)} runs, seeds {seeds}; every "
+        f"{found['questions']} of {found['asked']} questions ({len({a['situation'] for a in answers})} "
+        f"situations; the others have stages that were not run yet), {len(records)} runs, seeds {seeds}; every "
         f"stage within {BUDGET:,} tokens, with little compute {SMALL_BUDGET:,}. Precedents of the same families of the same model are left out of each forecast.",
         "",
         "| | asked | reached |",
@@ -230,7 +231,7 @@ def main() -> None:
         for q in questions()
         if len(utilities(q, records)) > 1
     ]
-    found = summary(answers)
+    found = summary(answers) | {"asked": len(list(questions()))}
     lines = page(found, answers, records)
     machine.write("regret", "Does the recommendation pick what pays?", {"summary": found, "questions": answers}, lines)
     print("\n".join(lines))

@@ -77,7 +77,7 @@ def questions() -> Iterator[Question]:
 def utilities(question: Question, records: Sequence[Record]) -> dict[str, float]:
     """Held-out utility of every admissible stage, mean over seeds: gain less half of the retention lost.
 
-    Stages whose run is missing are left out, so that an unfinished grid is not mistaken for a whole one.
+    Empty where a stage has not been run yet: an unfinished question is none.
     """
     setting, situation = question.setting, question.situation
     out: dict[str, float] = {NOTHING: 0.0}
@@ -94,8 +94,9 @@ def utilities(question: Question, records: Sequence[Record]) -> dict[str, float]
             for run in records
             if (run["variant"], run["situation"], run["flavour"]) == (variant.name, situation.name, flavour)
         ]
-        if runs:
-            out[stage] = sum(utility(run) for run in runs) / len(runs)
+        if not runs:
+            return {}
+        out[stage] = sum(utility(run) for run in runs) / len(runs)
     return out
 
 

@@ -25,7 +25,7 @@ from posttrain_diag.stages import (
 from posttrain_diag.stages import callback as callback_module
 from posttrain_diag.stages import session as session_module
 from posttrain_diag.stages.draws import Judge, sample_judged
-from posttrain_diag.stages.registry import learning_rate, stage_entry
+from posttrain_diag.stages.registry import default_steps, learning_rate, stage_entry
 from posttrain_diag.stages.rows import IGNORED, TokenRow, check_lengths, demo_rows, mixed, row_dataset
 from posttrain_diag.stages.session import Session
 from posttrain_diag.stages.supervised import fit_rows
@@ -158,6 +158,15 @@ def test_an_inputs_lack_is_named_before_anything_is_loaded() -> None:
         check_stage("rft", replace(inputs, train=()), config)
     for name in STAGES:
         assert callable(stage_entry(name).runner())
+
+
+def test_lengths_follow_the_training_problems_where_responses_are_given() -> None:
+    sft, rl = STAGES["sft"], STAGES["grpo"]
+    lengths = [default_steps(sft, n, 128, 0.5) for n in (16, 300, 1000, 2000, 10**6)]
+    assert lengths[:2] == [sft.steps] * 2 and lengths[2] == pytest.approx(13 * 1000 / 64, abs=1)
+    assert lengths[3:] == [400, 400]
+    assert default_steps(sft, 1000, 128, 0.0) < lengths[2], "replayed rows take a part of each batch"
+    assert default_steps(rl, 10**6, 128, 0.5) == rl.steps
 
 
 def test_learning_rates_fall_with_size_and_rise_for_adapters() -> None:
