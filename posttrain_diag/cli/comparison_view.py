@@ -57,7 +57,7 @@ def print_comparison(data: Mapping[str, Any], folder: Path) -> None:
             for check in data["checks"]
         )
     parts.append(Text(f"\n{folder / 'comparison.json'}"))
-    title = Text(f"{data['before']['model']} -> {data['after']['model']}")
+    title = Text(" -> ".join(data[side]["path" if data[side]["counted"] else "model"] for side in ("before", "after")))
     Console(soft_wrap=False).print(Panel(Group(*parts), title=title, box=box.ROUNDED, padding=(1, 2)))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from posttrain_diag.types import Decomposition, Estimate, Forecast, MeasuredRole, NullControl, PassChange
 
@@ -21,7 +22,7 @@ def measured_role(
     parts: Decomposition,
     expanded: NullControl,
     before: pd.DataFrame,
-    change_P: np.ndarray[Any, np.dtype[np.float64]],
+    change_P: NDArray[np.float64],
     *,
     comparable: bool,
 ) -> tuple[MeasuredRole, str]:
@@ -30,7 +31,9 @@ def measured_role(
     undetermined   a check failed: what changed may be the prompt, the sampling law or the instrument
     consolidation  (retention) pass@1 did not really change and retained tasks were won back: the interval of
                    forgetting lies below 0
-    none           the paired test of pass@1 does not reach p < .05, or pass@1 fell
+    none           the change is not real, or pass@1 fell; real: the paired test over problems has p < .05, or gained
+                   support exceeds the null and the newly supported problems hold at least half of the gain (a few
+                   problems that are solved now and never were say little of further problems, and much of these)
     repair         at least half of the gain lies on problems that the first run found format-limited
     consolidation  (transfer) at least half of the gain lies on problems out of the first policy's reach that another
                    model compared in the first run solves
@@ -52,23 +55,24 @@ def measured_role(
     if not comparable:
         return "undetermined", "a control failed (see the checks), so the change cannot be laid to the model"
     told = f"pass@1 changed by {change:+.3f} (paired p = {pass_1.p_value:.2g})"
-    if pass_1.p_value >= SIGNIFICANT:
+    gained, reshaped = (max(part.value or 0.0, 0.0) for part in (parts.expansion, parts.reshaping))
+    newly = gained / (gained + reshaped) if gained + reshaped > 0 else 0.0
+    expands = newly >= MOST and expanded.exceeds
+    if pass_1.p_value >= SIGNIFICANT and not (expands and change > 0):
         if _won_back(parts.forgetting):
             return "consolidation", f"{told}, and retained tasks were won back"
         return "none", f"{told}: no change that chance does not explain"
     if change <= 0:
         return "none", f"{told}: the stage did harm on these problems"
-    if (share := _share(before, ("posterior_format",), change_P, change)) >= MOST:
+    if (share := _share(before, "posterior_format", change_P, change)) >= MOST:
         return "repair", f"{told}; {share:.0%} of the gain lies on problems that were format-limited"
-    if (share := _share(before, ("posterior_consolidation",), change_P, change)) >= MOST:
+    if (share := _share(before, "posterior_consolidation", change_P, change)) >= MOST:
         return "consolidation", f"{told}; {share:.0%} of the gain lies on problems that only the other model solved"
-    gained, reshaped = (max(part.value or 0.0, 0.0) for part in (parts.expansion, parts.reshaping))
-    share = gained / (gained + reshaped) if gained + reshaped > 0 else 0.0
     null = f"gained support against the null: p = {expanded.p_value:.2g}"
-    if share >= MOST and expanded.exceeds:
-        return "expansion", f"{told}; {share:.0%} of the gain lies on newly supported problems ({null})"
-    if share < MOST and reshaped >= MOST * change:
-        return "reshaping", f"{told}; {1 - share:.0%} of the gain lies on problems supported before"
+    if expands:
+        return "expansion", f"{told}; {newly:.0%} of the gain lies on newly supported problems ({null})"
+    if newly < MOST and reshaped >= MOST * change:
+        return "reshaping", f"{told}; {1 - newly:.0%} of the gain lies on problems supported before"
     return "undetermined", f"{told}; where the gain lies cannot be told ({null})"
 
 
@@ -76,13 +80,11 @@ def _won_back(forgetting: Estimate | None) -> bool:
     return forgetting is not None and forgetting.high is not None and forgetting.high < 0
 
 
-def _share(
-    before: pd.DataFrame, columns: tuple[str, ...], change_P: np.ndarray[Any, np.dtype[np.float64]], change: float
-) -> float:
+def _share(before: pd.DataFrame, column: str, change_P: NDArray[np.float64], change: float) -> float:
     """Share of the change on problems weighted by a posterior of the first run; 0 where it has none."""
-    if not {*columns} <= {*before.columns}:
+    if column not in before:
         return 0.0
-    weight_P = before[[*columns]].sum(axis=1).fillna(0.0).to_numpy(np.float64)
+    weight_P = before[column].fillna(0.0).to_numpy(np.float64)
     return float(weight_P @ change_P) / (len(change_P) * change)
 
 
