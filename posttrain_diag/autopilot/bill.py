@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from posttrain_diag.collect import Phase, Progress
+from posttrain_diag.pilot import MEASURED, ROLLOUTS
 from posttrain_diag.stages import StageConfig, StageInputs, planned_steps, read_result, tokens_so_far
 from posttrain_diag.stages.run import RETENTION_ROLLOUTS
 from posttrain_diag.stages.watch import MOST_RETAINED
@@ -17,6 +18,10 @@ from posttrain_diag.store import RunDir
 
 WORTH_BEGINNING = 0.25
 """A stage is not begun when less than this share of its expected tokens is left for it."""
+
+
+PILOT_SHARE, MOST_PILOTS = 0.25, 6
+"""The pilots of a checkpoint, at most so many, take at most this share of what is left for training."""
 
 
 class BudgetSpent(Exception):
@@ -89,6 +94,22 @@ def stage_tokens(folder: Path, *, measured_before: bool) -> Tokens:
     )
 
 
+def pilot_tokens(folder: Path) -> Tokens:
+    """What the pilots of a checkpoint have used, whatever for."""
+    runs = (stage_tokens(path.parent, measured_before=False) for path in folder.glob("*/stage.json"))
+    return Tokens(pilot=sum(tokens.total for tokens in runs))
+
+
+def measuring_a_pilot(diagnosis: Mapping[str, Any]) -> int:
+    """Tokens that measuring before and after a pilot is expected to take."""
+    return round(2 * MEASURED * ROLLOUTS * _per_draw(diagnosis))
+
+
+def _per_draw(diagnosis: Mapping[str, Any]) -> float:
+    samples = diagnosis["samples"]
+    return samples["tokens"] / max(1, samples["rollouts_all_arms"])
+
+
 def set_aside(
     diagnosis: Mapping[str, Any], analysis: int, stage: str, inputs: StageInputs, config: StageConfig, *, known: bool
 ) -> int:
@@ -102,13 +123,11 @@ def set_aside(
         config: its settings.
         known: the model was measured before.
     """
-    samples = diagnosis["samples"]
-    per_draw = samples["tokens"] / max(1, samples["rollouts_all_arms"])
     retained = len(inputs.retained)
     measured = min(config.eval_problems, len(inputs.held_out)) * config.eval_rollouts + RETENTION_ROLLOUTS * retained
     look = len(inputs.watched) * config.watch_rollouts + WATCHED_ROLLOUTS * min(MOST_RETAINED, retained)
     looks = 1 + -(-planned_steps(stage, inputs, config) // config.watch_every)
-    return analysis + round(per_draw * (measured * (1 if known else 2) + look * looks))
+    return analysis + round(_per_draw(diagnosis) * (measured * (1 if known else 2) + look * looks))
 
 
 class Metered(Progress):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,48 +24,47 @@ class Option:
     """One stage of the plan, weighed."""
 
     stage: str
-    against: str
-    """Why it is not run; empty when it can be."""
-    gain: float | None
-    """Expected change of pass@1; None: no forecast."""
-    interval: tuple[float | None, float | None]
-    tokens: int | None
-    """Expected cost; None: unknown."""
     why: str
+    against: str = ""
+    """Why it is not run; empty when it can be."""
+    tokens: int | None = None
+    """Expected cost; None: unknown."""
+    proposal: Mapping[str, Any] | None = None
+    """Of the plan, with its forecast; None where the run proposes it itself."""
 
     @property
     def text(self) -> str:
         """The forecast in words."""
-        low, high = self.interval
-        if self.gain is None:
+        gain = None if self.proposal is None else self.proposal["expected_gain"]
+        if gain is None or gain["value"] is None:
             return "no forecast of its gain"
-        return f"expected gain {self.gain:+.3f}" + ("" if low is None else f" [{low:+.3f}, {high:+.3f}]")
+        return f"expected gain {gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
 
 
-def weigh(diagnosis: Mapping[str, Any], inputs: StageInputs, tried: Mapping[str, Round]) -> tuple[Option, ...]:
+def weigh(plan: Sequence[Mapping[str, Any]], inputs: StageInputs, tried: Mapping[str, Round]) -> tuple[Option, ...]:
     """Every proposal of a plan, in its order, and what speaks against it.
 
     Args:
-        diagnosis: diagnosis.json of the current checkpoint.
+        plan: the proposals for the current checkpoint.
         inputs: what a stage of this run gets: demonstrations, teachers, siblings.
         tried: the rounds that started from this checkpoint and were not kept, by stage.
     """
-    return tuple(_option(proposal, inputs, tried) for proposal in diagnosis["plan"])
+    return tuple(
+        Option(p["stage"], p["why"], _against(p, inputs, tried), tokens=p["cost"]["tokens"], proposal=p) for p in plan
+    )
 
 
-def _option(proposal: Mapping[str, Any], inputs: StageInputs, tried: Mapping[str, Round]) -> Option:
-    stage, expected = str(proposal["stage"]), proposal["expected_gain"]
-    gain, against = expected["value"], ""
+def _against(proposal: Mapping[str, Any], inputs: StageInputs, tried: Mapping[str, Round]) -> str:
+    stage, gain = str(proposal["stage"]), proposal["expected_gain"]["value"]
     if stage not in STAGES:
-        against = "`diag train` does not run it"
-    elif missing := inputs.missing(stage):
-        against = f"needs {' and '.join(missing)}"
-    elif stage in tried:
-        against = f"{tried[stage].outcome} from this checkpoint in round {tried[stage].number}"
-    elif gain is not None and gain <= LEAST_GAIN:
-        against = f"expected gain {gain:+.3f}, not above {LEAST_GAIN:g}"
-    interval = expected["low"], expected["high"]
-    return Option(stage, against, gain, interval, proposal["cost"]["tokens"], str(proposal["why"]))
+        return "`diag train` does not run it"
+    if missing := inputs.missing(stage):
+        return f"needs {' and '.join(missing)}"
+    if stage in tried:
+        return f"{tried[stage].outcome} from this checkpoint in round {tried[stage].number}"
+    if gain is not None and gain <= LEAST_GAIN:
+        return f"expected gain {gain:+.3f}, not above {LEAST_GAIN:g}"
+    return ""
 
 
 def rollouts_to_top_up(diagnosis: Mapping[str, Any], topups: int) -> int | None:

@@ -58,19 +58,25 @@ class AutopilotConfig(BaseModel):
 
         Args:
             model: directory, hub id or zoo:NAME.
-            tasks: file of the held-out problems.
+            tasks: folder with held-out.jsonl and train.jsonl.
             out: its run directory.
             teachers: other models to compare with.
             more: settings that differ from those of the other analyses.
         """
         shared = self.model_dump(
             include={
-                "effort", "rollouts", "rollout_budget", "max_new_tokens", "temperature", "seed", "template",
+                "retain", "effort", "rollouts", "rollout_budget", "max_new_tokens", "temperature", "seed", "template",
                 "chat_template", "system_prompt", "device", "trust_remote_code",
             }
         )  # fmt: skip
-        values = {**shared, "allow_code": self.runs_code, **more}
-        return make_config(model=model, tasks=str(tasks), out=out, teacher=teachers, **values)
+        return make_config(
+            model=model,
+            tasks=str(tasks / "held-out.jsonl"),
+            train_tasks=str(tasks / "train.jsonl"),
+            out=out,
+            teacher=teachers,
+            **{**shared, "allow_code": self.runs_code, **more},
+        )
 
 
 def make_autopilot_config(

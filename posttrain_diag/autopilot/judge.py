@@ -13,12 +13,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from posttrain_diag.recommend.forecast import RETENTION_WEIGHT
 from posttrain_diag.stages import Measured
 from posttrain_diag.stats import paired_difference
 from posttrain_diag.types import Estimate
-
-RETENTION_WEIGHT = 0.5
-"""A point of pass@1 lost on retained tasks counts as half a point on these."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from posttrain_diag.autopilot.bill import WORTH_BEGINNING, BudgetSpent, Metered, set_aside
+from posttrain_diag.autopilot.bill import (
+    MOST_PILOTS,
+    PILOT_SHARE,
+    WORTH_BEGINNING,
+    BudgetSpent,
+    Metered,
+    measuring_a_pilot,
+    set_aside,
+)
 from posttrain_diag.autopilot.choose import LEAST_GAIN, Option, more_replay, rollouts_to_top_up, weigh
 from posttrain_diag.autopilot.commands import analyze_command
 from posttrain_diag.autopilot.config import AutopilotConfig
@@ -110,18 +118,7 @@ def choose(run: Run, state: State) -> State:
         return replace(state, phase="analyze", rollouts=rollouts, topups=state.topups + 1)
     if len(state.rounds) >= run.config.max_stages:
         return state.ended("stages", f"{len(state.rounds)} stages were run, which is the limit (--max-stages)")
-    return _retry(run, state) or _from_plan(run, state, _piloted(run, number, found))
-
-
-def _piloted(run: Run, number: int, found: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The diagnosis of a checkpoint with the plan that its pilots left, where they are wanted; they are made once."""
-    if not run.config.pilot or not found["plan"] or "pilots" in found:
-        return found
-    run.steps.pilot(run.analysis(number), run.pilot_request(number), _indented(run.steps.say))
-    piloted = run.diagnosis(number)
-    made = piloted.get("pilots") or {"reason": "no stage could be tried", "runs": [], "tokens": 0}
-    run.journal.tell("pilot", f"round {number}: pilots: {made['reason']}", round=number, **made)
-    return piloted
+    return _retry(run, state) or _to_pilots(run, state, found) or _from_plan(run, state, found)
 
 
 def _retry(run: Run, state: State) -> State | None:
@@ -132,7 +129,8 @@ def _retry(run: Run, state: State) -> State | None:
     prepared = run.prepared(last.stage)
     share, against = more_replay(last, prepared.inputs, prepared.config)
     why = f"rolled back in round {last.number} for retention alone; tried once more with replay {share}"
-    option = Option(last.stage, against, None, (None, None), run.tokens(last.number).trained, why)
+    spent = run.tokens(last.number)
+    option = Option(last.stage, why, against, tokens=spent.generated + spent.trained)
     budget, too_dear = (None, "") if against else _afford(run, state, option, {"replay": share})
     if against or too_dear:
         text = f"round {last.number}: {last.stage} is not tried again: {against or too_dear}"
@@ -141,11 +139,28 @@ def _retry(run: Run, state: State) -> State | None:
     return _begin(run, state, option, {"replay": share, **(budget or {})}, retry_of=last.number)
 
 
+def _to_pilots(run: Run, state: State, found: Mapping[str, Any]) -> State | None:
+    """Short runs first, where they were asked for and there is enough left for them."""
+    if not run.config.pilot or state.piloted or not found["plan"]:
+        return None
+    if (left := run.left) is None:
+        return state.at("pilot")
+    each = round(PILOT_SHARE * left / MOST_PILOTS)
+    if each < measuring_a_pilot(found):
+        text = (
+            f"round {state.current}: no pilots: {left:,} tokens are left, {each:,} for each, which measuring would take"
+        )
+        run.journal.tell("no pilots", text, round=state.current, left=left)
+        return None
+    return replace(state, phase="pilot", pilot_tokens=each)
+
+
 def _from_plan(run: Run, state: State, found: Mapping[str, Any]) -> State:
     """The first stage of the plan that nothing speaks against."""
     tried = {r.stage: r for r in state.rounds if r.start == state.current and r.outcome != "kept"}
-    plan, others = found["plan"], dict(found["not_proposed"])
-    options = weigh(found, run.prepared(plan[0]["stage"]).inputs, tried) if plan else ()
+    planned = found if state.piloted else run.steps.plan(run.analysis(state.current), run.resources)
+    plan, others = planned["plan"], dict(planned["not_proposed"])
+    options = weigh(plan, run.prepared(plan[0]["stage"]).inputs, tried) if plan else ()
     chosen, settings, dear = None, {}, False
     for option in options:
         against = option.against
@@ -204,18 +219,33 @@ def _begin(
         round=number,
         stage=option.stage,
         from_round=state.current,
-        expected_gain=option.gain,
-        interval=option.interval,
+        proposal=option.proposal,
         expected_tokens=option.tokens,
         settings=settings,
         not_chosen=others or {},
     )
     begun = Round(number, option.stage, state.current, settings, option.why, retry_of)
-    return state.begin(begun, "train")
+    return state.begin(begun)
 
 
 def _budget_spent(run: Run, state: State) -> State:
     return state.ended("budget", f"the budget of {run.config.budget_tokens:,} tokens is used up")
+
+
+def pilot(run: Run, state: State) -> State:
+    """Short runs of the stages between which the plan of the current checkpoint does not decide."""
+    number, each, request = state.current, state.pilot_tokens, run.next_request("grpo")
+    has, settings = dict(run.resources), dict(request.settings)
+    if each is not None and run.left is not None:
+        has["budget_tokens"] = run.left + run.tokens(number).pilot  # as before the first of them
+        settings["budget_tokens"] = min(each, settings.get("budget_tokens") or each)
+    with run.steps.progress() as progress:
+        say = _indented(run.steps.say)
+        run.steps.pilot(run.analysis(number), has, replace(request, settings=settings), progress, say)
+    tried, tokens = run.diagnosis(number)["pilots"], run.tokens(number).pilot
+    text = f"round {number}: {len(tried['runs'])} pilots, {tokens:,} tokens: {tried['reason']}"
+    run.journal.tell("piloted", text, round=number, pilots=tried, tokens=tokens)
+    return replace(state, phase="choose", piloted=True)
 
 
 def train(run: Run, state: State) -> State:
@@ -294,6 +324,7 @@ def finish(run: Run, state: State) -> State:
 PHASES: Mapping[Phase, Callable[[Run, State], State]] = {
     "analyze": analyze,
     "choose": choose,
+    "pilot": pilot,
     "train": train,
     "compare": compare,
     "decide": decide,

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from posttrain_diag.analyze import Estimated, estimate_cost
-from posttrain_diag.autopilot.bill import Tokens, analysis_tokens, stage_tokens
+from posttrain_diag.autopilot.bill import Tokens, analysis_tokens, pilot_tokens, stage_tokens
 from posttrain_diag.autopilot.config import RESUMED, AutopilotConfig, check_same
 from posttrain_diag.autopilot.journal import Journal
 from posttrain_diag.autopilot.problems import RunProblems, problems_of
@@ -39,9 +39,9 @@ class Run:
     state: State
 
     @property
-    def held_out(self) -> Path:
-        """File of the problems that everything is measured on."""
-        return self.out / "tasks" / "held-out.jsonl"
+    def tasks(self) -> Path:
+        """Folder of train.jsonl and held-out.jsonl; everything is measured on the latter."""
+        return self.out / "tasks"
 
     def save(self, state: State) -> None:
         """Go on to another state."""
@@ -87,19 +87,8 @@ class Run:
         model = self.model(number)
         here = directory_of(model)
         teachers = tuple(name for name in self.config.teacher if directory_of(name) != here)
-        more: dict[str, Any] = {
-            "train_tasks": str(self.out / "tasks" / "train.jsonl"),
-            "retain": self.config.retain,
-        }
-        if self.state.rollouts is not None and number == self.state.current:
-            more["rollouts"] = self.state.rollouts
-        return self.config.analysis(model, self.held_out, self.analysis(number), teachers, **more)
-
-    def pilot_request(self, number: int) -> TrainRequest:
-        """Any stage from a round's checkpoint, for pilots."""
-        begun = Round(0, "sft", number, {}, "")
-        siblings = self.siblings(replace(begun, number=len(self.state.rounds) + 1))
-        return replace(self.request(begun), stage=None, out=None, teachers=self.config.teacher, siblings=siblings)
+        more = {} if self.state.rollouts is None or number != self.state.current else {"rollouts": self.state.rollouts}
+        return self.config.analysis(model, self.tasks, self.analysis(number), teachers, **more)
 
     def request(self, begun: Round) -> TrainRequest:
         """The stage of a round, as `diag train` takes it."""
@@ -107,7 +96,7 @@ class Run:
         return TrainRequest(
             run=self.analysis(begun.start),
             stage=begun.stage,
-            train_tasks=str(self.out / "tasks" / "train.jsonl"),
+            train_tasks=str(self.tasks / "train.jsonl"),
             retain=self.config.retain,
             teachers=self.config.teacher if "teacher" in needs else (),
             siblings=self.siblings(begun) if "siblings" in needs else (),
@@ -121,26 +110,33 @@ class Run:
         own = (n for n in range(begun.number) if n != begun.start and (n == 0 or self.result(n) is not None))
         return (*self.config.sibling, *(self.model(n) for n in own))
 
-    def prepared(self, stage: str) -> Prepared:
-        """What a stage from the current checkpoint would get, with all other models that there are."""
+    def next_request(self, stage: str) -> TrainRequest:
+        """A stage from the current checkpoint, with all other models that there are."""
         begun = Round(len(self.state.rounds) + 1, stage, self.state.current, {}, "")
-        return prepare(replace(self.request(begun), teachers=self.config.teacher, siblings=self.siblings(begun)))
+        return replace(self.request(begun), teachers=self.config.teacher, siblings=self.siblings(begun))
+
+    def prepared(self, stage: str) -> Prepared:
+        """What such a stage would get."""
+        return prepare(self.next_request(stage))
+
+    @property
+    def resources(self) -> Mapping[str, Any]:
+        """What a stage from the current checkpoint has, beyond what its analysis knows: `Resources` by name."""
+        has: dict[str, Any] = {"siblings": bool(self.next_request("merge").siblings)}
+        if (left := self.left) is not None:
+            has["budget_tokens"] = left
+        return has
 
     def tokens(self, number: int) -> Tokens:
         """What a round has cost so far; 0: the analysis of the start."""
         ids = {problem.id for problem in self.problems.held_out}
-        diagnosed = analysis_tokens(self.analysis(number), ids) + self._pilots(number)
+        run = self.analysis(number)
+        diagnosed = analysis_tokens(run, ids) + pilot_tokens(run / "pilots")
         if number == 0:
             return diagnosed
         start = self.state.rounds[number - 1].start
         known = start > 0 or any(r.start == 0 and self.result(r.number) for r in self.state.rounds[: number - 1])
         return diagnosed + stage_tokens(self.folder(number) / "stage", measured_before=known)
-
-    def _pilots(self, number: int) -> Tokens:
-        """Of the pilots made from a round's checkpoint."""
-        if not self.config.pilot or not self.analysed(number):
-            return Tokens()
-        return Tokens(pilot=int((self.diagnosis(number).get("pilots") or {}).get("tokens", 0)))
 
     @property
     def spent(self) -> Tokens:
@@ -198,7 +194,7 @@ def first_cost(config: AutopilotConfig) -> tuple[RunProblems, Estimated]:
     problems = problems_of(config)
     with TemporaryDirectory() as name:
         problems.write(Path(name))
-        analysis = config.analysis(config.model, Path(name) / "held-out.jsonl", Path(name) / "run", ())
+        analysis = config.analysis(config.model, Path(name), Path(name) / "run", ())
         return problems, estimate_cost(analysis)
 
 

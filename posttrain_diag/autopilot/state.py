@@ -1,8 +1,9 @@
 """The state machine of a run, as state.json holds it.
 
-    analyze ──► choose (pilots) ──► train ──► analyze ──► compare ──► decide ──┐
-                  ▲   └──► finish ──► done                                        │
-                  └───────────────────────────────────────────────────────────────┘
+    analyze ──► choose ◄──► (pilot)
+                ▲ │ └──► finish ──► done
+                │ └──► train ──► analyze ──► compare ──► decide ──┐
+                └─────────────────────────────────────────────────┘
 
 A phase reads what earlier ones left on disk, does one thing, and names the next; the file is replaced between phases.
 A phase that was cut off is begun again, and its own work (an analysis, a stage) goes on where it stopped.
@@ -19,7 +20,7 @@ from typing import Any, Literal
 from posttrain_diag.errors import StoreError
 from posttrain_diag.store import write_atomic
 
-Phase = Literal["analyze", "choose", "train", "compare", "decide", "finish", "done"]
+Phase = Literal["analyze", "choose", "pilot", "train", "compare", "decide", "finish", "done"]
 Outcome = Literal["kept", "rolled back", "failed"]
 End = Literal["target", "saturated", "instrument", "undetermined", "budget", "stages", "no gain"]
 """Why a run ended: the target was reached; nothing is left to gain; the measurement is broken; the evidence does not
@@ -68,6 +69,10 @@ class State:
     """Per problem, of the analysis of the current checkpoint, where an undetermined verdict asked for more."""
     topups: int = 0
     """How often it did."""
+    piloted: bool = False
+    """The plan of the current checkpoint rests on pilots."""
+    pilot_tokens: int | None = None
+    """What each pilot of the current checkpoint may take; None: no limit."""
     end: End | None = None
     reason: str = ""
     """Why the run ended, in a sentence."""
@@ -83,15 +88,17 @@ class State:
         """The same before another phase."""
         return replace(self, phase=phase)
 
-    def begin(self, opened: Round, phase: Phase) -> State:
-        """With a new round."""
-        return replace(self, phase=phase, rounds=(*self.rounds, opened))
+    def begin(self, opened: Round) -> State:
+        """With a new round, before its stage."""
+        return replace(self, phase="train", rounds=(*self.rounds, opened))
 
     def close(self, outcome: Outcome, reason: str, cause: str = "") -> State:
         """With the open round decided; kept, its checkpoint is the current one."""
         closed = replace(self.rounds[-1], outcome=outcome, reason=reason, cause=cause)
         state = replace(self, phase="choose", rounds=(*self.rounds[:-1], closed))
-        return replace(state, current=closed.number, rollouts=None, topups=0) if outcome == "kept" else state
+        if outcome != "kept":
+            return state
+        return replace(state, current=closed.number, rollouts=None, topups=0, piloted=False, pilot_tokens=None)
 
     def ended(self, end: End, reason: str) -> State:
         """With a reason to stop."""

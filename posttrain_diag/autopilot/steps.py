@@ -1,12 +1,13 @@
-"""What a run does again and again, as functions that tests replace: analyse, pilot, train, compare."""
+"""What a run does again and again, as functions that tests replace: analyse, plan, pilot, train, compare."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from posttrain_diag.collect import Progress
 from posttrain_diag.config import AnalyzeConfig
@@ -39,11 +40,18 @@ def compare_runs(before: Path, after: Path, out: Path, seed: int) -> None:
     write_comparison(compare(before, after, seed=seed), out.parent)
 
 
-def pilot_run(run: Path, request: TrainRequest, say: Say) -> None:
-    """Short runs of the stages between which a run's plan does not decide; the plan that follows becomes the run's."""
+def plan_run(run: Path, has: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The plan of an analysis with what the run has by now; "plan" and "not_proposed" as in diagnosis.json."""
     from posttrain_diag.replan import replan
 
-    replan(run, {}, pilot=True, request=request, say=say)
+    return replan(run, has)
+
+
+def pilot_run(run: Path, has: Mapping[str, Any], request: TrainRequest, progress: Progress, say: Say) -> None:
+    """Try the best stages in short runs; the plan they lead to becomes the analysis'. Goes on where it stopped."""
+    from posttrain_diag.replan import replan
+
+    replan(run, has, pilot=True, request=request, progress=progress, say=say)
     gc.collect()
 
 
@@ -60,7 +68,8 @@ class Steps:
     analyze: Callable[[AnalyzeConfig, Progress, str], None] = analyze_run
     train: Callable[[TrainRequest, Say, Measured | None], None] = train_run
     compare: Callable[[Path, Path, Path, int], None] = compare_runs
-    pilot: Callable[[Path, TrainRequest, Say], None] = pilot_run
+    plan: Callable[[Path, Mapping[str, Any]], Mapping[str, Any]] = plan_run
+    pilot: Callable[[Path, Mapping[str, Any], TrainRequest, Progress, Say], None] = pilot_run
     progress: Callable[[], AbstractContextManager[Progress]] = silent
     """Made anew for each analysis."""
     say: Say = lambda _text: None

@@ -286,12 +286,11 @@ def tokens_so_far(out: Path) -> dict[str, int]:
     What it trained on is known only where it ended.
     """
 
-    def count(name: str, key: str) -> int:
-        path = out / name
-        return int(json.loads(path.read_text())[key]) if path.exists() else 0
+    def count(pattern: str, key: str) -> int:
+        return max((int(json.loads(path.read_text())[key]) for path in out.glob(pattern)), default=0)
 
     return {
-        "generated": count("bill.json", "generated_tokens"),
+        "generated": count("*.bill.json", "generated_tokens"),  # each holds what was drawn until then
         "watched": count("watch/watch.json", "tokens"),
         "measured": count("before.json", "tokens"),
     }

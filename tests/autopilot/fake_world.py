@@ -67,6 +67,8 @@ class World:
     analysis_tokens: int = 1000
     costs: Mapping[str, int] = field(default_factory=dict[str, int])
     """Expected tokens of a stage; 400 where nothing is said."""
+    resources: list[Mapping[str, Any]] = field(default_factory=list[Mapping[str, Any]])
+    """What plans and pilots were told there is."""
     work: list[str] = field(default_factory=list[str])
     said: list[str] = field(default_factory=list[str])
     configs: list[AnalyzeConfig] = field(default_factory=list[AnalyzeConfig])
@@ -87,16 +89,15 @@ class World:
     def run(self, **values: Any) -> Mapping[str, Any]:
         """`diag run` in this world."""
         given = {"model": str(self.folder / "start"), "tasks": self.tasks, "train_tasks": self.train_tasks, **values}
-        steps = Steps(self.analyze, self.train, self.compare, self.pilot, say=self.said.append)
+        steps = Steps(
+            analyze=self.analyze,
+            train=self.train,
+            compare=self.compare,
+            plan=self.replan,
+            pilot=self.pilot,
+            say=self.said.append,
+        )
         return autopilot(make_autopilot_config(**given), self.out, steps)
-
-    def pilot(self, run: Path, request: TrainRequest, say: Callable[[str], None]) -> None:
-        """The last stage of the plan comes first."""
-        self.work.append("pilot")
-        self.requests.append(request)
-        data = json.loads((run / "diagnosis.json").read_text())
-        pilots = {"reason": "they are alike", "runs": [], "tokens": 77}
-        (run / "diagnosis.json").write_text(json.dumps({**data, "plan": data["plan"][::-1], "pilots": pilots}))
 
     def events(self) -> list[dict[str, Any]]:
         rows = [json.loads(line) for line in (self.out / "events.jsonl").read_text().splitlines()]
@@ -175,6 +176,19 @@ class World:
             wall_s=1.0,
         )
         write_atomic(prepared.out / "result.json", json.dumps({"schema": 1, **asdict(result)}))
+
+    def replan(self, run: Path, has: Mapping[str, Any]) -> Mapping[str, Any]:
+        self.resources.append(has)
+        return json.loads((run / "diagnosis.json").read_text())
+
+    def pilot(self, run: Path, has: Mapping[str, Any], request: TrainRequest, progress: Progress, say: Any) -> None:
+        data = json.loads((run / "diagnosis.json").read_text())
+        if "pilots" in data:
+            return
+        self.resources.append(has)
+        self.work.append(f"pilot {run.relative_to(self.out)} {request.settings}")
+        pilots = {"reason": "two are close", "runs": [{"stage": "rft"}]}
+        write_atomic(run / "diagnosis.json", json.dumps({**data, "plan": data["plan"][::-1], "pilots": pilots}))
 
     def compare(self, before: Path, after: Path, out: Path, seed: int) -> None:
         self.work.append(f"compare {before.relative_to(self.out)} {after.relative_to(self.out)}")

@@ -75,14 +75,14 @@ def test_killed_at_every_boundary_it_goes_on_to_the_same_end_and_does_nothing_tw
 
     def fresh() -> World:
         shutil.rmtree(tmp_path / "w", ignore_errors=True)
-        return World(tmp_path / "w", plan=[("rloo", 0.6), ("grpo", 0.5), ("rft", 0.3)], effects=effects)
+        return World(tmp_path / "w", plan=[("rft", 0.3), ("grpo", 0.5), ("rloo", 0.6)], effects=effects)
 
     def files(world: World) -> Any:
         texts = [(world.out / name).read_text() for name in ("result.json", "state.json")]
         return world.work, world.events(), texts
 
     world = fresh()
-    result = world.run(retain=world.retain)
+    result = world.run(retain=world.retain, pilot=True)
     assert [row[:2] for row in outcomes(result)] == [
         ("rloo", "failed"), ("grpo", "rolled back"), ("grpo", "rolled back"), ("rft", "kept"),
     ]  # fmt: skip
@@ -107,10 +107,10 @@ def test_killed_at_every_boundary_it_goes_on_to_the_same_end_and_does_nothing_tw
         monkeypatch.setattr(State, "save", killed_save)
         monkeypatch.setattr(Journal, "tell", killed_tell)
         try:
-            world.run(retain=world.retain)
+            world.run(retain=world.retain, pilot=True)
         except Killed:
             boundary += 1
-            world.run(retain=world.retain)  # the count is past its mark: nothing kills this one
+            world.run(retain=world.retain, pilot=True)  # the count is past its mark: nothing kills this one
         else:
             break
         assert files(world) == whole, at
@@ -266,6 +266,36 @@ def test_metered_stops_its_own_thread_alone() -> None:
     Metered(Progress(), None).advance(1, 10**9)
 
 
+def test_pilots_come_before_the_choice_once_per_checkpoint(world: World) -> None:
+    world.effects = {"grpo": gains(0.0), "rft": gains(0.4)}
+    result = world.run(pilot=True, max_stages=3)
+    assert [row[:2] for row in outcomes(result)] == [("rft", "kept"), ("rft", "kept")]
+    assert [name for name in world.work if name.startswith("pilot")] == [
+        "pilot rounds/00-start {}",
+        "pilot rounds/01-rft/analysis {}",
+    ]
+    assert world.told("piloted")[0]["pilots"]["reason"] == "two are close"
+
+
+def test_pilots_take_a_share_of_the_budget_or_are_left_out(tmp_path: Path) -> None:
+    world = World(tmp_path / "a")
+    world.run(pilot=True, budget_tokens=101_000, max_stages=1)
+    assert "pilot rounds/00-start {'budget_tokens': 4167}" in world.work
+    assert world.resources[0] == {"siblings": False, "budget_tokens": 100_000}
+    world = World(tmp_path / "b")
+    world.run(pilot=True, budget_tokens=20_000, max_stages=1)
+    assert not [name for name in world.work if name.startswith("pilot")]
+    assert "for each, which measuring would take" in world.told("no pilots")[0]["text"]
+
+
+def test_the_plan_is_made_with_what_the_run_has_by_then(world: World) -> None:
+    world.effects = {"grpo": gains(0.3)}
+    world.run(budget_tokens=50_000, max_stages=2)
+    first, second = world.resources
+    assert (first["siblings"], second["siblings"]) == (False, True)
+    assert first["budget_tokens"] == 49_000 > second["budget_tokens"]
+
+
 def test_the_same_command_after_the_end_changes_nothing(world: World) -> None:
     result = world.run()
     done, events = list(world.work), world.events()
@@ -287,14 +317,6 @@ def test_another_command_on_the_same_folder_names_what_differs(world: World) -> 
     assert "--config/--set ({}, now {'kl': 0.1})" in text
     tasks_file(Path(world.train_tasks), 13, name="t")
     assert "the training problems have changed" in said(world)
-
-
-def test_pilots_choose_the_stage_once_per_checkpoint_and_are_billed(world: World) -> None:
-    found = world.run(pilot=True, max_stages=1)
-    assert [one["stage"] for one in world.told("chosen")] == ["rft"], "the plan without pilots begins with grpo"
-    assert world.work.count("pilot") == len(world.told("pilot")) >= 1
-    assert world.requests[0].stage is None and world.requests[0].retain is None
-    assert found["tokens"]["pilot"] == 77 * world.work.count("pilot")
 
 
 def test_inputs_are_refused_before_anything_is_drawn(world: World, tmp_path: Path) -> None:
