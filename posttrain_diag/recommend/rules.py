@@ -23,6 +23,8 @@ MOST_WISHED = 3
 """Of the stages that lack something and would be better at most so many are named with what they need."""
 MANY = 1000
 """Demonstrations or pairs that a stage without any is imagined to get."""
+SURE_ENOUGH, MANY_PROBLEMS = 0.9, 30
+"""With an undecided verdict over no fewer problems a stage is proposed that is worth it with this probability."""
 DEMANDS: Mapping[Need, str] = {
     "demos": "demonstrations: add a `demos` field to the tasks, or --demos FILE",
     "pairs": "preference pairs (`chosen`, `rejected`); without them the stage online-preference mines its own",
@@ -72,8 +74,13 @@ def plan_from(found: Mapping[str, Forecast], facts: Facts, has: Resources, run: 
     lacks = {name: lacking(name, has) for name in found}
     ready = {name: f for name, f in found.items() if not lacks[name]}
     chance = chances(ready, ALIKE)
-    order = _ordered({name: f for name, f in ready.items() if f.utility > WORTH_IT and name not in OPTIONS})
+    sure = {n for n, f in ready.items() if float((f.utility_D > WORTH_IT).mean()) >= SURE_ENOUGH}
+    able = sure if facts.bottleneck == "undetermined" else set(ready)
+    order = _ordered({n: ready[n] for n in ready if n in able - set(OPTIONS) and ready[n].utility > WORTH_IT})
     best = ready[order[0]].utility if order else 0.0
+    if facts.bottleneck == "undetermined" and not order:
+        reason = f"the verdict is open, and no stage gains whatever it is. {facts.needed}"
+        return Plan((), dict.fromkeys(found, reason))
     wished = _ordered(
         {n: f for n, f in found.items() if lacks[n] and n not in OPTIONS and f.utility > max(best + ALIKE, WORTH_IT)}
     )
@@ -108,10 +115,18 @@ def no_stage(facts: Facts) -> str:
         return "the instrument must be mended first: no stage can be judged by broken verdicts"
     if facts.bottleneck == "saturated":
         return "these tasks are mastered: no stage can gain on them; diagnose harder ones"
-    if facts.bottleneck != "undetermined" and facts.headroom:
+    if facts.headroom and (facts.bottleneck != "undetermined" or _known_enough(facts)):
         return ""
     why = "the evidence does not decide between the bottlenecks: draw more (see the alternatives) before training"
     return f"{why}. {facts.needed}" if facts.needed else why
+
+
+def _known_enough(facts: Facts) -> bool:
+    """Whether an undecided verdict leaves a plan possible: the problems are many and the verdicts on them sound.
+
+    Then the classes mix, and a stage is proposed only if it gains whatever the bottleneck is.
+    """
+    return facts.instrument == "ok" and facts.problems >= MANY_PROBLEMS
 
 
 def _against(found: Forecast, needs: tuple[str, ...], best: float, facts: Facts) -> str:

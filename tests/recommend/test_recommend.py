@@ -145,6 +145,16 @@ def test_what_is_missing_is_named_only_where_it_would_pay() -> None:
     assert set(plan.rejected) | {"sft"} == {card.name for card in CATALOGUE}
 
 
+def test_an_open_verdict_proposes_only_what_gains_whatever_it_is() -> None:
+    open_ = facts_of([(64, 8)] * 20 + [(256, 0)] * 20, bottleneck="undetermined", instrument="ok")
+    both = [outcome("sft", p, 0.9, situation=f"s{i}") for p in ("reshaping", "support", "guided") for i in range(9)]
+    unsure = [outcome("grpo", "reshaping", a, situation=f"s{i}") for i, a in enumerate((0.1, 0.1, 0.9, 0.9))]
+    assert [p.stage for p in recommend(open_, EVERYTHING, "r", [*both, *unsure]).proposals] == ["sft"]
+    assert recommend(open_, EVERYTHING, "r", unsure).proposals == ()
+    assert recommend(replace(open_, problems=8), EVERYTHING, "r", both).proposals == ()
+    assert recommend(replace(open_, instrument="suspect"), EVERYTHING, "r", both).proposals == ()
+
+
 def test_chances_count_doing_nothing_as_a_choice() -> None:
     facts = facts_of(RESHAPING)
     harmful = [outcome("grpo", "reshaping", 0.0, situation=f"s{i}", kept=-0.5) for i in range(9)]
