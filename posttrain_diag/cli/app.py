@@ -12,6 +12,7 @@ from posttrain_diag.cli import (
     analyze_command,
     catalogue_commands,
     compare_command,
+    export_command,
     import_command,
     recommend_command,
     report_command,
@@ -36,6 +37,7 @@ app.command("recommend")(recommend_command.recommend)
 app.command("train")(train_command.train)
 app.command("compare")(compare_command.compare)
 app.command("run")(run_command.run)
+app.command("export")(export_command.export)
 app.command("report")(report_command.report)
 app.add_typer(tasks_commands.app, name="tasks")
 app.add_typer(import_command.app, name="import")

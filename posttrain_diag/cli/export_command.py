@@ -1,0 +1,57 @@
+"""`diag export`: training rows, pairs, prompts or tables out of a run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+
+Run = Annotated[Path, typer.Argument(help="Run directory of `diag analyze`.")]
+To = Annotated[
+    str, typer.Option(help="sft, pairs, prompts (JSONL for TRL's trainers) or parquet (all draws, problems).")
+]
+Out = Annotated[
+    Path | None, typer.Option(help="A .jsonl or .parquet file; for parquet a folder. Default: RUN/export/TO.jsonl.")
+]
+PerProblem = Annotated[int, typer.Option(help="Rows per problem at most.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Only rl-band, repair-format, needs-demonstration, replay or undecided (repeatable)."),
+]
+Split = Annotated[str, typer.Option(help="all, or train: without the problems that `diag train` holds out.")]
+Form = Annotated[
+    str, typer.Option("--format", help="text or conversational. Default auto: as the model was addressed.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
+
+
+def export(
+    run: Run,
+    to: To,
+    out: Out = None,
+    per_problem: PerProblem = 4,
+    sets: Set = None,
+    split: Split = "all",
+    form: Form = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Write what a run recommends as data: SFT rows, preference pairs, RL prompts, or its draws as tables."""
+    from posttrain_diag.export import export as write
+
+    found = write(
+        run, to, out=out, per_problem=per_problem, sets=sets or (), form=cast("Any", form), split=cast("Any", split)
+    )
+    if as_json:
+        typer.echo(json.dumps({"schema": 1, **asdict(found)}, indent=1, default=str))
+        return
+    for name, rows in found.sets.items():
+        typer.echo(f"  {name:<20} {rows:,} rows")
+    for reason, problems in found.left_out.items():
+        typer.echo(f"  no row: {problems:,} problems, {reason}")
+    for note in found.notes:
+        typer.echo(f"  {note}")
+    kind = "" if to == "parquet" else f" ({'conversational' if found.conversational else 'text'})"
+    typer.echo(f"{found.rows:,} rows{kind}: {', '.join(map(str, found.paths))}")
