@@ -1,4 +1,4 @@
-"""`diag` with accelerate's FSDP on CPUs: accelerate itself shards on GPUs alone, and leaves CPUs to plain DDP.
+"""`diag` with FSDP and DeepSpeed on CPUs: accelerate itself shards on GPUs alone, and leaves CPUs to plain DDP.
 
     torchrun --nproc_per_node 2 on_cpus.py train ...        the environment is what `accelerate launch` would set
 
@@ -7,6 +7,7 @@ Says on stderr what sharded the weights, so that a test can tell that they were.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Container, Iterator
 from typing import Any
@@ -24,6 +25,10 @@ def joined(self: Any, *args: Any, **more: Any) -> None:
     join(self, *args, **more)
     if self.distributed_type == DistributedType.MULTI_CPU:
         self.distributed_type = DistributedType.MULTI_GPU
+    if "ACCELERATE_USE_DEEPSPEED" in os.environ:
+        from deepspeed import comm  # pyright: ignore[reportMissingImports]
+
+        comm.init_distributed(dist_backend="gloo", auto_mpi_discovery=False)
 
 
 def told(trainer: Any, names: Container[str]) -> Iterator[tuple[str, Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 import torch
 import torch.distributed as dist
@@ -155,9 +155,7 @@ def start(out: Path, stage: str, kind: str | None, retain: Path, *more: str) -> 
     ]  # fmt: skip
     own = {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
     environment = {**os.environ, **({} if kind is None else launched(kind)), **own}
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
-    )
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[dict[str, Any], str]:
@@ -196,16 +194,17 @@ def test_two_processes_that_shard_reach_what_one_reaches(kind: str, stage: str, 
 @pytest.mark.parametrize("kind", KINDS)
 def test_weights_in_pieces_are_trained_as_whole_ones_are(kind: str, stage: str, tmp_path: Path, retain: Path) -> None:
     """Two rounds of pairs, each with its own reference; two teachers, of which a process may need one alone."""
-    more = ("steps=4", "rounds=2", "watch_rollouts=1", "eval_problems=1", "eval_rollouts=1", "kl=0.1", "micro_batch=4")
+    more = ("steps=4", "rounds=2", "watch_rollouts=1", "eval_problems=1", "eval_rollouts=1", "micro_batch=4")
     whole, pieces = (tmp_path / name for name in ("whole", "pieces"))
     for out, spread in ((whole, "ddp"), (pieces, kind)):
-        finish(start(out, stage, spread, retain, *more))
+        finish(start(out, stage, spread, retain, "kl=0.1", "beta=1", *more))
     last = sorted(path.parent.name for path in whole.glob("phases/*/policy.safetensors"))[-1]
     one, other = (load_file(out / "phases" / last / "policy.safetensors") for out in (whole, pieces))
     first = weights(zoo_policy().model)
-    assert max((one[name] - first[name]).abs().max() for name in one) > 1e-4
+    moved = max(float((tensor - first[name]).abs().max()) for name, tensor in one.items())
+    assert moved > 1e-4
     for name, tensor in one.items():
-        torch.testing.assert_close(other[name], tensor, atol=2e-5, rtol=0)
+        torch.testing.assert_close(other[name], tensor, atol=0.01 * moved, rtol=0)
 
 
 @pytest.mark.slow
@@ -219,7 +218,8 @@ def test_sharded_processes_that_are_killed_go_on_to_the_same_weights(kind: str, 
     while not marker.exists():
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
+    for one in (*psutil.Process(process.pid).children(recursive=True), process):
+        one.kill()
     process.communicate()
     assert not (tmp_path / "cut" / "phases" / "rft-2" / "done.json").exists()
     again, _ = finish(start(tmp_path / "cut", "rft", kind, retain, *more))
