@@ -258,7 +258,7 @@ class StageFolder:
 def find_stage(before: Side, after: Side, name: str | None) -> StageFolder | None:
     """The finished stage of the first run's model whose checkpoint the second one analysed; else the last of that name.
 
-    It lies among the stages of the first run, or, where `diag run` or `diag train --model` made it, around its checkpoint.
+    It lies among the stages of the first run; one of `diag run` or `diag train --model` lies around its checkpoint.
 
     Raises:
         UsageError: `name` is neither a stage of the first run nor one of its plan.
