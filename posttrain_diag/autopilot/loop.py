@@ -7,6 +7,7 @@ The same command goes on where it stopped, after `kill -9` too: see `state`.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
@@ -275,11 +276,21 @@ def train(run: Run, state: State) -> State:
 
 
 def compare(run: Run, state: State) -> State:
-    """What the stage did to every problem, from the two analyses."""
+    """What the stage did to every problem and which role it played, from the two analyses."""
     begun = state.rounds[-1]
-    out = run.folder(begun.number) / "comparison.json"
-    if run.analysed(begun.number) and not out.exists():
-        run.steps.compare(run.analysis(begun.start), run.analysis(begun.number), out, run.config.seed)
+    out = run.comparison(begun.number)
+    if run.analysed(begun.number):
+        if not out.exists():
+            run.steps.compare(run.analysis(begun.start), run.analysis(begun.number), out, run.config.seed)
+        found = json.loads(out.read_text(encoding="utf-8"))
+        run.journal.tell(
+            "compared",
+            f"round {begun.number}: role of {begun.stage}: {found['role']}: {found['reason']}",
+            round=begun.number,
+            role=found["role"],
+            forecast=found["forecast"],
+            decomposition=found["decomposition"],
+        )
     return state.at("decide")
 
 
@@ -316,6 +327,9 @@ def finish(run: Run, state: State) -> State:
         if not target.exists():
             shutil.copytree(run.model(state.current), scratch)
             scratch.rename(target)
+        several = state.rounds[state.current - 1].start > 0
+        if several and run.analysed(state.current) and not run.comparison(0).exists():  # what they did together
+            run.steps.compare(run.analysis(0), run.analysis(state.current), run.comparison(0), run.config.seed)
     tokens = run.spent.json()
     run.journal.tell("ended", f"ended: {state.reason}", round=len(state.rounds), end=state.end, tokens=tokens)
     return state.at("done")

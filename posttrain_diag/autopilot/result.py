@@ -34,6 +34,7 @@ def write_result(run: Run) -> Mapping[str, Any]:
         "best_round": state.current,
         "before": checkpoint_json(run, 0),
         "after": checkpoint_json(run, state.current),
+        "comparison": comparison_json(run, 0),
         "rounds": [round_json(run, begun) for begun in state.rounds],
         "kept": [r.stage for r in state.rounds if r.outcome == "kept"],
         "rolled_back": [r.stage for r in state.rounds if r.outcome == "rolled back"],
@@ -74,7 +75,6 @@ def measured_json(measured: Measured) -> dict[str, Any]:
 def round_json(run: Run, begun: Round) -> dict[str, Any]:
     """One round: what was run, why, what it did, what it cost."""
     found = run.result(begun.number)
-    comparison = run.folder(begun.number) / "comparison.json"
     return {
         **asdict(begun),
         "before": None if found is None else measured_json(found.before),
@@ -82,9 +82,18 @@ def round_json(run: Run, begun: Round) -> dict[str, Any]:
         "tokens": run.tokens(begun.number).json(),
         "folder": str(run.folder(begun.number)),
         "report": str(run.analysis(begun.number) / "report.html") if run.analysed(begun.number) else None,
-        "comparison": str(comparison) if comparison.exists() else None,
+        "comparison": comparison_json(run, begun.number),
         "commands": commands(run, begun),
     }
+
+
+def comparison_json(run: Run, number: int) -> dict[str, Any] | None:
+    """Where a comparison lies, and what it found in short; None where none was made."""
+    path = run.comparison(number)
+    if not path.exists():
+        return None
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return {"path": str(path), **{name: found[name] for name in ("role", "reason", "decomposition", "forecast")}}
 
 
 def commands(run: Run, begun: Round) -> list[str]:

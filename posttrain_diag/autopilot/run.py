@@ -56,6 +56,10 @@ class Run:
         """Run directory of the analysis of a round's checkpoint."""
         return self.folder(number) / "analysis" if number else self.folder(0)
 
+    def comparison(self, number: int) -> Path:
+        """File that compares a round's checkpoint with the one it started from; 0: the last with the first."""
+        return (self.folder(number) if number else self.out) / "comparison.json"
+
     def model(self, number: int) -> str:
         """The checkpoint of a round, as a command names it."""
         return str(self.folder(number) / "stage" / "checkpoint") if number else self.config.model

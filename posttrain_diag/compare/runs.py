@@ -16,6 +16,7 @@ from posttrain_diag.stats import Counts
 from posttrain_diag.store import RunDir
 from posttrain_diag.tasks import load_tasks, verifier_sha
 from posttrain_diag.types import Check, ComparedRun, Problem
+from posttrain_diag.zoo import resolve_model
 
 SHOWN = 5
 """Problems named in a message."""
@@ -255,13 +256,18 @@ class StageFolder:
 
 
 def find_stage(before: Side, after: Side, name: str | None) -> StageFolder | None:
-    """The finished stage of the first run whose checkpoint the second one analysed; else the last one of that name.
+    """The finished stage of the first run's model whose checkpoint the second one analysed; else the last of that name.
+
+    It lies among the stages of the first run; one of `diag run` or `diag train --model` lies around its checkpoint.
 
     Raises:
         UsageError: `name` is neither a stage of the first run nor one of its plan.
     """
     found = [_read_stage(path) for path in sorted((before.path / "stages").glob("[0-9][0-9]-*/result.json"))]
     target = Path(after.model).expanduser().resolve()
+    around = target.parent / "result.json"
+    if target.name == "checkpoint" and around.exists() and _started_from(target.parent, before.model):
+        found.append(_read_stage(around))
     for folder, stage in found:
         checkpoints = {(folder / "checkpoint").resolve(), Path(str(stage.result["checkpoint"])).resolve()}
         if target in checkpoints and name in (None, stage.name):
@@ -276,6 +282,13 @@ def find_stage(before: Side, after: Side, name: str | None) -> StageFolder | Non
             f"--stage {name}: {before.path} has neither run nor planned it; known there: {', '.join(known) or 'none'}"
         )
     return replace(named[-1], led_here=False) if named else None
+
+
+def _started_from(folder: Path, model: str) -> bool:
+    """Whether the stage in a folder began with this model, as a run names it."""
+    known: dict[str, Any] = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
+    place = resolve_model(model) if model.startswith("zoo:") else Path(model).expanduser()
+    return known["model"] == model or Path(str(known["model"])).resolve() == place.resolve()
 
 
 def _read_stage(path: Path) -> tuple[Path, StageFolder]:

@@ -192,7 +192,7 @@ class World:
 
     def compare(self, before: Path, after: Path, out: Path, seed: int) -> None:
         self.work.append(f"compare {before.relative_to(self.out)} {after.relative_to(self.out)}")
-        write_atomic(out, "{}")
+        write_atomic(out, json.dumps({"role": "reshaping", "reason": "told", "forecast": None, "decomposition": {}}))
 
 
 def make_model(path: Path, model: Model) -> None:

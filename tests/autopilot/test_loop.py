@@ -41,6 +41,7 @@ def test_a_run_to_its_target(world: World) -> None:
         "train rounds/02-grpo/stage",
         "analyze rounds/02-grpo/analysis 64",
         "compare rounds/01-grpo/analysis rounds/02-grpo/analysis",
+        "compare rounds/00-start rounds/02-grpo/analysis",
     ]
     assert (result["end"], result["checkpoint"]) == ("target", str(world.out / "checkpoint"))
     assert read_model(result["checkpoint"]).skill == 1.0

@@ -48,8 +48,12 @@ def test_a_real_run_gains_on_problems_that_it_never_saw(tmp_path: Path, monkeypa
     assert result["after"]["pass@1"]["value"] > 0.3 > result["before"]["pass@1"]["value"]
     assert (out / "checkpoint" / "model.safetensors").exists()
     assert Path(result["after"]["report"]).exists()
-    comparison = json.loads(Path(result["rounds"][0]["comparison"]).read_text())
-    assert comparison["schema"] == 1
+    comparison = result["rounds"][0]["comparison"]
+    assert (comparison["role"], comparison["forecast"]["stage"]) == ("reshaping", result["rounds"][0]["stage"])
+    checks = json.loads(Path(comparison["path"]).read_text())["checks"]
+    assert [
+        check for check in checks if check["severity"] != "note"
+    ] == []  # the stage was found, and what it trained on
     tokens = result["rounds"][0]["tokens"]
     assert all(tokens[name] > 0 for name in ("analysis", "generated", "trained", "watched", "measured"))
     assert tokens["total"] + result["tokens"]["start"]["total"] == result["tokens"]["total"]
