@@ -415,8 +415,8 @@ class NullControl:
 
     @property
     def exceeds(self) -> bool:
-        """More than noise, at 5%."""
-        return self.p_value < 0.05
+        """More than noise: p < .05, and by half a problem at least (any change can lift a score of nearly nothing)."""
+        return self.p_value < 0.05 and self.observed - self.expected >= 0.5
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,21 @@ LISTED = 6
 """Problems named per list."""
 
 
-def interval(estimate: Mapping[str, Any], form: str, scale: float = 1.0) -> str:
-    """An estimate with its interval; undefined is said."""
+def interval(estimate: Mapping[str, Any], form: str, scale: float = 1.0, *, label: bool = True) -> str:
+    """An estimate with its interval and label; undefined is said.
+
+    Args:
+        estimate: as in comparison.json.
+        form: format of a number, with the digits before its last letter, e.g. "+.1f".
+        scale: 100 for points.
+        label: say what it rests on, where that is more than a measurement.
+    """
     if estimate["value"] is None:
         return f"undefined ({estimate['reason']})"
-    value, low, high = (None if estimate[key] is None else scale * estimate[key] for key in ("value", "low", "high"))
-    ends = "" if low is None or high is None else f" [{low:{form}}, {high:{form}}]"
-    label = "" if estimate["label"] == "measured" else f" {estimate['label']}"
-    return f"{value:{form}}{ends}{label}"
+    ends = [estimate[key] for key in ("value", "low", "high")]
+    value, low, high = ("" if x is None else f"{round(scale * x, int(form[-2])) + 0.0:{form}}" for x in ends)
+    text = f"{value} [{low}, {high}]" if low and high else value
+    return text if not label or estimate["label"] == "measured" else f"{text} {estimate['label']}"
 
 
 def print_comparison(data: Mapping[str, Any], folder: Path) -> None:
@@ -42,8 +49,9 @@ def print_comparison(data: Mapping[str, Any], folder: Path) -> None:
     parts.append(_grid(_pass_rows(data)))
     parts.append(Text("\nWhat the change of pass@1 is made of (points)", style="bold"))
     parts.append(_grid(_part_rows(data["decomposition"])))
-    budget = data["settings"]["rollout_budget"]
-    parts.append(Text(f"\nEffective support at p >= 1/{budget}, {data['problems']['n']} problems", style="bold"))
+    budget, label = data["settings"]["rollout_budget"], data["support"]["preserved"]["label"]
+    heading = f"\nEffective support at p >= 1/{budget}, {data['problems']['n']} problems ({label})"
+    parts.append(Text(heading, style="bold"))
     parts.append(_grid(_support_rows(data["support"])))
     parts.extend(Text(line) for line in _null_lines(data["null"]))
     parts.extend(Text(line) for line in _problem_lines(data["problems"]))
@@ -90,7 +98,7 @@ def _part_rows(parts: Mapping[str, Any]) -> list[tuple[str, ...]]:
         "attrition": "taken off on problems whose support was lost",
         "outside": "on problems supported neither before nor after",
     }
-    rows = [(name, interval({**parts[name], "label": "measured"}, "+.1f", 100), text) for name, text in said.items()]
+    rows = [(name, interval(parts[name], "+.1f", 100, label=False), text) for name, text in said.items()]
     if parts["forgetting"] is not None:
         rows.append(("forgetting", interval(parts["forgetting"], "+.1f", 100), "taken off on retained tasks"))
         rows.append(("net", f"{100 * parts['net']:+.1f}", "change less forgetting"))
@@ -109,7 +117,11 @@ def _support_rows(support: Mapping[str, Any]) -> list[tuple[str, ...]]:
     }
     counts = {"preserved", "expanded", "shrunk", "outside"}
     return [
-        (name if name in counts else name.upper(), interval(support[name], ".1f" if name in counts else ".3f"), text)
+        (
+            name if name in counts else name.upper(),
+            interval(support[name], ".1f" if name in counts else ".3f", label=False),
+            text,
+        )
         for name, text in said.items()
     ]
 
@@ -119,7 +131,8 @@ def _null_lines(null: Mapping[str, Any]) -> list[str]:
     lines: list[str] = []
     for name, word in (("expanded", "gained"), ("shrunk", "lost")):
         found = null[name]
-        verdict = "more than noise" if found["exceeds"] else "within noise"
+        small = "less than half a problem" if found["p_value"] < 0.05 else "within noise"
+        verdict = "more than noise" if found["exceeds"] else small
         lines.append(
             f"support {word}: {verdict} (p = {found['p_value']:.2g}; score {found['observed']:.1f}, "
             f"when nothing changed {found['expected']:.1f}, 95% below {found['high']:.1f})"

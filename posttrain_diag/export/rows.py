@@ -38,6 +38,13 @@ SETS: dict[str, str] = {
     "unresolved": "undecided",
 }
 """Class -> what its problems are good for."""
+WHY_PROMPT = {
+    "replay": "mastered: nothing to gain by reward, something to keep",
+    "rl-band": "solved sometimes: groups hold passes and failures, so reward has something to select",
+    "repair-format": "right in substance, wrong in format: repair that first, or reward the format",
+    "needs-demonstration": "out of effective support: reward alone finds nothing to select",
+    "undecided": "its class is not resolved: more draws would tell",
+}
 PAIRED = ("reshaping", "format", "unresolved")
 """Classes whose own draws make pairs: the others hardly pass, or hardly fail."""
 
@@ -222,7 +229,7 @@ def prompt_rows(source: Source, per_problem: int, left: Left) -> Iterator[Row]:
             "pass_rate": float(row["c"] / row["n"]) if row["n"] else None,
             "p_mean": None if pd.isna(row["p_mean"]) else float(row["p_mean"]),
             "n": int(row["n"]),
-            **standing.columns(key, problem.source, f"class {standing.cls}"),
+            **standing.columns(key, problem.source, WHY_PROMPT[standing.set]),
             "verifier": verifier,
             "data_source": "posttrain-diag",
             "ability": problem.tags[0] if problem.tags else "",
