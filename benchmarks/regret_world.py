@@ -84,8 +84,8 @@ def utilities(question: Question, records: Sequence[Record]) -> dict[str, float]
     for variant in STAGES:
         stage = variant.stage
         needs = stage_card(stage).needs
-        if stage == "replay" or not possible(variant, situation):
-            continue
+        if stage == "replay" or (stage == "filter" and setting.few) or not possible(variant, situation):
+            continue  # filter: with a few right demonstrations it is sft
         if not all(setting.resources(situation, 1).has(need) for need in needs):
             continue
         flavour = "16 demos" if setting.few and "demos" in needs else "full"
