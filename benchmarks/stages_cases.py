@@ -79,6 +79,8 @@ class Variant:
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     only: tuple[str, ...] = ()
     """Situations it is run on; empty: all."""
+    retained: int = RETAINED
+    """Tasks to retain per mastered family."""
 
 
 _FEW_DRAWS = {"own_rollouts": 4, "keep_per_problem": 1}
@@ -103,6 +105,7 @@ STAGES: tuple[Variant, ...] = (
 )
 """Every stage of the catalogue, as `diag train` runs it."""
 OTHERS: tuple[Variant, ...] = (
+    Variant("sft, more to retain", "sft", only=("T",), retained=150),
     # uniting the pair takes more than the defaults: the skill that the student lacks is in a third of the rows
     Variant(
         "distill-offline, longer",
@@ -183,7 +186,7 @@ def inputs_of(case: Case, seed: int) -> StageInputs:
         train,
         watched,
         held_out(situation, seed),
-        mastered_problems(situation.world, RETAINED),
+        mastered_problems(situation.world, case.variant.retained),
         tuple(_directory(name) for name in situation.teachers),
         tuple(_directory(name) for name in situation.siblings),
     )

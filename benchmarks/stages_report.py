@@ -33,7 +33,7 @@ def _mean(records: Sequence[Record], key: str) -> float:
 Mark = tuple[str, str, str, Callable[[float, float], bool], str]
 MARKS: tuple[Mark, ...] = (
     ("S with GRPO", "grpo", "S", lambda p, kept: p >= 0.95 and kept >= 0.99, "pass@1 >= .95, retention >= .99"),
-    ("T with SFT and replay", "sft", "T", lambda p, kept: p >= 0.95 and kept >= 0.97, ">= .95, >= .97"),
+    ("T with SFT and replay", "sft, more to retain", "T", lambda p, kept: p >= 0.95 and kept >= 0.97, ">= .95, >= .97"),
     ("T with GRPO", "grpo", "T", lambda p, kept: p == 0.0, "0, stopped early"),
     ("F15 with guided RL", "guided-rl", "F15", lambda p, kept: p >= 0.95 and kept >= 0.95, ">= .95, >= .95"),
     ("G repaired", "", "G", lambda p, kept: p >= 0.95 and kept >= 0.9, ">= .95 (ours), >= .9"),
