@@ -69,7 +69,7 @@ def test_intervals_cover_and_the_null_is_quiet():
     covered, alarms, invented = simulated(8, np.random.default_rng(3))
     assert np.mean(covered) >= 0.8
     assert sum(alarms) <= 1
-    assert invented < 0.05  # independent posteriors make .1 to .2 of it
+    assert invented < 0.05
 
 
 @pytest.mark.slow
