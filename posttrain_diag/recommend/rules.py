@@ -17,6 +17,8 @@ WORTH_IT = 0.02
 """Stages whose expected utility is not above this are not proposed."""
 ALIKE = 0.02
 """Utilities that differ by less are no reason to prefer one stage: the cheaper one comes first."""
+TEACHES = 0.1
+"""A compared model that solves less than this share of what the policy does not solve is no teacher."""
 OPTIONS: Mapping[str, str] = {"replay": "no stage by itself: mixed into every stage where there are tasks to retain"}
 """What is never proposed by itself."""
 MOST_WISHED = 3
@@ -133,6 +135,10 @@ def _against(found: Forecast, needs: tuple[str, ...], best: float, facts: Facts)
     """Why a stage is not proposed, in numbers."""
     if found.stage in OPTIONS:
         return OPTIONS[found.stage]
+    if found.stage in TAUGHT_BY_MODEL and facts.taught and not needs:
+        solved = sum(facts.taught.values()) / max(1e-9, sum(facts.headroom.values()))
+        if solved < TEACHES:
+            return f"the compared models solve {solved:.0%} of what this one does not"
     gain = found.gain
     expected = f"expected to change pass@1 by {gain.value:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}]"
     kept = found.kept.value or 0.0
