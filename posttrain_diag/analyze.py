@@ -21,7 +21,7 @@ from posttrain_probes import all_probes, boundary
 from posttrain_reports import ReportData, write_report
 
 from posttrain_diag.collect import Collector, Owed, Phase, Progress, current_evidence, first_draws, first_rollouts
-from posttrain_diag.config import AnalyzeConfig
+from posttrain_diag.config import HELD_OUT, AnalyzeConfig
 from posttrain_diag.diagnose import diagnose, diagnosis_json
 from posttrain_diag.diagnose.contract import measurement_json
 from posttrain_diag.engines.base import Engine, EngineInfo, Prompt
@@ -30,12 +30,9 @@ from posttrain_diag.evidence import MAIN, DrawSpec, Evidence, Settings, tally
 from posttrain_diag.recommend import Facts, Resources, recommend
 from posttrain_diag.rounds import MainArm
 from posttrain_diag.store import RunDir, write_atomic
-from posttrain_diag.tasks import TaskSet, load_tasks, reference_completions, write_tasks
+from posttrain_diag.tasks import TaskSet, load_tasks, reference_completions, with_demos, write_tasks
 from posttrain_diag.teachers import check_teachers, with_teachers
 from posttrain_diag.types import Diagnosis, Measurement, Plan, Problem, SamplingParams
-
-TRAINED_ON = 0.7
-"""Of the tasks, where no others are given to train on: `diag train` holds out the rest."""
 
 
 @dataclass(frozen=True)
@@ -88,15 +85,8 @@ def load_problems(config: AnalyzeConfig) -> TaskSet:
     )
     if config.demos is None:
         return tasks
-    given = {p.id: p.demos for p in load_tasks(config.demos, allow_code=config.allow_code).problems if p.demos}
-    known = {p.id for p in tasks.problems}
-    if not known & given.keys():
-        raise UsageError(
-            f"--demos {config.demos}: none of its {len(given)} problem ids is in {config.tasks} "
-            f"(e.g. {next(iter(given), None)!r} against {tasks.problems[0].id!r}); use the same ids in both files"
-        )
-    merged = tuple(replace(p, demos=(*p.demos, *given.get(p.id, ()))) for p in tasks.problems)
-    return replace(tasks, problems=merged)
+    (problems,) = with_demos(config.demos, tasks.problems, allow_code=config.allow_code)
+    return replace(tasks, problems=problems)
 
 
 def analyze(config: AnalyzeConfig, progress: Progress | None = None, command: str = "") -> Analysis:
@@ -196,9 +186,10 @@ def conclude(
 def resources_of(config: AnalyzeConfig, tasks: TaskSet) -> Resources:
     """What there is to train with, as far as this command says."""
     if config.train_tasks is None:
-        problems = tasks.problems[: round(TRAINED_ON * len(tasks.problems))]
+        problems = tasks.problems[: round((1 - HELD_OUT) * len(tasks.problems))]
     else:
-        problems = load_tasks(config.train_tasks, allow_code=config.allow_code).problems
+        given = {"tasks": config.train_tasks, "demos": None, "limit": None}
+        problems = load_problems(config.model_copy(update=given)).problems
     if config.retain is not None:
         load_tasks(config.retain, allow_code=config.allow_code)  # a file that cannot be read is an error now
     return Resources.of_problems(problems, teacher=bool(config.teacher), retained=config.retain is not None)

@@ -9,7 +9,7 @@ of the candidates, the better half, go on to runs three times as long (Jamieson 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,9 +19,8 @@ from posttrain_diag.collect import Progress
 from posttrain_diag.errors import UsageError
 from posttrain_diag.recommend.forecast import DRAWS, Forecast, chances
 from posttrain_diag.recommend.rules import ALIKE, WORTH_IT
-from posttrain_diag.stages import StageConfig, StageInputs, StageResult, train_stage
+from posttrain_diag.stages import StageConfig, StageInputs, StageResult, planned_steps, train_stage
 from posttrain_diag.stages.inputs import some
-from posttrain_diag.stages.registry import default_steps, stage_entry
 
 CANDIDATES = 4
 """Stages that are tried at most."""
@@ -70,7 +69,9 @@ class Piloted:
 
 def run_pilots(
     forecasts: Mapping[str, Forecast],
-    ready: Mapping[str, tuple[StageInputs, StageConfig]],
+    ready: Sequence[str],
+    inputs: StageInputs,
+    config: StageConfig,
     folder: Path,
     *,
     progress: Progress | None = None,
@@ -80,7 +81,9 @@ def run_pilots(
 
     Args:
         forecasts: of all stages.
-        ready: inputs and settings of the stages that can run.
+        ready: the stages that can run.
+        inputs: what each of them gets.
+        config: settings of each.
         folder: for the runs; each is a stage's folder.
         progress: shown while rollouts are drawn.
         say: told a line per run.
@@ -97,7 +100,6 @@ def run_pilots(
     found, runs = dict(forecasts), list[PilotRun]()
     for rung, share in enumerate(RUNGS):
         for name in serious:
-            inputs, config = ready[name]
             run = _run(name, rung, share, inputs, config, folder / f"{rung}-{name}", progress)
             runs.append(run)
             found[name] = updated(found[name], run, share)
@@ -126,9 +128,7 @@ def _run(
     measured = some(inputs.train, min(MEASURED, len(inputs.train) // 4), seed=config.seed + 1)
     kept = {problem.id for problem in measured}
     rest = tuple(problem for problem in inputs.train if problem.id not in kept)
-    entry = stage_entry(stage)
-    whole = config.steps or default_steps(entry, len(inputs.train), config.batch_size, entry.replay)
-    steps = max(5, round(share * whole))
+    steps = max(5, round(share * planned_steps(stage, inputs, config)))
     short = config.model_copy(
         update={
             "steps": steps,

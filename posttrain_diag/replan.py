@@ -56,12 +56,16 @@ def replan(
         plan, piloted = piloted_plan(path, facts, has, request or TrainRequest(run=path), progress, say)
     else:
         plan = recommend(facts, has, str(path))
+    pilots = None
+    if piloted is not None:
+        runs = [asdict(one) for one in piloted.runs]
+        pilots = {"reason": piloted.reason, "runs": runs, "tokens": piloted.tokens}
     found: dict[str, Any] = {
         "schema": 1,
         "resources": asdict(has),
         "plan": plan_json(plan),
         "not_proposed": dict(plan.rejected),
-        "pilots": None if piloted is None else {**_pilots_json(piloted), "tokens": piloted.tokens},
+        "pilots": pilots,
     }
     if piloted is not None:
         diagnosis = run.read_json("diagnosis.json")
@@ -82,9 +86,10 @@ def piloted_plan(
     """The plan after short runs of the stages between which the forecasts do not decide."""
     forecasts = forecast_all(facts, has)
     ready = [name for name in forecasts if name in STAGES and name not in OPTIONS and not lacking(name, has)]
-    prepared = {name: prepare(replace(request, stage=name, out=path / "unused")) for name in ready}
-    able = {name: (p.inputs, p.config) for name, p in prepared.items() if not p.inputs.missing(name)}
-    piloted = run_pilots(forecasts, able, path / "pilots", progress=progress, say=say)
+    prepared = prepare(replace(request, stage="grpo", out=path / "unused"))  # inputs and settings are of all stages
+    inputs, config = prepared.inputs, prepared.config
+    able = [name for name in ready if not inputs.missing(name)]
+    piloted = run_pilots(forecasts, able, inputs, config, path / "pilots", progress=progress, say=say)
     return plan_from(piloted.forecasts, facts, has, str(path)), piloted
 
 
@@ -100,7 +105,3 @@ def _changed(has: Resources, changes: Mapping[str, Any]) -> Resources:
         if not right:
             raise UsageError(f"--set {name}={value}: expected {kind}")
     return Resources(**{**asdict(has), **changes})
-
-
-def _pilots_json(piloted: Piloted) -> dict[str, Any]:
-    return {"reason": piloted.reason, "runs": [asdict(run) for run in piloted.runs]}

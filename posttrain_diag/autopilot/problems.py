@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from posttrain_diag.autopilot.config import AutopilotConfig
 from posttrain_diag.errors import UsageError
 from posttrain_diag.stages import split_tasks
-from posttrain_diag.tasks import load_tasks, write_tasks
+from posttrain_diag.tasks import load_tasks, with_demos, write_tasks
 from posttrain_diag.tasks.taskset import tasks_sha
 from posttrain_diag.train import without_held_out
 from posttrain_diag.types import Problem
@@ -52,7 +52,9 @@ def problems_of(config: AutopilotConfig) -> RunProblems:
     tasks = _load(config, config.tasks)
     given = None if config.train_tasks is None else _load(config, config.train_tasks)
     if config.demos is not None:
-        tasks, given = _with_demos(config, tasks, given)
+        sets = (tasks,) if given is None else (tasks, given)
+        tasks, *more = with_demos(config.demos, *sets, allow_code=config.allow_code)
+        given = more[0] if more else None
     notes: list[str] = []
     if given is None:
         train, held_out = split_tasks(tasks, seed=config.seed)
@@ -74,23 +76,3 @@ def _load(config: AutopilotConfig, source: str) -> tuple[Problem, ...]:
     return load_tasks(
         source, mapping=config.mapping or None, verifier=config.verifier, allow_code=config.allow_code
     ).problems
-
-
-def _with_demos(
-    config: AutopilotConfig, tasks: tuple[Problem, ...], given: tuple[Problem, ...] | None
-) -> tuple[tuple[Problem, ...], tuple[Problem, ...] | None]:
-    """Both sets with the demonstrations of --demos, by problem id."""
-    assert config.demos is not None
-    found = load_tasks(config.demos, allow_code=config.allow_code).problems
-    demos = {problem.id: problem.demos for problem in found if problem.demos}
-    known = {problem.id for problem in (*tasks, *(given or ()))}
-    if not known & demos.keys():
-        raise UsageError(
-            f"--demos {config.demos}: none of its {len(demos)} problem ids with a demonstration is among the tasks "
-            f"(e.g. {next(iter(demos), None)!r} against {tasks[0].id!r}); use the same ids in both files"
-        )
-
-    def merged(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
-        return tuple(replace(p, demos=(*p.demos, *demos.get(p.id, ()))) for p in problems)
-
-    return merged(tasks), None if given is None else merged(given)

@@ -106,6 +106,16 @@ class LiveProgress(Progress):
         self._bar.update(self._task, advance=rollouts, rate=f"{rate:,.0f} tokens/s")
 
 
+def say(text: str) -> None:
+    """Tell a line on stderr, at once."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def say_nothing(text: str) -> None:
+    """What is told with --quiet."""
+
+
 @contextmanager
 def make_progress(*, quiet: bool) -> Generator[Progress]:
     """The progress that suits the terminal."""

@@ -27,25 +27,17 @@ def recommend(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """What every stage is expected to do, at what cost and on what evidence, and why the others rank lower."""
-    from posttrain_diag.cli.progress import make_progress
+    from posttrain_diag.cli.progress import make_progress, say, say_nothing
     from posttrain_diag.cli.train_command import parse_settings
     from posttrain_diag.replan import replan
 
     said = parse_settings(settings)
     with make_progress(quiet=quiet) as progress:
-        data = replan(run, said, pilot=pilot, progress=progress, say=_quiet if quiet else _tell)
+        data = replan(run, said, pilot=pilot, progress=progress, say=say_nothing if quiet else say)
     if as_json:
         typer.echo(json.dumps(data, indent=1, allow_nan=False))
     else:
         print_plan(data)
-
-
-def _tell(text: str) -> None:
-    typer.echo(text, err=True)
-
-
-def _quiet(text: str) -> None:
-    """Say nothing."""
 
 
 def print_plan(data: Mapping[str, Any]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -73,7 +72,7 @@ def run(
 ) -> None:
     """Diagnose, train, measure, keep or roll back, again, until the target, the budget, or nothing left to gain."""
     from posttrain_diag.autopilot import Steps, autopilot, make_autopilot_config
-    from posttrain_diag.cli.progress import make_progress
+    from posttrain_diag.cli.progress import make_progress, say, say_nothing
 
     if model is None or tasks is None:
         missing = "MODEL" if model is None else "--tasks"
@@ -116,21 +115,12 @@ def run(
     if dry_run:
         show_cost(asked, folder, as_json)
         return
-    steps = Steps(progress=lambda: make_progress(quiet=quiet), say=_silent if quiet else _say)
+    steps = Steps(progress=lambda: make_progress(quiet=quiet), say=say_nothing if quiet else say)
     result = autopilot(asked, folder, steps)
     if as_json:
         typer.echo(json.dumps(result, indent=1, allow_nan=False, default=str))
     else:
         show_result(result, folder)
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
-
-
-def _silent(text: str) -> None:
-    """Say nothing."""
 
 
 def show_cost(config: AutopilotConfig, out: Path, as_json: bool) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -74,6 +73,7 @@ def train(
 
     Several GPUs: accelerate launch -m posttrain_diag train ...
     """
+    from posttrain_diag.cli.progress import say, say_nothing
     from posttrain_diag.train import TrainRequest, prepare, result_json
     from posttrain_diag.train import train as run_stage
 
@@ -109,22 +109,16 @@ def train(
         show_prepared(prepared, as_json)
         return
     main = os.environ.get("RANK", "0") == "0"
-    say = None if quiet or not main else _say
-    if say is not None:
-        for note in prepared.notes:
-            say(note)
-    result = run_stage(prepared, say=say)
+    tell = say_nothing if quiet or not main else say
+    for note in prepared.notes:
+        tell(note)
+    result = run_stage(prepared, say=tell)
     if not main:
         return
     if as_json:
         typer.echo(json.dumps(result_json(result), indent=1))
     else:
         show_result(result)
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
 
 
 def parse_settings(pairs: list[str] | None) -> dict[str, Any]:

@@ -266,8 +266,8 @@ def find_stage(before: Side, after: Side, name: str | None) -> StageFolder | Non
     found = [_read_stage(path) for path in sorted((before.path / "stages").glob("[0-9][0-9]-*/result.json"))]
     target = Path(after.model).expanduser().resolve()
     around = target.parent / "result.json"
-    known = {folder.resolve() for folder, _ in found}
-    outside = target.name == "checkpoint" and around.exists() and target.parent not in known
+    inside = {folder.resolve() for folder, _ in found}
+    outside = target.name == "checkpoint" and around.exists() and target.parent not in inside
     if outside and _started_from(target.parent, before.model):
         found.append(_read_stage(around))
     for folder, stage in found:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -40,11 +40,6 @@ class Resources:
     def of_problems(problems: Sequence[Problem], **more: Any) -> Resources:
         """Read demonstrations and pairs off the problems to train on."""
         return Resources(sum(bool(p.demos) for p in problems), sum(bool(p.pairs) for p in problems), **more)
-
-    def without(self, names: Sequence[str]) -> Resources:
-        """The same with some of them taken away, by field name."""
-        empty = Resources(verifier=False)
-        return replace(self, **{name: getattr(empty, name) for name in names})
 
     def has(self, need: Need) -> bool:
         """Whether something that a stage needs is there; own rollouts are worth what a verifier makes of them."""

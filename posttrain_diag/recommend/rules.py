@@ -11,7 +11,7 @@ from posttrain_diag.recommend.catalogue import CATALOGUE, Need, StageCard, stage
 from posttrain_diag.recommend.facts import Facts, Resources
 from posttrain_diag.recommend.forecast import LIKE, TAUGHT_BY_MODEL, Forecast, chances, forecast
 from posttrain_diag.recommend.outcomes import Outcome, shipped_outcomes
-from posttrain_diag.types import Cost, Estimate, Plan, StageProposal
+from posttrain_diag.types import Cost, Estimate, Plan, ProblemClass, StageProposal
 
 WORTH_IT = 0.02
 """Stages whose expected utility is not above this are not proposed."""
@@ -27,6 +27,8 @@ MANY = 1000
 """Demonstrations or pairs that a stage without any is imagined to get."""
 SURE_ENOUGH, MANY_PROBLEMS = 0.9, 30
 """With an undecided verdict over no fewer problems a stage is proposed that is worth it with this probability."""
+ROLES: Mapping[ProblemClass, str] = {"format": "repair", "guided": "expansion", "support": "expansion"}
+"""Class -> the role of what is gained on its problems; of all others reshaping."""
 DEMANDS: Mapping[Need, str] = {
     "demos": "demonstrations: add a `demos` field to the tasks, or --demos FILE",
     "pairs": "preference pairs (`chosen`, `rejected`); without them the stage online-preference mines its own",
@@ -192,16 +194,11 @@ def role(found: Forecast, facts: Facts) -> str:
     if found.stage in {"merge", "replay"} or (found.stage in TAUGHT_BY_MODEL and facts.bottleneck == "consolidation"):
         return "consolidation"
     room = facts.reachable(found.stage in TAUGHT_BY_MODEL, True)
-    won: dict[str, float] = dict.fromkeys(("format", "reshaping", "expansion"), 0.0)
+    won: dict[str, float] = dict.fromkeys(("repair", "reshaping", "expansion"), 0.0)
     for part, weight in room.items():
         rows = [o.won for o in found.precedents if o.part in (part, LIKE.get(part))]
-        share = max(0.0, sum(rows) / len(rows)) if rows else 0.0
-        name = (
-            part if part in {"format", "reshaping"} else "expansion" if part in {"guided", "support"} else "reshaping"
-        )
-        won[name] += weight * share
-    best = max(won, key=lambda name: won[name])
-    return "repair" if best == "format" else best
+        won[ROLES.get(part, "reshaping")] += weight * (max(0.0, sum(rows) / len(rows)) if rows else 0.0)
+    return max(won, key=lambda name: won[name])
 
 
 def _cost(found: Forecast, facts: Facts) -> Cost:

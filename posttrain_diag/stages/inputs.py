@@ -7,12 +7,11 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from posttrain_diag.config import HELD_OUT
 from posttrain_diag.errors import UsageError
 from posttrain_diag.recommend.catalogue import Need, stage_card
 from posttrain_diag.types import Problem
 
-HELD_OUT = 0.3
-"""Chance of a task to be kept for measuring when no separate training tasks are given."""
 RETAIN_SPLIT = 0
 """Seed of the split of the tasks to retain: the same for every stage of a plan."""
 MOST_WATCHED = 0.2

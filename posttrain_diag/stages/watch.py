@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from posttrain_diag.engines.base import Prompt, ScoreRequest
+from posttrain_diag.recommend.forecast import RETENTION_WEIGHT
 from posttrain_diag.stages.draws import (
     Judge,
     Judged,
@@ -33,8 +34,6 @@ KL_DRAWS = 2
 """Of the start's draws per probe problem so many are scored again."""
 COLLAPSE_SE = 2.0
 """pass@k has fallen, or pass@1 risen, when the paired difference to the start is more than so many standard errors."""
-RETENTION_WEIGHT = 0.5
-"""The best checkpoint has the highest pass@1 plus this times the change of retention since the start."""
 
 
 @dataclass(frozen=True)

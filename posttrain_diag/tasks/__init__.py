@@ -1,6 +1,7 @@
 """Problems and how their completions are judged: loaders, verifiers, and the checks of both."""
 
 from posttrain_diag.tasks.check import TasksCheck, check_tasks
+from posttrain_diag.tasks.demos import with_demos
 from posttrain_diag.tasks.load import load_tasks, parse_verifier
 from posttrain_diag.tasks.references import corrupted_completions, reference_completions
 from posttrain_diag.tasks.rows import builtin_names
@@ -24,5 +25,6 @@ __all__ = [
     "tasks_sha",
     "verifier_sha",
     "verify",
+    "with_demos",
     "write_tasks",
 ]
