@@ -14,8 +14,9 @@ import numpy as np
 from posttrain_diag.compare.figures import Figures
 from posttrain_diag.compare.role import forecast, measured_role
 from posttrain_diag.compare.runs import Side, StageFolder, find_stage, ids_of, matched, read_side, settings_checks
+from posttrain_diag.compare.types import Check, Comparison
 from posttrain_diag.errors import UsageError
-from posttrain_diag.types import Check, Comparison, Estimate
+from posttrain_diag.types import Estimate
 
 
 def compare_runs(

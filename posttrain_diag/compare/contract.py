@@ -6,10 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from posttrain_diag.compare.types import Comparison, NullControl
 from posttrain_diag.diagnose.contract import estimate_json, versions
 from posttrain_diag.errors import UsageError
 from posttrain_diag.store import write_atomic
-from posttrain_diag.types import Comparison, NullControl
 
 PARTS = ("change", "reshaping", "expansion", "attrition", "outside")
 COUNTS = ("preserved", "expanded", "shrunk", "outside")

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from posttrain_diag.compare.types import Decomposition, NullControl, PassChange, SupportChange
 from posttrain_diag.config import RESOLVED
 from posttrain_diag.stats import (
     FATES,
@@ -27,7 +28,7 @@ from posttrain_diag.stats import (
     pass_at_k,
     pass_at_k_per_problem,
 )
-from posttrain_diag.types import Decomposition, Estimate, Label, NullControl, PassChange, SupportChange
+from posttrain_diag.types import Estimate, Label
 
 FloatArray = NDArray[np.float64]
 

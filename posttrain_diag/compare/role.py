@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from posttrain_diag.types import Decomposition, Estimate, Forecast, MeasuredRole, NullControl, PassChange
+from posttrain_diag.compare.types import Decomposition, Forecast, MeasuredRole, NullControl, PassChange
+from posttrain_diag.types import Estimate
 
 SIGNIFICANT = 0.05
 """A change of pass@1 is real when the paired p-value is below this."""

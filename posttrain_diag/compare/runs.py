@@ -11,11 +11,12 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from posttrain_diag.compare.types import Check, ComparedRun
 from posttrain_diag.errors import StoreError, UsageError
 from posttrain_diag.stats import Counts
 from posttrain_diag.store import RunDir
 from posttrain_diag.tasks import load_tasks, verifier_sha
-from posttrain_diag.types import Check, ComparedRun, Problem
+from posttrain_diag.types import Problem
 from posttrain_diag.zoo import resolve_model
 
 SHOWN = 5

@@ -20,12 +20,13 @@ from posttrain_diag.analyze_counts import analyze_counts
 from posttrain_diag.cli.app import app
 from posttrain_diag.compare import compare_runs, comparison_json
 from posttrain_diag.compare.runs import find_stage, matched, read_side, settings_checks
+from posttrain_diag.compare.types import Check
 from posttrain_diag.config import make_config
 from posttrain_diag.errors import DiagError, StoreError, UsageError
 from posttrain_diag.evidence import Settings
 from posttrain_diag.importers import read_counts
 from posttrain_diag.tasks import write_tasks
-from posttrain_diag.types import Check, SamplingParams
+from posttrain_diag.types import SamplingParams
 
 SETTINGS = Settings(SamplingParams(), rollout_budget=64)
 N = 24

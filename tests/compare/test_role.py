@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from posttrain_diag.compare.role import forecast, measured_role
-from posttrain_diag.types import Decomposition, Estimate, NullControl, PassChange
+from posttrain_diag.compare.types import Decomposition, NullControl, PassChange
+from posttrain_diag.types import Estimate
 
 P = 10
 
