@@ -68,7 +68,8 @@ bench-stages: $(STAMP)
 
 # Which stage pays, against the oracle that ran them all, and diag run from every bottleneck; goes on where it stopped.
 bench-regret: $(STAMP)
-	$(BIN)/python -m benchmarks regret autopilot $(ARGS)
+	$(BIN)/python -m benchmarks regret $(ARGS)
+	$(BIN)/python -m benchmarks autopilot
 
 # Issue 4's figures. vLLM and lm-eval have environments of their own; a missing one is named in the results. ARGS as above.
 bench-engines: $(STAMP)

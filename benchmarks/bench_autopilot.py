@@ -80,7 +80,8 @@ def work_on(job: tuple[Case, Path]) -> dict[str, Any]:
     started, cpu = time.perf_counter(), time.process_time()
     found = dict(autopilot(config, folder / "run", Steps()))
     spent = {"wall_s": time.perf_counter() - started, "cpu_s": time.process_time() - cpu}
-    return {"case": case.name, "rolled_back": case.rolled_back, **spent, "result": found}
+    record = {"case": case.name, "rolled_back": case.rolled_back, **spent, "result": found}
+    return json.loads(json.dumps(record, default=str).replace(f"{work}/", ""))  # no path of this machine
 
 
 def line(record: Mapping[str, Any]) -> str:
@@ -101,9 +102,9 @@ def _value(measured: Mapping[str, Any], name: str) -> str:
 
 
 def number(measured: Mapping[str, Any], name: str) -> float | None:
-    """A figure of a result, as an estimate or a plain number."""
-    found = measured.get(name)
-    return found.get("value") if isinstance(found, Mapping) else found
+    """A figure of a result; None where it was not measured."""
+    found = measured[name]
+    return None if found is None else found["value"]
 
 
 def right(record: Mapping[str, Any]) -> bool:

@@ -15,7 +15,8 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from stages_run import Record
 from posttrain_diag.recommend import Facts
 from posttrain_diag.recommend.forecast import Forecast
 from posttrain_diag.recommend.outcomes import Outcome, apart_from
-from posttrain_diag.recommend.rules import forecast_all, lacking, plan_from, role
+from posttrain_diag.recommend.rules import ROLES, forecast_all, no_stage, plan_from, role
 
 ALIKE = 0.02
 """A pick agrees with the oracle when its utility is not lower by more: seeds differ by as much."""
@@ -56,18 +57,24 @@ def facts_of(situation: Situation, work: Path) -> Facts:
     return Facts.read(json.loads((folder / "run" / "facts.json").read_text()))
 
 
+@cache
 def demos_of(situation: Situation) -> int:
     """Training problems with a demonstration, where all have one."""
     return len(inputs_of(StageCase(STAGES[0], situation), 0).train)
 
 
-def answer(question: Question, facts: Facts, records: Sequence[Record], outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def answer(
+    question: Question,
+    worth: Mapping[str, float],
+    facts: Facts,
+    records: Sequence[Record],
+    outcomes: Sequence[Outcome],
+) -> dict[str, Any]:
     """What we, the recipes and the oracle do in one question, and what it is worth."""
     situation = question.situation
     has = question.setting.resources(situation, demos_of(situation))
     found = forecast_all(facts, has, outcomes)
-    plan = plan_from(found, facts, has, "RUN") if facts.bottleneck not in ("undetermined", "instrument") else None
-    worth = utilities(question, records)
+    plan = None if no_stage(facts) else plan_from(found, facts, has, "RUN")
     able = [stage for stage in worth if stage != NOTHING]
     ready = [p.stage for p in plan.proposals if not p.needs and p.stage in worth] if plan else []
     picks = {"ours": ready[0] if ready else NOTHING}
@@ -83,25 +90,20 @@ def answer(question: Question, facts: Facts, records: Sequence[Record], outcomes
         "oracle_utility": worth[best],
         "picks": picks,
         "utilities": values,
-        "worth": worth,
-        "forecasts": _checked(question, found, facts, has, records),
+        "worth": dict(worth),
+        "forecasts": _checked(question, found, facts, records),
     }
 
 
 def _checked(
-    question: Question, found: dict[str, Forecast], facts: Facts, has: Any, records: Sequence[Record]
+    question: Question, found: dict[str, Forecast], facts: Facts, records: Sequence[Record]
 ) -> list[dict[str, Any]]:
     """Every forecast of a stage that was run, beside what the run did; whole runs only."""
     out: list[dict[str, Any]] = []
     if question.setting.small:
         return out
-    for variant in STAGES:
-        flavour = "16 demos" if question.setting.few and variant.stage in _BY_DEMOS else "full"
-        if lacking(variant.stage, has) or variant.stage == "replay":
-            continue
-        for run in records:
-            if (run["variant"], run["situation"], run["flavour"]) != (variant.name, question.situation.name, flavour):
-                continue
+    for variant in question.admissible():
+        for run in question.runs_of(variant, records):
             if "refused" in run:
                 continue
             gain = found[variant.stage].gain
@@ -118,15 +120,12 @@ def _checked(
     return out
 
 
-_BY_DEMOS = {"sft", "sft-model-aware", "guided-rl", "interleaved"}
-
-
 def _role_of(run: Record, situation: Situation) -> str:
     """The role a run had: the class, known by construction, that gave most of its gain; "none" below 5 points."""
     won: dict[str, float] = {}
     for family, (before, after) in run["families"].items():
         part = part_of(situation, family)
-        name = {"format": "repair", "guided": "expansion", "support": "expansion"}.get(part, "reshaping")
+        name = ROLES.get(part, "reshaping")
         won[name] = won.get(name, 0.0) + (after - before) / len(run["families"])
     best = max(won, key=lambda name: won[name])
     if won[best] < 0.05:
@@ -226,12 +225,13 @@ def main() -> None:
     records = stages_run.done(jobs) if options.done else stages_run.run_all(jobs, options.jobs, stages_report.line)
     outcomes = outcomes_of(records)
     facts = {name: facts_of(situation, work) for name, situation in SITUATIONS.items()}
-    answers = [
-        answer(q, facts[q.situation.name], records, apart_from(outcomes, q.situation.model, q.situation.families))
-        for q in questions()
-        if len(utilities(q, records)) > 1
-    ]
-    found = summary(answers) | {"asked": len(list(questions()))}
+    asked, answers = list(questions()), list[dict[str, Any]]()
+    for question in asked:
+        situation, worth = question.situation, utilities(question, records)
+        if len(worth) > 1:
+            known = apart_from(outcomes, situation.model, situation.families)
+            answers.append(answer(question, worth, facts[situation.name], records, known))
+    found = summary(answers) | {"asked": len(asked)}
     lines = page(found, answers, records)
     machine.write("regret", "Does the recommendation pick what pays?", {"summary": found, "questions": answers}, lines)
     print("\n".join(lines))

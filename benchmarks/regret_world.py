@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from stages_cases import FEW_DEMOS, SITUATIONS, SMALL_BUDGET, STAGES, Situation, possible
+from stages_cases import FEW_DEMOS, SITUATIONS, SMALL_BUDGET, STAGES, Situation, Variant, possible
 from stages_run import Record, within
 
 from posttrain_diag.recommend import Resources
 from posttrain_diag.recommend.catalogue import stage_card
+from posttrain_diag.recommend.forecast import RETENTION_WEIGHT
 
 BUDGET = 1_500_000
 """Generated and trained tokens that every stage may spend; what a longer run had reached by then is read off its looks."""
@@ -60,10 +61,20 @@ class Question:
     situation: Situation
     setting: Setting
 
-    @property
-    def name(self) -> str:
-        """Unique."""
-        return f"{self.situation.name}, {self.setting.name}"
+    def admissible(self) -> Iterator[Variant]:
+        """The stages that the setting allows, each with what it needs."""
+        has = self.setting.resources(self.situation, 1)
+        for variant in STAGES:
+            if variant.stage == "replay" or (variant.stage == "filter" and self.setting.few):
+                continue  # an option of the others; with a few right demonstrations it is sft
+            if possible(variant, self.situation) and all(has.has(need) for need in stage_card(variant.stage).needs):
+                yield variant
+
+    def runs_of(self, variant: Variant, records: Sequence[Record]) -> list[Record]:
+        """The runs of a stage with what the setting gives it."""
+        few = self.setting.few and "demos" in stage_card(variant.stage).needs
+        wanted = (variant.name, self.situation.name, "16 demos" if few else "full")
+        return [run for run in records if (run["variant"], run["situation"], run["flavour"]) == wanted]
 
 
 def questions() -> Iterator[Question]:
@@ -79,24 +90,14 @@ def utilities(question: Question, records: Sequence[Record]) -> dict[str, float]
 
     Empty where a stage has not been run yet: an unfinished question is none.
     """
-    setting, situation = question.setting, question.situation
+    budget = SMALL_BUDGET if question.setting.small else BUDGET
     out: dict[str, float] = {NOTHING: 0.0}
-    for variant in STAGES:
-        stage = variant.stage
-        needs = stage_card(stage).needs
-        if stage == "replay" or (stage == "filter" and setting.few) or not possible(variant, situation):
-            continue  # filter: with a few right demonstrations it is sft
-        if not all(setting.resources(situation, 1).has(need) for need in needs):
-            continue
-        flavour = "16 demos" if setting.few and "demos" in needs else "full"
-        runs = [
-            run if "refused" in run else within(run, SMALL_BUDGET if setting.small else BUDGET)
-            for run in records
-            if (run["variant"], run["situation"], run["flavour"]) == (variant.name, situation.name, flavour)
-        ]
+    for variant in question.admissible():
+        runs = question.runs_of(variant, records)
         if not runs:
             return {}
-        out[stage] = sum(utility(run) for run in runs) / len(runs)
+        worth = [utility(run if "refused" in run else within(run, budget)) for run in runs]
+        out[variant.stage] = sum(worth) / len(worth)
     return out
 
 
@@ -105,7 +106,7 @@ def utility(run: Record) -> float:
     if "refused" in run:
         return 0.0
     gain = run["pass@1"][1] - run["pass@1"][0]
-    return gain - 0.5 * max(0.0, run["retention"][0] - run["retention"][1])
+    return gain - RETENTION_WEIGHT * max(0.0, run["retention"][0] - run["retention"][1])
 
 
 def fixed(name: str, pass_1: float, able: Sequence[str]) -> str:

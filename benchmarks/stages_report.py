@@ -8,8 +8,7 @@ from typing import Any
 import machine
 import numpy as np
 from stages_cases import SITUATIONS, VARIANTS
-
-Record = dict[str, Any]
+from stages_run import Record, tokens_of
 
 
 def line(record: Record) -> str:
@@ -128,7 +127,7 @@ def _cell(records: Sequence[Record], variant: str, family: str, key: str) -> str
     if any("refused" in r for r in runs):
         return "-"
     if key == "tokens":
-        return f"{np.mean([r['generated_tokens'] + r['trained_tokens'] for r in runs]) / 1000:.0f}"
+        return f"{np.mean([tokens_of(r) for r in runs]) / 1000:.0f}"
     mean = _mean(runs, key)
     mark = " *" if key == "pass@1" and any(r["stopped"] for r in runs) else ""
     return (f"{mean:.0f}" if key == "cpu_s" else f"{mean:.3f}" if key != "kl_nats" else f"{mean:.1f}") + mark

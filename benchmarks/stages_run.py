@@ -13,6 +13,7 @@ from typing import Any
 from stages_cases import Case, inputs_of
 
 from posttrain_diag.errors import UsageError
+from posttrain_diag.recommend.forecast import RETENTION_WEIGHT
 from posttrain_diag.stages import Measured, make_stage_config, train_stage
 from posttrain_diag.types import Problem
 from posttrain_diag.zoo import family_of
@@ -107,7 +108,7 @@ def within(record: Record, budget: int) -> Record:
     share = budget / tokens_of(record)
     looks = [look for look in record["looks"] if look[0] <= share * record["steps"]]
     start = record["looks"][0]
-    _, reached, kept = max(looks, key=lambda look: look[1] + 0.5 * (look[2] - start[2]))
+    _, reached, kept = max(looks, key=lambda look: look[1] + RETENTION_WEIGHT * (look[2] - start[2]))
     won = record["pass@1"][1] - record["pass@1"][0]
     part = (reached - start[1]) / won if abs(won) > 0.05 else 1.0
     families = {name: [was, was + part * (now - was)] for name, (was, now) in record["families"].items()}
