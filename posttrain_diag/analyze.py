@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import gc
+from collections import Counter
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -169,7 +170,7 @@ def conclude(
     diagnosis = diagnose(evidence, measurements, failures)
     facts = Facts.of(diagnosis, evidence)
     plan = recommend(facts, has, str(run.path))
-    data = diagnosis_json(diagnosis, plan, evidence, tasks={"source": tasks.source, "sha": tasks.sha})
+    data = diagnosis_json(diagnosis, plan, evidence, tasks=task_card(tasks))
     run.write_parquet("problems.parquet", diagnosis.per_problem)
     shown = report_data(diagnosis, data, measurements, evidence, run, command)
     made = {"command": command, "created": shown.created, "measurements": list(shown.measurements)}
@@ -181,6 +182,12 @@ def conclude(
     write_report(shown, run.path)
     run.event("diagnosis", bottleneck=diagnosis.bottleneck, confidence=diagnosis.confidence)
     return Analysis(diagnosis, plan, evidence, data, run)
+
+
+def task_card(tasks: TaskSet) -> dict[str, Any]:
+    """What diagnosis.json says of the tasks: where they came from, and how many problems a kind of verifier judges."""
+    kinds = Counter(str(problem.verifier["type"]) for problem in tasks.problems if "type" in problem.verifier)
+    return {"source": tasks.source, "sha": tasks.sha, "verifiers": dict(kinds.most_common())}
 
 
 def resources_of(config: AnalyzeConfig, tasks: TaskSet) -> Resources:

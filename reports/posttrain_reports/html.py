@@ -2,47 +2,29 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from posttrain_diag.errors import StoreError
 from posttrain_reports import selection, view, words
+from posttrain_reports.actions import LONG_TEXT, MAX_ACTIONS, NAME_LIMIT, actions
 from posttrain_reports.blocks import figure_blocks
 from posttrain_reports.data import ReportData
-from posttrain_reports.text import as_mapping, clip, finite, visible
+from posttrain_reports.page import fitted, render_page
+from posttrain_reports.text import as_mapping, clip, finite
 
-if TYPE_CHECKING:
-    from markupsafe import Markup
-
-MAX_BYTES = 5_000_000
+SECTIONS = (
+    ("actions", "Actions"),
+    ("instrument", "Instrument"),
+    ("numbers", "Numbers"),
+    ("figures", "Figures"),
+    ("problems", "Problems"),
+    ("settings", "Settings"),
+)
 MAX_FAILURES = 40
 MAX_NOTES = 40
 STATIC_ROWS = 25
 """Rows of the problem table written as plain HTML, for readers without JavaScript and for print."""
-
-
-def embed_json(value: object) -> str:
-    """JSON that is safe inside <script>: no `<`, `>` or `&`, every hidden character spelled out.
-
-    Raises:
-        ValueError: a number is NaN or infinite.
-    """
-    text = json.dumps(_visible_deep(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _visible_deep(value: object) -> object:
-    if isinstance(value, str):
-        return visible(value)
-    if isinstance(value, Mapping):
-        return {visible(str(key)): _visible_deep(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_visible_deep(item) for item in value]
-    return value
 
 
 def payload(data: ReportData, table: selection.TableRows, scale: float) -> dict[str, Any]:
@@ -57,10 +39,10 @@ def payload(data: ReportData, table: selection.TableRows, scale: float) -> dict[
         store=data.store,
     )
     return {
-        "columns": table.columns,
+        "columns": [{"class": "group"}.get(name, name) for name in table.columns],
         "rows": table.rows,
-        "classes": [{"name": name, "title": words.CLASS_TITLE[name]} for name in words.CLASS_ORDER],
-        "classTotals": table.class_totals,
+        "groups": [{"name": name, "title": words.CLASS_TITLE[name]} for name in words.CLASS_ORDER],
+        "groupTotals": table.class_totals,
         "total": table.total,
         "posteriors": selection.posterior_columns(data.problems),
         "transcripts": {str(index): group for index, group in chosen.by_row.items()},
@@ -80,60 +62,15 @@ def render_html(data: ReportData) -> str:
     Raises:
         StoreError: the page cannot be brought under 5 MB.
     """
-    scale = 1.0
-    while True:
-        page = _render(data, scale)
-        if len(page.encode()) < MAX_BYTES:
-            return page
-        if scale < 0.01:
-            raise StoreError(
-                f"the report needs {len(page.encode()):,} bytes without any transcript, the limit is {MAX_BYTES:,}: "
-                "shorten the notes and findings of the run, or read problems.parquet directly"
-            )
-        scale /= 4
-
-
-def code_spans(text: str) -> Markup:
-    """The text with `spans in backticks` as code; everything else escaped."""
-    from markupsafe import Markup
-
-    parts = visible(text).split("`")
-    if len(parts) % 2 == 0:
-        return Markup.escape(visible(text))
-    return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else p for i, p in enumerate(parts))
+    return fitted(lambda scale: _render(data, scale))
 
 
 def _render(data: ReportData, scale: float) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
-    def printable(value: object) -> object:
-        return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-    environment = Environment(
-        loader=PackageLoader("posttrain_reports"),
-        autoescape=True,
-        finalize=printable,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["markup"] = Markup
-    environment.filters["ticks"] = code_spans
     table = selection.choose_rows(
         data.problems, max(1, int(selection.MAX_ROWS * scale)), int(selection.ROW_BYTES * scale)
     )
-    script = environment.get_template("report.js").render()
-    style = environment.get_template("report.css").render()
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     body = payload(data, table, scale)
-    return environment.get_template("report.html.j2").render(
-        script=Markup(script),
-        style=Markup(style),
-        script_sha=digest,
-        payload=Markup(embed_json(body)),
-        **_context(data, table, body),
-    )
+    return render_page("report.html.j2", ("table.js", "report.js"), body, _context(data, table, body))
 
 
 def _context(data: ReportData, table: selection.TableRows, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,22 +80,27 @@ def _context(data: ReportData, table: selection.TableRows, body: Mapping[str, An
     main = view.main_numbers(numbers, budget, as_mapping(diagnosis.get("settings")).get("ks") or ())
     figures, others = figure_blocks(data)
     row_of = {str(i): index for index, i in enumerate(data.problems["id"].iloc[list(table.positions)].tolist())}
-    plan = view.actions(diagnosis)
+    plan = actions(diagnosis)
     settings = [
         (title, view.flatten(as_mapping(diagnosis.get(key))))
         for title, key in (("Model", "model"), ("Tasks", "tasks"), ("Sampling", "sampling"), ("Settings", "settings"),
                            ("Rollouts", "samples"), ("Versions", "versions"))
     ]  # fmt: skip
+    name = model_name(as_mapping(diagnosis.get("model")))
+    found = view.verdict(data)
     return {
-        "model_name": model_name(as_mapping(diagnosis.get("model"))),
+        "title": f"{found.title}: {name}",
+        "brand": name,
+        "kind": "post-training diagnosis",
+        "sections": SECTIONS,
         "created": clip(data.created, 80),
         "store": data.store,
         "command": clip(data.command, 2000),
-        "verdict": view.verdict(data),
-        "actions": plan[: view.MAX_ACTIONS],
-        "more_actions": plan[view.MAX_ACTIONS :],
+        "verdict": found,
+        "actions": plan[:MAX_ACTIONS],
+        "more_actions": plan[MAX_ACTIONS:],
         "rejected": [
-            (clip(str(stage), view.NAME_LIMIT), clip(str(why), view.LONG_TEXT))
+            (clip(str(stage), NAME_LIMIT), clip(str(why), LONG_TEXT))
             for stage, why in list(as_mapping(diagnosis.get("not_proposed") or diagnosis.get("rejected")).items())[
                 :MAX_NOTES
             ]
@@ -168,16 +110,17 @@ def _context(data: ReportData, table: selection.TableRows, body: Mapping[str, An
         "numbers": main,
         "more_numbers": [n for n in numbers if n not in main][: view.MAX_SUMMARY],
         "tiles": view.headline_numbers(numbers, budget),
+        "conditions": view.conditions(data),
         "identity": view.rollout_identity(data),
         "level": view.level_of(diagnosis),
         "shares": view.share_rows(diagnosis, table.class_totals),
         "figures": figures,
         "other_figures": others,
         "probes": _probes(data),
-        "notes": [clip(str(note), view.LONG_TEXT) for note in (diagnosis.get("notes") or ())[:MAX_NOTES]],
+        "notes": [clip(str(note), LONG_TEXT) for note in (diagnosis.get("notes") or ())[:MAX_NOTES]],
         "settings": [(title, rows) for title, rows in settings if rows],
         "failures": [
-            (clip(str(f.get("probe")), view.NAME_LIMIT), clip(str(f.get("error")), view.LONG_TEXT))
+            (clip(str(f.get("probe")), NAME_LIMIT), clip(str(f.get("error")), LONG_TEXT))
             for f in data.failures[:MAX_FAILURES]
         ],
         "table_note": table.note,
@@ -200,11 +143,11 @@ def _probes(data: ReportData) -> list[dict[str, Any]]:
     probes: list[dict[str, Any]] = []
     for measurement in data.measurements:
         summary = list(as_mapping(measurement.get("summary")).items())
-        notes = [clip(str(note), view.LONG_TEXT) for note in measurement.get("notes") or ()]
+        notes = [clip(str(note), LONG_TEXT) for note in measurement.get("notes") or ()]
         probes.append(
             {
-                "name": clip(str(measurement["probe"]), view.NAME_LIMIT),
-                "question": clip(str(measurement.get("question") or ""), view.LONG_TEXT),
+                "name": clip(str(measurement["probe"]), NAME_LIMIT),
+                "question": clip(str(measurement.get("question") or ""), LONG_TEXT),
                 "summary": [view.number(str(k), as_mapping(v), level) for k, v in summary[: view.MAX_SUMMARY]],
                 "more": max(len(summary) - view.MAX_SUMMARY, 0),
                 "notes": notes[:MAX_NOTES],

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from posttrain_reports import selection, view
+from posttrain_reports.actions import LONG_TEXT, MAX_ACTIONS, actions
 from posttrain_reports.blocks import Block, Table, figure_blocks
 from posttrain_reports.data import ReportData
 from posttrain_reports.text import as_mapping, clip, visible
@@ -50,14 +51,17 @@ def _verdict(data: ReportData) -> list[str]:
 
 def _actions(data: ReportData) -> list[str]:
     lines = ["## What to do next"]
-    for action in view.actions(data.diagnosis)[: view.MAX_ACTIONS]:
+    for action in actions(data.diagnosis)[:MAX_ACTIONS]:
         cost = ", ".join(f"{name} {value}" for name, value in action.cost)
         gain = f"{action.gain} {action.gain_interval}".rstrip() + (" of pass@1" if action.gain_interval else "")
         lines.append(
             f"{action.rank}. **{escape_markdown(action.title)}** (`{escape_markdown(action.stage)}`, role: "
             f"{escape_markdown(action.role or 'not recorded')}). Expected gain: {escape_markdown(gain)}. "
-            f"Cost: {escape_markdown(cost)}. Retention risk: {escape_markdown(action.risk)}. "
-            f"Needs: {escape_markdown('; '.join(action.needs) or 'nothing more')}. {escape_markdown(action.why)}"
+            + (f"pass@1 after it: {escape_markdown(action.after)}. " if action.after else "")
+            + (f"Other tasks: {escape_markdown(action.retention)}. " if action.retention else "")
+            + f"Retention risk: {escape_markdown(action.risk)}. Cost: {escape_markdown(cost)}. "
+            f"Needs: {escape_markdown('; '.join(action.needs) or 'nothing more')}. {escape_markdown(action.why)} "
+            f"{escape_markdown(action.evidence and f'Evidence: {action.evidence}.')}".rstrip()
         )
         if action.command:
             lines.append(code_block(action.command))
@@ -125,11 +129,11 @@ def _probes(data: ReportData) -> list[str]:
     lines = ["## Probes, notes and what was not measured"]
     lines += [
         f"- **Probe {escape_markdown(str(failure.get('probe')))} failed:** "
-        f"{escape_markdown(clip(str(failure.get('error')), view.LONG_TEXT))}"
+        f"{escape_markdown(clip(str(failure.get('error')), LONG_TEXT))}"
         for failure in data.failures
     ]
     lines += [
-        f"- {escape_markdown(clip(str(note), view.LONG_TEXT))}"
+        f"- {escape_markdown(clip(str(note), LONG_TEXT))}"
         for note in (data.diagnosis.get("notes") or ())[: view.MAX_SETTINGS]
     ]
     level = view.level_of(data.diagnosis)
@@ -138,7 +142,7 @@ def _probes(data: ReportData) -> list[str]:
         lines.append(escape_markdown(str(measurement.get("question") or "")))
         summary = list(as_mapping(measurement.get("summary")).items())[: view.MAX_SUMMARY]
         lines += _numbers("Estimates:", [view.number(str(k), as_mapping(v), level) for k, v in summary])
-        lines += [f"- {escape_markdown(clip(str(note), view.LONG_TEXT))}" for note in measurement.get("notes") or ()]
+        lines += [f"- {escape_markdown(clip(str(note), LONG_TEXT))}" for note in measurement.get("notes") or ()]
     return lines
 
 

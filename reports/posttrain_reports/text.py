@@ -86,10 +86,10 @@ def percent(share: float) -> str:
         return f"{points:.0f}%"
     if size < 1e-3:
         return "<0.001%" if points > 0 else ">−0.001%"
-    if 99.99 < size < 100:
-        return ">99.99%" if points > 0 else "<−99.99%"
+    if 99.9 < size < 100:
+        return ">99.9%" if points > 0 else "<−99.9%"
     if 99 < size < 100:
-        return f"{math.floor(points * 100) / 100:.4g}%"
+        return f"{math.floor(points * 10) / 10:.3g}%"
     digits = 0 if size >= 10 else 1
     return f"{points:.{digits}f}%" if size >= 1 else f"{points:.2g}%"
 

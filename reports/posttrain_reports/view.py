@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from posttrain_reports import words
+from posttrain_reports.actions import LONG_TEXT, MAX_LIST, NAME_LIMIT, span
 from posttrain_reports.data import ReportData
 from posttrain_reports.figdata import numeric_column, reported_shares
 from posttrain_reports.text import (
@@ -18,15 +19,12 @@ from posttrain_reports.text import (
     big_count,
     class_percent,
     clip,
-    duration,
     finite,
     percent,
-    power_of_ten,
     quantity,
     signed_points,
 )
 
-MAX_ACTIONS = 3
 MAX_MAIN = 12
 """With at most this many estimates the key-number table shows them all."""
 MAIN_NUMBERS = ("pass@1", "pass@16", "pass@256", "maj@64", "coverage", "expected_successes", "mixed_groups@8",
@@ -35,11 +33,7 @@ MAX_FINDING_PROBLEMS = 8
 MAX_FINDINGS = 30
 MAX_SUMMARY = 60
 """Estimates listed per probe; beyond it the table says how many more diagnosis files hold."""
-LONG_TEXT = 1200
-NAME_LIMIT = 160
-MAX_LIST = 12
 MAX_SETTINGS = 80
-_GAIN_SPAN = 1.0
 _K_IN_NAME = re.compile(r"^(?:pass|maj|lenient_pass)[@^](\d+)$")
 
 
@@ -77,25 +71,6 @@ class Verdict:
     instrument_title: str
     instrument_meaning: str
     reasons: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Action:
-    """One stage of the plan, printed."""
-
-    rank: int
-    stage: str
-    title: str
-    role: str
-    gain: str
-    gain_interval: str
-    gain_reason: str
-    gain_bar: tuple[float, float, float] | None
-    cost: tuple[tuple[str, str], ...]
-    risk: str
-    needs: tuple[str, ...]
-    why: str
-    command: str
 
 
 @dataclass(frozen=True)
@@ -140,13 +115,8 @@ def number(name: str, block: Mapping[str, Any], level: float | None = None) -> N
         k=found.group(1) if found else "",
         reason=clip(reason, LONG_TEXT),
         defined=value is not None,
-        bar=_bar(low, value, high) if is_bar else None,
+        bar=span(low, value, high) if is_bar else None,
     )
-
-
-def _bar(low: float | None, value: float | None, high: float | None) -> tuple[float, float, float]:
-    held = [min(max(100 * (v or 0.0), 0.0), 100.0) for v in (low, value, high)]
-    return held[0], held[1], held[2]
 
 
 def level_of(diagnosis: Mapping[str, Any]) -> float | None:
@@ -216,7 +186,7 @@ def share_rows(diagnosis: Mapping[str, Any], totals: Mapping[str, int]) -> tuple
             "interval": ""
             if share.value is None or share.low is None or share.high is None
             else f"[{class_percent(share.low)}, {class_percent(share.high)}]",
-            "bar": _bar(share.low, share.value, share.high) if None not in (share.low, share.high) else None,
+            "bar": span(share.low, share.value, share.high) if None not in (share.low, share.high) else None,
             "count": totals.get(share.name, 0),
             "reason": share.reason,
         }
@@ -303,45 +273,6 @@ def _repair(diagnosis: Mapping[str, Any]) -> str:
     return f"Repair the instrument first: {title} ({found[0].share}). Every number below may be wrong."
 
 
-def actions(diagnosis: Mapping[str, Any]) -> tuple[Action, ...]:
-    """The plan's stages in order."""
-    plan = (diagnosis.get("plan") or ())[:MAX_LIST]
-    return tuple(_action(rank, as_mapping(block)) for rank, block in enumerate(plan, 1))
-
-
-def _action(rank: int, block: Mapping[str, Any]) -> Action:
-    gain = as_mapping(block.get("expected_gain"))
-    value, low, high = (finite(gain.get(key)) for key in ("value", "low", "high"))
-    risk = finite(block.get("retention_risk"))
-    bounded = value is not None and low is not None and high is not None
-    return Action(
-        rank=rank,
-        stage=clip(str(block.get("stage")), NAME_LIMIT),
-        title=clip(words.stage_title(str(block.get("stage"))), NAME_LIMIT),
-        role=clip(str(block.get("role") or ""), NAME_LIMIT),
-        gain=NOT_ESTIMATED if value is None else f"{signed_points(value)} points",
-        gain_interval=f"[{signed_points(low)}, {signed_points(high)}]"
-        if bounded and low is not None and high is not None
-        else "",
-        gain_reason=clip(str(gain.get("reason") or ""), LONG_TEXT) if value is None else "",
-        gain_bar=_bar(*(((v or 0.0) + _GAIN_SPAN) / (2 * _GAIN_SPAN) for v in (low, value, high))) if bounded else None,
-        cost=_cost(as_mapping(block.get("cost"))),
-        risk=NOT_ESTIMATED if risk is None else percent(risk),
-        needs=tuple(clip(str(n), LONG_TEXT) for n in (block.get("needs") or ())[:MAX_LIST]),
-        why=clip(str(block.get("why") or ""), LONG_TEXT),
-        command=clip(str(block.get("command") or ""), LONG_TEXT),
-    )
-
-
-def _cost(block: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    tokens, flops, time_s = (finite(block.get(key)) for key in ("tokens", "flops", "time_s"))
-    return (
-        ("tokens", NOT_ESTIMATED if tokens is None else big_count(tokens)),
-        ("FLOPs", NOT_ESTIMATED if flops is None else power_of_ten(flops)),
-        ("time", "no speed measured" if time_s is None else duration(time_s)),
-    )
-
-
 def findings(diagnosis: Mapping[str, Any]) -> tuple[FindingView, ...]:
     """The instrument findings in the order given."""
     result: list[FindingView] = []
@@ -383,6 +314,39 @@ def rollout_identity(data: ReportData) -> str:
     problems = f"{len(table):,} problem{'' if len(table) == 1 else 's'}"
     tail = f" ({' and '.join(unrecorded)} not recorded)" if unrecorded else ""
     return f"{n:,} rollouts = {' + '.join(parts)}, over {problems}{tail}."
+
+
+def conditions(data: ReportData) -> tuple[tuple[str, str], ...]:
+    """What every number was measured under: (what, value), in one strip under the headline numbers."""
+    sampling, tasks, samples, settings = (
+        as_mapping(data.diagnosis.get(key)) for key in ("sampling", "tasks", "samples", "settings")
+    )
+    n, drawn, tokens = len(data.problems), finite(samples.get("rollouts")), finite(samples.get("tokens"))
+    cap, level = finite(sampling.get("max_new_tokens")), finite(settings.get("level"))
+    cut = [name for name in ("top_p", "top_k", "min_p") if finite(sampling.get(name)) not in (None, 0.0)]
+    held = [f"{name.replace('_', '-')} {sampling[name]:g}" for name in cut if (name, sampling[name]) != ("top_p", 1)]
+    verifiers = as_mapping(tasks.get("verifiers"))
+    said = (
+        ("problems", f"{n:,}"),
+        ("rollouts each", "" if drawn is None or not n else f"n = {_mean(drawn / n)}"),
+        ("temperature", _law(sampling.get("temperature"), held)),
+        ("token cap", "" if cap is None else f"{cap:,.0f}"),
+        ("verifier", clip(", ".join(map(str, verifiers)), NAME_LIMIT)),
+        ("budget B", quantity("count", b) if (b := finite(settings.get("rollout_budget"))) is not None else ""),
+        ("intervals", "" if level is None else f"{100 * level:.3g}%"),
+        ("cost so far", "" if tokens is None else f"{big_count(tokens)} tokens"),
+    )
+    return tuple((name, value) for name, value in said if value)
+
+
+def _mean(drawn: float) -> str:
+    return f"{drawn:,.0f}" if drawn == round(drawn) else f"{drawn:,.1f} on average"
+
+
+def _law(temperature: object, held: Sequence[str]) -> str:
+    """The temperature with whatever else bends the sampling law; empty when it was not recorded."""
+    value = finite(temperature)
+    return "" if value is None else ", ".join((f"{value:g}", *held))
 
 
 def flatten(block: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

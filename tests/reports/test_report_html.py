@@ -187,7 +187,7 @@ def test_size_is_bounded_for_20k_problems_with_long_rollouts() -> None:
     body = payload_of(page)
     assert 100 < len(body["rows"]) <= selection.MAX_ROWS
     assert {row[1] for row in body["rows"]} == set(problems["class"])
-    assert body["classTotals"] == {name: int((problems["class"] == name).sum()) for name in CLASSES}
+    assert body["groupTotals"] == {name: int((problems["class"] == name).sum()) for name in CLASSES}
     text = Page(page).text
     assert f"{len(body['rows']):,} of 20,000 problems" in text
     assert "problems.parquet" in text

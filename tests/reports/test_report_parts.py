@@ -69,7 +69,7 @@ def test_percent_never_rounds_to_an_extreme(share: float) -> None:
 
 @pytest.mark.parametrize(
     ("shown", "words"),
-    [(percent(0), "0%"), (percent(1), "100%"), (percent(0.0023), "0.23%"), (percent(0.046), "4.6%"), (percent(0.9999), "99.99%"), (percent(0.5), "50%"),
+    [(percent(0), "0%"), (percent(1), "100%"), (percent(0.0023), "0.23%"), (percent(0.046), "4.6%"), (percent(0.9999), ">99.9%"), (percent(0.998), "99.8%"), (percent(0.5), "50%"),
      (plain(11.3), "11.3"), (plain(1234567), "1,234,567"), (signed_points(0.31), "+31"), (signed_points(-0.042), "−4.2"), (signed_points(0.0001), "0"),
      (big_count(1_200_000), "1.2 M"), (big_count(900), "900"), (duration(5400), "1.5 h"), (duration(35), "35 s"), (power_of_ten(3.4e15), "3.4·10¹⁵"),
      (quantity("pass@16", 0.5), "50%"), (quantity("expected_successes", 0.5), "0.5"), (quantity("demo_logprob_nats", -24.1), "-24.1")],

@@ -1,0 +1,123 @@
+"""The stages of the plan in words: what each is expected to reach, what it may cost elsewhere, and the command."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from posttrain_reports import words
+from posttrain_reports.text import (
+    NOT_ESTIMATED,
+    as_mapping,
+    big_count,
+    clip,
+    duration,
+    finite,
+    percent,
+    power_of_ten,
+    signed_points,
+)
+
+MAX_ACTIONS = 3
+MAX_LIST = 12
+MAX_PLAN = 40
+LONG_TEXT = 1200
+NAME_LIMIT = 160
+
+Span = tuple[float, float, float]
+"""(low, value, high) in percent of a bar from 0 to 100%."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """One stage of the plan, printed."""
+
+    rank: int
+    stage: str
+    title: str
+    role: str
+    gain: str
+    gain_interval: str
+    gain_reason: str
+    after: str
+    """Expected pass@1 after it, with its interval; empty where the plan has none."""
+    after_bar: Span | None
+    now: float | None
+    """pass@1 today in percent of the same bar."""
+    retention: str
+    """Expected change of pass@1 on other tasks, in points; empty where the plan has none."""
+    risk: str
+    chance_best: str
+    cost: tuple[tuple[str, str], ...]
+    needs: tuple[str, ...]
+    why: str
+    evidence: str
+    command: str
+
+
+def actions(diagnosis: Mapping[str, Any]) -> tuple[Action, ...]:
+    """The plan's stages in order."""
+    now = finite(as_mapping(as_mapping(diagnosis.get("estimates")).get("pass@1")).get("value"))
+    plan = (diagnosis.get("plan") or ())[:MAX_PLAN]
+    return tuple(_action(rank, as_mapping(block), now) for rank, block in enumerate(plan, 1))
+
+
+def _action(rank: int, block: Mapping[str, Any], now: float | None) -> Action:
+    gain = as_mapping(block.get("expected_gain"))
+    value, low, high = _three(gain)
+    after, after_low, after_high = _three(as_mapping(block.get("expected_after")))
+    risk, best = finite(block.get("retention_risk")), finite(block.get("chance_best"))
+    return Action(
+        rank=rank,
+        stage=clip(str(block.get("stage")), NAME_LIMIT),
+        title=clip(words.stage_title(str(block.get("stage"))), NAME_LIMIT),
+        role=clip(str(block.get("role") or ""), NAME_LIMIT),
+        gain=NOT_ESTIMATED if value is None else f"{signed_points(value)} points",
+        gain_interval="" if value is None else _points(low, high),
+        gain_reason=clip(str(gain.get("reason") or ""), LONG_TEXT) if value is None else "",
+        after="" if after is None else f"{percent(after)} {_shares(after_low, after_high)}".rstrip(),
+        after_bar=None if after is None else span(after_low, after, after_high),
+        now=None if now is None else 100 * now,
+        retention=_retention(as_mapping(block.get("expected_retention"))),
+        risk=NOT_ESTIMATED if risk is None else percent(risk),
+        chance_best="" if best is None else percent(best),
+        cost=cost_words(as_mapping(block.get("cost"))),
+        needs=tuple(clip(str(n), LONG_TEXT) for n in (block.get("needs") or ())[:MAX_LIST]),
+        why=clip(str(block.get("why") or ""), LONG_TEXT),
+        evidence=clip(str(block.get("evidence") or ""), LONG_TEXT),
+        command=clip(str(block.get("command") or ""), LONG_TEXT),
+    )
+
+
+def _three(block: Mapping[str, Any]) -> tuple[float | None, float | None, float | None]:
+    return finite(block.get("value")), finite(block.get("low")), finite(block.get("high"))
+
+
+def _points(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"[{signed_points(low)}, {signed_points(high)}]"
+
+
+def _shares(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"[{percent(low)}, {percent(high)}]"
+
+
+def _retention(block: Mapping[str, Any]) -> str:
+    value, low, high = _three(block)
+    return "" if value is None else f"{signed_points(value)} {_points(low, high)}".rstrip()
+
+
+def span(low: float | None, value: float | None, high: float | None) -> Span:
+    """A share with its interval in percent of a bar; a missing end is drawn at 0."""
+    held = [min(max(100 * (v or 0.0), 0.0), 100.0) for v in (low, value, high)]
+    return held[0], held[1], held[2]
+
+
+def cost_words(block: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """(what, how much) of a cost block with tokens, FLOPs and time."""
+    tokens, flops, time_s = (finite(block.get(key)) for key in ("tokens", "flops", "time_s"))
+    return (
+        ("tokens", NOT_ESTIMATED if tokens is None else big_count(tokens)),
+        ("FLOPs", NOT_ESTIMATED if flops is None else power_of_ten(flops)),
+        ("time", "not measured" if time_s is None else duration(time_s)),
+    )

@@ -1,0 +1,117 @@
+"""One offline HTML page: a template, inline style and script, data that is safe inside it, no request to anywhere."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from posttrain_diag.errors import StoreError
+from posttrain_reports.text import visible
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+MAX_BYTES = 5_000_000
+
+
+def embed_json(value: object) -> str:
+    """JSON that is safe inside <script>: no `<`, `>` or `&`, every hidden character spelled out.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+    """
+    text = json.dumps(_visible_deep(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _visible_deep(value: object) -> object:
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, Mapping):
+        return {visible(str(key)): _visible_deep(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_visible_deep(item) for item in value]
+    return value
+
+
+def code_spans(text: str) -> Markup:
+    """The text with `spans in backticks` as code; everything else escaped."""
+    from markupsafe import Markup
+
+    parts = visible(text).split("`")
+    if len(parts) % 2 == 0:
+        return Markup.escape(visible(text))
+    return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else p for i, p in enumerate(parts))
+
+
+@cache
+def environment() -> Environment:
+    """The templates; whatever they print is escaped, with hidden characters spelled out."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    def printable(value: object) -> object:
+        return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+    made = Environment(
+        loader=PackageLoader("posttrain_reports"),
+        autoescape=True,
+        finalize=printable,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["markup"] = Markup
+    made.filters["ticks"] = code_spans
+    return made
+
+
+def render_page(template: str, scripts: Sequence[str], payload: object, context: Mapping[str, Any]) -> str:
+    """The page of one template.
+
+    Args:
+        template: name under templates/.
+        scripts: names of the scripts after page.js; they share one scope.
+        payload: what the scripts read.
+        context: what the template prints.
+    """
+    from markupsafe import Markup
+
+    made = environment()
+    parts = [made.get_template(name).render() for name in ("page.js", *scripts)]
+    script = '"use strict";\n(() => {\n' + "\n".join(parts) + "\n})();\n"
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return made.get_template(template).render(
+        script=Markup(script),
+        style=Markup(made.get_template("report.css").render()),
+        script_sha=digest,
+        payload=Markup(embed_json(payload)),
+        **context,
+    )
+
+
+def fitted(render: Callable[[float], str]) -> str:
+    """The page with as much data as fits under 5 MB.
+
+    Args:
+        render: the page with a share of the data that it may embed at most.
+
+    Raises:
+        StoreError: the page cannot be brought under 5 MB.
+    """
+    scale = 1.0
+    while True:
+        page = render(scale)
+        if len(page.encode()) < MAX_BYTES:
+            return page
+        if scale < 0.01:
+            raise StoreError(
+                f"the report needs {len(page.encode()):,} bytes without any transcript, the limit is {MAX_BYTES:,}: "
+                "shorten the notes and findings of the run, or read its Parquet and JSON files directly"
+            )
+        scale /= 4
