@@ -21,19 +21,20 @@ import yaml
 from posttrain_probes import all_probes, boundary
 from posttrain_reports import ReportData, write_report
 
-from posttrain_diag.collect import Collector, Owed, Phase, Progress, current_evidence, first_draws, first_rollouts
+from posttrain_diag.collect import Collector, Owed, Phase, Progress, current_evidence
 from posttrain_diag.config import HELD_OUT, AnalyzeConfig
 from posttrain_diag.diagnose import diagnose, diagnosis_json
 from posttrain_diag.diagnose.contract import measurement_json
 from posttrain_diag.engines.base import Engine, EngineInfo, Prompt
 from posttrain_diag.errors import UsageError
-from posttrain_diag.evidence import MAIN, DrawSpec, Evidence, Settings, tally
+from posttrain_diag.evidence import MAIN, DrawSpec, Evidence, Settings
 from posttrain_diag.recommend import Facts, Resources, recommend
 from posttrain_diag.rounds import MainArm
 from posttrain_diag.store import RunDir, write_atomic
+from posttrain_diag.stored import add_texts, transcripts
 from posttrain_diag.tasks import TaskSet, load_tasks, reference_completions, with_demos, write_tasks
 from posttrain_diag.teachers import check_teachers, with_teachers
-from posttrain_diag.types import Diagnosis, Measurement, Plan, Problem, SamplingParams
+from posttrain_diag.types import Diagnosis, Measurement, Plan, SamplingParams
 
 
 @dataclass(frozen=True)
@@ -284,33 +285,6 @@ def save_inputs(run: RunDir, config: AnalyzeConfig, tasks: TaskSet, info: Engine
     run.write_json("model.json", asdict(info))
 
 
-TRANSCRIPT_COLUMNS = [
-    "problem_id",
-    "arm",
-    "sample_idx",
-    "text",
-    "verdict",
-    "lenient",
-    "extracted",
-    "finish_reason",
-    "n_tokens",
-    "logprob",
-]
-
-
-TRANSCRIPT_ROWS = 100_000
-"""Rollouts a report chooses from at most: the first draws of every problem and arm."""
-
-
-def transcripts(rollouts: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rollouts as the report reads them."""
-    if len(rollouts) > TRANSCRIPT_ROWS:
-        rollouts = rollouts[rollouts["sample_idx"] < first_draws(tally(rollouts), TRANSCRIPT_ROWS)]
-    columns = {name: rollouts[name].astype(object) for name in TRANSCRIPT_COLUMNS}
-    told = [column.where(column.notna(), None).tolist() for column in columns.values()]
-    return [dict(zip(TRANSCRIPT_COLUMNS, values, strict=True)) for values in zip(*told, strict=True)]
-
-
 def report_data(
     diagnosis: Diagnosis,
     data: Mapping[str, Any],
@@ -331,41 +305,5 @@ def report_data(
         command=command,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         rollouts=evidence.drawn,
-        store=run.rollouts_path.name,
-    )
-
-
-def add_texts(problems: pd.DataFrame, by_id: Mapping[str, Problem]) -> None:
-    """Add the columns prompt and answer, where anything is known of them."""
-    found = [by_id.get(key) for key in problems["id"]]
-    if any(problem is not None and problem.prompt_text for problem in found):
-        problems["prompt"] = [None if problem is None else problem.prompt_text for problem in found]
-        problems["answer"] = [None if problem is None else problem.answer for problem in found]
-
-
-def stored_report(run: RunDir) -> ReportData:
-    """The report's data as an earlier `analyze` left it; needs neither model nor tasks file."""
-    data, made = run.read_json("diagnosis.json"), run.read_json("measurements.json")
-    problems = pd.read_parquet(run.problems_path)
-    by_id: dict[str, Problem] = {}
-    if (run.path / "tasks.jsonl").exists():  # imported counts may come without tasks
-        by_id = {p.id: p for p in load_tasks(str(run.path / "tasks.jsonl"), allow_code=True).problems}
-    add_texts(problems, by_id)
-    rollouts, drawn = pd.DataFrame(columns=TRANSCRIPT_COLUMNS), 0
-    if run.rollouts_path.exists():
-        store = run.store()
-        try:
-            rollouts, drawn = first_rollouts(store, str(run.read_json("run.json")["model_sha"]))
-        finally:
-            store.close()
-    return ReportData(
-        diagnosis=data,
-        problems=problems,
-        measurements=made["measurements"],
-        failures=data["failures"],
-        transcripts=transcripts(rollouts[rollouts["problem_id"].isin(by_id)]),
-        command=made["command"],
-        created=made["created"],
-        rollouts=drawn,
         store=run.rollouts_path.name,
     )

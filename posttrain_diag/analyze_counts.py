@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from posttrain_diag.analyze import TRANSCRIPT_COLUMNS, Analysis, conclude
+from posttrain_diag.analyze import Analysis, conclude
 from posttrain_diag.collect import Progress
 from posttrain_diag.errors import StatsError, UsageError
 from posttrain_diag.evidence import Evidence, Settings
@@ -17,6 +17,7 @@ from posttrain_diag.importers import CountsTable
 from posttrain_diag.recommend import Resources
 from posttrain_diag.stats import Counts, sampling_flaws
 from posttrain_diag.store import RunDir
+from posttrain_diag.stored import TRANSCRIPT_COLUMNS
 from posttrain_diag.tasks import TaskSet, write_tasks
 from posttrain_diag.types import Problem
 

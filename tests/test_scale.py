@@ -18,11 +18,12 @@ from store_rows import rollout, rows
 
 from posttrain_diag import batch as batch_module
 from posttrain_diag import collect
-from posttrain_diag.analyze import Analysis, stored_report
+from posttrain_diag.analyze import Analysis
 from posttrain_diag.batch import Batch
 from posttrain_diag.errors import StoreError
 from posttrain_diag.evidence import tally
 from posttrain_diag.store import ParquetStore, RolloutStore, RunDir
+from posttrain_diag.stored import stored_report
 from posttrain_diag.types import Rollout
 
 Run = Callable[..., Analysis]

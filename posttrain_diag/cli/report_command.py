@@ -9,16 +9,14 @@ import typer
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    run: Annotated[Path, typer.Argument(help="Run directory, or the folder of a comparison.")],
+    png: Annotated[bool, typer.Option("--png", help="Also write the figures as PNG, for papers and slides.")] = False,
     open_browser: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ) -> None:
     """Render report.html, report.md and the figures of a run again from what is stored."""
-    from posttrain_reports import write_report
+    from posttrain_diag.stored import rerender
 
-    from posttrain_diag.analyze import stored_report
-    from posttrain_diag.store import RunDir
-
-    path = write_report(stored_report(RunDir(run)), run)
+    path = rerender(run, png=png)
     typer.echo(str(path))
     if open_browser:
         import webbrowser

@@ -42,7 +42,8 @@ class Frame:
         return self.canvas.width < 450
 
 
-def _frame(width: int, height: int, *, left: float = 46, right: float = 12, top: float = 26) -> Frame:
+def new_frame(width: int, height: int, *, left: float = 46, right: float = 12, top: float = 26) -> Frame:
+    """A canvas of a size with its plotting area."""
     return Frame(Canvas(width, height), left, width - right, top, height - 42)
 
 
@@ -51,7 +52,8 @@ def both(draw: Callable[[int], Canvas], label: str) -> str:
     return draw(WIDE).render(label, "fig wide") + draw(NARROW).render(label, "fig narrow")
 
 
-def _share_axis(frame: Frame, top: float, title: str) -> Axis:
+def share_axis(frame: Frame, top: float, title: str) -> Axis:
+    """The vertical axis of shares, with its grid and title."""
     axis = Axis(0, top, frame.bottom, frame.top)
     for tick in share_ticks(top):
         y = axis(tick)
@@ -61,7 +63,8 @@ def _share_axis(frame: Frame, top: float, title: str) -> Axis:
     return axis
 
 
-def _x_ticks(frame: Frame, axis: Axis, ticks: Sequence[tuple[float, str]], title: str) -> None:
+def x_ticks(frame: Frame, axis: Axis, ticks: Sequence[tuple[float, str]], title: str) -> None:
+    """The horizontal axis with its ticks and title."""
     frame.canvas.line((frame.left, frame.bottom), (frame.right, frame.bottom), "axis")
     for value, words in ticks:
         x = axis(value)
@@ -70,7 +73,7 @@ def _x_ticks(frame: Frame, axis: Axis, ticks: Sequence[tuple[float, str]], title
     frame.canvas.text((frame.left + frame.right) / 2, frame.canvas.height - 6, title, "axis-title", "middle")
 
 
-def _runs(points: Sequence[Point]) -> list[list[Point]]:
+def runs(points: Sequence[Point]) -> list[list[Point]]:
     """Consecutive defined points; an undefined one breaks the line."""
     runs: list[list[Point]] = [[]]
     for point in points:
@@ -81,7 +84,8 @@ def _runs(points: Sequence[Point]) -> list[list[Point]]:
     return [run for run in runs if run]
 
 
-def _band(canvas: Canvas, run: Sequence[Point], x: Axis, y: Axis, css: str) -> None:
+def band(canvas: Canvas, run: Sequence[Point], x: Axis, y: Axis, css: str) -> None:
+    """The intervals of a run of points as an area, or as whiskers."""
     bounded = [p for p in run if p.low is not None and p.high is not None]
     if len(bounded) < 2:
         for p in bounded:
@@ -92,7 +96,8 @@ def _band(canvas: Canvas, run: Sequence[Point], x: Axis, y: Axis, css: str) -> N
     canvas.polygon(upper + lower[::-1], f"band {css}")
 
 
-def _top_of(points: Sequence[Point]) -> float:
+def top_of(points: Sequence[Point]) -> float:
+    """The end of an axis that holds all points and intervals."""
     heights = [v for p in points for v in (p.value, p.high) if v is not None]
     return nice_top(max(heights, default=1.0))
 
@@ -111,21 +116,21 @@ def pass_at_k(points: Sequence[Point], budget: float | None, label: str) -> str:
     """pass@k over k on a log axis; solid = measured, dashed = estimated, dotted = model-dependent."""
 
     def draw(width: int) -> Canvas:
-        frame = _frame(width, 300, top=44)
+        frame = new_frame(width, 300, top=44)
         canvas = frame.canvas
         low, high = points[0].x, max(points[-1].x, points[0].x * 2)
         x = Axis(max(low, 1e-9), high, frame.left + 8, frame.right - 10, math.log2)
         _zones(frame, points, x)
-        y = _share_axis(frame, _top_of(points), "pass@k")
-        _x_ticks(
+        y = share_axis(frame, top_of(points), "pass@k")
+        x_ticks(
             frame, x, [(k, short_number(k)) for k in power_ticks(low, high, 6 if frame.narrow else 11)],
             "k, rollouts per problem (log scale)",
         )  # fmt: skip
         if budget is not None and low < budget < high:
             canvas.line((x(budget), frame.top), (x(budget), frame.bottom), "mark")
             canvas.text(x(budget) - 4, frame.bottom - 6, f"budget {short_number(budget)}", "mark-label", "end")
-        for run in _runs(points):
-            _band(canvas, run, x, y, "accent")
+        for run in runs(points):
+            band(canvas, run, x, y, "accent")
             for a, b in pairwise(run):
                 style = b.label if b.label != "undefined" else "measured"
                 canvas.line((x(a.x), y(a.value or 0)), (x(b.x), y(b.value or 0)), f"curve {style}")
@@ -158,7 +163,7 @@ def p_distribution(hist: Histogram, label: str) -> str:
     """Problems by success probability on a logit axis, with the never-passed ones in a bar of their own."""
 
     def draw(width: int) -> Canvas:
-        frame = _frame(width, 300)
+        frame = new_frame(width, 300)
         canvas = frame.canvas
         zero_width = 34 if frame.narrow else 48
         zero_right = frame.left + 8 + zero_width
@@ -173,7 +178,7 @@ def p_distribution(hist: Histogram, label: str) -> str:
         ticks = [(1e-3, ".1%"), (0.01, "1%"), (0.1, "10%"), (0.5, "50%"), (0.9, "90%"), (0.99, "99%")]
         if frame.narrow:
             ticks = [tick for tick in ticks if tick[0] not in (1e-3, 0.5)]
-        _x_ticks(frame, x, ticks, "success probability per rollout (logit scale)")
+        x_ticks(frame, x, ticks, "success probability per rollout (logit scale)")
         _stack(canvas, hist.zeros, (frame.left + 8, zero_width), y, f"no pass in {_range(hist.n_range)} rollouts")
         zeros = sum(hist.zeros.values())
         canvas.text(frame.left + 8 + zero_width / 2, y(zeros) - 5, f"{zeros:,}" if zeros else "", "value", "middle")
@@ -224,14 +229,14 @@ def prefix_ladder(arms: Mapping[str, Sequence[Point]], label: str) -> str:
     """Success after a share rho of a trace: the correct one beside its two controls."""
 
     def draw(width: int) -> Canvas:
-        frame = _frame(width, 300)
+        frame = new_frame(width, 300)
         x = Axis(0, 1, frame.left + 6, frame.right - 8)
-        y = _share_axis(frame, _top_of([p for arm in arms.values() for p in arm]), "success")
-        _x_ticks(frame, x, [(v / 4, f"{25 * v}%") for v in range(5)], "share of the trace given as prefix")
+        y = share_axis(frame, top_of([p for arm in arms.values() for p in arm]), "success")
+        x_ticks(frame, x, [(v / 4, f"{25 * v}%") for v in range(5)], "share of the trace given as prefix")
         for number, (arm, arm_points) in enumerate(arms.items()):
             style = f"arm-{arm}" if arm in ARM_TITLE else f"arm-other{number % 2}"
-            for run in _runs(arm_points):
-                _band(frame.canvas, run, x, y, style)
+            for run in runs(arm_points):
+                band(frame.canvas, run, x, y, style)
                 frame.canvas.polyline([(x(p.x), y(p.value or 0)) for p in run], f"curve {style}")
                 for p in run:
                     words = describe(p, f"{ARM_TITLE.get(arm, arm)}, prefix {percent(p.x)}")
@@ -245,11 +250,11 @@ def mixed_groups(points: Sequence[Point], label: str) -> str:
     """Share of reward groups with both passes and failures, by group size."""
 
     def draw(width: int) -> Canvas:
-        frame = _frame(width, 260)
+        frame = new_frame(width, 260)
         low, high = points[0].x, max(points[-1].x, points[0].x * 2)
         x = Axis(low, high, frame.left + 18, frame.right - 18, math.log2)
-        y = _share_axis(frame, _top_of(points), "mixed groups")
-        _x_ticks(frame, x, [(p.x, short_number(p.x)) for p in points], "group size G (log scale)")
+        y = share_axis(frame, top_of(points), "mixed groups")
+        x_ticks(frame, x, [(p.x, short_number(p.x)) for p in points], "group size G (log scale)")
         for p in points:
             if p.value is None:
                 frame.canvas.text(x(p.x), frame.bottom - 6, "–", "tick", "middle")
@@ -271,7 +276,7 @@ def demo_likelihood(scatter: Scatter, label: str) -> str:
     y_P = np.maximum(scatter.y_P, floor)
 
     def draw(width: int) -> Canvas:
-        frame = _frame(width, 300, left=56)
+        frame = new_frame(width, 300, left=56)
         x_low, x_high = float(scatter.x_P.min()), float(scatter.x_P.max())
         margin = max((x_high - x_low) * 0.05, 0.5)
         x = Axis(x_low - margin, min(x_high + margin, max(0.0, x_high)), frame.left + 6, frame.right - 8)
@@ -284,7 +289,7 @@ def demo_likelihood(scatter: Scatter, label: str) -> str:
             words = {0: "1", 1: "0.1", 2: "0.01"}.get(exponent, power_tick(exponent))
             frame.canvas.text(frame.left - 6, at + 4, words, anchor="end")
         frame.canvas.text(2, 12, "smallest token probability (log scale)", "axis-title")
-        _x_ticks(frame, x, [(v, plain(v)) for v in _round_ticks(x.low, x.high, 4 if frame.narrow else 7)],
+        x_ticks(frame, x, [(v, plain(v)) for v in _round_ticks(x.low, x.high, 4 if frame.narrow else 7)],
                  "log π(demo), nats")  # fmt: skip
         for i, css in enumerate(scatter.classes):
             words = (

@@ -109,6 +109,14 @@ def points(data: Mapping[str, Any], x_name: str) -> tuple[Point, ...]:
     return tuple(found)
 
 
+def point_of(x: float, block: Mapping[str, Any]) -> Point:
+    """An estimate block as a point at x."""
+    label = block.get("label")
+    known: Label = label if label in _LABELS else "measured"
+    y = None if known == "undefined" else finite(block.get("value"))
+    return Point(x, y, finite(block.get("low")), finite(block.get("high")), known if y is not None else "undefined")
+
+
 def ladder(data: Mapping[str, Any]) -> dict[str, tuple[Point, ...]]:
     """Success after a share rho of a trace by arm, for the arms that have any value."""
     arms: dict[str, tuple[Point, ...]] = {}

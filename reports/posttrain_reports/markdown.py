@@ -28,7 +28,8 @@ def code_block(text: str) -> str:
     return f"{fence}\n{visible(text)}\n{fence}"
 
 
-def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table_lines(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Untrusted cells as a Markdown table."""
     lines = ["| " + " | ".join(map(escape_markdown, headers)) + " |", "|" + " --- |" * len(headers)]
     lines += ["| " + " | ".join(escape_markdown(clip(cell, CELL)) for cell in row) + " |" for row in rows]
     return "\n".join(lines)
@@ -83,10 +84,11 @@ def _numbers(title: str, numbers: Sequence[view.Number]) -> list[str]:
         (n.title, n.value, f"{n.interval} {n.level}".strip() if n.interval else "", n.n, n.k, n.label, n.reason)
         for n in numbers
     ]
-    return [title, _table(("quantity", "value", "interval", "n", "k", "rests on", "reason"), rows)] if rows else []
+    return [title, table_lines(("quantity", "value", "interval", "n", "k", "rests on", "reason"), rows)] if rows else []
 
 
-def _figure(block: Block) -> list[str]:
+def figure_lines(block: Block) -> list[str]:
+    """A figure as its title, caption and numbers."""
     lines = [f"### {escape_markdown(block.title)}", escape_markdown(block.missing or block.caption)]
     if block.table is not None and block.table.rows:
         lines.append(_cut(block.table))
@@ -97,7 +99,7 @@ def _cut(table: Table) -> str:
     rows = table.rows[:TABLE_PROBLEMS]
     left_out = len(table.rows) - len(rows) + table.left_out
     note = f"\n\n{left_out:,} more rows are not shown." if left_out else ""
-    return _table(table.headers, rows) + note
+    return table_lines(table.headers, rows) + note
 
 
 def _problems(data: ReportData) -> list[str]:
@@ -111,7 +113,7 @@ def _problems(data: ReportData) -> list[str]:
     return [
         "## Problems",
         escape_markdown(table.note),
-        _table(("problem", "class", "passed", "gold answer", "prompt"), rows),
+        table_lines(("problem", "class", "passed", "gold answer", "prompt"), rows),
     ]
 
 
@@ -122,7 +124,7 @@ def _settings(data: ReportData) -> list[str]:
         for name, value in view.flatten(as_mapping(data.diagnosis.get(key)))
     ]
     return ["## Settings and provenance", code_block(data.command or "command not recorded"),
-            _table(("setting", "value"), rows)]  # fmt: skip
+            table_lines(("setting", "value"), rows)]  # fmt: skip
 
 
 def _probes(data: ReportData) -> list[str]:
@@ -158,13 +160,13 @@ def render_markdown(data: ReportData) -> str:
         escape_markdown(view.rollout_identity(data)),
         *_numbers("Estimates:", view.key_numbers(data.diagnosis)),
         "### Classes of problems",
-        _table(
+        table_lines(
             ("class", "share", "interval", "meaning"),
             [(s["title"], s["value"], s["interval"], s["meaning"]) for s in shares],
         ),
         "## Evidence",
     ]
     for block in (*figures, *others):
-        blocks += _figure(block)
+        blocks += figure_lines(block)
     blocks += [*_problems(data), *_settings(data), *_probes(data), f"Made {escape_markdown(data.created)}."]
     return "\n\n".join(block for block in blocks if block) + "\n"

@@ -45,6 +45,10 @@ DETAIL_COLUMNS = (
     "posterior_consolidation",
     "other_p_mean",
 )
+COMPARED_COLUMNS = ("n_before", "c_before", "p_before", "p_before_low", "p_before_high",
+                    "n_after", "c_after", "p_after", "p_after_low", "p_after_high",
+                    "change", "preserved", "expanded", "shrunk", "outside")  # fmt: skip
+_TABLE_FILE = {"class": "problems.parquet", "fate": "comparison.parquet"}
 _VERDICT_ORDER = {"pass": 0, "fail": 1, "truncated": 2, "error": 3}
 
 
@@ -57,8 +61,8 @@ class TableRows:
     positions: tuple[int, ...]
     """Row positions in problems.parquet, one per embedded row."""
     total: int
-    class_totals: Mapping[str, int]
-    """class -> problems of the whole run."""
+    group_totals: Mapping[str, int]
+    """class, or fate -> problems of the whole run."""
     note: str
 
 
@@ -73,19 +77,19 @@ class TranscriptChoice:
     note: str
 
 
-def _chosen_positions(class_P: NDArray[np.object_], limit: int) -> NDArray[np.int64]:
-    """All problems, or a seeded sample stratified by class in file order. Shape (rows,)."""
-    if len(class_P) <= limit:
-        return np.arange(len(class_P))
+def _chosen_positions(group_P: NDArray[np.object_], order: Sequence[str], limit: int) -> NDArray[np.int64]:
+    """All problems, or a seeded sample stratified by group in file order. Shape (rows,)."""
+    if len(group_P) <= limit:
+        return np.arange(len(group_P))
     rng = np.random.default_rng(0)
-    orders = {name: rng.permutation(np.flatnonzero(class_P == name)) for name in CLASS_ORDER}
-    floor = min(MIN_PER_CLASS, limit // len(CLASS_ORDER))
-    left = limit - sum(min(len(order), floor) for order in orders.values())
-    rest = sum(max(len(order) - floor, 0) for order in orders.values())
+    drawn = {name: rng.permutation(np.flatnonzero(group_P == name)) for name in order}
+    floor = min(MIN_PER_CLASS, limit // len(order))
+    left = limit - sum(min(len(own), floor) for own in drawn.values())
+    rest = sum(max(len(own) - floor, 0) for own in drawn.values())
     kept: list[NDArray[np.int64]] = []
-    for order in orders.values():
-        extra = max(len(order) - floor, 0) * left // max(rest, 1)
-        kept.append(order[: floor + extra])
+    for own in drawn.values():
+        extra = max(len(own) - floor, 0) * left // max(rest, 1)
+        kept.append(own[: floor + extra])
     return np.sort(np.concatenate(kept))
 
 
@@ -108,21 +112,44 @@ def _texts(problems: pd.DataFrame, name: str, positions: NDArray[np.int64], limi
 
 
 def choose_rows(problems: pd.DataFrame, limit: int = MAX_ROWS, budget: int = ROW_BYTES) -> TableRows:
-    """The rows the per-problem table embeds: all, or a stratified sample that fits `limit` and `budget` bytes."""
-    class_P = problem_classes(problems)
-    posteriors = list(posterior_columns(problems))
-    numbers = [name for name in (*NUMBER_COLUMNS, *DETAIL_COLUMNS, *posteriors) if name in problems.columns]
-    columns = ("id", "class", "prompt", "answer", "certified_zero", *numbers)
+    """The rows the table of problems embeds: all, or a sample stratified by class within `limit` and `budget` bytes."""
+    wanted = (*NUMBER_COLUMNS, *DETAIL_COLUMNS, *posterior_columns(problems))
+    numbers = [name for name in wanted if name in problems.columns]
+    return _choose(problems, ("class", problem_classes(problems), CLASS_ORDER), numbers, limit, budget)
+
+
+def choose_comparison_rows(problems: pd.DataFrame, order: Sequence[str], limit: int, budget: int) -> TableRows:
+    """The same of a comparison, stratified by fate.
+
+    Args:
+        problems: comparison.parquet, with `prompt` and `answer` where known.
+        order: the fates.
+        limit: rows at most.
+        budget: bytes at most.
+    """
+    fate_P = problems["fate"].to_numpy(dtype=object)
+    return _choose(problems, ("fate", fate_P, order), COMPARED_COLUMNS, limit, budget)
+
+
+def _choose(
+    problems: pd.DataFrame,
+    grouped: tuple[str, NDArray[np.object_], Sequence[str]],
+    numbers: Sequence[str],
+    limit: int,
+    budget: int,
+) -> TableRows:
+    group, group_P, order = grouped
+    columns = ("id", group, "prompt", "answer", "certified_zero", *numbers)
     values = {name: numeric_column(problems, name) for name in numbers}
     has_flag = "certified_zero" in problems.columns
     while True:
-        positions = _chosen_positions(class_P, limit)
+        positions = _chosen_positions(group_P, order, limit)
         ids = _texts(problems, "id", positions, ID_LIMIT)
         prompts = _texts(problems, "prompt", positions, PROMPT_LIMIT)
         answers = _texts(problems, "answer", positions, ANSWER_LIMIT)
         flags = problems["certified_zero"].iloc[positions].tolist() if has_flag else [None] * len(positions)
         rows = tuple(
-            (ids[i], class_P[at], prompts[i], answers[i], _flag(flags[i]),
+            (ids[i], group_P[at], prompts[i], answers[i], _flag(flags[i]),
              *(_cell(name, values[name][at]) for name in numbers))
             for i, at in enumerate(positions.tolist())
         )  # fmt: skip
@@ -130,10 +157,9 @@ def choose_rows(problems: pd.DataFrame, limit: int = MAX_ROWS, budget: int = ROW
         if size <= budget or limit <= 1:
             break
         limit = max(1, min(limit, len(rows)) * budget // (size + size // 20))
-    totals = {name: int(np.count_nonzero(class_P == name)) for name in CLASS_ORDER}
-    return TableRows(
-        columns, rows, tuple(positions.tolist()), len(problems), totals, _row_note(len(rows), len(problems))
-    )
+    totals = {name: int(np.count_nonzero(group_P == name)) for name in order}
+    note = _row_note(len(rows), len(problems), group)
+    return TableRows(columns, rows, tuple(positions.tolist()), len(problems), totals, note)
 
 
 def posterior_columns(problems: pd.DataFrame) -> dict[str, str]:
@@ -148,12 +174,12 @@ def _flag(value: object) -> int | None:
     return None if number is None else int(number)
 
 
-def _row_note(shown: int, total: int) -> str:
+def _row_note(shown: int, total: int, group: str) -> str:
     if shown == total:
         return f"All {total:,} problems of the run." if total != 1 else "The one problem of the run."
     return (
-        f"{shown:,} of {total:,} problems: a random sample (seed 0) that keeps every class present and is not "
-        "proportional for small classes. The full table is in problems.parquet."
+        f"{shown:,} of {total:,} problems: a random sample (seed 0) that keeps every {group} present and is not "
+        f"proportional where one is small. The full table is in {_TABLE_FILE[group]}."
     )
 
 
@@ -255,9 +281,8 @@ def _turns(groups: Mapping[int, Sequence[Mapping[str, Any]]], table: TableRows) 
     queues: dict[str, list[int]] = defaultdict(list)
     for index in sorted(groups, key=lambda i: (-_interest(groups[i]), i)):
         queues[table.rows[index][1]].append(index)
-    ranked = [
-        (turn, CLASS_ORDER.index(name), index) for name, queue in queues.items() for turn, index in enumerate(queue)
-    ]
+    order = list(table.group_totals)
+    ranked = [(turn, order.index(name), index) for name, queue in queues.items() for turn, index in enumerate(queue)]
     return [index for _, _, index in sorted(ranked)]
 
 

@@ -135,3 +135,58 @@ def estimate_title(name: str) -> str:
     if name.startswith("mixed_groups@"):
         return f"Mixed reward groups, G = {name.split('@', 1)[1]}"
     return name.replace("_", " ")
+
+
+ROLE_TITLE: Final = {
+    "expansion": "Expansion",
+    "reshaping": "Reshaping",
+    "consolidation": "Consolidation",
+    "repair": "Repair of the format",
+    "none": "None",
+    "undetermined": "Undetermined",
+}
+ROLE_MEANING: Final = {
+    "expansion": "most of the gain lies on problems that were out of effective support",
+    "reshaping": "most of the gain lies on problems that were in support before",
+    "consolidation": "what another model, or an earlier state, could do was brought back",
+    "repair": "most of the gain lies on answers that were right and wrongly formatted",
+    "none": "no useful change of pass@1",
+    "undetermined": "the role cannot be told",
+}
+FATE_TITLE: Final = {
+    "gained": "Gained",
+    "lost": "Lost",
+    "kept": "Kept",
+    "outside": "Outside",
+    "unresolved": "Unresolved",
+}
+FATE_MEANING: Final = {
+    "gained": "newly in effective support",
+    "lost": "no longer in effective support",
+    "kept": "in effective support before and after",
+    "outside": "in effective support neither before nor after",
+    "unresolved": "no fate reaches a probability of .95: more rollouts would decide",
+}
+PART_TITLE: Final = {
+    "reshaping": "reshaping",
+    "expansion": "expansion",
+    "attrition": "attrition",
+    "outside": "outside support",
+}
+PART_MEANING: Final = {
+    "reshaping": "on problems supported before and after",
+    "expansion": "on newly supported problems",
+    "attrition": "taken off on problems whose support was lost",
+    "outside": "on problems supported neither before nor after",
+    "forgetting": "taken off on retained tasks",
+}
+SUPPORT_TITLE: Final = {
+    "preserved": ("Preserved, P", "problems supported before and after"),
+    "expanded": ("Expanded, E", "newly supported"),
+    "shrunk": ("Shrunk, S", "support lost"),
+    "outside": ("Outside, O", "supported neither before nor after"),
+    "srr": ("Support retention, SRR", "P / (P + S)"),
+    "ndr": ("Discovery, NDR", "E / (P + E)"),
+    "nscr": ("Net support change, NSCR", "(E − S) / (P + E + S)"),
+}
+OUTCOME_TITLE: Final = {"kept": "kept", "rolled back": "rolled back", "failed": "failed"}

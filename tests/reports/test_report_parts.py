@@ -163,7 +163,7 @@ def test_rows_keep_rare_classes() -> None:
     table = selection.choose_rows(problems, limit=300)
     assert len(table.rows) <= 300
     assert 17 in table.positions
-    assert table.class_totals["support"] == 8999
+    assert table.group_totals["support"] == 8999
 
 
 def test_transcripts_show_each_verdict_and_near_misses_first() -> None:

@@ -1,0 +1,133 @@
+"""What a report is made of, read back from disk without the model: of a run, of a comparison, of an autopilot run.
+
+RUN/diagnosis.json, problems.parquet, measurements.json, tasks.jsonl, rollouts  →  ReportData      →  RUN/report.html
+DIR/comparison.json, comparison.parquet, and the two runs where they still are  →  ComparisonData  →  DIR/report.html
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from posttrain_reports import ComparisonData, ReportData, write_comparison_report, write_report
+
+from posttrain_diag.collect import first_draws, first_rollouts
+from posttrain_diag.errors import StoreError
+from posttrain_diag.evidence import tally
+from posttrain_diag.store import RunDir
+from posttrain_diag.tasks import load_tasks
+from posttrain_diag.types import Problem
+
+TRANSCRIPT_COLUMNS = [
+    "problem_id",
+    "arm",
+    "sample_idx",
+    "text",
+    "verdict",
+    "lenient",
+    "extracted",
+    "finish_reason",
+    "n_tokens",
+    "logprob",
+]
+
+
+TRANSCRIPT_ROWS = 100_000
+"""Rollouts a report chooses from at most: the first draws of every problem and arm."""
+
+
+def transcripts(rollouts: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rollouts as the report reads them."""
+    if len(rollouts) > TRANSCRIPT_ROWS:
+        rollouts = rollouts[rollouts["sample_idx"] < first_draws(tally(rollouts), TRANSCRIPT_ROWS)]
+    columns = {name: rollouts[name].astype(object) for name in TRANSCRIPT_COLUMNS}
+    told = [column.where(column.notna(), None).tolist() for column in columns.values()]
+    return [dict(zip(TRANSCRIPT_COLUMNS, values, strict=True)) for values in zip(*told, strict=True)]
+
+
+def add_texts(problems: pd.DataFrame, by_id: Mapping[str, Problem]) -> None:
+    """Add the columns prompt and answer, where anything is known of them."""
+    found = [by_id.get(key) for key in problems["id"]]
+    if any(problem is not None and problem.prompt_text for problem in found):
+        problems["prompt"] = [None if problem is None else problem.prompt_text for problem in found]
+        problems["answer"] = [None if problem is None else problem.answer for problem in found]
+
+
+def stored_report(run: RunDir) -> ReportData:
+    """The report's data as an earlier `analyze` left it; needs neither model nor tasks file."""
+    data, made = run.read_json("diagnosis.json"), run.read_json("measurements.json")
+    problems = pd.read_parquet(run.problems_path)
+    add_texts(problems, problems_of(run))
+    shown, drawn = first_transcripts(run)
+    return ReportData(
+        diagnosis=data,
+        problems=problems,
+        measurements=made["measurements"],
+        failures=data["failures"],
+        transcripts=shown,
+        command=made["command"],
+        created=made["created"],
+        rollouts=drawn,
+        store=run.rollouts_path.name,
+    )
+
+
+def rerender(folder: Path, *, png: bool = False) -> Path:
+    """Write the report of whatever lies in a folder again; returns the page's path.
+
+    Args:
+        folder: a run directory, or a folder with comparison.json.
+        png: also write the figures of a run as PNG.
+
+    Raises:
+        StoreError: there is nothing in it to report.
+    """
+    if (folder / "comparison.json").exists():
+        return write_comparison_report(stored_comparison(folder), folder)
+    return write_report(stored_report(RunDir(folder)), folder, png=png)
+
+
+def stored_comparison(folder: Path) -> ComparisonData:
+    """A comparison as `diag compare` left it, with texts and rollouts of the two runs where they still are."""
+    path = folder / "comparison.json"
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        problems = pd.read_parquet(folder / "comparison.parquet")
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{folder}: not a whole comparison ({error}): run `diag compare` again") from error
+    runs = {side: Path(str(found.get(side, {}).get("path", ""))) for side in ("before", "after")}
+    for run in runs.values():
+        if "prompt" not in problems.columns and (run / "tasks.jsonl").exists():
+            add_texts(problems, problems_of(RunDir(run)))
+    made = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
+    return ComparisonData(
+        found=found,
+        problems=problems,
+        transcripts={side: first_transcripts(RunDir(run))[0] for side, run in runs.items() if run.is_dir()},
+        command=shlex.join(["diag", "compare", str(runs["before"]), str(runs["after"])]),
+        created=made.isoformat(timespec="seconds"),
+    )
+
+
+def problems_of(run: RunDir) -> dict[str, Problem]:
+    """The problems of a run by id; none where counts were imported without tasks."""
+    path = run.path / "tasks.jsonl"
+    return {p.id: p for p in load_tasks(str(path), allow_code=True).problems} if path.exists() else {}
+
+
+def first_transcripts(run: RunDir) -> tuple[list[dict[str, Any]], int]:
+    """The first draws of every problem and arm as the report reads them, and how many draws there are."""
+    if not run.rollouts_path.exists():
+        return [], 0
+    store = run.store()
+    try:
+        rollouts, drawn = first_rollouts(store, str(run.read_json("run.json")["model_sha"]))
+    finally:
+        store.close()
+    by_id = problems_of(run)
+    return transcripts(rollouts[rollouts["problem_id"].isin(by_id)]), drawn

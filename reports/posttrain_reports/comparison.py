@@ -1,0 +1,303 @@
+"""The comparison of two runs as a page: what changed beyond noise, what it is made of, and the role really played."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from posttrain_diag.errors import StoreError
+from posttrain_diag.store import write_atomic
+from posttrain_reports import charts_compare as charts
+from posttrain_reports import selection, words
+from posttrain_reports.actions import LONG_TEXT, NAME_LIMIT
+from posttrain_reports.comparison_figures import FATES, comparison_figures, gain_words, interval_words
+from posttrain_reports.figdata import point_of
+from posttrain_reports.html import model_name
+from posttrain_reports.markdown import code_block, escape_markdown, figure_lines, table_lines
+from posttrain_reports.page import fitted, render_page
+from posttrain_reports.text import NOT_ESTIMATED, as_mapping, clip, finite, percent, plain, signed_points
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+REQUIRED = ("schema", "before", "after", "settings", "checks", "role", "reason", "pass@k", "support", "null",
+            "decomposition", "forecast", "problems")  # fmt: skip
+SECTIONS = (("figures", "What changed"), ("support", "Support"), ("problems", "Problems"), ("settings", "Settings"))
+CERTAIN = 0.05
+"""p-value of pass@1 below which it is said to have changed."""
+
+
+@dataclass(frozen=True)
+class ComparisonData:
+    """Everything a comparison's page shows.
+
+    Raises:
+        StoreError: comparison.json lacks a part, or was written by another version.
+    """
+
+    found: Mapping[str, Any]
+    """comparison.json."""
+    problems: pd.DataFrame
+    """comparison.parquet, with `prompt` and `answer` where known."""
+    transcripts: Mapping[str, Sequence[Mapping[str, Any]]] = field(
+        default_factory=dict[str, Sequence[Mapping[str, Any]]]
+    )
+    """"before" and "after" -> rollouts as `ReportData` has them; empty where the runs are no longer there."""
+    command: str = ""
+    created: str = ""
+
+    def __post_init__(self) -> None:
+        missing = [key for key in REQUIRED if key not in self.found]
+        if missing or self.found["schema"] != 1:
+            what = f"lacks {', '.join(missing)}" if missing else f"has schema {self.found['schema']!r}, not 1"
+            raise StoreError(f"comparison.json {what}: run `diag compare` again to rewrite it")
+
+
+def write_comparison_report(data: ComparisonData, folder: Path) -> Path:
+    """Write report.html and report.md into the folder of comparison.json; returns the page's path."""
+    write_atomic(folder / "report.md", render_comparison_markdown(data).encode())
+    page = folder / "report.html"
+    write_atomic(page, render_comparison(data).encode())
+    return page
+
+
+def render_comparison(data: ComparisonData) -> str:
+    """One offline page under 5 MB. Same data, same page."""
+    return fitted(lambda scale: _render(data, scale))
+
+
+def _render(data: ComparisonData, scale: float) -> str:
+    table = selection.choose_comparison_rows(
+        data.problems, FATES, max(1, int(selection.MAX_ROWS * scale)), int(selection.ROW_BYTES * scale)
+    )
+    ids = [str(one) for one in data.problems["id"].iloc[list(table.positions)].tolist()]
+    shown = {
+        side: selection.choose_transcripts(
+            data.transcripts.get(side, ()), table, ids, budget=int(selection.TRANSCRIPT_BYTES * scale / 2)
+        ).by_row
+        for side in charts.SIDES
+    }
+    payload = {
+        "columns": [{"fate": "group"}.get(name, name) for name in table.columns],
+        "rows": table.rows,
+        "groups": [{"name": name, "title": words.FATE_TITLE[name]} for name in FATES],
+        "groupTotals": table.group_totals,
+        "transcripts": {
+            str(row): {side: shown[side].get(row, ()) for side in charts.SIDES}
+            for row in sorted({*shown["before"], *shown["after"]})
+        },
+    }
+    context = {**comparison_context(data), "table_note": table.note, "static_rows": _static(table)}
+    return render_page("comparison.html.j2", ("table.js", "comparison.js"), payload, context)
+
+
+def _static(table: selection.TableRows) -> list[dict[str, Any]]:
+    return [dict(zip(table.columns, row, strict=True)) for row in table.rows[:25]]
+
+
+def side_name(data: ComparisonData, side: str) -> str:
+    """What to call one of the two runs."""
+    card = as_mapping(data.found[side])
+    return clip(Path(str(card.get("path"))).name, 120) if card.get("counted") else model_name(card)
+
+
+def comparison_context(data: ComparisonData) -> dict[str, Any]:
+    """What the template and the Markdown twin print."""
+    found = data.found
+    forecast = _forecast(found["forecast"])
+    names = [side_name(data, side) for side in charts.SIDES]
+    problems = as_mapping(found["problems"])
+    n = int(finite(problems.get("n")) or 0)
+    fates = {fate: problems.get(fate) for fate in FATES}
+    totals = {fate: len(v) if isinstance(v, list) else int(finite(v) or 0) for fate, v in fates.items()}
+    return {
+        "title": f"{names[0]} → {names[1]}",
+        "brand": " → ".join(names),
+        "kind": "comparison",
+        "sections": SECTIONS,
+        "names": names,
+        "headline": headline(found),
+        "role": words.ROLE_TITLE.get(str(found["role"]), str(found["role"])),
+        "role_name": str(found["role"]),
+        "role_meaning": words.ROLE_MEANING.get(str(found["role"]), ""),
+        "reason": clip(str(found["reason"]), LONG_TEXT),
+        "checks": [
+            (str(c.get("severity")), clip(str(c.get("message")), LONG_TEXT)) for c in map(as_mapping, found["checks"])
+        ],
+        "fates": [
+            {
+                "name": fate,
+                "title": words.FATE_TITLE[fate],
+                "meaning": words.FATE_MEANING[fate],
+                "count": totals[fate],
+                "width": 100 * totals[fate] / max(n, 1),
+            }
+            for fate in FATES
+        ],
+        "n": n,
+        "tiles": _tiles(found),
+        "forecast": forecast,
+        "figures": comparison_figures(found, data.problems, forecast),
+        "support": support_rows(found),
+        "null": null_rows(found),
+        "level": finite(as_mapping(found["settings"]).get("level")),
+        "budget": finite(as_mapping(found["settings"]).get("rollout_budget")),
+        "sides": [
+            (
+                side,
+                [(str(k).replace("_", " "), clip(str(v), LONG_TEXT)) for k, v in as_mapping(found[side]).items()],
+            )
+            for side in charts.SIDES
+        ],
+        "command": clip(data.command, 2000),
+        "created": clip(data.created, 80),
+    }
+
+
+def headline(found: Mapping[str, Any]) -> str:
+    """What happened to pass@1, in a sentence."""
+    errors = [c for c in map(as_mapping, found["checks"]) if c.get("severity") == "error"]
+    if errors:
+        return "These two runs cannot be compared."
+    change = as_mapping(next(iter(as_mapping(found["pass@k"]).values()), None))
+    before, after = (finite(as_mapping(change.get(side)).get("value")) for side in charts.SIDES)
+    p_value = finite(change.get("p_value"))
+    if before is None or after is None:
+        return "The change of pass@1 could not be estimated."
+    if p_value is None or p_value >= CERTAIN:
+        return f"pass@1 did not change beyond noise: {percent(before)} before, {percent(after)} after."
+    verb = "rose" if after > before else "fell"
+    return f"pass@1 {verb} from {percent(before)} to {percent(after)}."
+
+
+def _tiles(found: Mapping[str, Any]) -> list[dict[str, str]]:
+    tiles: list[dict[str, str]] = []
+    pass_k = as_mapping(found["pass@k"])
+    for k in dict.fromkeys((next(iter(pass_k), None), next(reversed(list(pass_k)), None))):
+        if k is None:
+            continue
+        block = as_mapping(pass_k[k])
+        before, after, change = (as_mapping(block.get(name)) for name in ("before", "after", "change"))
+        values = [finite(b.get("value")) for b in (before, after, change)]
+        if None in values:
+            continue
+        tiles.append(
+            {
+                "what": f"pass@{k}",
+                "big": f"{percent(values[0] or 0)} → {percent(values[1] or 0)}",
+                "small": f"{signed_points(values[2] or 0)} points {interval_words(change, points=True)}, "
+                f"p = {plain(finite(block.get('p_value')) or 0)}{_label(change)}",
+            }
+        )
+    parts = as_mapping(found["decomposition"])
+    forgetting, net = as_mapping(parts.get("forgetting")), finite(parts.get("net"))
+    value = finite(forgetting.get("value"))
+    tiles.append(
+        {
+            "what": "Retained tasks",
+            "big": "not measured" if value is None else f"{signed_points(-value)} points",
+            "small": "give --retained RUN RUN"
+            if value is None
+            else f"net of it {'' if net is None else signed_points(net)} points{_label(forgetting)}",
+        }
+    )
+    srr = as_mapping(as_mapping(found["support"]).get("srr"))
+    value = finite(srr.get("value"))
+    tiles.append(
+        {
+            "what": "Support kept (SRR)",
+            "big": NOT_ESTIMATED if value is None else percent(value),
+            "small": f"{interval_words(srr)}{_label(srr)}".lstrip(", ")
+            if value is not None
+            else str(srr.get("reason")),
+        }
+    )
+    return tiles
+
+
+def _label(block: Mapping[str, Any]) -> str:
+    label = str(block.get("label") or "")
+    return "" if label in ("", "measured") else f", {clip(label, 40)}"
+
+
+def _forecast(block: object) -> dict[str, Any] | None:
+    found = as_mapping(block)
+    if not found:
+        return None
+    expected, observed = as_mapping(found.get("expected_gain")), as_mapping(found.get("observed_gain"))
+    within, agrees = found.get("within"), found.get("agrees")
+    return {
+        "stage": clip(words.stage_title(str(found.get("stage"))), NAME_LIMIT),
+        "predicted": clip(str(found.get("predicted_role")), NAME_LIMIT),
+        "within": "no interval was given" if within is None else "held" if within else "missed",
+        "within_css": "suspect" if within is None else "ok" if within else "broken",
+        "agrees": "could not be measured" if agrees is None else "as predicted" if agrees else "another than predicted",
+        "expected": gain_words(expected),
+        "observed": gain_words(observed),
+        "points": (point_of(0, expected), point_of(1, observed)),
+    }
+
+
+def support_rows(found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """(name, value, meaning) of the support counts and rates."""
+    support = as_mapping(found["support"])
+    rows: list[tuple[str, str, str]] = []
+    for name, (title, meaning) in words.SUPPORT_TITLE.items():
+        block = as_mapping(support.get(name))
+        value, low, high = (finite(block.get(key)) for key in ("value", "low", "high"))
+        counted = name in ("preserved", "expanded", "shrunk", "outside")
+        show = "{:.1f}".format if counted else percent
+        text = NOT_ESTIMATED if value is None else show(value)
+        if value is not None and low is not None and high is not None:
+            text += f" [{show(low)}, {show(high)}]"
+        rows.append((title, text, meaning))
+    return rows
+
+
+def null_rows(found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """(what, verdict, figures): whether gained and lost support are more than two draws of one model show."""
+    rows: list[tuple[str, str, str]] = []
+    for name, title in (("expanded", "support gained"), ("shrunk", "support lost")):
+        block = as_mapping(as_mapping(found["null"]).get(name))
+        observed, expected, high, p_value = (
+            finite(block.get(key)) or 0.0 for key in ("observed", "expected", "high", "p_value")
+        )
+        verdict = "more than noise" if block.get("exceeds") else "within noise"
+        figures = (
+            f"score {observed:.1f}; with one model drawn twice {expected:.1f}, 95% below {high:.1f}; p = {p_value:.2g}"
+        )
+        rows.append((title, verdict, figures))
+    return rows
+
+
+def render_comparison_markdown(data: ComparisonData) -> str:
+    """The comparison as Markdown."""
+    told = comparison_context(data)
+    lines = [
+        f"# {escape_markdown(told['headline'])}",
+        escape_markdown(f"{told['names'][0]} → {told['names'][1]}. Role: {told['role']}. {told['reason']}"),
+        *(f"- **{escape_markdown(severity)}**: {escape_markdown(message)}" for severity, message in told["checks"]),
+        table_lines(
+            ("figure", "value", "interval and test"), [(t["what"], t["big"], t["small"]) for t in told["tiles"]]
+        ),
+    ]
+    if told["forecast"]:
+        f = told["forecast"]
+        lines.append(
+            escape_markdown(
+                f"Forecast of {f['stage']}: {f['expected']}, observed {f['observed']}: {f['within']}. "
+                f"Role predicted: {f['predicted']}, {f['agrees']}."
+            )
+        )
+    for block in told["figures"]:
+        lines += figure_lines(block)
+    fates = [(f["title"], f"{f['count']:,}", f["meaning"]) for f in told["fates"]]
+    lines += ["## Support", table_lines(("", "value", "meaning"), told["support"])]
+    lines += [table_lines(("", "verdict", "figures"), told["null"])]
+    lines += ["## Problems", table_lines(("fate", "problems", "meaning"), fates)]
+    for side, rows in told["sides"]:
+        lines += [f"### {side}", table_lines(("setting", "value"), rows)]
+    lines += [code_block(data.command)] if data.command else []
+    return "\n\n".join(line for line in lines if line) + "\n"

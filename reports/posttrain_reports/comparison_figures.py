@@ -1,0 +1,149 @@
+"""Figures of a comparison: pass@k of both sides, the parts of the change, every problem, forecast and outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from posttrain_reports import charts_compare as charts
+from posttrain_reports import words
+from posttrain_reports.blocks import Block, Table
+from posttrain_reports.figdata import Point, point_of
+from posttrain_reports.text import NOT_ESTIMATED, as_mapping, clip, finite, percent, signed_points
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FATES = ("gained", "lost", "kept", "outside", "unresolved")
+PARTS = ("reshaping", "expansion", "attrition", "outside")
+
+
+def comparison_figures(
+    found: Mapping[str, Any], problems: pd.DataFrame, forecast: Mapping[str, Any] | None
+) -> list[Block]:
+    """pass@k of both sides, the waterfall of pass@1, problems before and after, forecast and outcome."""
+    blocks = [
+        _pass_at_k(found),
+        _waterfall(found),
+        _scatter(problems, finite(as_mapping(found["settings"]).get("eps"))),
+    ]
+    if forecast is not None:
+        rows = tuple(zip(("expected", "observed"), forecast["points"], strict=True))
+        blocks.append(
+            Block(
+                "forecast",
+                "Forecast and outcome",
+                f"Gain of pass@1 that the plan expected of {forecast['stage']}, and what was measured.",
+                charts.intervals(rows, "Expected and observed gain", "gain of pass@1, percentage points"),
+                (("line-side-before", "expected"), ("line-side-after", "observed")),
+                Table(("", "gain"), (("expected", forecast["expected"]), ("observed", forecast["observed"]))),
+            )
+        )
+    return blocks
+
+
+def _pass_at_k(found: Mapping[str, Any]) -> Block:
+    sides: list[list[Point]] = [[], []]
+    rows: list[tuple[str, ...]] = []
+    for k, block in as_mapping(found["pass@k"]).items():
+        cells = [as_mapping(as_mapping(block).get(side)) for side in charts.SIDES]
+        for side, cell in zip(sides, cells, strict=True):
+            side.append(point_of(float(k), cell))
+        change = as_mapping(as_mapping(block).get("change"))
+        rows.append(
+            (str(k), *(_share(c) for c in cells), gain_words(change), f"{finite(block.get('p_value')) or 0:.2g}")
+        )
+    if not any(p.value is not None for p in sides[0]):
+        return Block("pass_at_k", "pass@k before and after", "", missing="No pass@k could be estimated.")
+    return Block(
+        "pass_at_k",
+        "pass@k before and after",
+        "Where only the left end rises, what was within reach became likely; where the right end rises too, "
+        "new problems came within reach.",
+        charts.pass_at_k_pair(sides, "pass@k before and after"),
+        (("line-side-before", "before"), ("line-side-after", "after")),
+        Table(("k", "before", "after", "change", "p"), tuple(rows)),
+    )
+
+
+def _share(block: Mapping[str, Any]) -> str:
+    value = finite(block.get("value"))
+    return NOT_ESTIMATED if value is None else f"{percent(value)} {interval_words(block)}".rstrip()
+
+
+def _waterfall(found: Mapping[str, Any]) -> Block:
+    parts = as_mapping(found["decomposition"])
+    first = as_mapping(next(iter(as_mapping(found["pass@k"]).values()), None))
+    level = finite(as_mapping(first.get("before")).get("value"))
+    values = {name: finite(as_mapping(parts.get(name)).get("value")) for name in PARTS}
+    title, name = "What the change of pass@1 is made of", "decomposition"
+    if level is None or any(v is None for v in values.values()):
+        return Block(name, title, "", missing="The change could not be decomposed.")
+    steps = [charts.Step("before", 0.0, level, total=True)]
+    rows: list[tuple[str, ...]] = []
+    for part in PARTS:
+        block, sign = as_mapping(parts[part]), -1 if part == "attrition" else 1
+        change = sign * (values[part] or 0.0)
+        ends = sorted(
+            abs(v) if sign < 0 else v for v in (finite(block.get("low")), finite(block.get("high"))) if v is not None
+        )
+        low, high = (ends[0], ends[-1]) if len(ends) == 2 and change >= 0 else (None, None)
+        steps.append(charts.Step(words.PART_TITLE[part], level, level + change, low, high))
+        rows.append((words.PART_TITLE[part], gain_words(block), words.PART_MEANING[part]))
+        level += change
+    steps.append(charts.Step("after", 0.0, level, total=True))
+    forgetting = as_mapping(parts.get("forgetting"))
+    lost = finite(forgetting.get("value"))
+    if lost is not None:
+        steps.append(charts.Step("forgetting", level, level - lost))
+        rows.append(("forgetting", gain_words(forgetting), words.PART_MEANING["forgetting"]))
+    return Block(
+        name,
+        title,
+        "Problems are sorted by whether their success probability was, and is, at least ε = 1/B. The parts add up.",
+        charts.waterfall(steps, "Waterfall of the change of pass@1"),
+        (),
+        Table(("part", "points", "meaning"), tuple(rows)),
+    )
+
+
+def _scatter(table: pd.DataFrame, eps: float | None) -> Block:
+    kept = table[table["p_before"].notna() & table["p_after"].notna()]
+    shown = kept if len(kept) <= 2000 else kept.sample(2000, random_state=0)
+    columns = (shown[name].tolist() for name in ("id", "p_before", "p_after", "fate"))
+    dots = [charts.Dot(clip(str(i), 80), float(b), float(a), str(f)) for i, b, a, f in zip(*columns, strict=True)]
+    title = "Every problem, before and after"
+    if not dots:
+        return Block("before_after", title, "", missing="No problem has a success probability on both sides.")
+    caption = (
+        "Above the diagonal a problem became likelier to be solved; right of the vertical line it was in support "
+        "before, above the horizontal one it is now."
+    )
+    if len(shown) < len(kept):
+        caption += f" {len(shown):,} of {len(kept):,} problems, a random sample (seed 0)."
+    present = [f for f in FATES if any(d.css == f for d in dots)]
+    return Block(
+        "before_after",
+        title,
+        caption,
+        charts.before_after(dots, eps, "Success probability of every problem before and after"),
+        tuple((f"class-{f}", words.FATE_TITLE[f]) for f in present),
+    )
+
+
+def interval_words(block: Mapping[str, Any], *, points: bool = False) -> str:
+    """The interval of an estimate block in percent, or in points of change; empty where it has none."""
+    low, high = finite(block.get("low")), finite(block.get("high"))
+    if low is None or high is None:
+        return ""
+    return f"[{signed_points(low)}, {signed_points(high)}]" if points else f"[{percent(low)}, {percent(high)}]"
+
+
+def gain_words(block: Mapping[str, Any]) -> str:
+    """A change in percentage points with its interval."""
+    value = finite(block.get("value"))
+    return (
+        NOT_ESTIMATED
+        if value is None
+        else f"{signed_points(value)} points {interval_words(block, points=True)}".rstrip()
+    )
