@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from posttrain_reports import ComparisonData, ReportData, write_comparison_report, write_report
+from posttrain_reports import (
+    AutopilotData,
+    ComparisonData,
+    ReportData,
+    write_autopilot_report,
+    write_comparison_report,
+    write_report,
+)
 
 from posttrain_diag.collect import first_draws, first_rollouts
 from posttrain_diag.errors import StoreError
@@ -81,7 +88,7 @@ def rerender(folder: Path, *, png: bool = False) -> Path:
     """Write the report of whatever lies in a folder again; returns the page's path.
 
     Args:
-        folder: a run directory, or a folder with comparison.json.
+        folder: a run directory, the folder of an autopilot run, or one with comparison.json.
         png: also write the figures of a run as PNG.
 
     Raises:
@@ -89,7 +96,22 @@ def rerender(folder: Path, *, png: bool = False) -> Path:
     """
     if (folder / "comparison.json").exists():
         return write_comparison_report(stored_comparison(folder), folder)
+    if (folder / "state.json").exists():
+        return write_autopilot_report(stored_autopilot(folder))
     return write_report(stored_report(RunDir(folder)), folder, png=png)
+
+
+def stored_autopilot(folder: Path) -> AutopilotData:
+    """An autopilot run as `diag run` left it."""
+    path = folder / "result.json"
+    if not path.exists():
+        raise StoreError(f"{folder}: this autopilot run has not ended: the same `diag run` goes on with it")
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        lines = (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()
+        return AutopilotData(result, [json.loads(line) for line in lines], folder)
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{folder}: not a whole autopilot run ({error}): run the same `diag run` again") from error
 
 
 def stored_comparison(folder: Path) -> ComparisonData:

@@ -14,6 +14,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from posttrain_reports import write_autopilot_report
+
 from posttrain_diag.autopilot.bill import (
     MOST_PILOTS,
     PILOT_SHARE,
@@ -32,6 +34,7 @@ from posttrain_diag.autopilot.run import Run, open_run
 from posttrain_diag.autopilot.state import Phase, Round, State
 from posttrain_diag.autopilot.steps import Steps
 from posttrain_diag.errors import EngineError, ModelError, UsageError
+from posttrain_diag.stored import stored_autopilot
 
 
 def autopilot(config: AutopilotConfig, out: Path, steps: Steps | None = None) -> Mapping[str, Any]:
@@ -52,7 +55,9 @@ def autopilot(config: AutopilotConfig, out: Path, steps: Steps | None = None) ->
         _greet(run)
         while run.state.phase != "done":
             run.save(PHASES[run.state.phase](run, run.state))
-        return write_result(run)
+        result = write_result(run)
+        write_autopilot_report(stored_autopilot(run.out))
+        return result
 
 
 def _greet(run: Run) -> None:

@@ -33,11 +33,13 @@ def train_run(request: TrainRequest, say: Say, before: Measured | None) -> None:
 
 
 def compare_runs(before: Path, after: Path, out: Path, seed: int) -> None:
-    """Compare the analyses of two checkpoints on the same problems; writes `out` and a table beside it."""
+    """Compare the analyses of two checkpoints on the same problems; writes `out`, and a table and a page beside it."""
     from posttrain_diag.compare import compare_runs as compare
     from posttrain_diag.compare import write_comparison
+    from posttrain_diag.stored import rerender
 
     write_comparison(compare(before, after, seed=seed), out.parent)
+    rerender(out.parent)
 
 
 def plan_run(run: Path, has: Mapping[str, Any]) -> Mapping[str, Any]:

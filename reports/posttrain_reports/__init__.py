@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from posttrain_reports.autopilot import AutopilotData, render_autopilot, write_autopilot_report
 from posttrain_reports.comparison import ComparisonData, render_comparison, write_comparison_report
 from posttrain_reports.data import ReportData
 from posttrain_reports.html import render_html
@@ -9,11 +10,14 @@ from posttrain_reports.markdown import render_markdown
 from posttrain_reports.write import write_report
 
 __all__ = [
+    "AutopilotData",
     "ComparisonData",
     "ReportData",
+    "render_autopilot",
     "render_comparison",
     "render_html",
     "render_markdown",
+    "write_autopilot_report",
     "write_comparison_report",
     "write_report",
 ]

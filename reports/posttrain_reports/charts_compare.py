@@ -167,7 +167,7 @@ def levels(checkpoints: Sequence[Level], target: float | None, label: str) -> st
     """pass@1 and retention of every checkpoint; one that was rolled back is hollow and leads nowhere."""
 
     def draw(width: int) -> Canvas:
-        frame = new_frame(width, 300)
+        frame = new_frame(width, 300, top=44)
         canvas = frame.canvas
         x = Axis(0, max(len(checkpoints) - 1, 1), frame.left + 26, frame.right - 26)
         y = share_axis(frame, 1.0, "held-out pass@1, and retained tasks")
@@ -175,7 +175,7 @@ def levels(checkpoints: Sequence[Level], target: float | None, label: str) -> st
                 "checkpoint of each round")  # fmt: skip
         if target is not None and 0 < target < 1:
             canvas.line((frame.left, y(target)), (frame.right, y(target)), "mark")
-            canvas.text(frame.right, y(target) + 14, f"target {percent(target)}", "mark-label", "end")
+            canvas.text(frame.left + 4, y(target) - 4, f"target {percent(target)}", "mark-label")
         for css, name in (("retention", "retention"), ("point", "pass@1")):
             found = [(i, getattr(c, css), c.kept) for i, c in enumerate(checkpoints)]
             style = "side-before" if css == "retention" else "side-after"
@@ -191,7 +191,7 @@ def levels(checkpoints: Sequence[Level], target: float | None, label: str) -> st
                 words = describe(p, f"{checkpoints[i].name}, {name}{'' if kept else ', rolled back'}")
                 canvas.circle(x(i), y(p.value), 5, f"dot {style}{'' if kept else ' hollow'}", words)
                 if css == "point":
-                    canvas.text(x(i), y(p.value) + (20 if p.value > 0.5 else -11), percent(p.value), "value", "middle")
+                    canvas.text(x(i), y(p.value) - 12, percent(p.value), "value", "middle")
                 if kept:
                     last = (i, p)
         return canvas

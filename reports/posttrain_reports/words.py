@@ -190,3 +190,12 @@ SUPPORT_TITLE: Final = {
     "nscr": ("Net support change, NSCR", "(E − S) / (P + E + S)"),
 }
 OUTCOME_TITLE: Final = {"kept": "kept", "rolled back": "rolled back", "failed": "failed"}
+END_TITLE: Final = {
+    "target": "The target was reached",
+    "saturated": "Nothing is left to gain",
+    "instrument": "The measurement is broken",
+    "undetermined": "The evidence does not decide",
+    "budget": "The token budget is used up",
+    "stages": "The number of stages is used up",
+    "no gain": "No stage is expected to gain",
+}

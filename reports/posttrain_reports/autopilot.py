@@ -1,0 +1,306 @@
+"""An autopilot run as a page: where it began and ended, every decision with its reason, and what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from posttrain_diag.errors import StoreError
+from posttrain_diag.store import write_atomic
+from posttrain_reports import charts_compare as charts
+from posttrain_reports import words
+from posttrain_reports.actions import LONG_TEXT, NAME_LIMIT
+from posttrain_reports.blocks import Block, Table
+from posttrain_reports.comparison_figures import gain_words, interval_words
+from posttrain_reports.figdata import Point, point_of
+from posttrain_reports.html import model_name
+from posttrain_reports.markdown import code_block, escape_markdown, figure_lines, table_lines
+from posttrain_reports.page import fitted, render_page
+from posttrain_reports.text import NOT_ESTIMATED, as_mapping, big_count, clip, finite, percent, signed_points
+
+REQUIRED = ("schema", "model", "tasks", "target", "end", "reason", "before", "after", "rounds", "tokens", "commands")
+SECTIONS = (("timeline", "Timeline"), ("figures", "Figures"), ("commands", "Commands"), ("events", "Events"))
+BILL = ("analysis", "pilot", "generated", "trained", "watched", "measured")
+MAX_EVENTS = 400
+MAX_ROUNDS = 60
+
+
+@dataclass(frozen=True)
+class AutopilotData:
+    """Everything the page of an autopilot run shows.
+
+    Raises:
+        StoreError: result.json lacks a part, or was written by another version.
+    """
+
+    result: Mapping[str, Any]
+    """result.json."""
+    events: Sequence[Mapping[str, Any]]
+    """The lines of events.jsonl."""
+    folder: Path
+    """Of the run; reports of its rounds are linked relative to it."""
+
+    def __post_init__(self) -> None:
+        missing = [key for key in REQUIRED if key not in self.result]
+        if missing or self.result["schema"] != 1:
+            what = f"lacks {', '.join(missing)}" if missing else f"has schema {self.result['schema']!r}, not 1"
+            raise StoreError(f"result.json {what}: run the same `diag run` again to rewrite it")
+
+
+def write_autopilot_report(data: AutopilotData) -> Path:
+    """Write report.html and report.md into the run's folder; returns the page's path."""
+    write_atomic(data.folder / "report.md", render_autopilot_markdown(data).encode())
+    page = data.folder / "report.html"
+    write_atomic(page, render_autopilot(data).encode())
+    return page
+
+
+def render_autopilot(data: AutopilotData) -> str:
+    """One offline page under 5 MB. Same data, same page."""
+    return fitted(
+        lambda scale: render_page("autopilot.html.j2", (), {}, autopilot_context(data, int(MAX_EVENTS * scale)))
+    )
+
+
+def autopilot_context(data: AutopilotData, most_events: int = MAX_EVENTS) -> dict[str, Any]:
+    """What the template and the Markdown twin print."""
+    result = data.result
+    name = model_name({"name": result["model"]})
+    tokens = as_mapping(result["tokens"])
+    spent, budget = finite(tokens.get("total")), finite(tokens.get("budget"))
+    tasks = as_mapping(result["tasks"])
+    rounds = [_round(data, as_mapping(one)) for one in result["rounds"][:MAX_ROUNDS]]
+    return {
+        "title": f"{headline(result)} {name}",
+        "brand": name,
+        "kind": "autopilot run",
+        "sections": SECTIONS,
+        "headline": headline(result),
+        "ended": words.END_TITLE.get(str(result["end"]), str(result["end"])),
+        "reason": clip(str(result["reason"]), LONG_TEXT),
+        "checkpoint": clip(str(result.get("checkpoint")), LONG_TEXT),
+        "changed": bool(result.get("kept")),
+        "start": _checkpoint(data, as_mapping(result["before"])),
+        "rounds": rounds,
+        "counts": {outcome: sum(r["outcome"] == outcome for r in rounds) for outcome in words.OUTCOME_TITLE},
+        "more_rounds": max(0, len(result["rounds"]) - MAX_ROUNDS),
+        "tiles": _tiles(result, spent, budget),
+        "sizes": [
+            (k.replace("_", " "), f"{v:,}")
+            for k in ("train", "held_out", "retained")
+            if (v := tasks.get(k)) is not None
+        ],
+        "source": clip(str(tasks.get("source")), LONG_TEXT),
+        "figures": autopilot_figures(result),
+        "commands": [clip(str(c), LONG_TEXT) for c in result["commands"]],
+        "events": [_event(as_mapping(e)) for e in data.events[:most_events]],
+        "more_events": max(0, len(data.events) - most_events),
+    }
+
+
+def headline(result: Mapping[str, Any]) -> str:
+    """What became of pass@1, in a sentence."""
+    before, after = (finite(as_mapping(as_mapping(result[k]).get("pass@1")).get("value")) for k in ("before", "after"))
+    kept = len(result.get("kept") or ())
+    if before is None or after is None:
+        return "The run ended before pass@1 was measured."
+    if not kept:
+        return f"Nothing was kept: pass@1 stays at {percent(before)}."
+    stages = "one stage" if kept == 1 else f"{kept} stages"
+    return f"{stages} took pass@1 from {percent(before)} to {percent(after)}.".capitalize().replace("Pass@1", "pass@1")
+
+
+def sides_of(result: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    """An estimate at the start and at the end; what was measured around the first stage stands in for the start."""
+    sides = [as_mapping(as_mapping(result[side]).get(key)) for side in charts.SIDES]
+    first = as_mapping(result["rounds"][0]).get("before") if result["rounds"] else None
+    start = sides[0] or as_mapping(as_mapping(first).get(key))
+    return [start, sides[1] or (start if not result.get("kept") else {})]
+
+
+def _tiles(result: Mapping[str, Any], spent: float | None, budget: float | None) -> list[dict[str, str]]:
+    tiles: list[dict[str, str]] = []
+    for key, what in (("pass@1", "Held-out pass@1"), ("retention", "Retained tasks")):
+        sides = sides_of(result, key)
+        before, after = (finite(block.get("value")) for block in sides)
+        known = before is not None and after is not None
+        tiles.append(
+            {
+                "what": what,
+                "big": f"{percent(before)} → {percent(after)}"
+                if before is not None and after is not None
+                else "not measured",
+                "small": f"{interval_words(sides[1])} at the end, n = {finite(sides[1].get('n')) or 0:,.0f}"
+                if known
+                else "give --retain FILE"
+                if key == "retention"
+                else "",
+            }
+        )
+    tiles.append({"what": "Target", "big": percent(finite(result["target"]) or 0.0), "small": str(result["end"])})
+    share = "" if not budget or spent is None else f"{percent(spent / budget)} of the budget of {big_count(budget)}"
+    tiles.append(
+        {
+            "what": "Tokens",
+            "big": NOT_ESTIMATED if spent is None else big_count(spent),
+            "small": share or "no budget was set",
+        }
+    )
+    return tiles
+
+
+def _checkpoint(data: AutopilotData, block: Mapping[str, Any]) -> dict[str, str]:
+    value = as_mapping(block.get("pass@1"))
+    found = finite(value.get("value"))
+    return {
+        "bottleneck": words.BOTTLENECK_TITLE.get(str(block.get("bottleneck")), str(block.get("bottleneck"))),
+        "pass_1": NOT_ESTIMATED if found is None else f"{percent(found)} {interval_words(value)}".rstrip(),
+        "report": _link(data, "00-start"),
+    }
+
+
+def _link(data: AutopilotData, *parts: str) -> str:
+    """A relative link to a page of a round, where it is there; empty otherwise."""
+    path = Path("rounds", *parts, "report.html")
+    return path.as_posix() if (data.folder / path).exists() else ""
+
+
+def _round(data: AutopilotData, block: Mapping[str, Any]) -> dict[str, Any]:
+    number = int(finite(block.get("number")) or 0)
+    outcome = str(block.get("outcome") or "unfinished")
+    comparison = as_mapping(block.get("comparison"))
+    folder = Path(str(block.get("folder"))).name
+    links = (("diagnosis after it", _link(data, folder, "analysis")), ("comparison", _link(data, folder)))
+    told = [e for e in map(as_mapping, data.events) if e.get("round") == number]
+    chosen = next((as_mapping(e.get("proposal")) for e in told if e.get("event") == "chosen"), {})
+    analysed = next((e for e in told if e.get("event") == "analysed"), {})
+    tokens = as_mapping(block.get("tokens"))
+    return {
+        "number": number,
+        "stage": clip(str(block.get("stage")), NAME_LIMIT),
+        "title": clip(words.stage_title(str(block.get("stage"))), NAME_LIMIT),
+        "outcome": outcome,
+        "css": {"kept": "ok", "rolled back": "broken", "failed": "broken"}.get(outcome, "suspect"),
+        "why": clip(str(block.get("why") or ""), LONG_TEXT),
+        "reason": clip(str(block.get("reason") or ""), LONG_TEXT),
+        "start": int(finite(block.get("start")) or 0),
+        "expected": gain_words(as_mapping(chosen.get("expected_gain"))),
+        "gain": _change(block, "pass@1"),
+        "retention": _change(block, "retention"),
+        "then": words.BOTTLENECK_TITLE.get(str(analysed.get("bottleneck")), "") if analysed else "",
+        "role": words.ROLE_TITLE.get(str(comparison.get("role")), ""),
+        "tokens": big_count(finite(tokens.get("total")) or 0.0),
+        "settings": ", ".join(f"{k} {v}" for k, v in as_mapping(block.get("settings")).items()),
+        "links": [(words, link) for words, link in links if link],
+    }
+
+
+def _change(block: Mapping[str, Any], name: str) -> str:
+    sides = [as_mapping(as_mapping(block.get(side)).get(name)) for side in charts.SIDES]
+    before, after = (finite(side.get("value")) for side in sides)
+    if before is None or after is None:
+        return "not measured"
+    return f"{percent(before)} → {percent(after)} ({signed_points(after - before)})"
+
+
+def _event(event: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    time, name = clip(str(event.get("time") or ""), 40)[:19].replace("T", " "), clip(str(event.get("event")), 60)
+    return time, name, str(event.get("round")), clip(str(event.get("text")), LONG_TEXT)
+
+
+def autopilot_figures(result: Mapping[str, Any]) -> list[Block]:
+    """pass@1 and retention of every checkpoint, and where the tokens went."""
+    return [_levels(result), _bill(result)]
+
+
+def _point(x: int, block: object) -> Point | None:
+    found = as_mapping(block)
+    return point_of(float(x), found) if found else None
+
+
+def _levels(result: Mapping[str, Any]) -> Block:
+    title, start = "Held-out pass@1 and retention by round", as_mapping(result["before"])
+    measured = as_mapping(start.get("measured_around_stages")) or start
+    checkpoints = [
+        charts.Level(
+            "start",
+            _point(0, measured.get("pass@1") or start.get("pass@1")),
+            _point(0, sides_of(result, "retention")[0]),
+            True,
+        )
+    ]
+    for number, one in enumerate(map(as_mapping, result["rounds"][:MAX_ROUNDS]), 1):
+        after = as_mapping(one.get("after"))
+        checkpoints.append(
+            charts.Level(
+                f"{one.get('number')} {one.get('stage')}",
+                _point(number, after.get("pass@1")),
+                _point(number, after.get("retention")),
+                one.get("outcome") == "kept",
+            )
+        )
+    if len(checkpoints) < 2 or checkpoints[0].point is None:
+        return Block("levels", title, "", missing="No stage was run.")
+    rows = tuple(
+        (c.name, _level_words(c.point), _level_words(c.retention), "kept" if c.kept else "not kept")
+        for c in checkpoints
+    )
+    return Block(
+        "levels",
+        title,
+        "A checkpoint that was rolled back is hollow: the run went on from the one before it. Whiskers are intervals.",
+        charts.levels(checkpoints, finite(result["target"]), title),
+        (("line-side-after", "held-out pass@1"), ("line-side-before", "retained tasks")),
+        Table(("checkpoint", "pass@1", "retention", "outcome"), rows),
+    )
+
+
+def _level_words(point: Point | None) -> str:
+    return "not measured" if point is None or point.value is None else percent(point.value)
+
+
+def _bill(result: Mapping[str, Any]) -> Block:
+    tokens = as_mapping(result["tokens"])
+    parts = [("start", as_mapping(tokens.get("start")))]
+    parts += [
+        (f"{one.get('number')} {one.get('stage')}", as_mapping(one.get("tokens")))
+        for one in map(as_mapping, result["rounds"][:MAX_ROUNDS])
+    ]
+    rows = [(clip(name, 24), [(kind, finite(bill.get(kind)) or 0.0) for kind in BILL]) for name, bill in parts]
+    used = [kind for kind in BILL if any(dict(bill)[kind] for _, bill in rows)]
+    shown = [(name, [(kind, value) for kind, value in bill if kind in used]) for name, bill in rows]
+    table = tuple(
+        (name, *(f"{dict(bill)[kind]:,.0f}" for kind in used), f"{sum(v for _, v in bill):,.0f}") for name, bill in rows
+    )
+    return Block(
+        "bill",
+        "Where the tokens went",
+        "Analysis: diagnosing. Watched: looks during a stage. Measured: before and after it.",
+        charts.bill(shown, "Tokens of every round by purpose"),
+        tuple((f"part-{kind}", kind) for kind in used),
+        Table(("round", *used, "total"), table),
+    )
+
+
+def render_autopilot_markdown(data: AutopilotData) -> str:
+    """The run as Markdown."""
+    told = autopilot_context(data)
+    rows = [("0", "start", "", told["start"]["pass_1"], "", "", f"bottleneck: {told['start']['bottleneck']}")]
+    rows += [
+        (str(r["number"]), r["stage"], r["outcome"], r["gain"], r["retention"], r["tokens"], r["reason"])
+        for r in told["rounds"]
+    ]
+    lines = [
+        f"# {escape_markdown(told['headline'])}",
+        escape_markdown(f"{told['ended']}: {told['reason']}"),
+        table_lines(("figure", "value", ""), [(t["what"], t["big"], t["small"]) for t in told["tiles"]]),
+        "## Timeline",
+        table_lines(("round", "stage", "outcome", "pass@1", "retention", "tokens", "reason"), rows),
+    ]
+    for block in told["figures"]:
+        lines += figure_lines(block)
+    lines += ["## Commands", code_block("\n".join(told["commands"])), "## Events"]
+    lines += ["\n".join(f"- {escape_markdown(' '.join(e))}" for e in told["events"])]
+    return "\n\n".join(line for line in lines if line) + "\n"
