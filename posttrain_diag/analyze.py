@@ -11,7 +11,7 @@ import datetime
 import gc
 from collections import Counter
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -34,6 +34,7 @@ from posttrain_diag.store import RunDir, write_atomic
 from posttrain_diag.stored import add_texts, transcripts
 from posttrain_diag.tasks import TaskSet, load_tasks, reference_completions, with_demos, write_tasks
 from posttrain_diag.teachers import check_teachers, with_teachers
+from posttrain_diag.token_texts import keep_vocabulary, stored_vocabulary, tokens_by_draw
 from posttrain_diag.types import Diagnosis, Measurement, Plan, SamplingParams
 
 
@@ -220,6 +221,7 @@ def gather(config: AnalyzeConfig, base: Evidence, engine: Engine, run: RunDir, p
         if extra:
             del main  # its rows are read again, among the others
             main = current_evidence(base, store, owed)
+        keep_vocabulary(run, engine, store, main.rollouts)
         return replace(main, scores=scores, notes=notes)
     finally:
         store.close()
@@ -296,14 +298,19 @@ def report_data(
     """What the report shows, as plain data."""
     problems = diagnosis.per_problem.copy()
     add_texts(problems, evidence.problems)
+    tokens = None
+    if evidence.model is not None and run.rollouts_path.exists():
+        with closing(run.store()) as store:
+            tokens = tokens_by_draw(store, evidence.model.model_sha, evidence.rollouts)
     return ReportData(
         diagnosis=data,
         problems=problems,
         measurements=[measurement_json(m) for m in measurements],
         failures=data["failures"],
-        transcripts=transcripts(evidence.rollouts),
+        transcripts=transcripts(evidence.rollouts, tokens),
         command=command,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         rollouts=evidence.drawn,
         store=run.rollouts_path.name,
+        vocabulary=stored_vocabulary(run),
     )

@@ -26,8 +26,9 @@ from posttrain_reports import (
 from posttrain_diag.collect import first_draws, first_rollouts
 from posttrain_diag.errors import StoreError
 from posttrain_diag.evidence import tally
-from posttrain_diag.store import RunDir
+from posttrain_diag.store import RunDir, TokenRow
 from posttrain_diag.tasks import load_tasks
+from posttrain_diag.token_texts import Key, stored_vocabulary, tokens_by_draw
 from posttrain_diag.types import Problem
 
 TRANSCRIPT_COLUMNS = [
@@ -48,13 +49,19 @@ TRANSCRIPT_ROWS = 100_000
 """Rollouts a report chooses from at most: the first draws of every problem and arm."""
 
 
-def transcripts(rollouts: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rollouts as the report reads them."""
+def transcripts(rollouts: pd.DataFrame, tokens: Mapping[Key, TokenRow] | None = None) -> list[dict[str, Any]]:
+    """Rollouts as the report reads them, with "token_ids" and "token_logprobs" where these are given."""
     if len(rollouts) > TRANSCRIPT_ROWS:
         rollouts = rollouts[rollouts["sample_idx"] < first_draws(tally(rollouts), TRANSCRIPT_ROWS)]
     columns = {name: rollouts[name].astype(object) for name in TRANSCRIPT_COLUMNS}
     told = [column.where(column.notna(), None).tolist() for column in columns.values()]
-    return [dict(zip(TRANSCRIPT_COLUMNS, values, strict=True)) for values in zip(*told, strict=True)]
+    made = [dict(zip(TRANSCRIPT_COLUMNS, values, strict=True)) for values in zip(*told, strict=True)]
+    if tokens:
+        keys = zip(*(rollouts[name] for name in ("prompt_sha", "sampling_sha", "sample_idx")), strict=True)
+        for one, key in zip(made, keys, strict=True):
+            if (row := tokens.get(key)) is not None:
+                one |= {"token_ids": row.ids_T, "token_logprobs": row.logprobs_T}
+    return made
 
 
 def add_texts(problems: pd.DataFrame, by_id: Mapping[str, Problem]) -> None:
@@ -81,6 +88,7 @@ def stored_report(run: RunDir) -> ReportData:
         created=made["created"],
         rollouts=drawn,
         store=run.rollouts_path.name,
+        vocabulary=stored_vocabulary(run),
     )
 
 
@@ -131,6 +139,7 @@ def stored_comparison(folder: Path) -> ComparisonData:
         found=found,
         problems=problems,
         transcripts={side: first_transcripts(RunDir(run))[0] for side, run in runs.items() if run.is_dir()},
+        vocabulary={side: stored_vocabulary(RunDir(run)) for side, run in runs.items() if run.is_dir()},
         command=shlex.join(["diag", "compare", str(runs["before"]), str(runs["after"])]),
         created=made.isoformat(timespec="seconds"),
     )
@@ -148,8 +157,10 @@ def first_transcripts(run: RunDir) -> tuple[list[dict[str, Any]], int]:
         return [], 0
     store = run.store()
     try:
-        rollouts, drawn = first_rollouts(store, str(run.read_json("run.json")["model_sha"]))
+        model_sha = str(run.read_json("run.json")["model_sha"])
+        rollouts, drawn = first_rollouts(store, model_sha)
+        tokens = tokens_by_draw(store, model_sha, rollouts)
     finally:
         store.close()
     by_id = problems_of(run)
-    return transcripts(rollouts[rollouts["problem_id"].isin(by_id)]), drawn
+    return transcripts(rollouts[rollouts["problem_id"].isin(by_id)], tokens), drawn

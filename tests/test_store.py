@@ -68,6 +68,13 @@ def test_tokens_come_back_as_they_were(store: Store) -> None:
     store.add(ROLLOUT, strict=True)
     ((index, tokens),) = store.tokens("m", "q", "s")
     assert (index, tokens.tolist()) == (3, [5, 6, 2])
+    (row,) = store.token_rows("m", [Span("q", "s")])
+    assert (row.prompt_sha, row.sampling_sha, row.sample_idx, row.ids_T.tolist()) == ("q", "s", 3, [5, 6, 2])
+    assert row.logprobs_T is not None
+    assert row.logprobs_T.tolist() == pytest.approx(list(ROLLOUT.token_logprobs or ()))
+    assert not list(store.token_rows("m", [Span("q", "s", 0, 3)])), "spans bound what is read"
+    store.add(replace(ROLLOUT, sample_idx=4, token_logprobs=None), strict=True)
+    assert [r.logprobs_T for r in store.token_rows("m", [Span("q", "s", 4)])] == [None]
 
 
 def test_rejudging_replaces_the_verdict_only(store: Store) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +69,17 @@ def verdict_of(judgement: Judgement, finish_reason: str) -> Verdict:
     return "pass" if judgement.strict else "fail"
 
 
+class TokenRow(NamedTuple):
+    """The tokens of one stored rollout of T tokens."""
+
+    prompt_sha: str
+    sampling_sha: str
+    sample_idx: int
+    ids_T: NDArray[np.int32]
+    logprobs_T: NDArray[np.float32] | None
+    """Nats; None where the engine gave none."""
+
+
 class Store(Protocol):
     """Rollouts and scores of one run directory."""
 
@@ -120,6 +131,10 @@ class Store(Protocol):
 
     def tokens(self, model_sha: str, prompt_sha: str, sampling_sha: str) -> Iterable[tuple[int, NDArray[np.int32]]]:
         """(sample_idx, token ids) of one prompt's draws, by sample index."""
+        ...
+
+    def token_rows(self, model_sha: str, spans: Iterable[Span]) -> Iterable[TokenRow]:
+        """Token ids and log-probabilities of the rollouts of some spans, in any order."""
         ...
 
     def rejudge(self, model_sha: str, spans: Iterable[Span], shas: Mapping[str, str], judge: Judge) -> int:

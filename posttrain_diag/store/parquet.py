@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from posttrain_diag.errors import StoreError
 from posttrain_diag.store import shards
-from posttrain_diag.store.base import Judge, Span
+from posttrain_diag.store.base import Judge, Span, TokenRow
 from posttrain_diag.store.columns import (
     COLUMNS,
     FRAME_COLUMNS,
@@ -222,6 +222,20 @@ class ParquetStore(ScoreTable):
             for row in table.to_pylist()
         }
         yield from sorted(found.items())
+
+    def token_rows(self, model_sha: str, spans: Iterable[Span]) -> Iterator[TokenRow]:
+        """Token ids and log-probabilities of the rollouts of some spans."""
+        asked = shards.wanted(spans)
+        for table in self._filtered(model_sha, asked, ("token_ids", "token_logprobs")):
+            for row in table.to_pylist():
+                given = row["token_logprobs"]
+                yield TokenRow(
+                    row["prompt_sha"],
+                    row["sampling_sha"],
+                    int(row["sample_idx"]),
+                    np.asarray(row["token_ids"], np.int32),
+                    None if given is None else np.asarray(given, np.float32),
+                )
 
     def rejudge(self, model_sha: str, spans: Iterable[Span], shas: Mapping[str, str], judge: Judge) -> int:
         """Judge again what another verifier than today's judged, shard by shard; each is replaced at once."""

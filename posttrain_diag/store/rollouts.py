@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from posttrain_diag.errors import StoreError
-from posttrain_diag.store.base import TALLIED, Judge, ScoreRow, Span, verdict_of
+from posttrain_diag.store.base import TALLIED, Judge, ScoreRow, Span, TokenRow, verdict_of
 from posttrain_diag.store.columns import (
     COLUMNS,
     FRAME_COLUMNS,
@@ -167,6 +167,14 @@ class RolloutStore(ScoreTable):
         )
         for index, blob in rows:
             yield int(index), np.frombuffer(blob, np.int32)
+
+    def token_rows(self, model_sha: str, spans: Iterable[Span]) -> Iterator[TokenRow]:
+        """Token ids and log-probabilities of the rollouts of some spans."""
+        self._select(spans)
+        query = f"SELECT r.prompt_sha, r.sampling_sha, r.sample_idx, r.token_ids, r.token_logprobs {_OF_SPANS}"
+        for prompt_sha, sampling_sha, index, ids, logprobs in self._db.execute(query, (model_sha,)):
+            given = None if logprobs is None else np.frombuffer(logprobs, np.float32)
+            yield TokenRow(prompt_sha, sampling_sha, int(index), np.frombuffer(ids, np.int32), given)
 
     def rejudge(self, model_sha: str, spans: Iterable[Span], shas: Mapping[str, str], judge: Judge) -> int:
         """Judge again what another verifier than today's judged, prompt by prompt."""

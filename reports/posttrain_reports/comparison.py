@@ -45,6 +45,8 @@ class ComparisonData:
         default_factory=dict[str, Sequence[Mapping[str, Any]]]
     )
     """"before" and "after" -> rollouts as `ReportData` has them; empty where the runs are no longer there."""
+    vocabulary: Mapping[str, Mapping[int, str]] = field(default_factory=dict[str, Mapping[int, str]])
+    """"before" and "after" -> texts of tokens by id."""
     command: str = ""
     created: str = ""
 
@@ -75,7 +77,11 @@ def _render(data: ComparisonData, scale: float) -> str:
     ids = [str(one) for one in data.problems["id"].iloc[list(table.positions)].tolist()]
     shown = {
         side: selection.choose_transcripts(
-            data.transcripts.get(side, ()), table, ids, budget=int(selection.TRANSCRIPT_BYTES * scale / 2)
+            data.transcripts.get(side, ()),
+            table,
+            ids,
+            budget=int(selection.TRANSCRIPT_BYTES * scale / 2),
+            vocabulary=data.vocabulary.get(side, {}),
         ).by_row
         for side in charts.SIDES
     }

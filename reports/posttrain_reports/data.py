@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from posttrain_diag.errors import StoreError, UsageError
@@ -47,6 +47,8 @@ class ReportData:
     """Rollouts of the run, where `transcripts` are only the first draws of each problem and arm."""
     store: str = "rollouts.sqlite"
     """Where all of them are, within the run directory."""
+    vocabulary: Mapping[int, str] = field(default_factory=dict[int, str])
+    """Texts of tokens by id, for transcripts with "token_ids" and "token_logprobs" (arrays of shape (T,), nats)."""
 
     def __post_init__(self) -> None:
         missing = [key for key in REQUIRED_KEYS if key not in self.diagnosis]

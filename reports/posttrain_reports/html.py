@@ -37,6 +37,7 @@ def payload(data: ReportData, table: selection.TableRows, scale: float) -> dict[
         budget=int(selection.TRANSCRIPT_BYTES * scale),
         total=data.rollouts,
         store=data.store,
+        vocabulary=data.vocabulary,
     )
     return {
         "columns": [{"class": "group"}.get(name, name) for name in table.columns],

@@ -31,6 +31,8 @@ ID_LIMIT = 120
 PER_VERDICT = 2
 """Rollouts shown per problem, arm "main" and verdict; other arms show one per verdict."""
 MAX_PER_PROBLEM = 10
+MAX_PIECES = 300
+"""Tokens of a rollout shown with their probabilities."""
 COUNT_COLUMNS = ("n", "c", "drawn", "failed", "truncated", "errored")
 
 NUMBER_COLUMNS = ("n", "c", "drawn", "failed", "truncated", "errored", "p_mean", "p_low", "p_high")
@@ -235,6 +237,15 @@ def shown_transcript(t: Mapping[str, Any], limit: int) -> dict[str, Any]:
     }
 
 
+def token_pieces(t: Mapping[str, Any], vocabulary: Mapping[int, str]) -> list[tuple[str, float]]:
+    """The first tokens of a rollout as (text, log-probability in nats); empty where they are not known."""
+    ids, logprobs = t.get("token_ids"), t.get("token_logprobs")
+    if ids is None or logprobs is None or not vocabulary:
+        return []
+    pairs = zip(ids[:MAX_PIECES].tolist(), logprobs[:MAX_PIECES].tolist(), strict=True)
+    return [(visible(vocabulary.get(token, "�")), float(f"{logprob:.3g}")) for token, logprob in pairs]
+
+
 def choose_transcripts(
     transcripts: Sequence[Mapping[str, Any]],
     table: TableRows,
@@ -244,6 +255,7 @@ def choose_transcripts(
     *,
     total: int | None = None,
     store: str = "rollouts.sqlite",
+    vocabulary: Mapping[int, str] | None = None,
 ) -> TranscriptChoice:
     """Rollouts to embed, problem by problem in turn over the classes, until the byte budget is spent.
 
@@ -255,6 +267,7 @@ def choose_transcripts(
         limit: characters shown of one rollout.
         total: rollouts of the run, where fewer were given.
         store: where all of them are.
+        vocabulary: texts of tokens by id; tokens may take half as many bytes again as the rollouts.
     """
     row_of = {problem_id: index for index, problem_id in enumerate(ids)}
     groups: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
@@ -262,16 +275,22 @@ def choose_transcripts(
         index = row_of.get(str(transcript["problem_id"]))
         if index is not None:
             groups[index].append(transcript)
-    by_row: dict[int, tuple[Mapping[str, Any], ...]] = {}
-    spent, shown = 0, 0
+    by_row: dict[int, tuple[dict[str, Any], ...]] = {}
+    spent, shown, tokens_left = 0, 0, budget // 2
     for index in _turns(groups, table):
-        embedded = tuple(shown_transcript(t, limit) for t in _informative(groups[index]))
+        chosen = _informative(groups[index])
+        embedded = tuple(shown_transcript(t, limit) for t in chosen)
         size = encoded_size(embedded)
         if spent + size > budget or len(by_row) >= MAX_TRANSCRIPT_PROBLEMS:
             continue
         by_row[index] = embedded
         spent += size
         shown += len(embedded)
+        for one, t in zip(embedded, chosen, strict=True):
+            pieces = token_pieces(t, vocabulary or {})
+            if pieces and (size := encoded_size(pieces)) <= tokens_left:
+                one |= {"pieces": pieces, "piecesLeft": len(t["token_ids"]) - len(pieces)}
+                tokens_left -= size
     note = _transcript_note(shown, len(transcripts), len(by_row), total, store)
     return TranscriptChoice(by_row, shown, len(transcripts), note)
 
