@@ -22,7 +22,7 @@ def problem(name: str) -> Problem:
 
 
 def payload(page: str) -> dict[str, dict[str, list[dict[str, object]]]]:
-    return json.loads(page.split('<script type="application/json" id="data">')[1].split("</script>")[0])
+    return json.loads(page.split('<script type="application/json" id="data">')[1].split("</script>", maxsplit=1)[0])
 
 
 def test_pieces_join_to_the_text_without_the_model(run_analysis: Callable[..., Analysis], tmp_path: Path) -> None:
