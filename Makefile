@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 VLLM_VENV := .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
 
-.PHONY: demo test test-slow vllm-env lmeval-env check bench bench-stats bench-diagnosis bench-stages bench-regret bench-engines clean
+.PHONY: demo test test-slow vllm-env lmeval-env check bench bench-stats bench-diagnosis bench-stages bench-regret bench-engines examples clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(None if sys.version_info >= (3, 11) else 'posttrain-diag needs Python 3.11 or newer: make PYTHON=python3.11 ...')"
@@ -48,6 +48,10 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+# The golden reports of reports/examples; look at them after a change of the templates.
+examples: $(STAMP)
+	$(BIN)/python reports/examples/make.py $(ARGS)
 
 # ARGS goes to the benchmark, e.g. make bench-stats ARGS="--counts DIR --reference FILE"
 bench: $(STAMP)

@@ -71,6 +71,16 @@ def environment() -> Environment:
     return made
 
 
+@cache
+def look() -> str:
+    """A fingerprint of all templates: which version of them made a page."""
+    made = environment()
+    loader = made.loader
+    assert loader is not None
+    sources = [loader.get_source(made, name)[0] for name in sorted(loader.list_templates())]
+    return hashlib.sha256("\0".join(sources).encode()).hexdigest()[:12]
+
+
 def render_page(template: str, scripts: Sequence[str], payload: object, context: Mapping[str, Any]) -> str:
     """The page of one template.
 
@@ -90,6 +100,7 @@ def render_page(template: str, scripts: Sequence[str], payload: object, context:
         script=Markup(script),
         style=Markup(made.get_template("report.css").render()),
         script_sha=digest,
+        look=look(),
         payload=Markup(embed_json(payload)),
         **context,
     )
