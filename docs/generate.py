@@ -1,9 +1,10 @@
-"""Write what the documentation takes from the code: cli.md, and the cards of probes.md and stages.md.
+"""Write what the documentation takes from elsewhere: cli.md, and the cards of probes.md and stages.md.
 
     python docs/generate.py            write
     python docs/generate.py --check    change nothing; exit 1 and name the pages that are out of date
 
-A card lies between `<!-- card: NAME -->` and `<!-- end of card -->`; everything around it is written by hand.
+A card lies between `<!-- card: NAME -->` and `<!-- end of card -->`; everything around it is written by hand. Cards
+come from the probes and the stage catalogue, figures of stages from benchmarks/stages, checks from probes/README.md.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from posttrain_diag.cli.app import app
 from posttrain_diag.recommend import CATALOGUE
 
 DOCS = Path(__file__).resolve().parent
+CHECKS = re.compile(r"(<!-- checks -->\n).*?(<!-- end of checks -->)", re.DOTALL)
 CARD = re.compile(r"(<!-- card: (?P<name>[\w-]+) -->\n).*?(<!-- end of card -->)", re.DOTALL)
 INTRODUCTION = """# Commands
 
@@ -82,8 +84,9 @@ def cards() -> dict[str, str]:
             ("cost", card.cost),
             ("references", ", ".join(_linked(reference) for reference in card.references)),
         )
+    results = (DOCS.parent / "benchmarks/stages/results.md").read_text(encoding="utf-8")
     for stage in CATALOGUE:
-        found[stage.name] = _rows(
+        card = _rows(
             ("what", stage.title),
             ("data, signal", f"{stage.provenance}, {stage.interface}"),
             ("role", stage.role),
@@ -92,7 +95,25 @@ def cards() -> dict[str, str]:
             ("needs", ", ".join(stage.needs) or "nothing more"),
             ("built on", stage.built_on),
         )
+        found[stage.name] = f"{card}\n\n{measured(results, stage.name)}"
     return found
+
+
+def measured(results: str, stage: str) -> str:
+    """What a stage did on the families where it was run, from the results of `python -m benchmarks stages`."""
+    rows: dict[str, dict[str, str]] = {}
+    for heading, name in (("pass@1", "pass@1 after"), ("Retention", "other tasks after"), ("Thousand tokens", "thousand tokens")):
+        lines = re.split(r"^## ", results, flags=re.M)
+        section = next(part for part in lines if part.startswith(heading)).splitlines()
+        head, *body = [[cell.strip() for cell in line.strip("|").split("|")] for line in section if line.startswith("| ")]
+        table = {row[0]: dict(zip(head[1:], row[1:], strict=True)) for row in body}
+        if heading == "pass@1":
+            rows["pass@1 before"] = table["*before*"]
+        rows[name] = table[stage]
+    ran = [family for family, cell in rows["pass@1 after"].items() if cell]
+    lines = [f"| | {' | '.join(ran)} |", "|---" * (len(ran) + 1) + "|"]
+    lines += [f"| {name} | {' | '.join(row[family] or ' ' for family in ran)} |" for name, row in rows.items()]
+    return "\n".join(lines)
 
 
 def with_cards(page: str) -> str:
@@ -102,7 +123,15 @@ def with_cards(page: str) -> str:
         KeyError: a card names neither a probe nor a stage.
     """
     known = cards()
-    return CARD.sub(lambda m: m[1] + "\n" + known[m["name"]] + "\n\n" + m[3], page)
+    page = CARD.sub(lambda m: m[1] + "\n" + known[m["name"]] + "\n\n" + m[3], page)
+    return CHECKS.sub(lambda m: m[1] + "\n" + checks() + "\n\n" + m[2], page)
+
+
+def checks() -> str:
+    """The table of the instrument's checks, from the probes' README."""
+    readme = (DOCS.parent / "probes/README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\|.*\|$", readme[readme.index("| file | what it finds") :], flags=re.M)
+    return "\n".join(rows)
 
 
 def pages() -> dict[Path, str]:
