@@ -143,7 +143,9 @@ def pages() -> dict[Path, str]:
 
 
 def _rows(*pairs: tuple[str, str]) -> str:
-    return "| | |\n|---|---|\n" + "\n".join(f"| {name} | {_text(text)} |" for name, text in pairs)
+    """A table whose head is the first pair."""
+    head, *rows = [f"| {name} | {_text(text)} |" for name, text in pairs]
+    return "\n".join([head, "|---|---|", *rows])
 
 
 def _text(text: str | None) -> str:

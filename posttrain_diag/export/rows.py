@@ -102,6 +102,7 @@ def sft_rows(source: Source, per_problem: int, left: Left) -> Iterator[Row]:
         demos = [] if own or standing.cls in {"mastered", "reshaping"} else _demos(source, problem)[:per_problem]
         if not own and not demos:
             left.out(_without(standing, problem))
+            continue
         origin, why = ("own draw", _why_own(standing)) if own else ("demonstration", _why_demo(standing))
         for text in own or demos:
             yield {

@@ -145,15 +145,15 @@ def _words(text: str) -> str:
 def _pattern(expected: str) -> tuple[str, list[str]]:
     numbers: list[str] = []
     parts: list[str] = []
-    for piece in re.split(rf"(\.\.\.|{NUMBER.pattern})", expected):
-        if piece == "...":
+    for piece in re.split(rf"( ?\.\.\. ?|{NUMBER.pattern})", expected):
+        if piece.strip() == "...":
             parts.append(".*?")
         elif NUMBER.fullmatch(piece):
             numbers.append(piece)
             parts.append(r"([+-]?[\d,]+(?:\.\d+)?" + ("%)" if piece.endswith("%") else ")"))
         else:
             parts.append(re.escape(piece))
-    return "".join(parts).replace(r"\ .*?\ ", r"(?:\ |\ .*?\ )"), numbers
+    return "".join(parts), numbers
 
 
 def _close(wanted: str, found: str) -> bool:
