@@ -25,6 +25,8 @@ from posttrain_diag.recommend import CATALOGUE
 DOCS = Path(__file__).resolve().parent
 CHECKS = re.compile(r"(<!-- checks -->\n).*?(<!-- end of checks -->)", re.DOTALL)
 CARD = re.compile(r"(<!-- card: (?P<name>[\w-]+) -->\n).*?(<!-- end of card -->)", re.DOTALL)
+MEASURED = {"pass@1": "pass@1 after", "Retention": "other tasks after", "Thousand tokens": "thousand tokens"}
+"""Section of benchmarks/stages/results.md -> row of a stage's table."""
 INTRODUCTION = """# Commands
 
 Written by `python docs/generate.py` from the commands themselves; `diag COMMAND --help` says the same.
@@ -58,7 +60,10 @@ def cli_page() -> str:
         children = getattr(command, "commands", {})
         parts.append(f"## {name}\n\n{_text(command.help)}\n")
         if children:
-            rows = [f"| [`{name} {child}`](#{_slug(f'{name} {child}')}) | {_text(c.help)} |" for child, c in children.items()]
+            rows = [
+                f"| [`{name} {child}`](#{_slug(f'{name} {child}')}) | {_text(c.help)} |"
+                for child, c in children.items()
+            ]
             parts.append("| command | does |\n|---|---|\n" + "\n".join(rows) + "\n")
         else:
             parts.append(f"```text\n{name} {_usage(command)}\n```\n")
@@ -102,10 +107,16 @@ def cards() -> dict[str, str]:
 def measured(results: str, stage: str) -> str:
     """What a stage did on the families where it was run, from the results of `python -m benchmarks stages`."""
     rows: dict[str, dict[str, str]] = {}
-    for heading, name in (("pass@1", "pass@1 after"), ("Retention", "other tasks after"), ("Thousand tokens", "thousand tokens")):
+    for heading, name in (
+        ("pass@1", "pass@1 after"),
+        ("Retention", "other tasks after"),
+        ("Thousand tokens", "thousand tokens"),
+    ):
         lines = re.split(r"^## ", results, flags=re.M)
         section = next(part for part in lines if part.startswith(heading)).splitlines()
-        head, *body = [[cell.strip() for cell in line.strip("|").split("|")] for line in section if line.startswith("| ")]
+        head, *body = [
+            [cell.strip() for cell in line.strip("|").split("|")] for line in section if line.startswith("| ")
+        ]
         table = {row[0]: dict(zip(head[1:], row[1:], strict=True)) for row in body}
         if heading == "pass@1":
             rows["pass@1 before"] = table["*before*"]

@@ -22,7 +22,7 @@ def on_files(files: Files, config: Any) -> Files:
     """Add benchmark results, their figures, CONTRIBUTING.md and CHANGELOG.md."""
     found = [path for pattern in MENTIONED for path in sorted((ROOT / "benchmarks").glob(pattern))]
     listed = [entry for entry in _paths(config["nav"]) if entry.startswith(("benchmarks/", "C"))]
-    for path in found + [ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]:
+    for path in [*found, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]:
         name = path.relative_to(ROOT).as_posix()
         if path.suffix != ".md" or name in listed:
             files.append(File.generated(config, name, abs_src_path=str(path)))

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from doc_sessions import blocks, commands, differs, run_page
 from docs_pages import PAGES, ROOT
-
-from console import blocks, commands, differs, run_page
 
 SLOW = "<!-- slow: "
 RUN = [page for page in PAGES if any(block.language == "console" for block in blocks(page.read_text(encoding="utf-8")))]
@@ -30,7 +29,7 @@ def test_the_pages_that_a_newcomer_follows_are_among_those_that_run() -> None:
     assert all(page.is_relative_to(ROOT) for page in RUN)
 
 
-PAGE = '''
+PAGE = """
 ```text title="a/note.txt"
 seven
 ```
@@ -45,7 +44,7 @@ one
 12.5% of 3,100
 $ exit 3  # exit 3
 ```
-'''
+"""
 
 
 def test_a_session_is_run_from_top_to_bottom(tmp_path: Path) -> None:

@@ -14,13 +14,15 @@ from typing import Any
 
 import pytest
 import yaml
+from doc_sessions import FENCE
 from docs_pages import DOCS, PAGES, ROOT
 from posttrain_probes import all_probes
 
-from console import FENCE
 from posttrain_diag.recommend import CATALOGUE
 
-FOREIGN = frozenset({"--entrypoint-num-cpus", "--address", "--head", "--port", "--num-cpus", "--requeue", "--config_file", "--cpu"})
+FOREIGN = frozenset(
+    {"--entrypoint-num-cpus", "--address", "--head", "--port", "--num-cpus", "--requeue", "--config_file", "--cpu"}
+)
 """Flags of other programs (ray, Slurm, accelerate) that the pages name in a sentence."""
 SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 CALL = re.compile(r"(?:^|[\s(\"'])(?:-m posttrain_diag|diag)(?= |$)")
@@ -41,7 +43,11 @@ def flags(generate: ModuleType) -> dict[str, set[str]]:
     """Full name of every command -> its flags; groups map to theirs."""
     found: dict[str, set[str]] = {}
     for name, command in generate.commands():
-        found[name] = {"--help", "-h", *(flag for p in command.params for flag in [*p.opts, *p.secondary_opts] if flag.startswith("-"))}
+        found[name] = {
+            "--help",
+            "-h",
+            *(flag for p in command.params for flag in [*p.opts, *p.secondary_opts] if flag.startswith("-")),
+        }
     return found
 
 
@@ -88,7 +94,10 @@ def test_every_command_and_flag_that_a_page_names_exists(page: Path, flags: dict
         ("```console\n$ diag zoo lst\n```\n", "there is no command diag zoo lst"),
         ("Say `diag train RUN --lora 8`.", "diag train has no --lora"),
         ("Say `--tempreature 1`.", "no command has --tempreature"),
-        ('```\naccelerate launch --config_file "$(diag stages --lunch fsdp2)" -m posttrain_diag train RUN\n```\n', "diag stages has no --lunch"),
+        (
+            '```\naccelerate launch --config_file "$(diag stages --lunch fsdp2)" -m posttrain_diag train RUN\n```\n',
+            "diag stages has no --lunch",
+        ),
         ("```\ntorchrun -m posttrain_diag train RUN \\\n  --stagge grpo\n```\n", "diag train has no --stagge"),
     ],
 )
@@ -112,7 +121,10 @@ def test_a_changed_card_and_a_changed_command_are_seen(generate: ModuleType, mon
 
 
 def test_every_probe_and_every_stage_has_its_section() -> None:
-    for page, names in (("probes.md", [probe.card.name for probe in all_probes()]), ("stages.md", [card.name for card in CATALOGUE])):
+    for page, names in (
+        ("probes.md", [probe.card.name for probe in all_probes()]),
+        ("stages.md", [card.name for card in CATALOGUE]),
+    ):
         text = (DOCS / page).read_text(encoding="utf-8")
         for name in names:
             assert re.search(rf"^### {re.escape(name)}$", text, re.M), f"{page} has no section {name}"
@@ -135,7 +147,10 @@ def test_the_site_builds_strictly_and_asks_nothing_of_the_network(tmp_path: Path
     pages = sorted((tmp_path / "site").rglob("*.html"))
     assert len(pages) > len(list(DOCS.glob("*.md")))
     for page in pages:
-        fetched = re.findall(r"""<(?:script|img|iframe|source)\b[^>]*\bsrc=["']?(https?:|//)[^>]*>|<link\b[^>]*\brel=["']?(?:stylesheet|preconnect|icon|preload)\b[^>]*\bhref=["']?(?:https?:|//)""", page.read_text(encoding="utf-8"))
+        fetched = re.findall(
+            r"""<(?:script|img|iframe|source)\b[^>]*\bsrc=["']?(https?:|//)[^>]*>|<link\b[^>]*\brel=["']?(?:stylesheet|preconnect|icon|preload)\b[^>]*\bhref=["']?(?:https?:|//)""",
+            page.read_text(encoding="utf-8"),
+        )
         assert fetched == [], page
     index = json.loads((tmp_path / "site" / "search" / "search_index.json").read_text(encoding="utf-8"))
     assert any("prefix ladder" in entry["text"].lower() for entry in index["docs"])

@@ -97,7 +97,10 @@ def test_a_problem_in_the_band_that_no_draw_solved_gives_no_row(run: Path, tmp_p
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
     with closing(sqlite3.connect(copy / "rollouts.sqlite")) as store, store:
-        assert store.execute("DELETE FROM rollouts WHERE problem_id = 'p1' AND verdict = 'pass'").rowcount > 0
+        assert (
+            store.execute("UPDATE rollouts SET verdict = 'fail' WHERE problem_id = 'p1' AND verdict = 'pass'").rowcount
+            > 0
+        )
     found = export(copy, "sft", out=tmp_path / "sft.jsonl")
     assert "p1" not in {json.loads(line)["problem_id"] for line in found.paths[0].read_text().splitlines()}
     assert sum(problems for reason, problems in found.left_out.items() if reason.startswith("rl-band")) == 1

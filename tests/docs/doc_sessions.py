@@ -19,11 +19,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[\w-]*)(?P<options>[^\n]*)\n(?P<body>.*?)^(?P=indent)```$", re.M | re.S)
+FENCE = re.compile(
+    r"^(?P<indent> *)```(?P<language>[\w-]*)(?P<options>[^\n]*)\n(?P<body>.*?)^(?P=indent)```$", re.M | re.S
+)
 TITLE = re.compile(r'title="([^"]+)"')
 EXIT = re.compile(r"#\s*exit (\d+)\s*$")
 NUMBER = re.compile(r"[+-]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+\.\d+)%?")
-BOX = str.maketrans({char: " " for char in "│╭╮╰╯─"})
+BOX = str.maketrans(dict.fromkeys("│╭╮╰╯─", " "))
 COMMAND_TIMEOUT_S = 300
 
 
