@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 VLLM_VENV := .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
 
-.PHONY: demo test test-slow vllm-env lmeval-env check bench bench-stats bench-diagnosis bench-stages bench-regret bench-engines examples clean
+.PHONY: demo test test-slow vllm-env lmeval-env check bench bench-stats bench-diagnosis bench-stages bench-regret bench-engines docs examples clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(None if sys.version_info >= (3, 11) else 'posttrain-diag needs Python 3.11 or newer: make PYTHON=python3.11 ...')"
@@ -83,5 +83,10 @@ lmeval-env:
 	$(PYTHON) -m venv .venv-lmeval
 	.venv-lmeval/bin/python -m pip install --quiet --disable-pip-version-check 'torch==2.13.0' 'lm-eval[hf]==0.4.13'
 
+# The documentation site, readable from the disk: site/index.html
+docs: $(STAMP)
+	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) runs .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) runs site .pytest_cache .ruff_cache .import_linter_cache

@@ -38,6 +38,8 @@ SETS: dict[str, str] = {
     "unresolved": "undecided",
 }
 """Class -> what its problems are good for."""
+OWN_ONLY = frozenset({"mastered", "reshaping"})
+"""Classes whose SFT rows are own draws alone: what the model can say itself is learned without foreign style."""
 WHY_PROMPT = {
     "replay": "mastered: nothing to gain by reward, something to keep",
     "rl-band": "solved sometimes: groups hold passes and failures, so reward has something to select",
@@ -99,9 +101,10 @@ def sft_rows(source: Source, per_problem: int, left: Left) -> Iterator[Row]:
     for problem, draws in source.draws():
         standing, rendered = Standing.of(source, problem.id), source.rendered(problem)
         own = [] if standing.set == "needs-demonstration" else _distinct(draws, "pass")[:per_problem]
-        demos = [] if own or standing.cls in {"mastered", "reshaping"} else _demos(source, problem)[:per_problem]
+        demos = [] if own or standing.cls in OWN_ONLY else _demos(source, problem)[:per_problem]
         if not own and not demos:
             left.out(_without(standing, problem))
+            continue
         origin, why = ("own draw", _why_own(standing)) if own else ("demonstration", _why_demo(standing))
         for text in own or demos:
             yield {
@@ -133,6 +136,8 @@ def _demos(source: Source, problem: Problem) -> list[str]:
 
 
 def _without(standing: Standing, problem: Problem) -> str:
+    if standing.cls in OWN_ONLY:
+        return f"{standing.set}: no passing draw"
     if standing.set == "needs-demonstration" or not problem.demos:
         return f"{standing.set}: " + (
             "no demonstration passes its verifier" if problem.demos else "no passing draw and no demonstration"

@@ -18,7 +18,7 @@ TeacherTarget = Literal["text", "logits"]
 
 
 class StageConfig(BaseModel):
-    """Settings of one stage; what a stage does not use is ignored by it and named in `diag stages NAME`."""
+    """Settings of one stage; what a stage does not use is ignored by it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

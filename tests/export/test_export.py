@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +90,20 @@ def test_sft_rows_follow_the_class(run: Path) -> None:
     assert all(row["prompt"].startswith("Q: q") and "draws pass" in row["why"] for row in rows)
     left = export(run, "sft").left_out
     assert left == {"needs-demonstration: no demonstration passes its verifier": 1}
+
+
+def test_a_problem_in_the_band_that_no_draw_solved_gives_no_row(run: Path, tmp_path: Path) -> None:
+    """Few draws: the class comes from the other problems, and there is nothing of its own to train on."""
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    with closing(sqlite3.connect(copy / "rollouts.sqlite")) as store, store:
+        assert (
+            store.execute("UPDATE rollouts SET verdict = 'fail' WHERE problem_id = 'p1' AND verdict = 'pass'").rowcount
+            > 0
+        )
+    found = export(copy, "sft", out=tmp_path / "sft.jsonl")
+    assert "p1" not in {json.loads(line)["problem_id"] for line in found.paths[0].read_text().splitlines()}
+    assert found.left_out["rl-band: no passing draw"] == 1
 
 
 def test_pairs_prefer_the_likeliest_wrong_answer(run: Path) -> None:
