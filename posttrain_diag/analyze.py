@@ -169,6 +169,7 @@ def conclude(
     measurements = [outcome for outcome in outcomes if isinstance(outcome, Measurement)]
     failures = [outcome for outcome in outcomes if not isinstance(outcome, Measurement)]
     diagnosis = diagnose(evidence, measurements, failures)
+    progress.resolved(diagnosis.per_problem["class"].value_counts().to_dict())
     facts = Facts.of(diagnosis, evidence)
     plan = recommend(facts, has, str(run.path))
     data = diagnosis_json(diagnosis, plan, evidence, tasks=task_card(tasks))

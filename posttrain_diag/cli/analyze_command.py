@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from posttrain_diag.cli.terminal import echo, echo_json
 from posttrain_diag.errors import UsageError
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def analyze(
     with make_progress(quiet=quiet) as progress:
         analysis = run_analysis(config, progress, shlex.join(["diag", *sys.argv[1:]]))
     if as_json:
-        typer.echo(json.dumps(analysis.json, indent=1, allow_nan=False, default=str))
+        echo_json(analysis.json)
     else:
         from posttrain_diag.cli.verdict import print_verdict
 
@@ -242,17 +243,11 @@ def show_cost(config: AnalyzeConfig, as_json: bool) -> None:
 
     cost = estimate_cost(config)
     if as_json:
-        typer.echo(json.dumps({**asdict(cost), "out": str(config.out)}, indent=1))
+        echo_json({**asdict(cost), "out": str(config.out)})
         return
-    typer.echo(
-        f"{cost.problems} problems, {cost.rollouts} rollouts in the main arm, {cost.stored} of them stored already"
-    )
-    typer.echo(
-        f"at most {cost.max_new_tokens} new tokens each: at most {cost.most_tokens:,} tokens, {cost.flops:.2g} FLOPs"
-    )
+    echo(f"{cost.problems} problems, {cost.rollouts} rollouts in the main arm, {cost.stored} of them stored already")
+    echo(f"at most {cost.max_new_tokens} new tokens each: at most {cost.most_tokens:,} tokens, {cost.flops:.2g} FLOPs")
     if cost.teacher_rollouts:
-        typer.echo(f"other models: at most {cost.teacher_rollouts} rollouts on problems that may not be mastered")
-    typer.echo(
-        "prefix ladder and other probes come on top, at most about as much again on problems that are never solved"
-    )
-    typer.echo(f"run directory: {config.out}")
+        echo(f"other models: at most {cost.teacher_rollouts} rollouts on problems that may not be mastered")
+    echo("prefix ladder and other probes come on top, at most about as much again on problems that are never solved")
+    echo(f"run directory: {config.out}")

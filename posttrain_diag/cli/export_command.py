@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
+
+from posttrain_diag.cli.terminal import echo, echo_json
 
 Run = Annotated[Path, typer.Argument(help="Run directory of `diag analyze`.")]
 To = Annotated[
@@ -45,13 +46,13 @@ def export(
         run, to, out=out, per_problem=per_problem, sets=sets or (), form=cast("Any", form), split=cast("Any", split)
     )
     if as_json:
-        typer.echo(json.dumps({"schema": 1, **asdict(found)}, indent=1, default=str))
+        echo_json({"schema": 1, **asdict(found)})
         return
     for name, rows in found.sets.items():
-        typer.echo(f"  {name:<20} {rows:,} rows")
+        echo(f"  {name:<20} {rows:,} rows")
     for reason, problems in found.left_out.items():
-        typer.echo(f"  no row: {problems:,} problems, {reason}")
+        echo(f"  no row: {problems:,} problems, {reason}")
     for note in found.notes:
-        typer.echo(f"  {note}")
+        echo(f"  {note}")
     kind = "" if to == "parquet" else f" ({'conversational' if found.conversational else 'text'})"
-    typer.echo(f"{found.rows:,} rows{kind}: {', '.join(map(str, found.paths))}")
+    echo(f"{found.rows:,} rows{kind}: {', '.join(map(str, found.paths))}")

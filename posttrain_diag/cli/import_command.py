@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import Annotated
 import typer
 
 from posttrain_diag.cli.analyze_command import AllowCode, AsJson, Budget, Level, Mastery, Quiet, Seed, parse_mapping
+from posttrain_diag.cli.terminal import echo_json
 from posttrain_diag.errors import UsageError
 
 app = typer.Typer(help="Diagnose from evidence that was measured elsewhere.", no_args_is_help=True)
@@ -67,7 +67,7 @@ def counts(
             table, out, settings, tasks=known, temperature=temperature, progress=progress, command=command
         )
     if as_json:
-        typer.echo(json.dumps(analysis.json, indent=1, allow_nan=False, default=str))
+        echo_json(analysis.json)
     else:
         from posttrain_diag.cli.verdict import print_verdict
 

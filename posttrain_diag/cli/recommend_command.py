@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from posttrain_diag.cli.terminal import echo_json, say, say_nothing
 
 
 def recommend(
@@ -27,7 +28,7 @@ def recommend(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """What every stage is expected to do, at what cost and on what evidence, and why the others rank lower."""
-    from posttrain_diag.cli.progress import make_progress, say, say_nothing
+    from posttrain_diag.cli.progress import make_progress
     from posttrain_diag.cli.train_command import parse_settings
     from posttrain_diag.replan import replan
 
@@ -35,7 +36,7 @@ def recommend(
     with make_progress(quiet=quiet) as progress:
         data = replan(run, said, pilot=pilot, progress=progress, say=say_nothing if quiet else say)
     if as_json:
-        typer.echo(json.dumps(data, indent=1, allow_nan=False))
+        echo_json(data)
     else:
         print_plan(data)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from posttrain_diag.cli import analyze_command as common
+from posttrain_diag.cli.terminal import echo, echo_json, say, say_nothing
 from posttrain_diag.cli.train_command import parse_settings
 from posttrain_diag.errors import UsageError
 
@@ -72,7 +72,7 @@ def run(
 ) -> None:
     """Diagnose, train, measure, keep or roll back, again, until the target, the budget, or nothing left to gain."""
     from posttrain_diag.autopilot import Steps, autopilot, make_autopilot_config
-    from posttrain_diag.cli.progress import make_progress, say, say_nothing
+    from posttrain_diag.cli.progress import make_progress
 
     if model is None or tasks is None:
         missing = "MODEL" if model is None else "--tasks"
@@ -118,7 +118,7 @@ def run(
     steps = Steps(progress=lambda: make_progress(quiet=quiet), say=say_nothing if quiet else say)
     result = autopilot(asked, folder, steps)
     if as_json:
-        typer.echo(json.dumps(result, indent=1, allow_nan=False, default=str))
+        echo_json(result)
     else:
         show_result(result, folder)
 
@@ -132,18 +132,18 @@ def show_cost(config: AutopilotConfig, out: Path, as_json: bool) -> None:
     if as_json:
         analysis = {"rollouts": cost.rollouts, "most_tokens": cost.most_tokens}
         data = {**sizes, "analysis": analysis, "out": str(out), "config": config.model_dump(mode="json")}
-        typer.echo(json.dumps(data, indent=1))
+        echo_json(data)
         return
-    typer.echo(f"{config.model}: " + ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in sizes.items()))
+    echo(f"{config.model}: " + ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in sizes.items()))
     for note in problems.notes:
-        typer.echo(f"  {note}")
-    typer.echo(
+        echo(f"  {note}")
+    echo(
         f"the first analysis: at most {cost.rollouts:,} rollouts of at most {cost.max_new_tokens} tokens, "
         f"{cost.most_tokens:,} tokens; each stage is analysed again"
     )
     budget = "no limit" if config.budget_tokens is None else f"{config.budget_tokens:,} tokens"
-    typer.echo(f"budget: {budget}, at most {config.max_stages} stages, target pass@1 {config.target:g}")
-    typer.echo(f"folder: {out}")
+    echo(f"budget: {budget}, at most {config.max_stages} stages, target pass@1 {config.target:g}")
+    echo(f"folder: {out}")
 
 
 def show_result(result: Mapping[str, Any], out: Path) -> None:

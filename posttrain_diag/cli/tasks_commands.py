@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
 from posttrain_diag.cli.analyze_command import AllowCode, Limit, Mapping, Verifier, parse_mapping
+from posttrain_diag.cli.terminal import echo_json
 
 app = typer.Typer(help="Work with tasks files.", no_args_is_help=True)
 
@@ -37,6 +37,6 @@ def check(
     )
     found = check_tasks(tasks)
     if as_json:
-        typer.echo(json.dumps(asdict(found), indent=1, default=str))
+        echo_json(asdict(found))
     else:
         print_check(found)

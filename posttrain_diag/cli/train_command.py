@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,7 @@ import typer
 import yaml
 
 from posttrain_diag.cli.analyze_command import parse_mapping
+from posttrain_diag.cli.terminal import echo, echo_json, say, say_nothing
 from posttrain_diag.errors import UsageError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def train(
 
     Several GPUs: accelerate launch -m posttrain_diag train ...
     """
-    from posttrain_diag.cli.progress import say, say_nothing
+    from posttrain_diag.cli.progress import make_progress
     from posttrain_diag.train import TrainRequest, prepare, result_json
     from posttrain_diag.train import train as run_stage
 
@@ -112,11 +112,13 @@ def train(
     tell = say_nothing if quiet or not main else say
     for note in prepared.notes:
         tell(note)
-    result = run_stage(prepared, say=tell)
+    with make_progress(quiet=quiet or not main) as progress:
+        progress.phase("train", prepared.stage)
+        result = run_stage(prepared, progress, tell)
     if not main:
         return
     if as_json:
-        typer.echo(json.dumps(result_json(result), indent=1))
+        echo_json(result_json(result))
     else:
         show_result(result)
 
@@ -155,34 +157,34 @@ def show_prepared(prepared: Prepared, as_json: bool) -> None:
     settings = prepared.config.model_dump(mode="json")
     if as_json:
         data = {"stage": prepared.stage, "model": inputs.model, "out": str(prepared.out), **sizes, "config": settings}
-        typer.echo(json.dumps(data, indent=1))
+        echo_json(data)
         return
-    typer.echo(f"{prepared.stage} on {inputs.model}: " + ", ".join(f"{n} {name}" for name, n in sizes.items()))
+    echo(f"{prepared.stage} on {inputs.model}: " + ", ".join(f"{n} {name}" for name, n in sizes.items()))
     for note in prepared.notes:
-        typer.echo(f"  {note}")
+        echo(f"  {note}")
     for key, value in settings.items():
-        typer.echo(f"  {key}: {value}")
-    typer.echo(f"folder: {prepared.out}")
+        echo(f"  {key}: {value}")
+    echo(f"folder: {prepared.out}")
 
 
 def show_result(result: StageResult) -> None:
     """What the stage did, in a few lines."""
     before, after = result.before.estimates, result.after.estimates
-    typer.echo(f"{result.stage}: {result.steps} steps, weights of step {result.best_step}")
+    echo(f"{result.stage}: {result.steps} steps, weights of step {result.best_step}")
     for name, was in before.items():
         now = after[name]
-        typer.echo(f"  {name:<9} {_interval(was)} -> {_interval(now)}   (held out)")
+        echo(f"  {name:<9} {_interval(was)} -> {_interval(now)}   (held out)")
     if result.before.retention is not None and result.after.retention is not None:
-        typer.echo(f"  {'retention':<9} {_interval(result.before.retention)} -> {_interval(result.after.retention)}")
-    typer.echo(
+        echo(f"  {'retention':<9} {_interval(result.before.retention)} -> {_interval(result.after.retention)}")
+    echo(
         f"  {result.generated_tokens:,} tokens generated, {result.trained_tokens:,} trained, "
         f"{result.rollouts:,} rollouts, {result.cpu_s:.0f} CPU-s"
     )
     if result.stopped:
-        typer.echo(f"  stopped early: {result.stopped}")
+        echo(f"  stopped early: {result.stopped}")
     if result.collapse:
-        typer.echo("  warning: pass@k fell while pass@1 rose: the policy found fewer solutions than before")
-    typer.echo(f"checkpoint: {result.checkpoint}")
+        echo("  warning: pass@k fell while pass@1 rose: the policy found fewer solutions than before")
+    echo(f"checkpoint: {result.checkpoint}")
 
 
 def _interval(estimate: Any) -> str:
