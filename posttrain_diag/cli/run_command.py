@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from posttrain_diag.cli import analyze_command as common
-from posttrain_diag.cli.terminal import echo, echo_json, say, say_nothing
+from posttrain_diag.cli.terminal import echo, echo_json, print_line, print_table, say, say_nothing
 from posttrain_diag.cli.train_command import parse_settings
 from posttrain_diag.errors import UsageError
 
@@ -146,17 +146,14 @@ def show_cost(config: AutopilotConfig, out: Path, as_json: bool) -> None:
     echo(f"folder: {out}")
 
 
+NAMES = ("round", "stage", "pass@1", "retention", "tokens", "outcome")
+
+
 def show_result(result: Mapping[str, Any], out: Path) -> None:
     """The rounds as a table, and where everything lies."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("round", "stage", "pass@1", "retention", "tokens", "outcome"):
-        table.add_column(name, justify="right" if name in ("round", "tokens") else "left")
-    table.add_row("0", "(start)", "", "", f"{result['tokens']['start']['total']:,}", "")
-    for one in result["rounds"]:
-        table.add_row(
+    rows = [("0", "(start)", "", "", f"{result['tokens']['start']['total']:,}", "")]
+    rows += [
+        (
             str(one["number"]),
             one["stage"],
             _change(one, "pass@1"),
@@ -164,14 +161,19 @@ def show_result(result: Mapping[str, Any], out: Path) -> None:
             f"{one['tokens']['total']:,}",
             one["outcome"],
         )
-    console = Console(soft_wrap=True)
-    console.print(table)
+        for one in result["rounds"]
+    ]
+    print_table(NAMES, rows, right=("round", "tokens"))
     before, after = result["before"]["pass@1"], result["after"]["pass@1"]
-    console.print(f"held-out pass@1 {_value(before)} -> {_value(after)}, {result['tokens']['total']:,} tokens in all")
-    console.print(f"ended: {result['reason']}", markup=False)
-    console.print(f"model: {result['checkpoint']}" + ("" if result["kept"] else "  (the start: nothing was kept)"))
-    console.print(f"report: {result['after']['report'] or result['before']['report']}")
-    console.print(f"everything: {out / 'result.json'}, decisions in {out / 'events.jsonl'}")
+    print_line(f"held-out pass@1 {_value(before)} -> {_value(after)}, {result['tokens']['total']:,} tokens in all")
+    print_line(f"ended: {result['reason']}")
+    kept = "" if result["kept"] else "  (the start: nothing was kept)"
+    print_line(f"model: {result['checkpoint']}{kept}", whole=True)
+    page = out / "report.html"
+    pages = (result["after"]["report"], result["before"]["report"])
+    print_line(f"report: {page if page.exists() else pages[0] or pages[1]}", whole=True)
+    print_line(f"everything: {out / 'result.json'}", whole=True)
+    print_line(f"decisions: {out / 'events.jsonl'}", whole=True)
 
 
 def _change(one: Mapping[str, Any], name: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -102,6 +102,29 @@ def marked(mark: str, texts: Sequence[str], style: str) -> Table:
     for text in texts:
         grid.add_row(styled(mark, style), styled(text, style))
     return grid
+
+
+def print_table(names: Sequence[str], rows: Sequence[Sequence[str]], *, right: Collection[str]) -> None:
+    """Print a table on stdout; where the terminal is too narrow for it, a paragraph per row, so that no cell is cut.
+
+    Args:
+        names: of the columns.
+        rows: a cell per column.
+        right: columns that are set to the right.
+    """
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in names:
+        table.add_column(name, justify="right" if name in right else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*map(styled, row))
+    shown = console()
+    if shown.measure(table, options=shown.options.update(max_width=LINE_CHARS)).maximum <= shown.width:
+        shown.print(table)
+    else:
+        for row in rows:
+            print_line(", ".join(f"{name} {cell}" for name, cell in zip(names, row, strict=True) if cell))
 
 
 def live_terminal() -> bool:

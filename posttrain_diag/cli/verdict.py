@@ -42,6 +42,7 @@ MAX_ACTIONS = 3
 
 def print_verdict(data: Mapping[str, Any], run: Path) -> None:
     """Print box, actions and the path of the report on stdout."""
+    from posttrain_reports.words import BOTTLENECK_FALLBACK
     from rich.text import Text
 
     shown = console()
@@ -56,6 +57,8 @@ def print_verdict(data: Mapping[str, Any], run: Path) -> None:
     if data["plan"]:
         print_line("What pays next", "bold")
         print_actions(data["plan"][:MAX_ACTIONS])
+    elif verdict in BOTTLENECK_FALLBACK:
+        print_line(f"What to do next: {BOTTLENECK_FALLBACK[verdict]}", "bold")
     print_line()
     print_line(f"report: {run / 'report.html'}", whole=True)
 
@@ -65,9 +68,7 @@ def _certainty(data: Mapping[str, Any]) -> Any:
 
     status = data["instrument"]["status"]
     line = Text(f"confidence {share_text(data['confidence'], digits=0)}")
-    others = [
-        f"{styled(a['bottleneck'])} {share_text(a['probability'], digits=0)}" for a in data["alternatives"][:3]
-    ]
+    others = [f"{styled(a['bottleneck'])} {share_text(a['probability'], digits=0)}" for a in data["alternatives"][:3]]
     line.append(f" (else {', '.join(others)})" if others else "")
     line.append("   instrument: ")
     line.append_text(styled(status, STATUS_COLOURS.get(status, "")))
@@ -118,7 +119,7 @@ def _numbers(data: Mapping[str, Any]) -> Any:
     return numbers
 
 
-TITLES = {"coverage": "in support", "mixed_groups@8": "mixed groups of 8"}
+TITLES = {"coverage": "in support", "mixed_groups@8": "mixed groups@8"}
 """Shorter than the report's."""
 
 
@@ -132,19 +133,26 @@ def _evidence(data: Mapping[str, Any]) -> list[Any]:
     return [Text(), marked("-", reasons, "dim")] if reasons else []
 
 
-def print_actions(plan: Sequence[Mapping[str, Any]]) -> None:
-    """Stages in their order: gain, cost, reason, and the command that runs it on a line of its own."""
+def print_actions(plan: Sequence[Mapping[str, Any]], *, evidence: bool = False) -> None:
+    """Stages in their order: gain, cost, reason, with `evidence` the precedents, and the command, never broken."""
     whys, shared = shared_sentences([proposal["why"] for proposal in plan])
+    common = [need for need in plan[0]["needs"] if len(plan) > 1 and all(need in p["needs"] for p in plan)]
     for rank, (proposal, why) in enumerate(zip(plan, whys, strict=True), 1):
         print_line()
         print_line(f"{rank}. {proposal['stage']}", "bold")
         print_line(facts_of(proposal), indent=3)
         if why:
             print_line(why, indent=3)
-        if proposal["needs"]:
-            print_line(f"needs {' and '.join(proposal['needs'])}", "yellow", indent=3)
-        else:
+        if evidence:
+            print_line(proposal["evidence"], "dim", indent=3)
+        for need in proposal["needs"]:
+            if need not in common:
+                print_line(f"needs {need}", "yellow", indent=3)
+        if not proposal["needs"]:
             print_line(proposal["command"], "cyan", indent=3, whole=True)
+    for need in common:
+        print_line()
+        print_line(f"all of them need {need}", "yellow")
     for sentence, ranks in shared.items():
         print_line()
         print_line(f"{', '.join(str(plan[index]['stage']) for index in ranks)}: {sentence}", "dim")

@@ -1,4 +1,4 @@
-"""Estimates as the terminal shows them: value, interval, and what they rest on where that is more than a measurement."""
+"""Estimates as the terminal shows them: value, interval, and what they rest on beyond a measurement."""
 
 from __future__ import annotations
 
