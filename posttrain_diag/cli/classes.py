@@ -45,25 +45,29 @@ def class_bar(counts: Mapping[ProblemClass, float], width: int, *, ascii_only: b
     return bar
 
 
-def class_words(counts: Mapping[ProblemClass, float], *, sampling: bool, ascii_only: bool) -> Text:
-    """Every class that holds problems, with its cell and its number.
+def class_words(counts: Mapping[ProblemClass, float], width: int, *, sampling: bool, ascii_only: bool) -> Text:
+    """Every class that holds problems, with its cell and its number; lines break between classes only.
 
     Args:
         counts: problems per class, fractions of them where they are expected numbers.
+        width: of a line.
         sampling: prefixes are not tried yet: what is out of support alone may still be guided-reachable.
         ascii_only: for terminals that show no other characters.
     """
     from rich.text import Text
 
-    words = Text()
+    words, used = Text(), 0
     for name, (word, colour, cell, plain) in LOOKS.items():
         if counts.get(name, 0) <= 0:
             continue
-        if words:
-            words.append("  ")
-        shown = "not reached" if sampling and name == "support" else word
+        shown = f" {_number(counts[name])} {'not reached' if sampling and name == 'support' else word}"
+        if used:
+            used += len(shown) + 3
+            words.append("  " if used <= width else "\n")
+        if not 0 < used <= width:
+            used = len(shown) + 1
         words.append(plain if ascii_only else cell, style=colour)
-        words.append(f" {_number(counts[name])} {shown}".replace(" ", "\xa0"))
+        words.append(shown)
     return words
 
 

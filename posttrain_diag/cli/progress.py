@@ -13,7 +13,7 @@ from posttrain_diag.collect import Phase, Progress
 from posttrain_diag.types import ProblemClass
 
 if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderResult  # noqa: TID251
+    from rich.console import Console, ConsoleOptions, OverflowMethod, RenderResult  # noqa: TID251
 
 PLAIN_EVERY_S = 10.0
 REFRESH_PER_S = 8
@@ -135,7 +135,7 @@ class PlainProgress(Meter):
     def resolved(self, classes: Mapping[ProblemClass, int]) -> None:
         """Say how many problems are in which class."""
         if dict(classes) != dict(self.classes):
-            words = class_words(classes, sampling=self.name == "sample", ascii_only=True).plain
+            words = class_words(classes, 1000, sampling=self.name == "sample", ascii_only=True).plain
             say(f"  classes: {words}")
         super().resolved(classes)
 
@@ -172,9 +172,10 @@ class LiveProgress(Meter):
         from rich.text import Text
 
         width, plain = options.max_width, options.ascii_only
+        cut: OverflowMethod = "crop" if plain else "ellipsis"
         head: Any = Table.grid(padding=(0, 1), expand=True)
         head.add_column(width=1)
-        head.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+        head.add_column(ratio=1, no_wrap=True, overflow=cut)
         head.add_column(justify="right", no_wrap=True)
         head.add_row(self._spinner, Text(self.title, style="bold"), clock(time.monotonic() - self.begun))
         yield head
@@ -183,10 +184,10 @@ class LiveProgress(Meter):
             bar: Any = Table.grid(padding=(0, 1))
             bar.add_row(ProgressBar(self.total, self.done, width=max(5, min(40, width - len(counted) - 2))), counted)
             yield bar
-            yield Text(self.rate(), style="dim", no_wrap=True, overflow="ellipsis")
+            yield Text(self.rate(), style="dim", no_wrap=True, overflow=cut)
         if sum(self.classes.values()):
             yield class_bar(self.classes, width, ascii_only=plain)
-            yield class_words(self.classes, sampling=self.name == "sample", ascii_only=plain)
+            yield class_words(self.classes, width, sampling=self.name == "sample", ascii_only=plain)
 
 
 @contextmanager

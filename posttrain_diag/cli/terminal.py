@@ -28,10 +28,15 @@ Data = Mapping[str, Any] | Sequence[Any]
 
 
 def one_line(text: object, limit: int = LINE_CHARS) -> str:
-    """The text as one line: controls, escapes, bidi controls and surrogates spelled out, its middle cut when long."""
+    """The text as one line: controls, escapes, bidi controls and surrogates spelled out, its middle cut when long.
+
+    What the terminal's encoding lacks is spelled out too: a later replacement would change the line's width.
+    """
     from posttrain_reports.text import clip
 
-    return clip(str(text), limit).replace("\n", " ")
+    line = clip(str(text), limit).replace("\n", " ")
+    encoding = sys.stderr.encoding or "utf-8"
+    return line.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def echo(text: object = "") -> None:

@@ -93,7 +93,7 @@ def _class_parts(data: Mapping[str, Any], ascii_only: bool, width: int) -> list[
     counts: Any = {name: n * value for name, value in shares.items() if value is not None and n * value >= 0.05}
     if not counts:
         return []
-    words = class_words(counts, sampling=False, ascii_only=ascii_only)
+    words = class_words(counts, width - 6, sampling=False, ascii_only=ascii_only)
     return [class_bar(counts, width - 6, ascii_only=ascii_only), words, Text()]
 
 
@@ -102,7 +102,7 @@ def _numbers(data: Mapping[str, Any]) -> Any:
     from rich.table import Table
 
     numbers = Table.grid(padding=(0, 2))
-    numbers.add_column(no_wrap=True, overflow="ellipsis")
+    numbers.add_column(no_wrap=True)
     numbers.add_column(justify="right", no_wrap=True)
     numbers.add_column(no_wrap=True)
     numbers.add_column()

@@ -84,10 +84,12 @@ def build(
     wanted = names or [model.name for model in list_models()]
 
     tell = say_nothing if quiet else say
+    begun: list[str] = []
     with make_progress(quiet=quiet) as progress:
 
         def show(name: str, done: int, total: int, loss: float) -> None:
-            if done == 1:
+            if name not in begun:
+                begun.append(name)
                 progress.phase("train", name)
             progress.steps(done, total, 0)
             if done == total:
