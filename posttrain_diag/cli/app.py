@@ -19,6 +19,7 @@ from posttrain_diag.cli import (
     run_command,
     tasks_commands,
     train_command,
+    view_command,
     zoo_commands,
 )
 from posttrain_diag.cli.terminal import echo, one_line, say, tolerate_encodings
@@ -40,6 +41,7 @@ app.command("compare")(compare_command.compare)
 app.command("run")(run_command.run)
 app.command("export")(export_command.export)
 app.command("report")(report_command.report)
+app.command("view")(view_command.view)
 app.add_typer(tasks_commands.app, name="tasks")
 app.add_typer(import_command.app, name="import")
 app.add_typer(zoo_commands.app, name="zoo")
