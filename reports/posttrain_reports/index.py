@@ -6,6 +6,7 @@ import datetime
 import os
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote
 
@@ -15,7 +16,7 @@ from posttrain_reports.page import render_page
 from posttrain_reports.text import NOT_ESTIMATED, clip, finite, percent, signed_points
 
 NAME_LIMIT = 160
-NOTE_LIMIT = 240
+NOTE_LIMIT = 200
 HUES = {
     "saturated": "mastered", "mixed": "unresolved", "expansion": "support", "repair": "format", "none": "unresolved",
     "target": "mastered", "no gain": "unresolved",
@@ -64,8 +65,10 @@ def _row(entry: RunEntry) -> dict[str, Any]:
         "state": entry.state,
         "state_title": STATES[entry.state],
         "link": None if entry.page is None else link_of(entry, entry.page),
-        "model": clip(entry.model or "", NAME_LIMIT),
-        "tasks": clip(entry.tasks or "", NAME_LIMIT),
+        "model": _short(entry.model or ""),
+        "model_full": clip(entry.model or "", NOTE_LIMIT),
+        "tasks": _short(entry.tasks or ""),
+        "tasks_full": clip(entry.tasks or "", NOTE_LIMIT),
         "verdict": _verdict(entry),
         "hue": _hue(entry.verdict or ""),
         "confidence": "" if confidence is None else percent(confidence),
@@ -77,10 +80,19 @@ def _row(entry: RunEntry) -> dict[str, Any]:
         "bar": None if entry.kind == "comparison" else _bar(low, value, high),
         "instrument": entry.instrument if entry.instrument in words.INSTRUMENT_TITLE else None,
         "instrument_title": words.INSTRUMENT_TITLE.get(entry.instrument or "", ""),
-        "when": f"{when:%Y-%m-%d %H:%M} UTC",
+        "day": f"{when:%Y-%m-%d}",
+        "time": f"{when:%H:%M} UTC",
         "when_sort": entry.changed,
         "note": clip(entry.note, NOTE_LIMIT),
     }  # fmt: skip
+
+
+def _short(name: str) -> str:
+    """Of an absolute path the last two parts, of everything else all."""
+    return " -> ".join(
+        clip("…/" + "/".join(PurePath(part).parts[-2:]) if PurePath(part).is_absolute() else part, NAME_LIMIT)
+        for part in name.split(" -> ")
+    )
 
 
 def _bar(*ends: float | None) -> list[float] | None:
