@@ -22,6 +22,7 @@ from posttrain_diag.cli import (
     view_command,
     zoo_commands,
 )
+from posttrain_diag.cli.completion import colons_joined
 from posttrain_diag.cli.terminal import echo, one_line, say, tolerate_encodings
 from posttrain_diag.errors import DiagError, TaskError
 
@@ -62,7 +63,8 @@ def main() -> None:
     """Run `diag`; a user's error is one line on stderr and exit code 2 (a traceback with DIAG_DEBUG=1)."""
     tolerate_encodings()
     try:
-        app()
+        with colons_joined(os.environ):
+            app(prog_name="diag")
     except DiagError as error:
         if os.environ.get("DIAG_DEBUG") == "1":
             raise

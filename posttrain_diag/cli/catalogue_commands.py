@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from posttrain_diag.cli import completion
 from posttrain_diag.cli.terminal import echo, echo_json
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -18,6 +19,7 @@ def stages(
         str | None,
         typer.Option(
             metavar="NAME",
+            autocompletion=completion.launches,
             help="Print the path of a file for `accelerate launch --config_file` instead: ddp, fsdp2, deepspeed_zero2 "
             "or deepspeed_zero3.",
         ),

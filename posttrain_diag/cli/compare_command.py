@@ -7,13 +7,17 @@ from typing import Annotated
 
 import typer
 
+from posttrain_diag.cli import completion
 from posttrain_diag.cli.terminal import echo_json
 
 Before = Annotated[Path, typer.Argument(metavar="RUN_A", help="Run directory of the earlier model.")]
 After = Annotated[Path, typer.Argument(metavar="RUN_B", help="Run directory of the later model, same tasks.")]
 Stage = Annotated[
     str | None,
-    typer.Option(help="Stage between them. Default: the one of RUN_A/stages whose checkpoint RUN_B analysed."),
+    typer.Option(
+        help="Stage between them. Default: the one of RUN_A/stages whose checkpoint RUN_B analysed.",
+        autocompletion=completion.stages,
+    ),
 ]
 Retention = Annotated[
     tuple[Path, Path] | None,

@@ -8,11 +8,16 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from posttrain_diag.cli import completion
 from posttrain_diag.cli.terminal import echo, echo_json
 
 Run = Annotated[Path, typer.Argument(help="Run directory of `diag analyze`.")]
 To = Annotated[
-    str, typer.Option(help="sft, pairs, prompts (JSONL for TRL's trainers) or parquet (all draws, problems).")
+    str,
+    typer.Option(
+        help="sft, pairs, prompts (JSONL for TRL's trainers) or parquet (all draws, problems).",
+        autocompletion=completion.exports,
+    ),
 ]
 Out = Annotated[
     Path | None, typer.Option(help="A .jsonl or .parquet file; for parquet a folder. Default: RUN/export/TO.jsonl.")
@@ -20,7 +25,11 @@ Out = Annotated[
 PerProblem = Annotated[int, typer.Option(help="Rows per problem at most.")]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Only rl-band, repair-format, needs-demonstration, replay or undecided (repeatable)."),
+    typer.Option(
+        "--set",
+        help="Only rl-band, repair-format, needs-demonstration, replay or undecided (repeatable).",
+        autocompletion=completion.export_sets,
+    ),
 ]
 Split = Annotated[str, typer.Option(help="all, or train: without the problems that `diag train` holds out.")]
 Form = Annotated[

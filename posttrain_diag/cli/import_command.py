@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from posttrain_diag.cli import completion
 from posttrain_diag.cli.analyze_command import AllowCode, AsJson, Budget, Level, Mastery, Quiet, Seed, parse_mapping
 from posttrain_diag.cli.terminal import echo_json
 from posttrain_diag.errors import UsageError
@@ -27,7 +28,10 @@ def counts(
     file: Annotated[str, typer.Argument(help="CSV, TSV (also .gz, .bz2, .xz) or Parquet with problem_id, n, c.")],
     out: Annotated[Path, typer.Option(help="Run directory.")],
     tasks: Annotated[
-        str | None, typer.Option(help="Tasks file, matched by id, for prompts and demonstrations.")
+        str | None,
+        typer.Option(
+            help="Tasks file, matched by id, for prompts and demonstrations.", autocompletion=completion.tasks
+        ),
     ] = None,
     k: Annotated[str, typer.Option(help="Further k whose pass@k is wanted, e.g. 1,16,400.")] = "",
     mapping: Annotated[

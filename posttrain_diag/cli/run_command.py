@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from posttrain_diag.cli import analyze_command as common
+from posttrain_diag.cli import completion
 from posttrain_diag.cli.terminal import echo, echo_json, print_line, print_table, say, say_nothing
 from posttrain_diag.cli.train_command import parse_settings
 from posttrain_diag.errors import UsageError
@@ -17,13 +18,30 @@ from posttrain_diag.errors import UsageError
 if TYPE_CHECKING:
     from posttrain_diag.autopilot import AutopilotConfig
 
-Tasks = Annotated[str | None, typer.Option(help="Tasks; without --train-tasks 30% of them are held out for measuring.")]
-TrainTasks = Annotated[str | None, typer.Option(help="Tasks to train on; then all of --tasks are held out.")]
-Retain = Annotated[str | None, typer.Option(help="Tasks whose pass rate should stay; half may be replayed.")]
-Teacher = Annotated[
-    list[str] | None, typer.Option(help="Model to compare with and to learn from (repeatable: routed by problem).")
+Tasks = Annotated[
+    str | None,
+    typer.Option(
+        help="Tasks; without --train-tasks 30% of them are held out for measuring.", autocompletion=completion.tasks
+    ),
 ]
-Sibling = Annotated[list[str] | None, typer.Option(help="Checkpoint to merge with (repeatable).")]
+TrainTasks = Annotated[
+    str | None,
+    typer.Option(help="Tasks to train on; then all of --tasks are held out.", autocompletion=completion.tasks),
+]
+Retain = Annotated[
+    str | None,
+    typer.Option(help="Tasks whose pass rate should stay; half may be replayed.", autocompletion=completion.tasks),
+]
+Teacher = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Model to compare with and to learn from (repeatable: routed by problem).",
+        autocompletion=completion.models,
+    ),
+]
+Sibling = Annotated[
+    list[str] | None, typer.Option(help="Checkpoint to merge with (repeatable).", autocompletion=completion.models)
+]
 Out = Annotated[Path | None, typer.Option(help="Folder of the run. Default: runs/auto-MODEL-TASKS-HASH.")]
 Target = Annotated[float, typer.Option(help="pass@1 on the held-out problems at which the run ends.")]
 Keep = Annotated[float, typer.Option(help="A stage is rolled back when less than this share of retention is left.")]

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from posttrain_diag.cli import completion
 from posttrain_diag.cli.analyze_command import AllowCode, Limit, Mapping, Verifier, parse_mapping
 from posttrain_diag.cli.terminal import echo_json
 
@@ -19,7 +20,12 @@ def group() -> None:
 
 @app.command("check")
 def check(
-    file: Annotated[str, typer.Argument(help="JSONL, JSON, CSV, Parquet, HF data set, or builtin:zoo/FAMILY.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            help="JSONL, JSON, CSV, Parquet, HF data set, or builtin:zoo/FAMILY.", autocompletion=completion.tasks
+        ),
+    ],
     mapping: Mapping = None,
     verifier: Verifier = None,
     allow_code: AllowCode = False,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 
+from posttrain_diag.cli import completion
 from posttrain_diag.cli.analyze_command import parse_mapping
 from posttrain_diag.cli.terminal import echo, echo_json, say, say_nothing
 from posttrain_diag.errors import UsageError
@@ -18,14 +19,41 @@ if TYPE_CHECKING:
     from posttrain_diag.train import Prepared
 
 Run = Annotated[Path | None, typer.Argument(help="Run of `diag analyze`: its model, tasks and plan are used.")]
-Stage = Annotated[str | None, typer.Option(help="Stage (`diag stages`). Default: the first of the plan that can run.")]
-Model = Annotated[str | None, typer.Option(help="HF directory, PEFT adapter directory, hub id, or zoo:NAME.")]
-Tasks = Annotated[str | None, typer.Option(help="Tasks; without --train-tasks 30% of them are held out for measuring.")]
-TrainTasks = Annotated[str | None, typer.Option(help="Tasks to train on; then all of --tasks are held out.")]
-Retain = Annotated[str | None, typer.Option(help="Tasks whose pass rate should stay; half may be replayed.")]
-Demos = Annotated[str | None, typer.Option(help="Tasks file whose demonstrations are merged in by problem id.")]
-Teacher = Annotated[list[str] | None, typer.Option(help="Model that gives targets (repeatable: routed by problem).")]
-Sibling = Annotated[list[str] | None, typer.Option(help="Checkpoint to merge with (repeatable).")]
+Stage = Annotated[
+    str | None,
+    typer.Option(
+        help="Stage (`diag stages`). Default: the first of the plan that can run.", autocompletion=completion.stages
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(help="HF directory, PEFT adapter directory, hub id, or zoo:NAME.", autocompletion=completion.models),
+]
+Tasks = Annotated[
+    str | None,
+    typer.Option(
+        help="Tasks; without --train-tasks 30% of them are held out for measuring.", autocompletion=completion.tasks
+    ),
+]
+TrainTasks = Annotated[
+    str | None,
+    typer.Option(help="Tasks to train on; then all of --tasks are held out.", autocompletion=completion.tasks),
+]
+Retain = Annotated[
+    str | None,
+    typer.Option(help="Tasks whose pass rate should stay; half may be replayed.", autocompletion=completion.tasks),
+]
+Demos = Annotated[
+    str | None,
+    typer.Option(help="Tasks file whose demonstrations are merged in by problem id.", autocompletion=completion.tasks),
+]
+Teacher = Annotated[
+    list[str] | None,
+    typer.Option(help="Model that gives targets (repeatable: routed by problem).", autocompletion=completion.models),
+]
+Sibling = Annotated[
+    list[str] | None, typer.Option(help="Checkpoint to merge with (repeatable).", autocompletion=completion.models)
+]
 Out = Annotated[Path | None, typer.Option(help="Folder of the stage. Default with RUN: RUN/stages/NN-STAGE.")]
 Steps = Annotated[int | None, typer.Option(help="Optimizer steps. Default: the stage's own.")]
 Budget = Annotated[int | None, typer.Option("--budget-tokens", help="Stop after so many generated and trained tokens.")]

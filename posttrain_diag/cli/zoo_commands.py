@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from posttrain_diag.cli import completion
 from posttrain_diag.cli.terminal import echo, echo_json, say, say_nothing
 from posttrain_diag.tasks.rows import BUILTIN
 
@@ -69,7 +70,9 @@ def list_zoo(as_json: AsJson = False) -> None:
 
 @app.command("build")
 def build(
-    names: Annotated[list[str] | None, typer.Argument(help="Models to train; default: all.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Models to train; default: all.", autocompletion=completion.zoo_names)
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Directory; default: the zoo's cache, found by zoo:NAME.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights and examples.")] = 0,
     steps: Annotated[int | None, typer.Option(help="Training steps of every model; default: its recipe's.")] = None,
@@ -106,9 +109,15 @@ def build(
 @app.command("truth")
 def truth(
     family: Annotated[
-        str | None, typer.Argument(help="FAMILY of builtin:zoo/FAMILY; default: a line per family.")
+        str | None,
+        typer.Argument(
+            help="FAMILY of builtin:zoo/FAMILY; default: a line per family.", autocompletion=completion.families
+        ),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="zoo:NAME or a directory; default: the shipped table.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="zoo:NAME or a directory; default: the shipped table.", autocompletion=completion.models),
+    ] = None,
     prefix: Annotated[
         bool, typer.Option("--prefix", help="Also success after 1/4, 1/2, 3/4 and 7/8 of the demonstration.")
     ] = False,
