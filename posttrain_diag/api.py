@@ -17,7 +17,7 @@ The function is called `evaluate`, for `posttrain_diag.analyze` is the module be
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from posttrain_diag.collect import Progress
-    from posttrain_diag.compare import Comparison
+    from posttrain_diag.compare.types import Comparison
     from posttrain_diag.run_index import RunEntry
     from posttrain_diag.types import Estimate
 
@@ -229,8 +229,7 @@ def list_runs(folder: str | Path) -> list[RunEntry]:
 def _estimates(found: Mapping[str, Any]) -> dict[str, Estimate]:
     from posttrain_diag.types import Estimate
 
-    def read(values: Mapping[str, Any]) -> Estimate:
-        bounds = values.get("bounds")
-        return Estimate(**{**values, "bounds": None if bounds is None else tuple(bounds)})
+    def read(bounds: Sequence[float] | None = None, **values: Any) -> Estimate:
+        return Estimate(**values, bounds=None if bounds is None else (bounds[0], bounds[1]))
 
-    return {str(name): read(values) for name, values in found.items()}
+    return {str(name): read(**values) for name, values in found.items()}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,11 @@ State = Literal["finished", "unfinished", "damaged"]
 
 MARKS: dict[str, Kind] = {"state.json": "autopilot", "comparison.json": "comparison", "run.json": "analysis"}
 """The file that makes a folder a run, and of what kind; the first that is there counts."""
+RESULTS: dict[Kind, str] = {
+    "analysis": "diagnosis.json",
+    "comparison": "comparison.json",
+    "autopilot": "result.json",
+}
 PAGES = ("report.html", "comparison.html")
 PASSED_BY = frozenset({"figures", "rollouts.parquet", "checkpoint", "adapter", "phases", "watch", "tasks", "export"})
 """Folders inside runs that hold no runs."""
@@ -115,10 +120,9 @@ def read_entry(folder: Path, path: Path, files: Mapping[str, os.stat_result]) ->
         path: the same, relative to the folder that is searched.
         files: the regular files in it.
     """
-    kind = next(kind for name, kind in MARKS.items() if name in files)
+    kind: Kind = next(kind for name, kind in MARKS.items() if name in files)
     page = next((name for name in PAGES if name in files), None)
-    results = {"analysis": "diagnosis.json", "comparison": "comparison.json", "autopilot": "result.json"}
-    dated = files.get(results[kind]) or max(files.values(), key=lambda info: info.st_mtime)
+    dated = files.get(RESULTS[kind]) or max(files.values(), key=lambda info: info.st_mtime)
     try:
         return READERS[kind](folder, RunEntry(kind, path, "finished", dated.st_mtime, page), files)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
@@ -182,7 +186,8 @@ def _autopilot(folder: Path, entry: RunEntry, files: Mapping[str, os.stat_result
     return _with(entry, state="unfinished", model=named.get("model"), tasks=named.get("tasks"), note=note)
 
 
-READERS = {"analysis": _analysis, "comparison": _comparison, "autopilot": _autopilot}
+Reader = Callable[[Path, RunEntry, Mapping[str, os.stat_result]], RunEntry]
+READERS: dict[Kind, Reader] = {"analysis": _analysis, "comparison": _comparison, "autopilot": _autopilot}
 
 
 def _read(path: Path, files: Mapping[str, os.stat_result]) -> dict[str, Any]:

@@ -25,12 +25,12 @@ BAR_CELLS = 50
 def cells_of(counts: Mapping[ProblemClass, float], cells: int) -> dict[ProblemClass, int]:
     """Cells of a bar per class, `cells` in all: by largest remainder, at least one where a class holds any problem."""
     total = sum(counts.values())
-    exact = {name: cells * counts[name] / total for name in LOOKS if counts.get(name, 0) > 0}
-    out = {name: max(1, int(size)) for name, size in exact.items()}
+    exact: dict[ProblemClass, float] = {name: cells * counts[name] / total for name in LOOKS if counts.get(name, 0) > 0}
+    out: dict[ProblemClass, int] = {name: max(1, int(size)) for name, size in exact.items()}
     while sum(out.values()) < cells:
         out[max(out, key=lambda name: exact[name] - out[name])] += 1
     while sum(out.values()) > cells:
-        out[max(out, key=lambda name: out[name] - exact[name])] -= 1
+        out[max((name for name in out if out[name] > 1), key=lambda name: out[name] - exact[name])] -= 1
     return out
 
 

@@ -7,8 +7,9 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from posttrain_diag.cli import terminal
 from posttrain_diag.cli.classes import class_bar, class_words
-from posttrain_diag.cli.terminal import console, live_terminal, one_line, say
+from posttrain_diag.cli.terminal import live_terminal, one_line, say
 from posttrain_diag.collect import Phase, Progress
 from posttrain_diag.types import ProblemClass
 
@@ -154,7 +155,7 @@ class LiveProgress(Meter):
         from rich.spinner import Spinner
 
         super().__init__()
-        shown = console(stderr=True)
+        shown = terminal.console(stderr=True)
         self._spinner = Spinner("line" if shown.options.ascii_only else "dots")
         self._live = Live(self, console=shown, transient=True, refresh_per_second=REFRESH_PER_S)
 
@@ -165,7 +166,7 @@ class LiveProgress(Meter):
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def __rich_console__(self, shown: Console, options: ConsoleOptions) -> RenderResult:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The display: at most one line each for phase, bar, rates and class bar; the words of the classes may wrap."""
         from rich.progress_bar import ProgressBar
         from rich.table import Table

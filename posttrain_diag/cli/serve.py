@@ -96,7 +96,6 @@ class RunServer(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     """One request."""
 
-    server: RunServer
     timeout = 30
     server_version = "diag"
     sys_version = ""
@@ -134,10 +133,15 @@ class Handler(BaseHTTPRequestHandler):
         self._refuse(HTTPStatus.FORBIDDEN)
         return False
 
+    @property
+    def _index_of(self) -> RunIndex:
+        assert isinstance(self.server, RunServer)
+        return self.server.index
+
     def _index(self) -> None:
         from posttrain_reports.index import render_index
 
-        page = render_index(self.server.index.entries(), self.server.index.root.resolve().name)
+        page = render_index(self._index_of.entries(), self._index_of.root.resolve().name)
         body = page.encode()
         self._head(HTTPStatus.OK, HTML, len(body), INDEX_POLICY)
         if self.command != "HEAD":
@@ -145,7 +149,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _file(self, parts: Sequence[str]) -> None:
         kind = kind_of(parts)
-        if kind is None or (file := open_below(self.server.index.root, parts)) is None:
+        if kind is None or (file := open_below(self._index_of.root, parts)) is None:
             self._refuse(HTTPStatus.NOT_FOUND)
             return
         with file:

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def one_line(text: object, limit: int = LINE_CHARS) -> str:
     from posttrain_reports.text import clip
 
     line = clip(str(text), limit).replace("\n", " ")
-    encoding = sys.stderr.encoding or "utf-8"
+    stream = getattr(sys.stderr, "rich_proxied_file", sys.stderr)  # while a live display stands before it
+    encoding = stream.encoding or "utf-8"
     return line.encode(encoding, "backslashreplace").decode(encoding)
 
 
@@ -140,5 +142,5 @@ def live_terminal() -> bool:
 def tolerate_encodings() -> None:
     r"""Let no character that the terminal's encoding lacks end a run: it is written as \\u escape instead."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -28,7 +28,7 @@ def view(runs: Runs = Path("runs"), port: Port = 8642, open_browser: Open = Fals
     from posttrain_diag.cli.serve import RunServer
 
     with RunServer(index, port) as server:
-        print_line(f"{len(index.entries())} runs in {runs}")
+        print_line(f"{len(index.entries())} runs in {runs}", whole=True)
         print_line(server.url, whole=True)
         print_line("Ctrl-C ends it")
         if open_browser:

@@ -108,7 +108,8 @@ def _change(estimate: Mapping[str, Any]) -> str:
 
 def _bar(shares: Mapping[str, Any]) -> Markup:
     """The problems by class, as a bar and in words."""
-    known = [(name, value) for name in COLOURS if (value := finite(as_mapping(shares.get(name)).get("value")))]
+    values = {name: finite(as_mapping(shares.get(name)).get("value")) for name in COLOURS}
+    known = [(name, value) for name, value in values.items() if value is not None and 5e-4 <= value <= 1]
     parts = [tag("span", f"flex:{value:.4f} 0 0;background:{COLOURS[name]}", "") for name, value in known]
     legend = [
         tag("span", f"white-space:nowrap;margin-right:12px;border-left:10px solid {COLOURS[name]};padding-left:5px",
@@ -140,7 +141,9 @@ def _actions(plan: Sequence[Mapping[str, Any]]) -> Markup:
     rows: list[Markup] = []
     for proposal in plan:
         gain, needs = as_mapping(proposal.get("expected_gain")), list(proposal.get("needs") or ())
-        head = f"{words.stage_title(clip(str(proposal.get('stage')), SHORT))}: pass@1 {_change(gain)}"
+        label = str(gain.get("label"))
+        rests = f" ({label})" if label in ("estimated", "model-dependent") else ""
+        head = f"{words.stage_title(clip(str(proposal.get('stage')), SHORT))}: pass@1 {_change(gain)}{rests}"
         if needs:
             ways = tag("div", MUTED, f"needs {clip('; '.join(map(str, needs)), LONG)}")
         else:
