@@ -89,16 +89,9 @@ class Run:
         Raises:
             StoreError: problems.parquet is missing or damaged.
         """
-        import pandas as pd
-        import pyarrow
+        from posttrain_diag.store import RunDir
 
-        from posttrain_diag.errors import StoreError
-
-        path = self.path / "problems.parquet"
-        try:
-            return pd.read_parquet(path)
-        except (OSError, pyarrow.ArrowException) as error:
-            raise StoreError(f"{path}: cannot be read ({error}); run the same analysis again to remake it") from error
+        return RunDir(self.path).read_problems()
 
     @property
     def report(self) -> Path:

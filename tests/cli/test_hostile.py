@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hostile import EVIL, LONG, diagnosis, harmless
 
-NAME = "run\x1b[2J\u202e[bold red]x[/]\x9b31m" + os.fsdecode(b"\xff")
+NAME = "run\x1b[2J\u202e[bold red]x[link=y]\x9b31m" + os.fsdecode(b"\xff")
 
 
 def diag(*args: str | Path, encoding: str = "utf-8") -> subprocess.CompletedProcess[bytes]:
