@@ -30,7 +30,8 @@ def cells_of(counts: Mapping[ProblemClass, float], cells: int) -> dict[ProblemCl
     while sum(out.values()) < cells:
         out[max(out, key=lambda name: exact[name] - out[name])] += 1
     while sum(out.values()) > cells:
-        out[max((name for name in out if out[name] > 1), key=lambda name: out[name] - exact[name])] -= 1
+        wide: list[ProblemClass] = [name for name in out if out[name] > 1]
+        out[max(wide, key=lambda name: out[name] - exact[name])] -= 1
     return out
 
 
