@@ -35,7 +35,7 @@ from posttrain_diag.stored import add_texts, transcripts
 from posttrain_diag.tasks import TaskSet, load_tasks, reference_completions, with_demos, write_tasks
 from posttrain_diag.teachers import check_teachers, with_teachers
 from posttrain_diag.token_texts import keep_vocabulary, stored_vocabulary, tokens_by_draw
-from posttrain_diag.types import Diagnosis, Measurement, Plan, SamplingParams
+from posttrain_diag.types import Diagnosis, Measurement, Plan, ProblemClass, SamplingParams
 
 
 @dataclass(frozen=True)
@@ -170,6 +170,8 @@ def conclude(
     measurements = [outcome for outcome in outcomes if isinstance(outcome, Measurement)]
     failures = [outcome for outcome in outcomes if not isinstance(outcome, Measurement)]
     diagnosis = diagnose(evidence, measurements, failures)
+    found: list[ProblemClass] = diagnosis.per_problem["class"].tolist()
+    progress.resolved(Counter(found))
     facts = Facts.of(diagnosis, evidence)
     plan = recommend(facts, has, str(run.path))
     data = diagnosis_json(diagnosis, plan, evidence, tasks=task_card(tasks))

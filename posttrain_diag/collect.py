@@ -21,7 +21,7 @@ from posttrain_diag.evidence import MAIN, DrawSpec, Evidence, ScoreSpec, add_tal
 from posttrain_diag.store import ScoreRow, Span, Store
 from posttrain_diag.store.base import NO_END, verdict_of
 from posttrain_diag.tasks import Verifier, compile_verifier, verifier_sha
-from posttrain_diag.types import Judgement, Problem, Rollout, SamplingParams, Verdict
+from posttrain_diag.types import Judgement, Problem, ProblemClass, Rollout, SamplingParams, Verdict
 
 SAMPLE_ROWS = 200_000
 """Rollouts read into memory at most (one of every problem and arm in any case): below it probes see every draw."""
@@ -30,7 +30,7 @@ REMEMBERED = 20_000
 REMEMBERED_CHARS = 2_000
 """Longer texts hardly repeat."""
 
-Phase = Literal["load", "sample", "probe", "diagnose", "report"]
+Phase = Literal["load", "sample", "probe", "diagnose", "report", "train"]
 
 
 class Progress:
@@ -45,8 +45,14 @@ class Progress:
     def advance(self, rollouts: int, tokens: int) -> None:
         """Rollouts became durable."""
 
-    def resolved(self, resolved: int, problems: int) -> None:
-        """So many of the problems have a class after a round of sampling."""
+    def steps(self, done: int, total: int, tokens: int) -> None:
+        """A stage has made `done` of its optimizer steps; `tokens` were generated and trained so far."""
+
+    def resolved(self, classes: Mapping[ProblemClass, int]) -> None:
+        """Problems per class: after a round of sampling by the success probability alone, in the end as diagnosed.
+
+        While sampling, "support" holds all problems below 1/B, for prefixes are tried later.
+        """
 
 
 @dataclass(frozen=True)

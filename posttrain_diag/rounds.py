@@ -20,6 +20,7 @@ from posttrain_diag.config import RESOLVED, Allocation
 from posttrain_diag.diagnose.bottleneck import label_probabilities
 from posttrain_diag.evidence import MAIN, DrawSpec, Evidence, add_tallies
 from posttrain_diag.stats import FIRST_BLOCK, Counts, next_blocks
+from posttrain_diag.types import ProblemClass
 
 MIN_ROLLOUTS = 8
 """No early stop before every problem has this many draws: instrument and format checks need some of each."""
@@ -58,6 +59,13 @@ def affordable_level(n_P: IntArray, budget: int, wanted: float) -> int:
     return int(min(wanted, levels_P[np.argmax(levels_P >= falling_P)]))
 
 
+def classes_of(posterior_P3: NDArray[np.float64]) -> dict[ProblemClass, int]:
+    """Problems per class by the success probability alone; columns: p < eps, eps <= p < mastery, p >= mastery."""
+    best_P = np.where(posterior_P3.max(axis=1) >= RESOLVED, posterior_P3.argmax(axis=1), 3)
+    support, reshaping, mastered, unresolved = np.bincount(best_P, minlength=4).tolist()
+    return {"mastered": mastered, "reshaping": reshaping, "support": support, "unresolved": unresolved}
+
+
 class MainArm:
     """Draws the main arm of all problems of `base`."""
 
@@ -82,7 +90,7 @@ class MainArm:
             owed = self._draw(n_P, progress)
             evidence = self._seen(owed)
             posterior_P3 = self._posterior(evidence)
-            progress.resolved(int((posterior_P3.max(axis=1) >= RESOLVED).sum()), len(ids))
+            progress.resolved(classes_of(posterior_P3))
             left = self.budget - int(n_P.sum()) - reserve
             blocks_P = self._next(evidence, n_P, posterior_P3, max(0, left))
             if blocks_P.sum() == 0:

@@ -7,6 +7,7 @@ DIR/comparison.json, comparison.parquet, and the two runs where they still are  
 from __future__ import annotations
 
 import datetime
+import io
 import json
 import shlex
 from collections.abc import Mapping
@@ -75,7 +76,7 @@ def add_texts(problems: pd.DataFrame, by_id: Mapping[str, Problem]) -> None:
 def stored_report(run: RunDir) -> ReportData:
     """The report's data as an earlier `analyze` left it; needs neither model nor tasks file."""
     data, made = run.read_json("diagnosis.json"), run.read_json("measurements.json")
-    problems = pd.read_parquet(run.problems_path)
+    problems = run.read_problems()
     add_texts(problems, problems_of(run))
     shown, drawn = first_transcripts(run)
     return ReportData(
@@ -102,10 +103,10 @@ def rerender(folder: Path, *, png: bool = False) -> Path:
     Raises:
         StoreError: there is nothing in it to report.
     """
+    if (folder / "state.json").exists():  # beside it lies a comparison of the last checkpoint with the first
+        return write_autopilot_report(stored_autopilot(folder))
     if (folder / "comparison.json").exists():
         return write_comparison_report(stored_comparison(folder), folder)
-    if (folder / "state.json").exists():
-        return write_autopilot_report(stored_autopilot(folder))
     return write_report(stored_report(RunDir(folder)), folder, png=png)
 
 
@@ -127,7 +128,7 @@ def stored_comparison(folder: Path) -> ComparisonData:
     path = folder / "comparison.json"
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        problems = pd.read_parquet(folder / "comparison.parquet")
+        problems = pd.read_parquet(io.BytesIO((folder / "comparison.parquet").read_bytes()))
     except (OSError, ValueError) as error:
         raise StoreError(f"{folder}: not a whole comparison ({error}): run `diag compare` again") from error
     runs = {side: Path(str(found.get(side, {}).get("path", ""))) for side in ("before", "after")}

@@ -15,6 +15,7 @@ from posttrain_diag.stages.run import RETENTION_ROLLOUTS
 from posttrain_diag.stages.watch import MOST_RETAINED
 from posttrain_diag.stages.watch import RETENTION_ROLLOUTS as WATCHED_ROLLOUTS
 from posttrain_diag.store import RunDir
+from posttrain_diag.types import ProblemClass
 
 WORTH_BEGINNING = 0.25
 """A stage is not begun when less than this share of its expected tokens is left for it."""
@@ -165,9 +166,13 @@ class Metered(Progress):
         self._drawn += tokens
         self._check()
 
-    def resolved(self, resolved: int, problems: int) -> None:
-        """So many problems have a class."""
-        self._shown.resolved(resolved, problems)
+    def steps(self, done: int, total: int, tokens: int) -> None:
+        """So many optimizer steps are done."""
+        self._shown.steps(done, total, tokens)
+
+    def resolved(self, classes: Mapping[ProblemClass, int]) -> None:
+        """Problems per class."""
+        self._shown.resolved(classes)
 
     def _check(self) -> None:
         if self._limit is not None and self._drawn >= self._limit and threading.get_ident() == self._owner:

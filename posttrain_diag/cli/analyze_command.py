@@ -12,19 +12,39 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from posttrain_diag.cli import completion
+from posttrain_diag.cli.terminal import echo, echo_json
 from posttrain_diag.errors import UsageError
 
 if TYPE_CHECKING:
     from posttrain_diag.config import AnalyzeConfig
 
-Model = Annotated[str | None, typer.Argument(help="HF directory, PEFT adapter directory, hub id, or zoo:NAME.")]
-Tasks = Annotated[str | None, typer.Option(help="JSONL, JSON, CSV, Parquet, HF data set, or builtin:zoo/FAMILY.")]
+Model = Annotated[
+    str | None,
+    typer.Argument(help="HF directory, PEFT adapter directory, hub id, or zoo:NAME.", autocompletion=completion.models),
+]
+Tasks = Annotated[
+    str | None,
+    typer.Option(
+        help="JSONL, JSON, CSV, Parquet, HF data set, or builtin:zoo/FAMILY.", autocompletion=completion.tasks
+    ),
+]
 Out = Annotated[Path | None, typer.Option(help="Run directory. Default: runs/MODEL-TASKS-HASH.")]
-Effort = Annotated[str, typer.Option(help="quick (16 rollouts per problem), standard (64) or thorough (256).")]
+Effort = Annotated[
+    str,
+    typer.Option(
+        help="quick (16 rollouts per problem), standard (64) or thorough (256).", autocompletion=completion.efforts
+    ),
+]
 Rollouts = Annotated[
     int | None, typer.Option(help="Most rollouts per problem in the mean; overrides --effort. Raise it to top up.")
 ]
-Allocation = Annotated[str, typer.Option(help="adaptive: spend where classes are open; uniform: all alike.")]
+Allocation = Annotated[
+    str,
+    typer.Option(
+        help="adaptive: spend where classes are open; uniform: all alike.", autocompletion=completion.allocations
+    ),
+]
 Budget = Annotated[int, typer.Option(help="B: rollouts per prompt your RL stage can afford; support means p >= 1/B.")]
 MaxTokens = Annotated[int | None, typer.Option(help="Token cap. Default: four times the longest reference.")]
 Temperature = Annotated[float, typer.Option(help="Sampling temperature.")]
@@ -34,20 +54,40 @@ MinP = Annotated[float, typer.Option(help="Cut tokens below this share of the li
 Seed = Annotated[int, typer.Option(help="One seed; every draw derives its own from it.")]
 Mastery = Annotated[float, typer.Option(help="Success probability from which a problem counts as mastered.")]
 Level = Annotated[float, typer.Option(help="Nominal coverage of the intervals.")]
-Demos = Annotated[str | None, typer.Option(help="Tasks file whose demonstrations are merged in by problem id.")]
+Demos = Annotated[
+    str | None,
+    typer.Option(help="Tasks file whose demonstrations are merged in by problem id.", autocompletion=completion.tasks),
+]
 Teacher = Annotated[
     list[str] | None,
-    typer.Option(help="Another model to compare with: a teacher, a sibling or an earlier checkpoint (repeatable)."),
+    typer.Option(
+        help="Another model to compare with: a teacher, a sibling or an earlier checkpoint (repeatable).",
+        autocompletion=completion.models,
+    ),
 ]
 TrainTasks = Annotated[
-    str | None, typer.Option(help="Tasks that `diag train` would train on. Default: a split of --tasks.")
+    str | None,
+    typer.Option(
+        help="Tasks that `diag train` would train on. Default: a split of --tasks.", autocompletion=completion.tasks
+    ),
 ]
-Retain = Annotated[str | None, typer.Option(help="Tasks whose pass rate should stay; a stage replays half of them.")]
+Retain = Annotated[
+    str | None,
+    typer.Option(
+        help="Tasks whose pass rate should stay; a stage replays half of them.", autocompletion=completion.tasks
+    ),
+]
 Mapping = Annotated[list[str] | None, typer.Option("--map", help="FIELD=COLUMN, e.g. --map prompt=question.")]
 Verifier = Annotated[str | None, typer.Option(help="path.py:function or package.module:function.")]
 AllowCode = Annotated[bool, typer.Option("--allow-code", help="Run verifier code that the tasks file names.")]
 Limit = Annotated[int | None, typer.Option(help="Use only the first N problems.")]
-Engine = Annotated[str, typer.Option(help="hf (embedded), vllm (subprocess), openai (a server) or ray (a cluster).")]
+Engine = Annotated[
+    str,
+    typer.Option(
+        help="hf (embedded), vllm (subprocess), openai (a server) or ray (a cluster).",
+        autocompletion=completion.engines,
+    ),
+]
 VllmPython = Annotated[str | None, typer.Option(help="vllm: Python of the environment that has vLLM.")]
 BaseUrl = Annotated[str | None, typer.Option(help="openai: server address, e.g. http://127.0.0.1:8000/v1.")]
 ApiKeyEnv = Annotated[str, typer.Option(help="openai: environment variable that holds the API key.")]
@@ -55,15 +95,23 @@ Concurrency = Annotated[int, typer.Option(help="openai: requests in flight.")]
 Tokenizer = Annotated[str | None, typer.Option(help="openai: directory or hub id with the served model's tokenizer.")]
 RayAddress = Annotated[str | None, typer.Option(help="ray: cluster address. Default: RAY_ADDRESS, else a local one.")]
 RayWorkers = Annotated[int | None, typer.Option(help="ray: engines in the cluster. Default: as many as fit.")]
-RayEngine = Annotated[str, typer.Option(help="ray: the engine of each worker: hf, vllm or openai.")]
-Store = Annotated[str, typer.Option(help="Rollout store: sqlite, or parquet (shards, for many millions).")]
+RayEngine = Annotated[
+    str,
+    typer.Option(help="ray: the engine of each worker: hf, vllm or openai.", autocompletion=completion.worker_engines),
+]
+Store = Annotated[
+    str,
+    typer.Option(
+        help="Rollout store: sqlite, or parquet (shards, for many millions).", autocompletion=completion.stores
+    ),
+]
 Template = Annotated[str | None, typer.Option(help="Plain template for base models, e.g. 'Q: {prompt}\\nA:'.")]
 ChatTemplate = Annotated[
     bool | None, typer.Option("--chat-template/--no-chat-template", help="Default: used when the tokenizer has one.")
 ]
 SystemPrompt = Annotated[str | None, typer.Option(help="System turn for chat models.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ... Default: cuda when there is one.")]
-Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.")]
+Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.", autocompletion=completion.dtypes)]
 BatchRows = Annotated[int | None, typer.Option(help="Sequences per batch. Default: from free memory.")]
 Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run code that the model directory brings.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print diagnosis.json on stdout; everything else on stderr.")]
@@ -175,7 +223,7 @@ def analyze(
     with make_progress(quiet=quiet) as progress:
         analysis = run_analysis(config, progress, shlex.join(["diag", *sys.argv[1:]]))
     if as_json:
-        typer.echo(json.dumps(analysis.json, indent=1, allow_nan=False, default=str))
+        echo_json(analysis.json)
     else:
         from posttrain_diag.cli.verdict import print_verdict
 
@@ -242,17 +290,11 @@ def show_cost(config: AnalyzeConfig, as_json: bool) -> None:
 
     cost = estimate_cost(config)
     if as_json:
-        typer.echo(json.dumps({**asdict(cost), "out": str(config.out)}, indent=1))
+        echo_json({**asdict(cost), "out": str(config.out)})
         return
-    typer.echo(
-        f"{cost.problems} problems, {cost.rollouts} rollouts in the main arm, {cost.stored} of them stored already"
-    )
-    typer.echo(
-        f"at most {cost.max_new_tokens} new tokens each: at most {cost.most_tokens:,} tokens, {cost.flops:.2g} FLOPs"
-    )
+    echo(f"{cost.problems} problems, {cost.rollouts} rollouts in the main arm, {cost.stored} of them stored already")
+    echo(f"at most {cost.max_new_tokens} new tokens each: at most {cost.most_tokens:,} tokens, {cost.flops:.2g} FLOPs")
     if cost.teacher_rollouts:
-        typer.echo(f"other models: at most {cost.teacher_rollouts} rollouts on problems that may not be mastered")
-    typer.echo(
-        "prefix ladder and other probes come on top, at most about as much again on problems that are never solved"
-    )
-    typer.echo(f"run directory: {config.out}")
+        echo(f"other models: at most {cost.teacher_rollouts} rollouts on problems that may not be mastered")
+    echo("prefix ladder and other probes come on top, at most about as much again on problems that are never solved")
+    echo(f"run directory: {config.out}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
+
+from posttrain_diag.cli import completion
+from posttrain_diag.cli.terminal import echo, echo_json
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -17,6 +19,7 @@ def stages(
         str | None,
         typer.Option(
             metavar="NAME",
+            autocompletion=completion.launches,
             help="Print the path of a file for `accelerate launch --config_file` instead: ddp, fsdp2, deepspeed_zero2 "
             "or deepspeed_zero3.",
         ),
@@ -28,17 +31,17 @@ def stages(
     if launch is not None:
         from posttrain_diag.stages.sharding import launch_config
 
-        typer.echo(launch_config(launch))
+        echo(launch_config(launch))
         return
     if as_json:
-        typer.echo(json.dumps([asdict(card) for card in CATALOGUE], indent=1))
+        echo_json([asdict(card) for card in CATALOGUE])
         return
     for card in CATALOGUE:
-        typer.echo(f"{card.name}: {card.title}")
-        typer.echo(f"  {card.provenance} / {card.interface}; role: {card.role}")
-        typer.echo(f"  when: {card.prescribe_when}")
-        typer.echo(f"  fails by: {card.known_failure}")
-        typer.echo(f"  needs: {', '.join(card.needs) or 'nothing more'}; runs on {card.built_on}")
+        echo(f"{card.name}: {card.title}")
+        echo(f"  {card.provenance} / {card.interface}; role: {card.role}")
+        echo(f"  when: {card.prescribe_when}")
+        echo(f"  fails by: {card.known_failure}")
+        echo(f"  needs: {', '.join(card.needs) or 'nothing more'}; runs on {card.built_on}")
 
 
 def probes(
@@ -58,13 +61,13 @@ def probes(
             row["valid"] = True
         rows.append(row)
     if as_json:
-        typer.echo(json.dumps(rows, indent=1))
+        echo_json(rows)
         return
     for row in rows:
-        typer.echo(f"{row['name']}: {row['question']}{'  [valid]' if check else ''}")
+        echo(f"{row['name']}: {row['question']}{'  [valid]' if check else ''}")
         for key in ("method", "chance_level", "cost"):
-            typer.echo(f"  {key.replace('_', ' ')}: {row[key]}")
-        typer.echo(f"  references: {', '.join(row['references'])}")
+            echo(f"  {key.replace('_', ' ')}: {row[key]}")
+        echo(f"  references: {', '.join(row['references'])}")
 
 
 def doctor(as_json: AsJson = False) -> None:
@@ -73,9 +76,9 @@ def doctor(as_json: AsJson = False) -> None:
 
     checks = examine()
     if as_json:
-        typer.echo(json.dumps([asdict(check) for check in checks], indent=1))
+        echo_json([asdict(check) for check in checks])
     else:
         for check in checks:
-            typer.echo(f"{check.state:<8} {check.name}: {check.detail}")
+            echo(f"{check.state:<8} {check.name}: {check.detail}")
     if any(check.state == "missing" and check.required for check in checks):
         raise typer.Exit(1)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from posttrain_diag.cli import completion
+from posttrain_diag.cli.terminal import echo_json
+
 Before = Annotated[Path, typer.Argument(metavar="RUN_A", help="Run directory of the earlier model.")]
 After = Annotated[Path, typer.Argument(metavar="RUN_B", help="Run directory of the later model, same tasks.")]
 Stage = Annotated[
     str | None,
-    typer.Option(help="Stage between them. Default: the one of RUN_A/stages whose checkpoint RUN_B analysed."),
+    typer.Option(
+        help="Stage between them. Default: the one of RUN_A/stages whose checkpoint RUN_B analysed.",
+        autocompletion=completion.stages,
+    ),
 ]
 Retention = Annotated[
     tuple[Path, Path] | None,
@@ -45,7 +50,7 @@ def compare(
     data = write_comparison(found, folder)
     write_comparison_report(stored_comparison(folder), folder)
     if as_json:
-        typer.echo(json.dumps(data, indent=1, allow_nan=False))
+        echo_json(data)
     else:
         from posttrain_diag.cli.comparison_view import print_comparison
 

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from posttrain_diag.cli.terminal import boxed, print_line, styled
+from posttrain_diag.cli.words import share_text
+
 ROLES: dict[str, str] = {
     "expansion": "expansion: most of the gain lies on problems that were out of effective support",
     "reshaping": "reshaping: most of the gain lies on problems that were in support before",
@@ -20,62 +23,59 @@ LISTED = 6
 """Problems named per list."""
 
 
-def interval(estimate: Mapping[str, Any], form: str, scale: float = 1.0, *, label: bool = True) -> str:
+def interval(estimate: Mapping[str, Any], form: str, scale: float = 1.0, *, unit: str = "", label: bool = True) -> str:
     """An estimate with its interval and label; undefined is said.
 
     Args:
         estimate: as in comparison.json.
         form: format of a number, with the digits before its last letter, e.g. "+.1f".
         scale: 100 for points.
+        unit: said after the value.
         label: say what it rests on, where that is more than a measurement.
     """
     if estimate["value"] is None:
         return f"undefined ({estimate['reason']})"
     ends = [estimate[key] for key in ("value", "low", "high")]
     value, low, high = ("" if x is None else f"{round(scale * x, int(form[-2])) + 0.0:{form}}" for x in ends)
-    text = f"{value} [{low}, {high}]" if low and high else value
+    text = value + unit + (f" [{low}, {high}]" if low and high and not low == high == value else "")
     return text if not label or estimate["label"] == "measured" else f"{text} {estimate['label']}"
 
 
 def print_comparison(data: Mapping[str, Any], folder: Path) -> None:
     """Print the box on stdout."""
-    from rich import box
-    from rich.console import Console, Group
-    from rich.panel import Panel
-    from rich.text import Text
-
     role = data["role"]
-    parts: list[Any] = [Text(ROLES[role], style=f"bold {COLOURS.get(role, 'cyan')}"), Text(data["reason"]), Text()]
+    parts: list[Any] = [styled(ROLES[role], f"bold {COLOURS.get(role, 'cyan')}"), styled(data["reason"]), styled("")]
     parts.append(_grid(_pass_rows(data)))
-    parts.append(Text("\nWhat the change of pass@1 is made of (points)", style="bold"))
+    parts += [styled(""), styled("What the change of pass@1 is made of (points)", "bold")]
     parts.append(_grid(_part_rows(data["decomposition"])))
     budget, label = data["settings"]["rollout_budget"], data["support"]["preserved"]["label"]
-    heading = f"\nEffective support at p >= 1/{budget}, {data['problems']['n']} problems ({label})"
-    parts.append(Text(heading, style="bold"))
+    heading = f"Effective support at p >= 1/{budget}, {data['problems']['n']} problems ({label})"
+    parts += [styled(""), styled(heading, "bold")]
     parts.append(_grid(_support_rows(data["support"])))
-    parts.extend(Text(line) for line in _null_lines(data["null"]))
-    parts.extend(Text(line) for line in _problem_lines(data["problems"]))
+    parts += map(styled, [*_null_lines(data["null"]), *_problem_lines(data["problems"])])
     if data["forecast"] is not None:
-        parts.append(Text("\nForecast and outcome", style="bold"))
-        parts.extend(Text(line) for line in _forecast_lines(data["forecast"], role))
+        parts += [styled(""), styled("Forecast and outcome", "bold")]
+        parts += map(styled, _forecast_lines(data["forecast"], role))
     if data["checks"]:
-        parts.append(Text())
-        parts.extend(
-            Text(f"{check['severity']}: {check['message']}", style=CHECK_COLOURS[check["severity"]])
-            for check in data["checks"]
-        )
-    parts.append(Text(f"\n{folder / 'comparison.json'}"))
-    title = Text(" -> ".join(data[side]["path" if data[side]["counted"] else "model"] for side in ("before", "after")))
-    Console(soft_wrap=False).print(Panel(Group(*parts), title=title, box=box.ROUNDED, padding=(1, 2)))
+        parts.append(styled(""))
+    for check in data["checks"]:
+        parts.append(styled(f"{check['severity']}: {check['message']}", CHECK_COLOURS[check["severity"]]))
+    sides = ("before", "after")
+    boxed(" -> ".join(str(data[side]["path" if data[side]["counted"] else "model"]) for side in sides), parts)
+    page = folder / "report.html"
+    print_line(f"report: {page if page.exists() else folder / 'comparison.json'}", whole=True)
 
 
 def _grid(rows: list[tuple[str, ...]]) -> Any:
+    """Rows whose figures are never broken; only the last cell wraps."""
     from rich.table import Table
-    from rich.text import Text
 
     grid = Table.grid(padding=(0, 2))
+    for _ in rows[0][:-1]:
+        grid.add_column(no_wrap=True)
+    grid.add_column()
     for first, *rest in rows:
-        grid.add_row(Text(first, style="bold"), *map(Text, rest))
+        grid.add_row(styled(first, "bold"), *map(styled, rest))
     return grid
 
 
@@ -83,9 +83,8 @@ def _pass_rows(data: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return [
         (
             f"pass@{k}",
-            f"{found['before']['value']:.1%} -> {found['after']['value']:.1%}",
-            f"change {interval(found['change'], '+.1f', 100)}",
-            f"p = {found['p_value']:.2g}",
+            f"{share_text(found['before']['value'])} -> {share_text(found['after']['value'])}",
+            f"{interval(found['change'], '+.1f', 100, unit=' points')}, p = {found['p_value']:.2g}",
         )
         for k, found in data["pass@k"].items()
     ]

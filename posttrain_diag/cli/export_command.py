@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
 
+from posttrain_diag.cli import completion
+from posttrain_diag.cli.terminal import echo, echo_json
+
 Run = Annotated[Path, typer.Argument(help="Run directory of `diag analyze`.")]
 To = Annotated[
-    str, typer.Option(help="sft, pairs, prompts (JSONL for TRL's trainers) or parquet (all draws, problems).")
+    str,
+    typer.Option(
+        help="sft, pairs, prompts (JSONL for TRL's trainers) or parquet (all draws, problems).",
+        autocompletion=completion.exports,
+    ),
 ]
 Out = Annotated[
     Path | None, typer.Option(help="A .jsonl or .parquet file; for parquet a folder. Default: RUN/export/TO.jsonl.")
@@ -19,7 +25,11 @@ Out = Annotated[
 PerProblem = Annotated[int, typer.Option(help="Rows per problem at most.")]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Only rl-band, repair-format, needs-demonstration, replay or undecided (repeatable)."),
+    typer.Option(
+        "--set",
+        help="Only rl-band, repair-format, needs-demonstration, replay or undecided (repeatable).",
+        autocompletion=completion.export_sets,
+    ),
 ]
 Split = Annotated[str, typer.Option(help="all, or train: without the problems that `diag train` holds out.")]
 Form = Annotated[
@@ -45,13 +55,13 @@ def export(
         run, to, out=out, per_problem=per_problem, sets=sets or (), form=cast("Any", form), split=cast("Any", split)
     )
     if as_json:
-        typer.echo(json.dumps({"schema": 1, **asdict(found)}, indent=1, default=str))
+        echo_json({"schema": 1, **asdict(found)})
         return
     for name, rows in found.sets.items():
-        typer.echo(f"  {name:<20} {rows:,} rows")
+        echo(f"  {name:<20} {rows:,} rows")
     for reason, problems in found.left_out.items():
-        typer.echo(f"  no row: {problems:,} problems, {reason}")
+        echo(f"  no row: {problems:,} problems, {reason}")
     for note in found.notes:
-        typer.echo(f"  {note}")
+        echo(f"  {note}")
     kind = "" if to == "parquet" else f" ({'conversational' if found.conversational else 'text'})"
-    typer.echo(f"{found.rows:,} rows{kind}: {', '.join(map(str, found.paths))}")
+    echo(f"{found.rows:,} rows{kind}: {', '.join(map(str, found.paths))}")

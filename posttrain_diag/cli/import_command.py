@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from dataclasses import replace
@@ -11,7 +10,9 @@ from typing import Annotated
 
 import typer
 
+from posttrain_diag.cli import completion
 from posttrain_diag.cli.analyze_command import AllowCode, AsJson, Budget, Level, Mastery, Quiet, Seed, parse_mapping
+from posttrain_diag.cli.terminal import echo_json
 from posttrain_diag.errors import UsageError
 
 app = typer.Typer(help="Diagnose from evidence that was measured elsewhere.", no_args_is_help=True)
@@ -27,7 +28,10 @@ def counts(
     file: Annotated[str, typer.Argument(help="CSV, TSV (also .gz, .bz2, .xz) or Parquet with problem_id, n, c.")],
     out: Annotated[Path, typer.Option(help="Run directory.")],
     tasks: Annotated[
-        str | None, typer.Option(help="Tasks file, matched by id, for prompts and demonstrations.")
+        str | None,
+        typer.Option(
+            help="Tasks file, matched by id, for prompts and demonstrations.", autocompletion=completion.tasks
+        ),
     ] = None,
     k: Annotated[str, typer.Option(help="Further k whose pass@k is wanted, e.g. 1,16,400.")] = "",
     mapping: Annotated[
@@ -67,7 +71,7 @@ def counts(
             table, out, settings, tasks=known, temperature=temperature, progress=progress, command=command
         )
     if as_json:
-        typer.echo(json.dumps(analysis.json, indent=1, allow_nan=False, default=str))
+        echo_json(analysis.json)
     else:
         from posttrain_diag.cli.verdict import print_verdict
 

@@ -1,15 +1,24 @@
-"""Progress on stderr: a live bar with tokens/s and ETA on a terminal, plain lines elsewhere, nothing when quiet."""
+"""Progress on stderr: a live display with tokens/s, ETA and classes on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
+from posttrain_diag.cli import terminal
+from posttrain_diag.cli.classes import class_bar, class_words
+from posttrain_diag.cli.terminal import live_terminal, one_line, say
 from posttrain_diag.collect import Phase, Progress
+from posttrain_diag.types import ProblemClass
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, OverflowMethod, RenderResult  # noqa: TID251
 
 PLAIN_EVERY_S = 10.0
+REFRESH_PER_S = 8
+DETAIL_CHARS = 200
 
 TITLES: dict[Phase, str] = {
     "load": "loading",
@@ -17,103 +26,169 @@ TITLES: dict[Phase, str] = {
     "probe": "probing",
     "diagnose": "diagnosing",
     "report": "writing",
+    "train": "training",
 }
 
 
-class PlainProgress(Progress):
-    """A line per phase, and one every few seconds while sampling."""
+class Meter(Progress):
+    """Counts what happens: the numbers behind both displays."""
 
     def __init__(self) -> None:
-        self._total = self._done = self._tokens = 0
-        self._start = self._last = time.monotonic()
+        self.classes: Mapping[ProblemClass, int] = {}
+        self.begun = time.monotonic()
+        self._begin("load", "")
+
+    def _begin(self, name: Phase, detail: str) -> None:
+        self.name: Phase = name
+        self.detail = detail
+        self.unit = "rollouts"
+        self.total = self.done = self.made = self.tokens = 0
+        self._before = (0, 0)
+        self.start = time.monotonic()
+
+    def phase(self, name: Phase, detail: str) -> None:
+        """A phase begins: rates are counted anew."""
+        self._begin(name, one_line(detail, DETAIL_CHARS))
+
+    def plan(self, draws: int, done: int, cap: int) -> None:
+        """There is so much to do; while a stage trains its steps are counted instead."""
+        if self.unit == "rollouts":
+            self.total, self.done = draws, done
+
+    def advance(self, rollouts: int, tokens: int) -> None:
+        """Count rollouts."""
+        if self.unit == "rollouts":
+            self.done += rollouts
+            self.made += rollouts
+            self.tokens += tokens
+
+    def steps(self, done: int, total: int, tokens: int) -> None:
+        """Count optimizer steps; those of an earlier process are not made in this one."""
+        if self.unit != "steps" or done < self.done:  # another stage has begun
+            self._begin("train", self.detail if self.name == "train" else "")
+            self.unit = "steps"
+            self._before = (done, tokens)
+        self.done, self.total = done, total
+        self.made, self.tokens = done - self._before[0], tokens - self._before[1]
+
+    def resolved(self, classes: Mapping[ProblemClass, int]) -> None:
+        """Keep the classes."""
+        self.classes = classes
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the phase began."""
+        return max(time.monotonic() - self.start, 1e-9)
+
+    @property
+    def title(self) -> str:
+        """The phase in words."""
+        return f"{TITLES[self.name]}: {self.detail}" if self.detail else TITLES[self.name]
+
+    def rate(self) -> str:
+        """Tokens per second and the time left, as far as they are known; draws may stop before the last."""
+        parts: list[str] = []
+        if self.tokens:
+            parts.append(f"{self.tokens / self.elapsed_s:,.0f} tokens/s")
+        if self.made and self.total > self.done:
+            left = (self.total - self.done) * self.elapsed_s / self.made
+            parts.append(f"{'at most ' if self.unit == 'rollouts' else ''}{clock(left)} left")
+        return ", ".join(parts)
+
+
+def clock(seconds: float) -> str:
+    """1:05 or 2:01:05."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class PlainProgress(Meter):
+    """A line per phase, one every few seconds while it counts, one whenever classes change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last = self.begun
 
     def phase(self, name: Phase, detail: str) -> None:
         """Announce a phase."""
-        sys.stderr.write(f"{TITLES[name]}: {detail}\n")
-        self._total = self._done = self._tokens = 0
-        self._start = self._last = time.monotonic()
+        super().phase(name, detail)
+        self._last = self.start
+        say(self.title)
 
     def plan(self, draws: int, done: int, cap: int) -> None:
         """Say how much there is to do, once per phase."""
-        if draws and not self._total:
-            sys.stderr.write(f"  at most {draws} rollouts, {done} stored already, at most {cap} tokens each\n")
-        self._total, self._done = draws, done
+        first = not self.total
+        super().plan(draws, done, cap)
+        if draws and first and self.unit == "rollouts":
+            say(f"  at most {draws:,} rollouts, {done:,} stored already, at most {cap} tokens each")
 
     def advance(self, rollouts: int, tokens: int) -> None:
         """Count, and now and then say so."""
-        self._done += rollouts
-        self._tokens += tokens
+        super().advance(rollouts, tokens)
+        self._tell()
+
+    def steps(self, done: int, total: int, tokens: int) -> None:
+        """Count, and now and then say so."""
+        super().steps(done, total, tokens)
+        self._tell()
+
+    def resolved(self, classes: Mapping[ProblemClass, int]) -> None:
+        """Say how many problems are in which class."""
+        if dict(classes) != dict(self.classes):
+            words = class_words(classes, 1000, sampling=self.name == "sample", ascii_only=True).plain
+            say(f"  classes: {words}")
+        super().resolved(classes)
+
+    def _tell(self) -> None:
         now = time.monotonic()
         if now - self._last >= PLAIN_EVERY_S:
             self._last = now
-            rate = self._tokens / max(now - self._start, 1e-9)
-            sys.stderr.write(f"  {self._done}/{self._total} rollouts, {rate:,.0f} tokens/s\n")
-
-    def resolved(self, resolved: int, problems: int) -> None:
-        """Say how many problems have a class."""
-        sys.stderr.write(f"  {resolved} of {problems} problems resolved after {self._done} rollouts\n")
+            say(f"  {self.done:,}/{self.total:,} {self.unit}, {self.rate()}")
 
 
-class LiveProgress(Progress):
-    """A rich progress bar."""
+class LiveProgress(Meter):
+    """A display that redraws itself and is gone in the end."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as RichProgress
+        from rich.live import Live
+        from rich.spinner import Spinner
 
-        self._bar = RichProgress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._task = self._bar.add_task("starting", total=None, rate="")
-        self._tokens = 0
-        self._start = time.monotonic()
+        super().__init__()
+        shown = terminal.console(stderr=True)
+        self._spinner = Spinner("line" if shown.options.ascii_only else "dots")
+        self._live = Live(self, console=shown, transient=True, refresh_per_second=REFRESH_PER_S)
 
     def __enter__(self) -> LiveProgress:
-        self._bar.start()
+        self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        self._live.stop()
 
-    def phase(self, name: Phase, detail: str) -> None:
-        """Begin a new line."""
-        self._bar.remove_task(self._task)
-        self._task = self._bar.add_task(f"{TITLES[name]}: {detail}", total=None, rate="")
-        self._tokens = 0
-        self._start = time.monotonic()
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The display: at most one line each for phase, bar, rates and class bar; the words of the classes may wrap."""
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
 
-    def plan(self, draws: int, done: int, cap: int) -> None:
-        """Set the bar's length."""
-        self._bar.update(self._task, total=draws, completed=done)
-
-    def resolved(self, resolved: int, problems: int) -> None:
-        """Show how many problems have a class."""
-        title = str(self._bar.tasks[-1].description).partition(" | ")[0]
-        self._bar.update(self._task, description=f"{title} | {resolved}/{problems} problems resolved")
-
-    def advance(self, rollouts: int, tokens: int) -> None:
-        """Move the bar."""
-        self._tokens += tokens
-        rate = self._tokens / max(time.monotonic() - self._start, 1e-9)
-        self._bar.update(self._task, advance=rollouts, rate=f"{rate:,.0f} tokens/s")
-
-
-def say(text: str) -> None:
-    """Tell a line on stderr, at once."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
-
-
-def say_nothing(text: str) -> None:
-    """What is told with --quiet."""
+        width, plain = options.max_width, options.ascii_only
+        cut: OverflowMethod = "crop" if plain else "ellipsis"
+        head: Any = Table.grid(padding=(0, 1), expand=True)
+        head.add_column(width=1)
+        head.add_column(ratio=1, no_wrap=True, overflow=cut)
+        head.add_column(justify="right", no_wrap=True)
+        head.add_row(self._spinner, Text(self.title, style="bold"), clock(time.monotonic() - self.begun))
+        yield head
+        if self.total:
+            counted = f"{self.done:,}/{self.total:,} {self.unit}"
+            bar: Any = Table.grid(padding=(0, 1))
+            bar.add_row(ProgressBar(self.total, self.done, width=max(5, min(40, width - len(counted) - 2))), counted)
+            yield bar
+            yield Text(self.rate(), style="dim", no_wrap=True, overflow=cut)
+        if sum(self.classes.values()):
+            yield class_bar(self.classes, width, ascii_only=plain)
+            yield class_words(self.classes, width, sampling=self.name == "sample", ascii_only=plain)
 
 
 @contextmanager
@@ -121,7 +196,7 @@ def make_progress(*, quiet: bool) -> Generator[Progress]:
     """The progress that suits the terminal."""
     if quiet:
         yield Progress()
-    elif sys.stderr.isatty():
+    elif live_terminal():
         with LiveProgress() as live:
             yield live
     else:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from posttrain_diag.cli.terminal import echo_json, print_line, print_table, say, say_nothing
+from posttrain_diag.cli.verdict import print_actions
 
 
 def recommend(
@@ -27,7 +29,7 @@ def recommend(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """What every stage is expected to do, at what cost and on what evidence, and why the others rank lower."""
-    from posttrain_diag.cli.progress import make_progress, say, say_nothing
+    from posttrain_diag.cli.progress import make_progress
     from posttrain_diag.cli.train_command import parse_settings
     from posttrain_diag.replan import replan
 
@@ -35,48 +37,45 @@ def recommend(
     with make_progress(quiet=quiet) as progress:
         data = replan(run, said, pilot=pilot, progress=progress, say=say_nothing if quiet else say)
     if as_json:
-        typer.echo(json.dumps(data, indent=1, allow_nan=False))
+        echo_json(data)
     else:
         print_plan(data)
 
 
 def print_plan(data: Mapping[str, Any]) -> None:
     """A table of the proposals, the reasons of the first, and what speaks against the others."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(soft_wrap=False)
     if data["plan"]:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for name in ("stage", "pass@1 after", "other tasks", "best", "tokens"):
-            table.add_column(name, justify="left" if name == "stage" else "right", no_wrap=True)
-        for p in data["plan"]:
-            tokens = p["cost"]["tokens"]
-            table.add_row(
-                p["stage"] + (" *" if p["needs"] else ""),
-                _interval(p["expected_after"], "{:.2f}"),
-                _interval(p["expected_retention"], "{:+.2f}"),
-                "" if p["needs"] else f"{p['chance_best']:.0%}",
-                "unknown" if tokens is None else f"{tokens:,}",
-            )
-        console.print(table)
-        for p in data["plan"]:
-            console.print(Text(f"\n{p['stage']}: {p['why']}"))
-            console.print(Text(p["evidence"], style="dim"))
-            for need in p["needs"]:
-                console.print(Text(f"* needs {need}", style="yellow"))
-            if not p["needs"]:
-                console.print(Text(p["command"], style="cyan"))
+        _print_table(data["plan"])
+        print_actions(data["plan"], evidence=True)
     else:
-        console.print("no stage is proposed")
+        print_line("no stage is proposed")
     if data["not_proposed"]:
-        console.print(Text("\nNot proposed", style="bold"))
+        print_line()
+        print_line("Not proposed", "bold")
     by_reason: dict[str, list[str]] = {}
     for name, reason in data["not_proposed"].items():
         by_reason.setdefault(reason, []).append(name)
     for reason, names in by_reason.items():
-        console.print(Text(f"{', '.join(names)}: {reason}", style="dim"))
+        print_line(f"{', '.join(names)}: {reason}", "dim")
+
+
+NAMES = ("stage", "pass@1 after", "other tasks", "best", "tokens")
+
+
+def _print_table(plan: Sequence[Mapping[str, Any]]) -> None:
+    """The figures side by side."""
+    rows: list[tuple[str, ...]] = []
+    for p in plan:
+        tokens = p["cost"]["tokens"]
+        row = (
+            p["stage"] + (" *" if p["needs"] else ""),
+            _interval(p["expected_after"], "{:.2f}"),
+            _interval(p["expected_retention"], "{:+.2f}"),
+            "" if p["needs"] else f"{p['chance_best']:.0%}",
+            "unknown" if tokens is None else f"{tokens:,}",
+        )
+        rows.append(row)
+    print_table(NAMES, rows, right=NAMES[1:])
 
 
 def _interval(estimate: Mapping[str, Any], form: str) -> str:

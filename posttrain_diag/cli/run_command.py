@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,19 +10,38 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from posttrain_diag.cli import analyze_command as common
+from posttrain_diag.cli import completion
+from posttrain_diag.cli.terminal import echo, echo_json, print_line, print_table, say, say_nothing
 from posttrain_diag.cli.train_command import parse_settings
 from posttrain_diag.errors import UsageError
 
 if TYPE_CHECKING:
     from posttrain_diag.autopilot import AutopilotConfig
 
-Tasks = Annotated[str | None, typer.Option(help="Tasks; without --train-tasks 30% of them are held out for measuring.")]
-TrainTasks = Annotated[str | None, typer.Option(help="Tasks to train on; then all of --tasks are held out.")]
-Retain = Annotated[str | None, typer.Option(help="Tasks whose pass rate should stay; half may be replayed.")]
-Teacher = Annotated[
-    list[str] | None, typer.Option(help="Model to compare with and to learn from (repeatable: routed by problem).")
+Tasks = Annotated[
+    str | None,
+    typer.Option(
+        help="Tasks; without --train-tasks 30% of them are held out for measuring.", autocompletion=completion.tasks
+    ),
 ]
-Sibling = Annotated[list[str] | None, typer.Option(help="Checkpoint to merge with (repeatable).")]
+TrainTasks = Annotated[
+    str | None,
+    typer.Option(help="Tasks to train on; then all of --tasks are held out.", autocompletion=completion.tasks),
+]
+Retain = Annotated[
+    str | None,
+    typer.Option(help="Tasks whose pass rate should stay; half may be replayed.", autocompletion=completion.tasks),
+]
+Teacher = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Model to compare with and to learn from (repeatable: routed by problem).",
+        autocompletion=completion.models,
+    ),
+]
+Sibling = Annotated[
+    list[str] | None, typer.Option(help="Checkpoint to merge with (repeatable).", autocompletion=completion.models)
+]
 Out = Annotated[Path | None, typer.Option(help="Folder of the run. Default: runs/auto-MODEL-TASKS-HASH.")]
 Target = Annotated[float, typer.Option(help="pass@1 on the held-out problems at which the run ends.")]
 Keep = Annotated[float, typer.Option(help="A stage is rolled back when less than this share of retention is left.")]
@@ -72,7 +90,7 @@ def run(
 ) -> None:
     """Diagnose, train, measure, keep or roll back, again, until the target, the budget, or nothing left to gain."""
     from posttrain_diag.autopilot import Steps, autopilot, make_autopilot_config
-    from posttrain_diag.cli.progress import make_progress, say, say_nothing
+    from posttrain_diag.cli.progress import make_progress
 
     if model is None or tasks is None:
         missing = "MODEL" if model is None else "--tasks"
@@ -118,7 +136,7 @@ def run(
     steps = Steps(progress=lambda: make_progress(quiet=quiet), say=say_nothing if quiet else say)
     result = autopilot(asked, folder, steps)
     if as_json:
-        typer.echo(json.dumps(result, indent=1, allow_nan=False, default=str))
+        echo_json(result)
     else:
         show_result(result, folder)
 
@@ -132,31 +150,28 @@ def show_cost(config: AutopilotConfig, out: Path, as_json: bool) -> None:
     if as_json:
         analysis = {"rollouts": cost.rollouts, "most_tokens": cost.most_tokens}
         data = {**sizes, "analysis": analysis, "out": str(out), "config": config.model_dump(mode="json")}
-        typer.echo(json.dumps(data, indent=1))
+        echo_json(data)
         return
-    typer.echo(f"{config.model}: " + ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in sizes.items()))
+    echo(f"{config.model}: " + ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in sizes.items()))
     for note in problems.notes:
-        typer.echo(f"  {note}")
-    typer.echo(
+        echo(f"  {note}")
+    echo(
         f"the first analysis: at most {cost.rollouts:,} rollouts of at most {cost.max_new_tokens} tokens, "
         f"{cost.most_tokens:,} tokens; each stage is analysed again"
     )
     budget = "no limit" if config.budget_tokens is None else f"{config.budget_tokens:,} tokens"
-    typer.echo(f"budget: {budget}, at most {config.max_stages} stages, target pass@1 {config.target:g}")
-    typer.echo(f"folder: {out}")
+    echo(f"budget: {budget}, at most {config.max_stages} stages, target pass@1 {config.target:g}")
+    echo(f"folder: {out}")
+
+
+NAMES = ("round", "stage", "pass@1", "retention", "tokens", "outcome")
 
 
 def show_result(result: Mapping[str, Any], out: Path) -> None:
     """The rounds as a table, and where everything lies."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("round", "stage", "pass@1", "retention", "tokens", "outcome"):
-        table.add_column(name, justify="right" if name in ("round", "tokens") else "left")
-    table.add_row("0", "(start)", "", "", f"{result['tokens']['start']['total']:,}", "")
-    for one in result["rounds"]:
-        table.add_row(
+    rows = [("0", "(start)", "", "", f"{result['tokens']['start']['total']:,}", "")]
+    rows += [
+        (
             str(one["number"]),
             one["stage"],
             _change(one, "pass@1"),
@@ -164,14 +179,19 @@ def show_result(result: Mapping[str, Any], out: Path) -> None:
             f"{one['tokens']['total']:,}",
             one["outcome"],
         )
-    console = Console(soft_wrap=True)
-    console.print(table)
+        for one in result["rounds"]
+    ]
+    print_table(NAMES, rows, right=("round", "tokens"))
     before, after = result["before"]["pass@1"], result["after"]["pass@1"]
-    console.print(f"held-out pass@1 {_value(before)} -> {_value(after)}, {result['tokens']['total']:,} tokens in all")
-    console.print(f"ended: {result['reason']}", markup=False)
-    console.print(f"model: {result['checkpoint']}" + ("" if result["kept"] else "  (the start: nothing was kept)"))
-    console.print(f"report: {result['after']['report'] or result['before']['report']}")
-    console.print(f"everything: {out / 'result.json'}, decisions in {out / 'events.jsonl'}")
+    print_line(f"held-out pass@1 {_value(before)} -> {_value(after)}, {result['tokens']['total']:,} tokens in all")
+    print_line(f"ended: {result['reason']}")
+    kept = "" if result["kept"] else "  (the start: nothing was kept)"
+    print_line(f"model: {result['checkpoint']}{kept}", whole=True)
+    page = out / "report.html"
+    pages = (result["after"]["report"], result["before"]["report"])
+    print_line(f"report: {page if page.exists() else pages[0] or pages[1]}", whole=True)
+    print_line(f"everything: {out / 'result.json'}", whole=True)
+    print_line(f"decisions: {out / 'events.jsonl'}", whole=True)
 
 
 def _change(one: Mapping[str, Any], name: str) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
+from posttrain_diag.cli import completion
 from posttrain_diag.cli.analyze_command import AllowCode, Limit, Mapping, Verifier, parse_mapping
+from posttrain_diag.cli.terminal import echo_json
 
 app = typer.Typer(help="Work with tasks files.", no_args_is_help=True)
 
@@ -19,7 +20,12 @@ def group() -> None:
 
 @app.command("check")
 def check(
-    file: Annotated[str, typer.Argument(help="JSONL, JSON, CSV, Parquet, HF data set, or builtin:zoo/FAMILY.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            help="JSONL, JSON, CSV, Parquet, HF data set, or builtin:zoo/FAMILY.", autocompletion=completion.tasks
+        ),
+    ],
     mapping: Mapping = None,
     verifier: Verifier = None,
     allow_code: AllowCode = False,
@@ -37,6 +43,6 @@ def check(
     )
     found = check_tasks(tasks)
     if as_json:
-        typer.echo(json.dumps(asdict(found), indent=1, default=str))
+        echo_json(asdict(found))
     else:
         print_check(found)

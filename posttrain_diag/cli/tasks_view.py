@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import typer
-
+from posttrain_diag.cli.terminal import echo, one_line
 from posttrain_diag.tasks import TasksCheck
 from posttrain_diag.tasks.check import Hits
 
@@ -12,7 +11,6 @@ MAX_TEXT = 160
 
 def print_check(found: TasksCheck) -> None:
     """Print the findings as plain lines."""
-    echo = typer.echo
     echo(f"{found.source}: {found.problems} problems, layout {found.layout}, sha {found.sha[:12]}")
     echo("columns: " + ", ".join(f"{field} from {column}" for field, column in found.columns.items()))
     for note in found.notes:
@@ -42,7 +40,8 @@ def print_check(found: TasksCheck) -> None:
     sizes = found.prompt_chars
     echo(f"prompt length in characters: min {sizes['min']:.0f}, median {sizes['median']:.0f}, max {sizes['max']:.0f}")
     for example in found.examples:
-        echo(f"\nexample {example.id}")
+        echo()
+        echo(f"example {example.id}")
         echo(f"  prompt:    {_short(example.prompt)}")
         echo(f"  answer:    {_short(example.answer or '-')}")
         if example.reference is not None:
@@ -52,13 +51,12 @@ def print_check(found: TasksCheck) -> None:
 def _hits(title: str, hits: Hits) -> None:
     if not hits.total:
         return
-    typer.echo(f"{title}: {hits.total}")
+    echo(f"{title}: {hits.total}")
     for index, key in enumerate(hits.ids):
         reason = hits.reasons[index] if index < len(hits.reasons) else ""
-        typer.echo(f"  {_short(key)}{': ' + _short(reason) if reason else ''}")
+        echo(f"  {_short(key)}{': ' + _short(reason) if reason else ''}")
 
 
 def _short(text: str) -> str:
     """One printable line."""
-    line = "".join(char if char.isprintable() else " " for char in text)
-    return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…"
+    return one_line(text, MAX_TEXT)

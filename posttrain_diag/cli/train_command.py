@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 
+from posttrain_diag.cli import completion
 from posttrain_diag.cli.analyze_command import parse_mapping
+from posttrain_diag.cli.terminal import echo, echo_json, say, say_nothing
 from posttrain_diag.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,14 +19,41 @@ if TYPE_CHECKING:
     from posttrain_diag.train import Prepared
 
 Run = Annotated[Path | None, typer.Argument(help="Run of `diag analyze`: its model, tasks and plan are used.")]
-Stage = Annotated[str | None, typer.Option(help="Stage (`diag stages`). Default: the first of the plan that can run.")]
-Model = Annotated[str | None, typer.Option(help="HF directory, PEFT adapter directory, hub id, or zoo:NAME.")]
-Tasks = Annotated[str | None, typer.Option(help="Tasks; without --train-tasks 30% of them are held out for measuring.")]
-TrainTasks = Annotated[str | None, typer.Option(help="Tasks to train on; then all of --tasks are held out.")]
-Retain = Annotated[str | None, typer.Option(help="Tasks whose pass rate should stay; half may be replayed.")]
-Demos = Annotated[str | None, typer.Option(help="Tasks file whose demonstrations are merged in by problem id.")]
-Teacher = Annotated[list[str] | None, typer.Option(help="Model that gives targets (repeatable: routed by problem).")]
-Sibling = Annotated[list[str] | None, typer.Option(help="Checkpoint to merge with (repeatable).")]
+Stage = Annotated[
+    str | None,
+    typer.Option(
+        help="Stage (`diag stages`). Default: the first of the plan that can run.", autocompletion=completion.stages
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(help="HF directory, PEFT adapter directory, hub id, or zoo:NAME.", autocompletion=completion.models),
+]
+Tasks = Annotated[
+    str | None,
+    typer.Option(
+        help="Tasks; without --train-tasks 30% of them are held out for measuring.", autocompletion=completion.tasks
+    ),
+]
+TrainTasks = Annotated[
+    str | None,
+    typer.Option(help="Tasks to train on; then all of --tasks are held out.", autocompletion=completion.tasks),
+]
+Retain = Annotated[
+    str | None,
+    typer.Option(help="Tasks whose pass rate should stay; half may be replayed.", autocompletion=completion.tasks),
+]
+Demos = Annotated[
+    str | None,
+    typer.Option(help="Tasks file whose demonstrations are merged in by problem id.", autocompletion=completion.tasks),
+]
+Teacher = Annotated[
+    list[str] | None,
+    typer.Option(help="Model that gives targets (repeatable: routed by problem).", autocompletion=completion.models),
+]
+Sibling = Annotated[
+    list[str] | None, typer.Option(help="Checkpoint to merge with (repeatable).", autocompletion=completion.models)
+]
 Out = Annotated[Path | None, typer.Option(help="Folder of the stage. Default with RUN: RUN/stages/NN-STAGE.")]
 Steps = Annotated[int | None, typer.Option(help="Optimizer steps. Default: the stage's own.")]
 Budget = Annotated[int | None, typer.Option("--budget-tokens", help="Stop after so many generated and trained tokens.")]
@@ -73,7 +101,7 @@ def train(
 
     Several GPUs: accelerate launch -m posttrain_diag train ...
     """
-    from posttrain_diag.cli.progress import say, say_nothing
+    from posttrain_diag.cli.progress import make_progress
     from posttrain_diag.train import TrainRequest, prepare, result_json
     from posttrain_diag.train import train as run_stage
 
@@ -112,11 +140,13 @@ def train(
     tell = say_nothing if quiet or not main else say
     for note in prepared.notes:
         tell(note)
-    result = run_stage(prepared, say=tell)
+    with make_progress(quiet=quiet or not main) as progress:
+        progress.phase("train", prepared.stage)
+        result = run_stage(prepared, progress, tell)
     if not main:
         return
     if as_json:
-        typer.echo(json.dumps(result_json(result), indent=1))
+        echo_json(result_json(result))
     else:
         show_result(result)
 
@@ -155,34 +185,34 @@ def show_prepared(prepared: Prepared, as_json: bool) -> None:
     settings = prepared.config.model_dump(mode="json")
     if as_json:
         data = {"stage": prepared.stage, "model": inputs.model, "out": str(prepared.out), **sizes, "config": settings}
-        typer.echo(json.dumps(data, indent=1))
+        echo_json(data)
         return
-    typer.echo(f"{prepared.stage} on {inputs.model}: " + ", ".join(f"{n} {name}" for name, n in sizes.items()))
+    echo(f"{prepared.stage} on {inputs.model}: " + ", ".join(f"{n} {name}" for name, n in sizes.items()))
     for note in prepared.notes:
-        typer.echo(f"  {note}")
+        echo(f"  {note}")
     for key, value in settings.items():
-        typer.echo(f"  {key}: {value}")
-    typer.echo(f"folder: {prepared.out}")
+        echo(f"  {key}: {value}")
+    echo(f"folder: {prepared.out}")
 
 
 def show_result(result: StageResult) -> None:
     """What the stage did, in a few lines."""
     before, after = result.before.estimates, result.after.estimates
-    typer.echo(f"{result.stage}: {result.steps} steps, weights of step {result.best_step}")
+    echo(f"{result.stage}: {result.steps} steps, weights of step {result.best_step}")
     for name, was in before.items():
         now = after[name]
-        typer.echo(f"  {name:<9} {_interval(was)} -> {_interval(now)}   (held out)")
+        echo(f"  {name:<9} {_interval(was)} -> {_interval(now)}   (held out)")
     if result.before.retention is not None and result.after.retention is not None:
-        typer.echo(f"  {'retention':<9} {_interval(result.before.retention)} -> {_interval(result.after.retention)}")
-    typer.echo(
+        echo(f"  {'retention':<9} {_interval(result.before.retention)} -> {_interval(result.after.retention)}")
+    echo(
         f"  {result.generated_tokens:,} tokens generated, {result.trained_tokens:,} trained, "
         f"{result.rollouts:,} rollouts, {result.cpu_s:.0f} CPU-s"
     )
     if result.stopped:
-        typer.echo(f"  stopped early: {result.stopped}")
+        echo(f"  stopped early: {result.stopped}")
     if result.collapse:
-        typer.echo("  warning: pass@k fell while pass@1 rose: the policy found fewer solutions than before")
-    typer.echo(f"checkpoint: {result.checkpoint}")
+        echo("  warning: pass@k fell while pass@1 rose: the policy found fewer solutions than before")
+    echo(f"checkpoint: {result.checkpoint}")
 
 
 def _interval(estimate: Any) -> str:

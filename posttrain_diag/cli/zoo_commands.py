@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from posttrain_diag.cli import completion
+from posttrain_diag.cli.terminal import echo, echo_json, say, say_nothing
 from posttrain_diag.tasks.rows import BUILTIN
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Tiny real models whose bottleneck is known by construction.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 
 
 @app.callback()
@@ -58,41 +60,64 @@ def list_zoo(as_json: AsJson = False) -> None:
     ]
     if as_json:
         by_family = {row["family"]: row for row in families}
-        typer.echo(json.dumps({"families": by_family, "models": models}, indent=1))
+        echo_json({"families": by_family, "models": models})
         return
     kind = ("world", "architecture", "tokenizer")
     _table(("tasks", "model", "bottleneck", "closed_form_p", *kind, "summary"), families)
-    typer.echo("")
+    echo()
     _table(("model", *kind, "path", "summary"), [{**m, "path": m["path"] or "not built"} for m in models])
 
 
 @app.command("build")
 def build(
-    names: Annotated[list[str] | None, typer.Argument(help="Models to train; default: all.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Models to train; default: all.", autocompletion=completion.zoo_names)
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Directory; default: the zoo's cache, found by zoo:NAME.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights and examples.")] = 0,
     steps: Annotated[int | None, typer.Option(help="Training steps of every model; default: its recipe's.")] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train zoo models on the CPU, in minutes each."""
+    from posttrain_diag.cli.progress import make_progress
     from posttrain_diag.zoo import build as build_models
     from posttrain_diag.zoo import cache_dir, list_models
 
     wanted = names or [model.name for model in list_models()]
 
-    def show(name: str, done: int, total: int, loss: float) -> None:
-        if done == total or done % 100 == 0:
-            sys.stderr.write(f"{name}: step {done}/{total}, loss {loss:.4f} nats per token\n")
+    tell = say_nothing if quiet else say
+    begun: list[str] = []
+    with make_progress(quiet=quiet) as progress:
 
-    for name, path in build_models(wanted, out or cache_dir(), seed=seed, steps=steps, progress=show).items():
-        typer.echo(f"{name}\t{path}")
+        def show(name: str, done: int, total: int, loss: float) -> None:
+            if name not in begun:
+                begun.append(name)
+                progress.phase("train", name)
+            progress.steps(done, total, 0)
+            if done == total:
+                tell(f"{name}: {total:,} steps, loss {loss:.4f} nats per token")
+
+        built = build_models(wanted, out or cache_dir(), seed=seed, steps=steps, progress=show)
+    if as_json:
+        echo_json({name: str(path) for name, path in built.items()})
+        return
+    for name, path in built.items():
+        echo(f"{name}\t{path}")
 
 
 @app.command("truth")
 def truth(
     family: Annotated[
-        str | None, typer.Argument(help="FAMILY of builtin:zoo/FAMILY; default: a line per family.")
+        str | None,
+        typer.Argument(
+            help="FAMILY of builtin:zoo/FAMILY; default: a line per family.", autocompletion=completion.families
+        ),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="zoo:NAME or a directory; default: the shipped table.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="zoo:NAME or a directory; default: the shipped table.", autocompletion=completion.models),
+    ] = None,
     prefix: Annotated[
         bool, typer.Option("--prefix", help="Also success after 1/4, 1/2, 3/4 and 7/8 of the demonstration.")
     ] = False,
@@ -108,7 +133,7 @@ def truth(
     else:
         frame = _computed_truth(family, model, prefix=prefix)
     if as_json:
-        typer.echo(frame.to_json(orient="records", indent=1))
+        echo_json(json.loads(frame.to_json(orient="records")))
     else:
         _table(tuple(frame.columns), [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")])
 
@@ -150,7 +175,7 @@ def _table(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
     cells = [[_cell(row[column]) for column in columns] for row in rows]
     widths = [max(len(line[i]) for line in [list(columns), *cells]) for i in range(len(columns))]
     for line in [list(columns), *cells]:
-        typer.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+        echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
 
 
 def _cell(value: Any) -> str:

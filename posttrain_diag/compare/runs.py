@@ -83,12 +83,7 @@ def read_side(path: Path) -> Side:
     """
     run = RunDir(path)
     diagnosis = run.read_json("diagnosis.json")
-    try:
-        table = pd.read_parquet(run.problems_path)
-    except (OSError, ValueError) as error:
-        raise StoreError(
-            f"{run.problems_path}: cannot be read ({error}); rerun the command that made {path}"
-        ) from error
+    table = run.read_problems()
     tasks = path / "tasks.jsonl"
     problems = load_tasks(str(tasks), allow_code=True).problems if tasks.exists() else ()
     table["id"] = table["id"].astype(str)

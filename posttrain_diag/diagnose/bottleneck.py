@@ -233,6 +233,12 @@ def count_text(count: float) -> str:
     return f"{count:,.0f}" if count >= 10 else f"{count:.2g}"
 
 
+def share_text(value: float, low: float | None, high: float | None) -> str:
+    """A share with its interval in whole percent; an interval that reads like the value is left out."""
+    ends = [f"{end:.0%}" for end in (low, high) if end is not None]
+    return f"{value:.0%}" + ("" if set(ends) <= {f"{value:.0%}"} else f" [{', '.join(ends)}]")
+
+
 def reasons(
     evidence: Evidence,
     shares: Mapping[ShareName, Estimate],
@@ -258,13 +264,13 @@ def reasons(
     for name in ranked:
         share = shares[name]
         if share.value is not None and share.value >= 0.02 and share.low is not None and share.high is not None:
-            out.append(f"{share.value:.0%} [{share.low:.0%}, {share.high:.0%}] of the problems are {wording[name]}.")
+            out.append(f"{share_text(share.value, share.low, share.high)} of the problems are {wording[name]}.")
     elsewhere = shares.get("consolidation")
     if elsewhere is not None and elsewhere.value is not None:
         rates = {name: by_name["consolidation"].summary.get(f"teacher_pass@1[{name}]") for name in evidence.teachers}
         told = ", ".join(f"{name} {rate.value:.0%}" for name, rate in rates.items() if rate and rate.value is not None)
         out.append(
-            f"{elsewhere.value:.0%} [{elsewhere.low:.0%}, {elsewhere.high:.0%}] of the problems are out of reach here "
+            f"{share_text(elsewhere.value, elsewhere.low, elsewhere.high)} of the problems are out of reach here "
             f"and solved by another model (pass@1 on the problems compared: {told})."
         )
     successes = by_name["signal"].summary.get("expected_successes") if "signal" in by_name else None

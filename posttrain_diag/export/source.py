@@ -184,7 +184,7 @@ def open_source(path: Path, *, form: Form = "auto", split: Split = "all") -> Sou
     """
     run = RunDir(path)
     data = run.read_json("diagnosis.json")
-    table = pd.read_parquet(run.problems_path)
+    table = run.read_problems()
     counted = data["samples"]["tokens"] is None
     tasks = path / "tasks.jsonl"
     if not tasks.exists():

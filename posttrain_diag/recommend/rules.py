@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -181,7 +182,7 @@ def _proposal(
         needs=needs,
         why=why,
         evidence=_evidence(found),
-        command=f"diag train {run} --stage {found.stage}",
+        command=f"diag train {shlex.quote(run)} --stage {found.stage}",
     )
 
 

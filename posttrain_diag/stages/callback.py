@@ -38,6 +38,7 @@ class StageCallback(TrainerCallback):
         session = self.session
         own = session.state
         own.steps = self.before + state.global_step
+        session.progress.steps(own.steps, session.steps, own.generated_tokens + own.trained_tokens)
         reason = self._over_budget()
         if reason is None and (own.steps % session.config.watch_every == 0 or state.global_step == state.max_steps):
             reason = self._look(own.steps)

@@ -187,6 +187,23 @@ class RunDir:
         except json.JSONDecodeError as error:
             raise StoreError(f"{path}: damaged ({error}); move it away and rerun the same command") from error
 
+    def read_problems(self) -> pd.DataFrame:
+        """The per-problem table; read as bytes, for pyarrow knows no path whose name is not UTF-8.
+
+        Raises:
+            StoreError: it is missing or damaged.
+        """
+        import io
+
+        import pandas as pd
+        import pyarrow
+
+        path = self.problems_path
+        try:
+            return pd.read_parquet(io.BytesIO(path.read_bytes()))
+        except (OSError, pyarrow.ArrowException) as error:
+            raise StoreError(f"{path}: cannot be read ({error}); rerun the command that made {self.path}") from error
+
     def write_parquet(self, name: str, frame: pd.DataFrame) -> None:
         """Write a Parquet file atomically."""
         import io

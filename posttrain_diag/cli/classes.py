@@ -1,0 +1,76 @@
+"""The classes of the problems as a stacked bar and in words, for the progress display and the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from posttrain_diag.types import ProblemClass
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+LOOKS: dict[ProblemClass, tuple[str, str, str, str]] = {
+    "mastered": ("mastered", "#009e73", "█", "#"),
+    "reshaping": ("reshaping", "#0072b2", "▓", "="),
+    "format": ("format", "#e69f00", "▒", "%"),
+    "guided": ("guided", "#cc79a7", "▚", "+"),
+    "support": ("support", "#d55e00", "░", "-"),
+    "unresolved": ("open", "#9aa3ae", "·", "."),
+}
+"""Class -> its word, its colour in the report, and its cell: colour is never the only sign."""
+BAR_CELLS = 50
+
+
+def cells_of(counts: Mapping[ProblemClass, float], cells: int) -> dict[ProblemClass, int]:
+    """Cells of a bar per class, `cells` in all: by largest remainder, at least one where a class holds any problem."""
+    total = sum(counts.values())
+    exact: dict[ProblemClass, float] = {name: cells * counts[name] / total for name in LOOKS if counts.get(name, 0) > 0}
+    out: dict[ProblemClass, int] = {name: max(1, int(size)) for name, size in exact.items()}
+    while sum(out.values()) < cells:
+        out[max(out, key=lambda name: exact[name] - out[name])] += 1
+    while sum(out.values()) > cells:
+        wide: list[ProblemClass] = [name for name in out if out[name] > 1]
+        out[max(wide, key=lambda name: out[name] - exact[name])] -= 1
+    return out
+
+
+def class_bar(counts: Mapping[ProblemClass, float], width: int, *, ascii_only: bool) -> Text:
+    """The stacked bar, at most `width` and BAR_CELLS wide; `counts` has a problem in it."""
+    from rich.text import Text
+
+    bar = Text(no_wrap=True)
+    for name, size in cells_of(counts, max(len(LOOKS), min(width, BAR_CELLS))).items():
+        _, colour, cell, plain = LOOKS[name]
+        bar.append((plain if ascii_only else cell) * size, style=colour)
+    return bar
+
+
+def class_words(counts: Mapping[ProblemClass, float], width: int, *, sampling: bool, ascii_only: bool) -> Text:
+    """Every class that holds problems, with its cell and its number; lines break between classes only.
+
+    Args:
+        counts: problems per class, fractions of them where they are expected numbers.
+        width: of a line.
+        sampling: prefixes are not tried yet: what is out of support alone may still be guided-reachable.
+        ascii_only: for terminals that show no other characters.
+    """
+    from rich.text import Text
+
+    words, used = Text(), 0
+    for name, (word, colour, cell, plain) in LOOKS.items():
+        if counts.get(name, 0) <= 0:
+            continue
+        shown = f" {_number(counts[name])} {'not reached' if sampling and name == 'support' else word}"
+        if used:
+            used += len(shown) + 3
+            words.append("  " if used <= width else "\n")
+        if not 0 < used <= width:
+            used = len(shown) + 1
+        words.append(plain if ascii_only else cell, style=colour)
+        words.append(shown)
+    return words
+
+
+def _number(count: float) -> str:
+    return f"{count:,.0f}" if count >= 0.5 else "<1"

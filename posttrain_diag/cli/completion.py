@@ -1,0 +1,156 @@
+"""What the shell completes: names that are fixed or lie on disk; no callback imports torch or reads a model.
+
+diag --install-completion        for the shell it is called from
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator, MutableMapping
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
+from typing import get_args
+
+VARIABLE = "_DIAG_COMPLETE"
+"""Set by the shell's script when it asks for completions."""
+
+STAGES = (
+    "sft", "sft-model-aware", "filter", "distill-offline", "preference", "rft", "grpo", "rloo", "online-preference",
+    "process-rl", "distill-onpolicy", "guided-rl", "interleaved", "replay", "merge", "search-transfer",
+)  # fmt: skip
+"""The stages of `diag train`; their registry takes a second to load."""
+EXPORTS = ("sft", "pairs", "prompts", "parquet")
+SETS = ("rl-band", "repair-format", "needs-demonstration", "replay", "undecided")
+LAUNCH = ("ddp", "fsdp2", "deepspeed_zero2", "deepspeed_zero3")
+
+
+@contextmanager
+def colons_joined(environ: MutableMapping[str, str]) -> Generator[None]:
+    """Undo how bash splits zoo:base into three words: it is one argument, and bash is told what follows the colon.
+
+    Args:
+        environ: of a request for completions by bash, COMP_WORDS and COMP_CWORD are replaced; of others nothing is.
+    """
+    if environ.get(VARIABLE) != "complete_bash":
+        yield
+        return
+    typed = _join(environ)
+    told = StringIO()
+    try:
+        with redirect_stdout(told):
+            yield
+    finally:
+        for line in told.getvalue().splitlines():
+            sys.stdout.write(line.removeprefix(typed) + "\n")
+
+
+def _join(environ: MutableMapping[str, str]) -> str:
+    """Returns what bash holds to be another word than the one it completes, e.g. "zoo:"."""
+    words = environ.get("COMP_WORDS", "").split("\n")
+    at = int(environ.get("COMP_CWORD", "0"))
+    before, current = words[:at], words[at] if at < len(words) else ""
+    if current == ":":  # the cursor is right behind it
+        before, current = [*before, ":"], ""
+    joined: list[str] = []
+    for word in before:
+        if joined and (word == ":" or joined[-1].endswith(":")):
+            joined[-1] += word
+        else:
+            joined.append(word)
+    typed = joined.pop() if joined and joined[-1].endswith(":") else ""
+    environ["COMP_WORDS"] = "\n".join([*joined, typed + current])
+    environ["COMP_CWORD"] = str(len(joined))
+    return typed
+
+
+def _starting(names: tuple[str, ...] | list[str], incomplete: str) -> list[str]:
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def models(incomplete: str) -> list[str]:
+    """The zoo's models; for everything else the shell completes file names."""
+    from posttrain_diag.zoo.registry import list_models
+
+    return _starting([model.spec for model in list_models()], incomplete)
+
+
+def tasks(incomplete: str) -> list[str]:
+    """The tasks that come with the package."""
+    from posttrain_diag.tasks.rows import BUILTIN
+    from posttrain_diag.zoo.paths import TASKS_DIR
+
+    return _starting(sorted(BUILTIN + path.stem for path in TASKS_DIR.glob("*.jsonl")), incomplete)
+
+
+def families(incomplete: str) -> list[str]:
+    """Names of the zoo's families."""
+    from posttrain_diag.zoo.paths import TASKS_DIR
+
+    return _starting(sorted(path.stem for path in TASKS_DIR.glob("*.jsonl")), incomplete)
+
+
+def zoo_names(incomplete: str) -> list[str]:
+    """Models that `diag zoo build` makes."""
+    from posttrain_diag.zoo.registry import list_models
+
+    return _starting([model.name for model in list_models()], incomplete)
+
+
+def stages(incomplete: str) -> list[str]:
+    """Stages of `diag train`."""
+    return _starting(STAGES, incomplete)
+
+
+def efforts(incomplete: str) -> list[str]:
+    """Values of --effort."""
+    from posttrain_diag.config import Effort
+
+    return _starting(get_args(Effort), incomplete)
+
+
+def allocations(incomplete: str) -> list[str]:
+    """Values of --allocation."""
+    from posttrain_diag.config import Allocation
+
+    return _starting(get_args(Allocation), incomplete)
+
+
+def engines(incomplete: str) -> list[str]:
+    """Values of --engine."""
+    from posttrain_diag.config import EngineName
+
+    return _starting(get_args(EngineName), incomplete)
+
+
+def worker_engines(incomplete: str) -> list[str]:
+    """Values of --ray-engine."""
+    from posttrain_diag.config import WorkerEngine
+
+    return _starting(get_args(WorkerEngine), incomplete)
+
+
+def stores(incomplete: str) -> list[str]:
+    """Values of --store."""
+    from posttrain_diag.config import StoreKind
+
+    return _starting(get_args(StoreKind), incomplete)
+
+
+def dtypes(incomplete: str) -> list[str]:
+    """Values of --dtype."""
+    return _starting(("float32", "bfloat16", "float16"), incomplete)
+
+
+def exports(incomplete: str) -> list[str]:
+    """Values of diag export --to."""
+    return _starting(EXPORTS, incomplete)
+
+
+def export_sets(incomplete: str) -> list[str]:
+    """Values of diag export --set."""
+    return _starting(SETS, incomplete)
+
+
+def launches(incomplete: str) -> list[str]:
+    """Values of diag stages --launch."""
+    return _starting(LAUNCH, incomplete)

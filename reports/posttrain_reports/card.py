@@ -1,0 +1,152 @@
+"""A run or a comparison as a small card for notebooks: inline styles that suit light and dark pages, no script.
+
+Everything is escaped and clipped: a card stays under 50 kB whatever the run holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from posttrain_reports import words
+from posttrain_reports.html import model_name
+from posttrain_reports.text import NOT_ESTIMATED, as_mapping, clip, finite, percent, signed_points
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+COLOURS = {
+    "mastered": "#009e73", "reshaping": "#0072b2", "format": "#e69f00", "guided": "#cc79a7", "support": "#d55e00",
+}  # fmt: skip
+"""Middle tones: readable on light and dark alike."""
+TILES = ("pass@1", "pass@16", "pass@256", "coverage")
+MAX_ACTIONS = 3
+SHORT, LONG = 120, 400
+
+BOX = (
+    "border:1px solid rgba(128,128,128,.45);border-radius:10px;padding:12px 16px;max-width:720px;"
+    "font:14px/1.5 system-ui,sans-serif;color:inherit;background:transparent;overflow-wrap:anywhere"
+)
+MUTED = "opacity:.75;font-size:12.5px"
+CODE = "display:block;background:rgba(128,128,128,.15);border-radius:6px;padding:3px 8px;margin-top:3px;white-space:pre-wrap;color:inherit"  # noqa: E501
+
+
+def tag(name: str, style: str, *parts: Markup | str) -> Markup:
+    """An element; strings in it are escaped, those that are markup are not."""
+    from markupsafe import Markup
+
+    return Markup("<{0} style='{1}'>{2}</{0}>").format(name, style, Markup("").join(parts))
+
+
+def run_card(diagnosis: Mapping[str, Any], path: str) -> str:
+    """The card of an analysis.
+
+    Args:
+        diagnosis: the contents of diagnosis.json.
+        path: of the run directory.
+    """
+    verdict = str(diagnosis.get("bottleneck"))
+    confidence = finite(diagnosis.get("confidence"))
+    instrument = str(as_mapping(diagnosis.get("instrument")).get("status"))
+    others = [
+        f"{words.BOTTLENECK_TITLE.get(str(a.get('bottleneck')), 'other')} {percent(finite(a.get('probability')) or 0)}"
+        for a in map(as_mapping, list(diagnosis.get("alternatives") or ())[:3])
+    ]
+    said = [
+        f"confidence {NOT_ESTIMATED if confidence is None else percent(confidence)}"
+        + (f" (else {', '.join(others)})" if others else ""),
+        f"instrument {words.INSTRUMENT_TITLE.get(instrument, 'unknown')}",
+    ]
+    tasks = clip(str(as_mapping(diagnosis.get("tasks")).get("source")), SHORT)
+    card = tag(
+        "div",
+        BOX,
+        tag("div", MUTED, f"{model_name(as_mapping(diagnosis.get('model')))} on {tasks}"),
+        tag("div", "font-size:17px;font-weight:650", words.BOTTLENECK_TITLE.get(verdict, clip(verdict, SHORT))),
+        tag("div", "", words.BOTTLENECK_SENTENCE.get(verdict, "")),
+        tag("div", MUTED, ", ".join(said)),
+        _bar(as_mapping(diagnosis.get("shares"))),
+        _tiles(as_mapping(diagnosis.get("estimates"))),
+        _actions([as_mapping(p) for p in list(diagnosis.get("plan") or ())[:MAX_ACTIONS]]),
+        tag("div", MUTED, f"run: {clip(path, LONG)}"),
+    )
+    return str(card)
+
+
+def comparison_card(found: Mapping[str, Any]) -> str:
+    """The card of a comparison; `found` is the contents of comparison.json."""
+    names = [model_name(as_mapping(found.get(side))) for side in ("before", "after")]
+    rows: list[Markup] = []
+    for k, row in [(k, as_mapping(row)) for k, row in as_mapping(found.get("pass@k")).items()][:4]:
+        change = _change(as_mapping(row.get("change")))
+        text = f"pass@{clip(str(k), 12)} {_value(row.get('before'))} → {_value(row.get('after'))}, change {change}"
+        rows.append(tag("div", "", text))
+    return str(
+        tag(
+            "div",
+            BOX,
+            tag("div", MUTED, " → ".join(names)),
+            tag("div", "font-size:17px;font-weight:650", clip(str(found.get("role")), SHORT)),
+            tag("div", "", clip(str(found.get("reason")), LONG)),
+            *rows,
+        )
+    )
+
+
+def _value(estimate: object) -> str:
+    value = finite(as_mapping(estimate).get("value"))
+    return NOT_ESTIMATED if value is None else percent(value)
+
+
+def _change(estimate: Mapping[str, Any]) -> str:
+    value, low, high = (finite(estimate.get(key)) for key in ("value", "low", "high"))
+    if value is None:
+        return NOT_ESTIMATED
+    ends = "" if low is None or high is None else f" [{signed_points(low)}, {signed_points(high)}]"
+    return f"{signed_points(value)} points{ends}"
+
+
+def _bar(shares: Mapping[str, Any]) -> Markup:
+    """The problems by class, as a bar and in words."""
+    values = {name: finite(as_mapping(shares.get(name)).get("value")) for name in COLOURS}
+    known = [(name, value) for name, value in values.items() if value is not None and 5e-4 <= value <= 1]
+    parts = [tag("span", f"flex:{value:.4f} 0 0;background:{COLOURS[name]}", "") for name, value in known]
+    legend = [
+        tag("span", f"white-space:nowrap;margin-right:12px;border-left:10px solid {COLOURS[name]};padding-left:5px",
+            f"{words.CLASS_TITLE[name]} {percent(value)}")
+        for name, value in known
+    ]  # fmt: skip
+    bar = tag("div", "display:flex;height:12px;border-radius:6px;overflow:hidden;margin:8px 0 4px", *parts)
+    return tag("div", "", bar, tag("div", MUTED, *legend)) if known else tag("div", "")
+
+
+def _tiles(estimates: Mapping[str, Any]) -> Markup:
+    tiles: list[Markup] = []
+    for name in TILES:
+        if name not in estimates:
+            continue
+        estimate = as_mapping(estimates[name])
+        low, high = finite(estimate.get("low")), finite(estimate.get("high"))
+        label = str(estimate.get("label"))
+        small = "" if low is None or high is None else f"{percent(low)} to {percent(high)}"
+        if label in words.LABEL_MEANING and label != "measured":
+            small = f"{small}, {label}" if small else label
+        big = tag("div", "font-size:17px;font-weight:650", _value(estimate))
+        title = tag("div", MUTED, words.estimate_title(name))
+        tiles.append(tag("div", "flex:1 1 140px", title, big, tag("div", MUTED, small)))
+    return tag("div", "display:flex;flex-wrap:wrap;gap:6px 14px;margin:8px 0", *tiles)
+
+
+def _actions(plan: Sequence[Mapping[str, Any]]) -> Markup:
+    rows: list[Markup] = []
+    for proposal in plan:
+        gain, needs = as_mapping(proposal.get("expected_gain")), list(proposal.get("needs") or ())
+        label = str(gain.get("label"))
+        rests = f" ({label})" if label in ("estimated", "model-dependent") else ""
+        head = f"{words.stage_title(clip(str(proposal.get('stage')), SHORT))}: pass@1 {_change(gain)}{rests}"
+        if needs:
+            ways = tag("div", MUTED, f"needs {clip('; '.join(map(str, needs)), LONG)}")
+        else:
+            ways = tag("code", CODE, clip(str(proposal.get("command")), LONG))
+        rows.append(tag("li", "margin-top:4px", head, ways))
+    return tag("ol", "margin:6px 0;padding-left:22px", *rows) if rows else tag("div", "")
