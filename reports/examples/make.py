@@ -13,13 +13,14 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pandas as pd
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
+WORK = HERE.parents[1] / "runs" / "examples"
+"""Run directories; a rerun goes on with them, so that new templates need no new runs."""
 Make = Callable[[], Path]
 
 
@@ -101,17 +102,17 @@ def main(names: list[str]) -> None:
     """Make some examples, or all."""
     if unknown := set(names) - set(EXAMPLES):
         sys.exit(f"no example {', '.join(sorted(unknown))}; there are {', '.join(EXAMPLES)}")
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        for name in names or EXAMPLES:
-            made = EXAMPLES[name]()
-            diag("report", str(made))
-            for suffix in ("html", "md"):
-                shutil.copyfile(made / f"report.{suffix}", HERE / f"{name}.{suffix}")
-            text = (HERE / f"{name}.html").read_text(encoding="utf-8")
-            if found := re.search(rf"{re.escape(folder)}[^ \"<]*", text):
-                sys.exit(f"{name}: a path of this machine is on the page: {found.group()}")
-            sys.stderr.write(f"{name}: {len(text.encode()):,} bytes\n")
+    WORK.mkdir(parents=True, exist_ok=True)
+    os.chdir(WORK)
+    for name in names or EXAMPLES:
+        made = EXAMPLES[name]()
+        diag("report", str(made))
+        for suffix in ("html", "md"):
+            shutil.copyfile(made / f"report.{suffix}", HERE / f"{name}.{suffix}")
+        text = (HERE / f"{name}.html").read_text(encoding="utf-8")
+        if found := re.search(rf"{re.escape(str(WORK))}[^ \"<]*", text):
+            sys.exit(f"{name}: a path of this machine is on the page: {found.group()}")
+        sys.stderr.write(f"{name}: {len(text.encode()):,} bytes\n")
 
 
 if __name__ == "__main__":
