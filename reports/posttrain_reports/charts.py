@@ -128,7 +128,15 @@ def pass_at_k(points: Sequence[Point], budget: float | None, label: str) -> str:
         )  # fmt: skip
         if budget is not None and low < budget < high:
             canvas.line((x(budget), frame.top), (x(budget), frame.bottom), "mark")
-            canvas.text(x(budget) - 4, frame.bottom - 6, f"budget {short_number(budget)}", "mark-label", "end")
+            near = min(points, key=lambda p: (p.value is None, abs(x(p.x) - x(budget))))
+            low_there = y(near.value or 0.0) > (frame.top + frame.bottom) / 2
+            canvas.text(
+                x(budget) - 4,
+                frame.top + 14 if low_there else frame.bottom - 6,
+                f"budget {short_number(budget)}",
+                "mark-label",
+                "end",
+            )
         for run in runs(points):
             band(canvas, run, x, y, "accent")
             for a, b in pairwise(run):

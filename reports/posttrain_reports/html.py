@@ -80,6 +80,7 @@ def _context(data: ReportData, table: selection.TableRows, body: Mapping[str, An
     budget = finite(as_mapping(diagnosis.get("settings")).get("rollout_budget"))
     main = view.main_numbers(numbers, budget, as_mapping(diagnosis.get("settings")).get("ks") or ())
     figures, others = figure_blocks(data)
+    small = [block for block in figures if block.name not in ("pass_at_k", "demo_tokens")]
     row_of = {str(i): index for index, i in enumerate(data.problems["id"].iloc[list(table.positions)].tolist())}
     plan = actions(diagnosis)
     settings = [
@@ -116,6 +117,9 @@ def _context(data: ReportData, table: selection.TableRows, body: Mapping[str, An
         "level": view.level_of(diagnosis),
         "shares": view.share_rows(diagnosis, table.group_totals),
         "figures": figures,
+        "small_figures": small,
+        "wide_last": (len(figures) - len(small) - any(b.name == "demo_tokens" for b in figures) + 1 + len(small)) % 2
+        == 1,
         "other_figures": others,
         "probes": _probes(data),
         "notes": [clip(str(note), LONG_TEXT) for note in (diagnosis.get("notes") or ())[:MAX_NOTES]],

@@ -34,6 +34,8 @@ MAX_FINDINGS = 30
 MAX_SUMMARY = 60
 """Estimates listed per probe; beyond it the table says how many more diagnosis files hold."""
 MAX_SETTINGS = 80
+LEAST_LISTED = 0.02
+"""Share of problems from which on a class is named in the headline of a mixture."""
 _K_IN_NAME = re.compile(r"^(?:pass|maj|lenient_pass)[@^](\d+)$")
 
 
@@ -235,7 +237,8 @@ def _headline(name: str, diagnosis: Mapping[str, Any]) -> str:
     shares = {share.name: share.value for share in reported_shares(diagnosis) if share.value}
     if name == "mixed":
         ranked = sorted((c for c in words.CLASS_ORDER[1:-1] if c in shares), key=lambda c: -shares[c])
-        listed = ", ".join(f"{c} on {class_percent(shares[c])}" for c in ranked[:3])
+        held = [c for c in ranked if (shares[c] or 0.0) >= LEAST_LISTED] or ranked
+        listed = ", ".join(f"{c} on {class_percent(shares[c])}" for c in held[:3])
         return f"{sentence}: {listed} of problems." if ranked else f"{sentence}."
     value = shares.get(words.BOTTLENECK_CLASS.get(name, ""))
     if value is None:

@@ -40,7 +40,7 @@ BOTTLENECK_SENTENCE: Final = {
     "support": "Right answers lie outside the model's effective support",
     "reshaping": "Right answers are within reach but drawn too rarely",
     "format": "The model finds right answers and writes them in a form the verifier rejects",
-    "guided": "Blind rollouts fail, but the model finishes correct traces it is started on",
+    "guided": "Blind rollouts fail, but the model finishes correct traces when given their start",
     "consolidation": "A teacher or another checkpoint solves what the model does not reach by itself",
     "mixed": "Several bottlenecks hold the model back at once",
     "saturated": "The model has mastered these tasks: training on them buys almost nothing",
