@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 import yaml
 from posttrain_probes import all_probes, boundary
-from posttrain_reports import ReportData, write_report
+from posttrain_reports import ReportData, candidate_ids, write_report
 
 from posttrain_diag.collect import Collector, Owed, Phase, Progress, current_evidence
 from posttrain_diag.config import HELD_OUT, AnalyzeConfig
@@ -300,16 +300,17 @@ def report_data(
     """What the report shows, as plain data."""
     problems = diagnosis.per_problem.copy()
     add_texts(problems, evidence.problems)
+    rollouts = evidence.rollouts[evidence.rollouts["problem_id"].isin(candidate_ids(problems))]
     tokens = None
     if evidence.model is not None and run.rollouts_path.exists():
         with closing(run.store()) as store:
-            tokens = tokens_by_draw(store, evidence.model.model_sha, evidence.rollouts)
+            tokens = tokens_by_draw(store, evidence.model.model_sha, rollouts)
     return ReportData(
         diagnosis=data,
         problems=problems,
         measurements=[measurement_json(m) for m in measurements],
         failures=data["failures"],
-        transcripts=transcripts(evidence.rollouts, tokens),
+        transcripts=transcripts(rollouts, tokens),
         command=command,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         rollouts=evidence.drawn,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -341,13 +341,11 @@ def current_evidence(base: Evidence, store: Store, owed: Sequence[Owed]) -> Evid
     return replace(base, tallies=tallies, rollouts=store.rows(model_sha, shown))
 
 
-def first_rollouts(store: Store, model_sha: str, most: int = SAMPLE_ROWS) -> tuple[pd.DataFrame, int]:
-    """The first draws of everything stored of a model, at most about `most` rows, and how many draws there are."""
-    spans = store.spans(model_sha)
-    tallies = add_tallies(store.tallies(model_sha, spans))
-    first = first_draws(tallies, most)
-    rows = store.rows(model_sha, [replace(span, stop=first) for span in spans])
-    return rows, int(tallies[["c", "failed", "truncated", "errored"]].to_numpy().sum())
+def first_rollouts(store: Store, model_sha: str, problem_ids: Collection[str], most: int) -> pd.DataFrame:
+    """The first draws of some problems in every arm, at most about `most` rows (one of each in any case)."""
+    spans = store.spans(model_sha, problem_ids)
+    first = first_draws(add_tallies(store.tallies(model_sha, spans)), most)
+    return store.rows(model_sha, [replace(span, stop=first) for span in spans])
 
 
 def first_draws(tallies: pd.DataFrame, most: int = SAMPLE_ROWS) -> int:

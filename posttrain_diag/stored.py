@@ -10,7 +10,8 @@ import datetime
 import io
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from posttrain_reports import (
     AutopilotData,
     ComparisonData,
     ReportData,
+    candidate_ids,
     write_autopilot_report,
     write_comparison_report,
     write_report,
@@ -28,7 +30,7 @@ from posttrain_diag.collect import first_draws, first_rollouts
 from posttrain_diag.errors import StoreError
 from posttrain_diag.evidence import tally
 from posttrain_diag.store import RunDir, TokenRow
-from posttrain_diag.tasks import load_tasks
+from posttrain_diag.tasks import find_written
 from posttrain_diag.token_texts import Key, stored_vocabulary, tokens_by_draw
 from posttrain_diag.types import Problem
 
@@ -66,7 +68,7 @@ def transcripts(rollouts: pd.DataFrame, tokens: Mapping[Key, TokenRow] | None = 
 
 
 def add_texts(problems: pd.DataFrame, by_id: Mapping[str, Problem]) -> None:
-    """Add the columns prompt and answer, where anything is known of them."""
+    """Add the columns prompt and answer, where anything is known of them; problems that are not given have neither."""
     found = [by_id.get(key) for key in problems["id"]]
     if any(problem is not None and problem.prompt_text for problem in found):
         problems["prompt"] = [None if problem is None else problem.prompt_text for problem in found]
@@ -77,17 +79,17 @@ def stored_report(run: RunDir) -> ReportData:
     """The report's data as an earlier `analyze` left it; needs neither model nor tasks file."""
     data, made = run.read_json("diagnosis.json"), run.read_json("measurements.json")
     problems = run.read_problems()
-    add_texts(problems, problems_of(run))
-    shown, drawn = first_transcripts(run)
+    ids = candidate_ids(problems)
+    add_texts(problems, problems_of(run, ids))
     return ReportData(
         diagnosis=data,
         problems=problems,
         measurements=made["measurements"],
         failures=data["failures"],
-        transcripts=shown,
+        transcripts=first_transcripts(run, ids),
         command=made["command"],
         created=made["created"],
-        rollouts=drawn,
+        rollouts=data.get("samples", {}).get("rollouts_all_arms"),
         store=run.rollouts_path.name,
         vocabulary=stored_vocabulary(run),
     )
@@ -132,36 +134,32 @@ def stored_comparison(folder: Path) -> ComparisonData:
     except (OSError, ValueError) as error:
         raise StoreError(f"{folder}: not a whole comparison ({error}): run `diag compare` again") from error
     runs = {side: Path(str(found.get(side, {}).get("path", ""))) for side in ("before", "after")}
+    ids = candidate_ids(problems)
     for run in runs.values():
         if "prompt" not in problems.columns and (run / "tasks.jsonl").exists():
-            add_texts(problems, problems_of(RunDir(run)))
+            add_texts(problems, problems_of(RunDir(run), ids))
     made = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
     return ComparisonData(
         found=found,
         problems=problems,
-        transcripts={side: first_transcripts(RunDir(run))[0] for side, run in runs.items() if run.is_dir()},
+        transcripts={side: first_transcripts(RunDir(run), ids) for side, run in runs.items() if run.is_dir()},
         vocabulary={side: stored_vocabulary(RunDir(run)) for side, run in runs.items() if run.is_dir()},
         command=shlex.join(["diag", "compare", str(runs["before"]), str(runs["after"])]),
         created=made.isoformat(timespec="seconds"),
     )
 
 
-def problems_of(run: RunDir) -> dict[str, Problem]:
-    """The problems of a run by id; none where counts were imported without tasks."""
+def problems_of(run: RunDir, ids: Collection[str]) -> dict[str, Problem]:
+    """Some problems of a run by id; none where counts were imported without tasks."""
     path = run.path / "tasks.jsonl"
-    return {p.id: p for p in load_tasks(str(path), allow_code=True).problems} if path.exists() else {}
+    return find_written(path, ids) if path.exists() else {}
 
 
-def first_transcripts(run: RunDir) -> tuple[list[dict[str, Any]], int]:
-    """The first draws of every problem and arm as the report reads them, and how many draws there are."""
+def first_transcripts(run: RunDir, ids: Collection[str]) -> list[dict[str, Any]]:
+    """The first draws of some problems in every arm, as the report reads them."""
     if not run.rollouts_path.exists():
-        return [], 0
-    store = run.store()
-    try:
-        model_sha = str(run.read_json("run.json")["model_sha"])
-        rollouts, drawn = first_rollouts(store, model_sha)
-        tokens = tokens_by_draw(store, model_sha, rollouts)
-    finally:
-        store.close()
-    by_id = problems_of(run)
-    return transcripts(rollouts[rollouts["problem_id"].isin(by_id)], tokens), drawn
+        return []
+    model_sha = str(run.read_json("run.json")["model_sha"])
+    with closing(run.store()) as store:
+        rollouts = first_rollouts(store, model_sha, ids, TRANSCRIPT_ROWS)
+        return transcripts(rollouts, tokens_by_draw(store, model_sha, rollouts))

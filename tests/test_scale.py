@@ -23,7 +23,7 @@ from posttrain_diag.batch import Batch
 from posttrain_diag.errors import StoreError
 from posttrain_diag.evidence import tally
 from posttrain_diag.store import ParquetStore, RolloutStore, RunDir
-from posttrain_diag.stored import stored_report
+from posttrain_diag.stored import stored_comparison, stored_report
 from posttrain_diag.types import Rollout
 
 Run = Callable[..., Analysis]
@@ -97,6 +97,46 @@ def test_a_small_run_is_the_same_in_either_store(run_analysis: Run, tmp_path: Pa
     assert one.run.rollouts_path.name == "rollouts.parquet" and not (one.run.path / "rollouts.sqlite").exists()
     report = stored_report(RunDir(one.run.path))
     assert len(report.transcripts) == report.rollouts == one.evidence.drawn
+
+
+@pytest.mark.parametrize("store", ["sqlite", "parquet"])
+def test_a_report_reads_no_more_than_it_can_show(
+    store: str, run_analysis: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 24 problems the page can hold 6 at most: no other problem is built, and no other rollout leaves the store."""
+    from posttrain_reports import render_html, selection
+
+    from posttrain_diag.compare import compare_runs, write_comparison
+    from posttrain_diag.tasks import write as tasks_write
+
+    run = run_analysis(law, make_problems(N, word), rollouts=8, store=store).run
+    whole = stored_report(RunDir(run.path))
+    monkeypatch.setattr(selection, "MAX_ROWS", 6)
+    ids = selection.candidate_ids(whole.problems)
+    assert 4 <= len(ids) <= 6
+    built: list[str] = []
+    from_row = tasks_write.from_row
+    monkeypatch.setattr(tasks_write, "from_row", lambda row: built.append(row["id"]) or from_row(row))
+    read: list[int] = []
+    for kind in (ParquetStore, RolloutStore):
+        rows_of = kind.rows
+        monkeypatch.setattr(
+            kind, "rows", lambda *asked, rows_of=rows_of: read.append(len(found := rows_of(*asked))) or found
+        )
+    data = stored_report(RunDir(run.path))
+    assert built == ids
+    assert data.rollouts == whole.rollouts == len(whole.transcripts)
+    told = lambda made: [(t["problem_id"], t["arm"], t["sample_idx"], t["text"]) for t in made.transcripts]  # noqa: E731
+    assert told(data) == [one for one in told(whole) if one[0] in ids]
+    assert read == [len(data.transcripts)]
+    assert f"{len(ids)} of {N} problems" in render_html(data)
+
+    built.clear()
+    write_comparison(compare_runs(run.path, run.path), tmp_path / "same")
+    pair = stored_comparison(tmp_path / "same")
+    wanted = selection.candidate_ids(pair.problems)
+    assert 4 <= len(wanted) <= 6 and built == wanted
+    assert all({t["problem_id"] for t in side} == set(wanted) for side in pair.transcripts.values())
 
 
 def test_another_kind_of_store_is_refused(tmp_path: Path) -> None:

@@ -56,6 +56,10 @@ def test_both_stores_say_the_same(tmp_path: Path) -> None:
         pd.testing.assert_frame_equal(store.rows("m", some), sqlite.rows("m", some))
         for spans in (some, store.spans("m")):
             assert by_key(store.tallies("m", spans)) == by_key(sqlite.tallies("m", spans))
+        key = lambda span: (span.prompt_sha, span.sampling_sha)  # noqa: E731
+        assert sorted(map(key, store.spans("m", {"p2", "p6"}))) == [("q2", "s"), ("q2", "t"), ("q6", "s"), ("q6", "t")]
+        assert sorted(map(key, sqlite.spans("m", {"p2", "p6"}))) == [("q2", "s"), ("q2", "t"), ("q6", "s"), ("q6", "t")]
+        assert store.spans("m", {"p99"}) == sqlite.spans("m", ()) == store.spans("other", {"p2"}) == []
         assert store.missing("m", "q3", "s", 52) == sqlite.missing("m", "q3", "s", 52) == (*range(13, 50), 51)
         assert {(i, tuple(t)) for i, t in store.tokens("m", "q1", "s")} == {
             (i, tuple(t)) for i, t in sqlite.tokens("m", "q1", "s")

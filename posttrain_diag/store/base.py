@@ -6,7 +6,7 @@ which ones are still owed. Counts (`tallies`) are made by the store and never ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -113,8 +113,8 @@ class Store(Protocol):
         """The model_sha of everything that is stored, sorted."""
         ...
 
-    def spans(self, model_sha: str) -> list[Span]:
-        """One span without an end for every prompt and sampling law of which anything is stored."""
+    def spans(self, model_sha: str, problem_ids: Collection[str] | None = None) -> list[Span]:
+        """One span without an end for every prompt and sampling law of which anything is stored; of some problems."""
         ...
 
     def tallies(self, model_sha: str, spans: Iterable[Span]) -> pd.DataFrame:

@@ -11,7 +11,7 @@ next; whoever opens the store next sees that and repeats the transaction, so not
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -186,9 +186,13 @@ class ParquetStore(ScoreTable):
         """The model_sha of everything that is stored, sorted."""
         return sorted({key[0] for key in self._have})
 
-    def spans(self, model_sha: str) -> list[Span]:
-        """One span without an end for every prompt and sampling law of which anything is stored."""
-        return [Span(key[1], key[2]) for key in self._have if key[0] == model_sha]
+    def spans(self, model_sha: str, problem_ids: Collection[str] | None = None) -> list[Span]:
+        """One span without an end for every prompt and sampling law of which anything is stored; of some problems."""
+        if problem_ids is None:
+            return [Span(key[1], key[2]) for key in self._have if key[0] == model_sha]
+        ids = frozenset(problem_ids)
+        found = {key: None for table in self._tables(shards.NAMED) for key in shards.prompts_of(table, model_sha, ids)}
+        return [Span(*key) for key in found]
 
     def tallies(self, model_sha: str, spans: Iterable[Span]) -> pd.DataFrame:
         """Exact counts per problem, arm and verifier."""

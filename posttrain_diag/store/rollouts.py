@@ -5,8 +5,9 @@ The primary key makes a second copy of a draw impossible; `missing` tells a resu
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,10 +119,13 @@ class RolloutStore(ScoreTable):
         """The model_sha of everything that is stored, sorted."""
         return [str(row[0]) for row in self._db.execute("SELECT DISTINCT model_sha FROM rollouts ORDER BY 1")]
 
-    def spans(self, model_sha: str) -> list[Span]:
-        """One span without an end for every prompt and sampling law of which anything is stored."""
-        query = "SELECT DISTINCT prompt_sha, sampling_sha FROM rollouts WHERE model_sha=?"
-        return [Span(str(row[0]), str(row[1])) for row in self._db.execute(query, (model_sha,))]
+    def spans(self, model_sha: str, problem_ids: Collection[str] | None = None) -> list[Span]:
+        """One span without an end for every prompt and sampling law of which anything is stored; of some problems."""
+        query, values = "SELECT DISTINCT prompt_sha, sampling_sha FROM rollouts WHERE model_sha=?", [model_sha]
+        if problem_ids is not None:
+            query += " AND problem_id IN (SELECT value FROM json_each(?))"
+            values.append(json.dumps(sorted(problem_ids)))
+        return [Span(str(row[0]), str(row[1])) for row in self._db.execute(query, values)]
 
     def _select(self, spans: Iterable[Span]) -> None:
         """Fill the table that queries of spans join with."""

@@ -6,7 +6,7 @@ A run is a stretch of rows of one prompt, sampling law, problem, arm and verifie
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,9 @@ ROW_GROUP = 16_384
 """Rows of a row group: what is in memory at a time while a shard is read."""
 COUNTED = (*IDENTITY, "problem_id", "arm", "verifier_sha", "verdict", "lenient", "n_tokens")
 """Columns that counting reads."""
+
+NAMED = (*IDENTITY, "problem_id")
+"""Columns that say which problem a prompt is of."""
 
 Wanted = Mapping[tuple[str, str], tuple[int, int]]
 """(prompt_sha, sampling_sha) -> (start, stop) of the sample indices asked for."""
@@ -169,6 +172,19 @@ def tally(tables: Iterable[Any], model_sha: str, spans: Wanted) -> pd.DataFrame:
 
 
 _VERDICTS = ("pass", "fail", "truncated", "error")
+
+
+def prompts_of(table: Any, model_sha: str, problem_ids: Collection[str]) -> Iterator[tuple[str, str]]:
+    """(prompt_sha, sampling_sha) of the rows of some problems; the table has the columns NAMED."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    of_problems = pc.is_in(table.column("problem_id"), pa.array(sorted(problem_ids), pa.string()))
+    kept = table.filter(of_problems)
+    if kept.num_rows:
+        for model, prompt, law in runs(kept, IDENTITY[:3])[1]:
+            if model == model_sha:
+                yield prompt, law
 
 
 def stale(table: Any, model_sha: str, spans: Wanted, shas: Mapping[str, str]) -> BoolArray:

@@ -7,7 +7,7 @@ from posttrain_diag.tasks.references import corrupted_completions, reference_com
 from posttrain_diag.tasks.rows import builtin_names
 from posttrain_diag.tasks.taskset import TaskSet, problem_sha, tasks_sha
 from posttrain_diag.tasks.verifiers import Verifier, check_verifier, compile_verifier, verifier_sha, verify
-from posttrain_diag.tasks.write import write_tasks
+from posttrain_diag.tasks.write import find_written, write_tasks
 
 __all__ = [
     "TaskSet",
@@ -18,6 +18,7 @@ __all__ = [
     "check_verifier",
     "compile_verifier",
     "corrupted_completions",
+    "find_written",
     "load_tasks",
     "parse_verifier",
     "problem_sha",

@@ -7,12 +7,14 @@ from posttrain_reports.comparison import ComparisonData, render_comparison, writ
 from posttrain_reports.data import ReportData
 from posttrain_reports.html import render_html
 from posttrain_reports.markdown import render_markdown
+from posttrain_reports.selection import candidate_ids
 from posttrain_reports.write import write_report
 
 __all__ = [
     "AutopilotData",
     "ComparisonData",
     "ReportData",
+    "candidate_ids",
     "render_autopilot",
     "render_comparison",
     "render_html",

@@ -9,12 +9,13 @@ from posttrain_reports import charts_compare as charts
 from posttrain_reports import words
 from posttrain_reports.blocks import Block, Table
 from posttrain_reports.figdata import Point, point_of
+from posttrain_reports.selection import FATE_ORDER
 from posttrain_reports.text import NOT_ESTIMATED, as_mapping, clip, finite, percent, signed_points
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FATES = ("gained", "lost", "kept", "outside", "unresolved")
+FATES = FATE_ORDER
 PARTS = ("reshaping", "expansion", "attrition", "outside")
 
 

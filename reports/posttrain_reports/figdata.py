@@ -176,12 +176,15 @@ def problem_classes(problems: pd.DataFrame) -> NDArray[np.object_]:
 
 def numeric_column(problems: pd.DataFrame, name: str) -> NDArray[np.float64]:
     """A column as floats with NaN for what is missing or not finite, shape (P,)."""
+    return _numbers(problems[name]) if name in problems.columns else np.full(len(problems), np.nan)
+
+
+def _numbers(values: Any) -> NDArray[np.float64]:
+    """A list or column as floats with NaN for what is not a finite number; a million at once."""
     import pandas as pd
 
-    if name not in problems.columns:
-        return np.full(len(problems), np.nan)
-    values = pd.to_numeric(problems[name], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    return np.where(np.isfinite(values), values, np.nan)
+    found = pd.to_numeric(pd.Series(values), errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    return np.where(np.isfinite(found), found, np.nan)
 
 
 def logit(p: NDArray[np.float64] | float) -> NDArray[np.float64]:
@@ -223,19 +226,20 @@ def p_histogram(problems: pd.DataFrame, eps: float | None, mastery: float | None
 
 def demo_scatter(data: Mapping[str, Any], problems: pd.DataFrame, limit: int = MAX_POINTS) -> Scatter:
     """Problems with a scored demonstration, coloured by class; a seeded sample above `limit` points."""
-    ids = [str(one) for one in data.get("problem_id") or ()]
-    x_P = np.array([finite(v) for v in _column(data, "demo_logprob_nats", len(ids))], dtype=np.float64)
-    y_P = np.array([finite(v) for v in _column(data, "min_token_prob", len(ids))], dtype=np.float64)
+    ids = list(data.get("problem_id") or ())
+    x_P, y_P = (_numbers(_column(data, name, len(ids))) for name in ("demo_logprob_nats", "min_token_prob"))
     kept = np.flatnonzero(~np.isnan(x_P) & ~np.isnan(y_P) & (y_P >= 0))
     total = len(kept)
     if total > limit:
         kept = np.sort(np.random.default_rng(0).choice(kept, size=limit, replace=False))
-    lookup = dict(zip(map(str, problems["id"].tolist()), problem_classes(problems), strict=True))
+    shown = [str(ids[i]) for i in kept]
+    known = problems[problems["id"].astype(str).isin(shown)]
+    lookup = dict(zip(known["id"].astype(str), problem_classes(known), strict=True))
     return Scatter(
         x_P=x_P[kept],
         y_P=y_P[kept],
-        classes=tuple(str(lookup.get(ids[i], "unresolved")) for i in kept),
-        ids=tuple(clip(ids[i], NAME_LIMIT) for i in kept),
+        classes=tuple(str(lookup.get(one, "unresolved")) for one in shown),
+        ids=tuple(clip(one, NAME_LIMIT) for one in shown),
         total=total,
     )
 

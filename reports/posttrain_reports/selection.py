@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from posttrain_reports.figdata import numeric_column, problem_classes
 from posttrain_reports.text import clip, finite, visible
-from posttrain_reports.words import CLASS_ORDER
+from posttrain_reports.words import CLASS_ORDER, FATE_TITLE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +50,7 @@ DETAIL_COLUMNS = (
 COMPARED_COLUMNS = ("n_before", "c_before", "p_before", "p_before_low", "p_before_high",
                     "n_after", "c_after", "p_after", "p_after_low", "p_after_high",
                     "change", "preserved", "expanded", "shrunk", "outside")  # fmt: skip
+FATE_ORDER = tuple(FATE_TITLE)
 _TABLE_FILE = {"class": "problems.parquet", "fate": "comparison.parquet"}
 _VERDICT_ORDER = {"pass": 0, "fail": 1, "truncated": 2, "error": 3}
 
@@ -93,6 +94,18 @@ def _chosen_positions(group_P: NDArray[np.object_], order: Sequence[str], limit:
         extra = max(len(own) - floor, 0) * left // max(rest, 1)
         kept.append(own[: floor + extra])
     return np.sort(np.concatenate(kept))
+
+
+def candidate_ids(problems: pd.DataFrame) -> list[str]:
+    """The problems that a page can show, whatever its budget: no others need texts or rollouts.
+
+    Args:
+        problems: the rows of problems.parquet, or of comparison.parquet (with a column fate).
+    """
+    compared = "fate" in problems.columns
+    group_P = problems["fate"].to_numpy(dtype=object) if compared else problem_classes(problems)
+    positions = _chosen_positions(group_P, FATE_ORDER if compared else CLASS_ORDER, MAX_ROWS)
+    return [str(one) for one in problems["id"].iloc[positions].tolist()]
 
 
 def _cell(name: str, value: object) -> object:
@@ -242,8 +255,11 @@ def token_pieces(t: Mapping[str, Any], vocabulary: Mapping[int, str]) -> list[tu
     ids, logprobs = t.get("token_ids"), t.get("token_logprobs")
     if ids is None or logprobs is None or not vocabulary:
         return []
-    pairs = zip(ids[:MAX_PIECES].tolist(), logprobs[:MAX_PIECES].tolist(), strict=True)
-    return [(visible(vocabulary.get(token, "�")), float(f"{logprob:.3g}")) for token, logprob in pairs]
+    first = ids[:MAX_PIECES].tolist()
+    if any(token not in vocabulary for token in first):
+        return []
+    pairs = zip(first, logprobs[:MAX_PIECES].tolist(), strict=True)
+    return [(visible(vocabulary[token]), float(f"{logprob:.3g}")) for token, logprob in pairs]
 
 
 def choose_transcripts(
@@ -310,9 +326,9 @@ def _transcript_note(shown: int, given: int, problems: int, total: int | None, s
         return f"No transcripts were given to this report; the rollout store ({store}) holds them."
     if total is not None and total > given:
         return (
-            f"{shown:,} of {total:,} rollouts, chosen to differ among the first draws of each problem ({given:,}): up "
-            f"to {PER_VERDICT} per problem and verdict, near misses and likely texts first, {TEXT_LIMIT:,} characters "
-            f"each. The rest is in {store}."
+            f"{shown:,} of {total:,} rollouts, chosen to differ among the first draws of these problems ({given:,}): "
+            f"up to {PER_VERDICT} per problem and verdict, near misses and likely texts first, {TEXT_LIMIT:,} "
+            f"characters each. The rest is in {store}."
         )
     if shown == given:
         return f"All {given:,} rollouts given to this report, of {problems:,} problem(s)."

@@ -27,7 +27,7 @@ from posttrain_reports.text import (
     signed_points,
     visible,
 )
-from synthetic_run import make_problems, make_run, make_transcripts
+from synthetic_run import CLASSES, make_problems, make_run, make_transcripts
 
 from posttrain_diag.errors import StoreError
 
@@ -249,3 +249,14 @@ def test_numeric_columns_accept_nullable_types() -> None:
     assert table.rows[2][table.columns.index("p_mean")] is None
     assert isinstance(table.rows[0][table.columns.index("n")], int)
     assert np.isfinite(table.rows[0][table.columns.index("p_mean")])
+
+
+@pytest.mark.parametrize("count", [5, 700, 3001, 20_000])
+def test_every_page_shows_some_of_the_candidates(count: int) -> None:
+    for bottleneck in ("mixed", "saturated", "instrument"):
+        problems = make_problems(bottleneck, count)
+        candidates = selection.candidate_ids(problems)
+        assert 0 <= min(count, selection.MAX_ROWS) - len(candidates) < len(CLASSES)
+        for limit in (1, 5, 29, 150, 601, 750, 899, 1500, 2999, selection.MAX_ROWS):
+            shown = problems["id"].iloc[list(selection.choose_rows(problems, limit).positions)]
+            assert set(shown) <= set(candidates)

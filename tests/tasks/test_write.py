@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from posttrain_diag.tasks import load_tasks, write_tasks
+from posttrain_diag.errors import StoreError
+from posttrain_diag.tasks import find_written, load_tasks, write_tasks
 from posttrain_diag.types import Pair, Problem
 
 from .conftest import FIXED
@@ -56,6 +57,18 @@ def test_round_trip_is_exact(tmp_path_factory: pytest.TempPathFactory, written: 
     write_tasks(tasks.problems, again)
     assert again.read_bytes() == path.read_bytes()
     assert load_tasks(str(again)).sha == tasks.sha
+    some = {p.id for p in written[::2]} | {"not there"}
+    assert find_written(path, some) == {p.id: p for p in written if p.id in some}
+
+
+def test_a_row_is_found_wherever_its_id_stands(tmp_path: Path):
+    path = tmp_path / "tasks.jsonl"
+    path.write_text('{"prompt": "q", "verifier": {"type": "exact"}, "source": "s", "id": "a"}\n', encoding="utf-8")
+    assert find_written(path, ["a"])["a"].prompt == "q"
+    for damage in ('{"id": "a", "prompt": "q"}', '{"id": "a", "pro', "[]", "{}"):
+        path.write_text(damage + "\n", encoding="utf-8")
+        with pytest.raises(StoreError, match="not the problems of a run"):
+            find_written(path, ["a"])
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path):
