@@ -67,6 +67,8 @@ class World:
     analysis_tokens: int = 1000
     costs: Mapping[str, int] = field(default_factory=dict[str, int])
     """Expected tokens of a stage; 400 where nothing is said."""
+    kill_pilots: int = 0
+    """So many times the process dies in the middle of the pilots."""
     resources: list[Mapping[str, Any]] = field(default_factory=list[Mapping[str, Any]])
     """What plans and pilots were told there is."""
     work: list[str] = field(default_factory=list[str])
@@ -187,6 +189,13 @@ class World:
             return
         self.resources.append(has)
         self.work.append(f"pilot {run.relative_to(self.out)} {request.settings}")
+        made = run / "pilots" / "0-rft"
+        made.mkdir(parents=True, exist_ok=True)
+        write_atomic(made / "before.json", json.dumps({"tokens": 70}))
+        write_atomic(made / "stage.json", "{}")
+        if self.kill_pilots:
+            self.kill_pilots -= 1
+            raise Killed
         pilots = {"reason": "two are close", "runs": [{"stage": "rft"}]}
         write_atomic(run / "diagnosis.json", json.dumps({**data, "plan": data["plan"][::-1], "pilots": pilots}))
 

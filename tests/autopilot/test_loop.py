@@ -276,6 +276,7 @@ def test_pilots_come_before_the_choice_once_per_checkpoint(world: World) -> None
         "pilot rounds/01-rft/analysis {}",
     ]
     assert world.told("piloted")[0]["pilots"]["reason"] == "two are close"
+    assert result["tokens"]["pilot"] == 140
 
 
 def test_pilots_take_a_share_of_the_budget_or_are_left_out(tmp_path: Path) -> None:
@@ -287,6 +288,17 @@ def test_pilots_take_a_share_of_the_budget_or_are_left_out(tmp_path: Path) -> No
     world.run(pilot=True, budget_tokens=20_000, max_stages=1)
     assert not [name for name in world.work if name.startswith("pilot")]
     assert "for each, which measuring would take" in world.told("no pilots")[0]["text"]
+
+
+def test_pilots_that_were_cut_off_go_on_under_the_same_settings(world: World) -> None:
+    world.kill_pilots = 1
+    with pytest.raises(Killed):
+        world.run(pilot=True, budget_tokens=101_000, max_stages=1)
+    world.run(pilot=True, budget_tokens=101_000, max_stages=1)
+    assert world.resources[0] == world.resources[1]
+    assert [name for name in world.work if name.startswith("pilot")] == [
+        "pilot rounds/00-start {'budget_tokens': 4167}"
+    ] * 2
 
 
 def test_the_plan_is_made_with_what_the_run_has_by_then(world: World) -> None:
@@ -366,12 +378,12 @@ def measured_at(rates: list[float], retained: list[float]) -> Any:
         ([0.9] * 8, [0.96] * 10, ""),
         ([0.9] * 8, [1.0] * 9 + [0.2], ""),  # one task of ten: the fall below .95 is not beyond noise
         ([0.9] * 8, [0.8] * 10, "retention"),
-        ([0.23] * 8, [0.92] * 10, "retention"),  # kept by no rule: .03 won, .08 lost
-        ([0.9, 0.1] * 4, [1.0] * 10, "gain"),
+        ([0.22] * 8, [0.955] * 10, "retention"),  # above .95, and half of .045 is more than the .02 won
+        ([0.9, 0.12] * 4, [1.0] * 10, "gain"),
         ([0.1] * 8, [1.0] * 10, "gain"),
     ],
 )
 def test_what_is_kept(after: list[float], retained: list[float], cause: str) -> None:
-    before = measured_at([0.2] * 8 if after != [0.9, 0.1] * 4 else [0.5] * 8, [1.0] * 10)
+    before = measured_at([0.2] * 8 if after != [0.9, 0.12] * 4 else [0.5] * 8, [1.0] * 10)
     verdict = judge(before, measured_at(after, retained), before, keep=0.95, seed=0)
     assert (verdict.cause, verdict.keep) == (cause, not cause), verdict.reason
