@@ -8,6 +8,7 @@ of the candidates, the better half, go on to runs three times as long (Jamieson 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +20,16 @@ from posttrain_diag.collect import Progress
 from posttrain_diag.errors import UsageError
 from posttrain_diag.recommend.forecast import DRAWS, Forecast, chances
 from posttrain_diag.recommend.rules import ALIKE, WORTH_IT
-from posttrain_diag.stages import StageConfig, StageInputs, StageResult, planned_steps, train_stage
+from posttrain_diag.stages import (
+    Measured,
+    StageConfig,
+    StageInputs,
+    StageResult,
+    planned_steps,
+    read_measured,
+    tokens_so_far,
+    train_stage,
+)
 from posttrain_diag.stages.inputs import some
 
 CANDIDATES = 4
@@ -47,7 +57,7 @@ class PilotRun:
     after: float
     retention_change: float | None
     tokens: int
-    """Generated, trained, and drawn for watching."""
+    """Generated, trained, and drawn for watching and measuring."""
     refused: str = ""
     """Why it could not run; then nothing was reached."""
 
@@ -67,25 +77,23 @@ class Piloted:
         return sum(run.tokens for run in self.runs)
 
 
+Attempt = Callable[[str, int], PilotRun]
+"""Makes the run of a stage on a rung."""
+
+
 def run_pilots(
     forecasts: Mapping[str, Forecast],
     ready: Sequence[str],
-    inputs: StageInputs,
-    config: StageConfig,
-    folder: Path,
+    attempt: Attempt,
     *,
-    progress: Progress | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Piloted:
-    """Try the stages between which the forecasts do not decide; a rerun goes on where it stopped.
+    """Try the stages between which the forecasts do not decide.
 
     Args:
         forecasts: of all stages.
         ready: the stages that can run.
-        inputs: what each of them gets.
-        config: settings of each.
-        folder: for the runs; each is a stage's folder.
-        progress: shown while rollouts are drawn.
+        attempt: makes one run, e.g. `attempts`.
         say: told a line per run.
     """
     able = {name: forecasts[name] for name in ready}
@@ -100,7 +108,7 @@ def run_pilots(
     found, runs = dict(forecasts), list[PilotRun]()
     for rung, share in enumerate(RUNGS):
         for name in serious:
-            run = _run(name, rung, share, inputs, config, folder / f"{rung}-{name}", progress)
+            run = attempt(name, rung)
             runs.append(run)
             found[name] = updated(found[name], run, share)
             say(
@@ -115,20 +123,54 @@ def run_pilots(
     return Piloted(found, tuple(runs), reason)
 
 
-def _run(
+def attempts(inputs: StageInputs, config: StageConfig, folder: Path, progress: Progress | None = None) -> Attempt:
+    """Runs of a checkpoint's pilots in a folder; a rerun goes on where it stopped.
+
+    They are measured on the same problems, so what the first has measured before training holds for all.
+
+    Args:
+        inputs: what each stage gets.
+        config: settings of each; `max_new_tokens` is set.
+        folder: for the runs; each is a stage's folder.
+        progress: shown while rollouts are drawn.
+    """
+
+    def attempt(stage: str, rung: int) -> PilotRun:
+        known = sorted(folder.glob("*/before.json"))
+        before = read_measured(json.loads(known[0].read_text(encoding="utf-8"))) if known else None
+        return run_pilot(stage, rung, inputs, config, folder / f"{rung}-{stage}", before=before, progress=progress)
+
+    return attempt
+
+
+def run_pilot(
     stage: str,
     rung: int,
-    share: float,
     inputs: StageInputs,
     config: StageConfig,
     folder: Path,
-    progress: Progress | None,
+    *,
+    before: Measured | None = None,
+    progress: Progress | None = None,
 ) -> PilotRun:
-    """Train for a while, measure on problems that are not trained on."""
+    """Train for a while, measure on problems that are not trained on.
+
+    Args:
+        stage: its name.
+        rung: of RUNGS.
+        inputs: what the whole stage gets.
+        config: its settings.
+        folder: of the run, as of any stage.
+        before: the model as another pilot of these inputs measured it; None: measure it.
+        progress: shown while rollouts are drawn.
+
+    Raises:
+        StoreError: the folder holds a pilot of other inputs or settings.
+    """
     measured = some(inputs.train, min(MEASURED, len(inputs.train) // 4), seed=config.seed + 1)
     kept = {problem.id for problem in measured}
     rest = tuple(problem for problem in inputs.train if problem.id not in kept)
-    steps = max(5, round(share * planned_steps(stage, inputs, config)))
+    steps = max(5, round(RUNGS[rung] * planned_steps(stage, inputs, config)))
     short = config.model_copy(
         update={
             "steps": steps,
@@ -143,17 +185,17 @@ def _run(
         inputs, train=some(rest, TRAINED, seed=config.seed) if stage in _SAMPLED else rest, held_out=measured
     )
     try:
-        result = train_stage(stage, small, short, folder, progress=progress)
+        result = train_stage(stage, small, short, folder, before=before, progress=progress)
     except UsageError as error:
-        return PilotRun(stage, rung, 0, 0.0, 0.0, None, 0, str(error))
+        return PilotRun(stage, rung, 0, 0.0, 0.0, None, sum(tokens_so_far(folder).values()), str(error))
     return PilotRun(
         stage,
         rung,
         result.steps,
-        _pass_1(result, "before"),
-        _pass_1(result, "after"),
+        _pass_1(result.before),
+        _pass_1(result.after),
         _retention_change(result),
-        result.generated_tokens + result.trained_tokens + result.watched_tokens,
+        result.tokens,
     )
 
 
@@ -161,8 +203,8 @@ _SAMPLED = {"grpo", "rloo", "process-rl", "rft", "online-preference", "search-tr
 """Stages whose cost grows with the problems they draw from before they begin."""
 
 
-def _pass_1(result: StageResult, when: str) -> float:
-    value = getattr(result, when).estimates["pass@1"].value
+def _pass_1(measured: Measured) -> float:
+    value = measured.estimates["pass@1"].value
     return 0.0 if value is None else float(value)
 
 

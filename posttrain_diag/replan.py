@@ -12,7 +12,7 @@ import yaml
 from posttrain_diag.collect import Progress
 from posttrain_diag.diagnose.contract import plan_json
 from posttrain_diag.errors import UsageError
-from posttrain_diag.pilot import Piloted, run_pilots
+from posttrain_diag.pilot import Piloted, attempts, run_pilots
 from posttrain_diag.recommend.facts import Facts, Resources
 from posttrain_diag.recommend.rules import OPTIONS, forecast_all, lacking, no_stage, plan_from, recommend
 from posttrain_diag.stages import STAGES
@@ -89,7 +89,7 @@ def piloted_plan(
     prepared = prepare(replace(request, stage="grpo", out=path / "unused"))  # inputs and settings are of all stages
     inputs, config = prepared.inputs, prepared.config
     able = [name for name in ready if not inputs.missing(name)]
-    piloted = run_pilots(forecasts, able, inputs, config, path / "pilots", progress=progress, say=say)
+    piloted = run_pilots(forecasts, able, attempts(inputs, config, path / "pilots", progress), say=say)
     return plan_from(piloted.forecasts, facts, has, str(path)), piloted
 
 

@@ -138,9 +138,7 @@ class Run:
         diagnosed = analysis_tokens(run, ids) + pilot_tokens(run / "pilots")
         if number == 0:
             return diagnosed
-        start = self.state.rounds[number - 1].start
-        known = start > 0 or any(r.start == 0 and self.result(r.number) for r in self.state.rounds[: number - 1])
-        return diagnosed + stage_tokens(self.folder(number) / "stage", measured_before=known)
+        return diagnosed + stage_tokens(self.folder(number) / "stage")
 
     @property
     def spent(self) -> Tokens:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +164,7 @@ class World:
         result = StageResult(
             prepared.stage,
             str(prepared.out / "checkpoint"),
-            before or measured(start, problems, retained),
+            replace(before, tokens=0) if before else measured(start, problems, retained),
             measured(after, problems, retained),
             steps=50,
             best_step=0 if after == start else 50,
