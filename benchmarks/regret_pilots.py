@@ -27,7 +27,7 @@ from posttrain_diag.pilot import MEASURED, ROLLOUTS, Piloted, PilotRun, run_pilo
 from posttrain_diag.recommend import Facts, Resources
 from posttrain_diag.recommend.catalogue import stage_card
 from posttrain_diag.recommend.forecast import Forecast
-from posttrain_diag.recommend.rules import OPTIONS, no_stage, plan_from
+from posttrain_diag.recommend.rules import OPTIONS, WORTH_IT, no_stage, plan_from
 from posttrain_diag.stages import make_stage_config, tokens_so_far
 
 WORK = Path("runs/bench-pilots")
@@ -44,6 +44,9 @@ class Pilots:
 
     work: Path
     run: bool
+    """Whether those that have no record are run."""
+    least: float = WORTH_IT
+    """As of `run_pilots`; 0: they are run wherever two stages have a chance to be the best."""
 
     def of(self, question: Question, found: Mapping[str, Forecast], facts: Facts) -> Piloted:
         """What the product's pilots would change in a question.
@@ -65,7 +68,7 @@ class Pilots:
             return seen[-1]
 
         ready = [name for name in found if name in variants and name not in OPTIONS]
-        return run_pilots(found, ready, attempt)
+        return run_pilots(found, ready, attempt, least=self.least)
 
     def record(self, question: Question, variant: Variant, rung: int) -> Record:
         """One pilot, read where it was made before.

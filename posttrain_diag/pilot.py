@@ -31,6 +31,7 @@ from posttrain_diag.stages import (
     train_stage,
 )
 from posttrain_diag.stages.inputs import some
+from posttrain_diag.store import Store
 
 CANDIDATES = 4
 """Stages that are tried at most."""
@@ -86,14 +87,16 @@ def run_pilots(
     ready: Sequence[str],
     attempt: Attempt,
     *,
+    least: float = WORTH_IT,
     say: Callable[[str], None] = lambda _: None,
 ) -> Piloted:
-    """Try the stages between which the forecasts do not decide.
+    """Try the stages between which the forecasts do not decide, where that matters.
 
     Args:
         forecasts: of all stages.
         ready: the stages that can run.
         attempt: makes one run, e.g. `attempts`.
+        least: nothing is tried where knowing what each stage does would be worth no more than this (`worth_knowing`).
         say: told a line per run.
     """
     able = {name: forecasts[name] for name in ready}
@@ -103,6 +106,11 @@ def run_pilots(
     if len(serious) < 2:
         only = f"only {serious[0]}" if serious else "no stage"
         return Piloted(forecasts, (), f"nothing to try: {only} has a chance of {SERIOUS:.0%} or more to be the best")
+    if (worth := worth_knowing(able)) <= least:
+        text = (
+            f"nothing to try: to know which stage is best would be worth {worth:.3f} of utility, no more than {least:g}"
+        )
+        return Piloted(forecasts, (), text)
     reason = "tried by chance to be the best: " + ", ".join(f"{name} {chance[name]:.0%}" for name in serious)
     say(reason)
     found, runs = dict(forecasts), list[PilotRun]()
@@ -123,7 +131,27 @@ def run_pilots(
     return Piloted(found, tuple(runs), reason)
 
 
-def attempts(inputs: StageInputs, config: StageConfig, folder: Path, progress: Progress | None = None) -> Attempt:
+def worth_knowing(forecasts: Mapping[str, Forecast]) -> float:
+    """Utility that is expected to be lost by choosing on the forecasts, against choosing when what each does is known.
+
+    Pilots tell less, so they can win no more than that: the expected value of perfect information.
+
+    References:
+        Raiffa & Schlaifer 1961, Applied Statistical Decision Theory, ch. 4.
+    """
+    utility_SD = np.stack([f.utility_D for f in forecasts.values()])
+    known = np.maximum(utility_SD.max(axis=0), 0.0).mean()  # doing nothing is worth 0
+    return float(known - max(0.0, utility_SD.mean(axis=1).max()))
+
+
+def attempts(
+    inputs: StageInputs,
+    config: StageConfig,
+    folder: Path,
+    *,
+    store: Callable[[], Store] | None = None,
+    progress: Progress | None = None,
+) -> Attempt:
     """Runs of a checkpoint's pilots in a folder; a rerun goes on where it stopped.
 
     They are measured on the same problems, so what the first has measured before training holds for all.
@@ -132,13 +160,16 @@ def attempts(inputs: StageInputs, config: StageConfig, folder: Path, progress: P
         inputs: what each stage gets.
         config: settings of each; `max_new_tokens` is set.
         folder: for the runs; each is a stage's folder.
+        store: opens the store whose draws of the model all may use, as in `train_stage`.
         progress: shown while rollouts are drawn.
     """
 
     def attempt(stage: str, rung: int) -> PilotRun:
         known = sorted(folder.glob("*/before.json"))
         before = read_measured(json.loads(known[0].read_text(encoding="utf-8"))) if known else None
-        return run_pilot(stage, rung, inputs, config, folder / f"{rung}-{stage}", before=before, progress=progress)
+        within = "" if config.budget_tokens is None else f"-{config.budget_tokens}"
+        own = folder / f"{rung}-{stage}{within}"
+        return run_pilot(stage, rung, inputs, config, own, store=store, before=before, progress=progress)
 
     return attempt
 
@@ -150,6 +181,7 @@ def run_pilot(
     config: StageConfig,
     folder: Path,
     *,
+    store: Callable[[], Store] | None = None,
     before: Measured | None = None,
     progress: Progress | None = None,
 ) -> PilotRun:
@@ -161,6 +193,7 @@ def run_pilot(
         inputs: what the whole stage gets.
         config: its settings.
         folder: of the run, as of any stage.
+        store: as in `train_stage`.
         before: the model as another pilot of these inputs measured it; None: measure it.
         progress: shown while rollouts are drawn.
 
@@ -185,7 +218,7 @@ def run_pilot(
         inputs, train=some(rest, TRAINED, seed=config.seed) if stage in _SAMPLED else rest, held_out=measured
     )
     try:
-        result = train_stage(stage, small, short, folder, before=before, progress=progress)
+        result = train_stage(stage, small, short, folder, store=store, before=before, progress=progress)
     except UsageError as error:
         return PilotRun(stage, rung, 0, 0.0, 0.0, None, sum(tokens_so_far(folder).values()), str(error))
     return PilotRun(

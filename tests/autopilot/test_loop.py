@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fake_world import Killed, Model, World, estimate, gains, measured, read_model, tasks_file
 
-from posttrain_diag.autopilot.bill import BudgetSpent, Metered
+from posttrain_diag.autopilot.bill import BudgetSpent, Metered, analysis_tokens
 from posttrain_diag.autopilot.journal import Journal
 from posttrain_diag.autopilot.judge import judge
 from posttrain_diag.autopilot.state import State
@@ -307,6 +307,21 @@ def test_the_plan_is_made_with_what_the_run_has_by_then(world: World) -> None:
     first, second = world.resources
     assert (first["siblings"], second["siblings"]) == (False, True)
     assert first["budget_tokens"] == 49_000 > second["budget_tokens"]
+
+
+def test_the_store_is_read_once_between_two_analyses(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def counted(run: Path, problems: Any) -> Any:
+        read.append(run.relative_to(world.out).as_posix())
+        return analysis_tokens(run, problems)
+
+    monkeypatch.setattr("posttrain_diag.autopilot.run.analysis_tokens", counted)
+    world.effects = {"grpo": gains(0.3), "rft": gains(0.0)}
+    world.verdict, world.needed = lambda model, rollouts: "undetermined" if rollouts == 64 else "reshaping", 128
+    result = world.run(budget_tokens=50_000, max_stages=3)
+    assert result["tokens"]["analysis"] == 1000 * sum(name.startswith("analyze") for name in world.work)
+    assert len(read) <= 2.5 * sum(name.startswith("analyze") for name in world.work)
 
 
 def test_the_same_command_after_the_end_changes_nothing(world: World) -> None:

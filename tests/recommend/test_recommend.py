@@ -217,7 +217,9 @@ def stored(path: Path, facts: Facts, has: Resources) -> Path:
 def test_facts_survive_the_run_directory(tmp_path: Path) -> None:
     facts = facts_of(RESHAPING)
     stored(tmp_path, facts, EVERYTHING)
-    assert Facts.read(json.loads((tmp_path / "facts.json").read_text())) == facts
+    data = json.loads((tmp_path / "facts.json").read_text())
+    assert Facts.read(data) == facts
+    assert Facts.read({**data, "confidence": 0.9}) == facts  # as an earlier version wrote it
 
 
 def test_other_resources_give_another_plan(tmp_path: Path) -> None:
