@@ -25,7 +25,7 @@ from posttrain_diag.autopilot.bill import (
     measuring_a_pilot,
     set_aside,
 )
-from posttrain_diag.autopilot.choose import LEAST_GAIN, Option, more_replay, rollouts_to_top_up, weigh
+from posttrain_diag.autopilot.choose import LEAST_GAIN, Option, more_replay, more_steps, rollouts_to_top_up, weigh
 from posttrain_diag.autopilot.commands import analyze_command
 from posttrain_diag.autopilot.config import AutopilotConfig
 from posttrain_diag.autopilot.judge import judge
@@ -34,6 +34,7 @@ from posttrain_diag.autopilot.run import Run, open_run
 from posttrain_diag.autopilot.state import Phase, Round, State
 from posttrain_diag.autopilot.steps import Steps
 from posttrain_diag.errors import EngineError, ModelError, UsageError
+from posttrain_diag.stages.watch import read_looks
 from posttrain_diag.stored import stored_autopilot
 
 
@@ -124,7 +125,7 @@ def choose(run: Run, state: State) -> State:
         return replace(state, phase="analyze", rollouts=rollouts, topups=state.topups + 1)
     if len(state.rounds) >= run.config.max_stages:
         return state.ended("stages", f"{len(state.rounds)} stages were run, which is the limit (--max-stages)")
-    return _retry(run, state) or _to_pilots(run, state, found) or _from_plan(run, state, found)
+    return _retry(run, state) or _go_on(run, state) or _to_pilots(run, state, found) or _from_plan(run, state, found)
 
 
 def _retry(run: Run, state: State) -> State | None:
@@ -143,6 +144,27 @@ def _retry(run: Run, state: State) -> State | None:
         run.journal.tell("no retry", text, round=last.number)
         return None
     return _begin(run, state, option, {"replay": share, **(budget or {})}, retry_of=last.number)
+
+
+def _go_on(run: Run, state: State) -> State | None:
+    """The same stage again, for longer, where the last round was kept and its steps ended while it still rose."""
+    last = state.rounds[-1] if state.rounds else None
+    found = run.result(last.number) if last is not None and last.outcome == "kept" else None
+    if last is None or found is None:
+        return None
+    looks = read_looks(run.folder(last.number) / "stage")
+    steps, rise = more_steps(found, looks, run.prepared(last.stage).config)
+    if not steps:
+        return None
+    why = f"on the probe problems it still rose by {rise:.3f} in the last quarter of its {found.steps} steps"
+    tokens = steps * (found.generated_tokens + found.trained_tokens) // max(1, found.steps)
+    option = Option(last.stage, why, tokens=tokens)
+    budget, too_dear = _afford(run, state, option, {"steps": steps})
+    if too_dear:
+        text = f"round {last.number}: {last.stage} does not go on, though {why}: {too_dear}"
+        run.journal.tell("not longer", text, round=last.number)
+        return None
+    return _begin(run, state, option, {"steps": steps, **(budget or {})})
 
 
 def _to_pilots(run: Run, state: State, found: Mapping[str, Any]) -> State | None:

@@ -309,6 +309,28 @@ def test_the_plan_is_made_with_what_the_run_has_by_then(world: World) -> None:
     assert first["budget_tokens"] == 49_000 > second["budget_tokens"]
 
 
+def test_a_stage_whose_steps_ended_while_it_rose_goes_on_for_longer(world: World) -> None:
+    world.effects = {"rft": gains(0.2), "grpo": gains(0.01)}
+    world.plan, world.rises = [("rft", 0.5), ("grpo", 0.1)], lambda model: model.skill < 0.5
+    result = world.run(max_stages=3, retain=world.retain)
+    assert [r["stage"] for r in result["rounds"]] == ["rft"] * 3
+    assert [request.settings for request in world.requests] == [{}, {"steps": 100}, {}]
+    why = world.told("chosen")[1]["text"]
+    assert "it still rose by 0.100 in the last quarter of its 50 steps" in why
+
+
+def test_a_length_that_the_user_set_and_a_poor_budget_are_not_exceeded(world: World) -> None:
+    world.effects, world.rises = {"grpo": gains(0.2), "rft": gains(0.0)}, lambda model: True
+    world.run(max_stages=2, settings={"steps": 50})
+    assert [request.settings["steps"] for request in world.requests] == [50, 50]
+
+
+def test_what_is_left_must_do_for_longer(world: World) -> None:
+    world.effects, world.rises = {"grpo": gains(0.2), "rft": gains(0.0)}, lambda model: True
+    world.run(max_stages=2, budget_tokens=4_500)
+    assert len(world.told("not longer")) == 1
+
+
 def test_the_store_is_read_once_between_two_analyses(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
 
