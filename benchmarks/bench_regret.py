@@ -53,6 +53,7 @@ from posttrain_diag.recommend.forecast import Forecast
 from posttrain_diag.recommend.outcomes import Outcome, apart_from
 from posttrain_diag.recommend.rules import ROLES, forecast_all, no_stage, plan_from, role
 
+WITH_PILOT = "ours with pilot"
 MARKS = {"regret": 0.05, "agreement": 0.9, "recipe ahead": 0.05, "coverage": 0.85, "role": 0.9}
 
 
@@ -85,7 +86,7 @@ def answer(
     facts: Facts,
     records: Sequence[Record],
     outcomes: Sequence[Outcome],
-    pilots: Pilots,
+    ways: Mapping[str, Pilots],
 ) -> dict[str, Any]:
     """What we, the recipes and the oracle do in one question, and what it is worth."""
     situation = question.situation
@@ -108,7 +109,7 @@ def answer(
         "utilities": values,
         "worth": dict(worth),
         "forecasts": _checked(question, found, facts, records),
-        "pilot": with_pilot(question, found, facts, has, worth, records, pilots),
+        "pilots": {n: with_pilot(question, found, facts, has, worth, records, way) for n, way in ways.items()},
     }
 
 
@@ -167,7 +168,7 @@ def summary(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "forecasts": len(checks),
         "role": float(np.mean([c["role"][0] == c["role"][1] for c in moved])) if moved else float("nan"),
         "roles": len(moved),
-        "pilot": pilot_summary(answers),
+        "pilots": {name: pilot_summary(answers, name) for name in answers[0]["pilots"]},
     }
 
 
@@ -192,7 +193,7 @@ def page(found: dict[str, Any], answers: Sequence[dict[str, Any]], records: Sequ
         "|---|---|---|",
         *(f"| {n} | {found['regret'][n]:.3f} | {found['agreement'][n]:.3f} |" for n in found["regret"]),
         "",
-        *pilot_page(found["pilot"]),
+        *(line for name, figures in found["pilots"].items() for line in pilot_page(name, figures)),
         "## Mean utility by setting",
         "",
         "| setting | " + " | ".join(next(iter(found["by setting"].values()))) + " |",
@@ -215,7 +216,7 @@ def page(found: dict[str, Any], answers: Sequence[dict[str, Any]], records: Sequ
 
 
 def _piloted(one: dict[str, Any], what: str) -> str:
-    pilot = one["pilot"]
+    pilot = one["pilots"][WITH_PILOT]
     if pilot is None:
         return "not run"
     if not pilot["runs"]:
@@ -239,13 +240,17 @@ def main() -> None:
     records = stages_run.done(jobs) if options.done else stages_run.run_all(jobs, options.jobs, stages_report.line)
     outcomes = outcomes_of(records)
     facts = {name: facts_of(situation, work) for name, situation in SITUATIONS.items()}
-    pilots = Pilots(options.pilots.resolve(), run=options.run_pilots or not options.done)
+    place, run = options.pilots.resolve(), options.run_pilots or not options.done
+    ways = {
+        WITH_PILOT: Pilots(place, run),
+        "ours with pilot wherever two stages have a chance": Pilots(place, run, 0.0),
+    }
     asked, answers = list(questions()), list[dict[str, Any]]()
     for question in asked:
         situation, worth = question.situation, utilities(question, records)
         if len(worth) > 1:
             known = apart_from(outcomes, situation.model, situation.families)
-            answers.append(answer(question, worth, facts[situation.name], records, known, pilots))
+            answers.append(answer(question, worth, facts[situation.name], records, known, ways))
     found = summary(answers) | {"asked": len(asked)}
     lines = page(found, answers, records)
     machine.write("regret", "Does the recommendation pick what pays?", {"summary": found, "questions": answers}, lines)

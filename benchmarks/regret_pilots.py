@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from regret_world import ALIKE, BUDGET, NOTHING, Answer, Question, agreement, first_of, recipe_ahead, regret
+from regret_world import ALIKE, BUDGET, Answer, Question, agreement, first_of, recipe_ahead, regret
 from stages_cases import SMALL_BUDGET, Case, Variant, inputs_of
 from stages_run import Record, tokens_of, within
 
@@ -122,7 +122,8 @@ def with_pilot(
         piloted = pilots.of(question, found, facts)
     except NotRun:
         return None
-    pick = NOTHING if no_stage(facts) else first_of(plan_from(piloted.forecasts, facts, has, "RUN"), worth)
+    plan = None if no_stage(facts) else plan_from(piloted.forecasts, facts, has, "RUN", piloted.last)
+    pick = first_of(plan, worth)
     chosen = [run for v in question.admissible() if v.stage == pick for run in question.runs_of(v, records)]
     tokens = [tokens_of(within(run, BUDGET)) for run in chosen if "refused" not in run]
     return {
@@ -135,10 +136,12 @@ def with_pilot(
     }
 
 
-def pilot_summary(answers: Sequence[Answer]) -> dict[str, Any] | None:
-    """Ours beside ours with pilots, where all pilots were run; None: nowhere."""
+def pilot_summary(answers: Sequence[Answer], name: str) -> dict[str, Any] | None:
+    """Ours beside ours with one way of pilots, where all of these were run; None: nowhere."""
     rows = [
-        {**a, "utilities": {**a["utilities"], "ours with pilot": a["pilot"]["utility"]}} for a in answers if a["pilot"]
+        {**a, "pilot": pilot, "utilities": {**a["utilities"], name: pilot["utility"]}}
+        for a in answers
+        if (pilot := a["pilots"][name]) is not None
     ]
     if not rows:
         return None
@@ -150,10 +153,8 @@ def pilot_summary(answers: Sequence[Answer]) -> dict[str, Any] | None:
         "questions": len(rows),
         "tried": len(tried),
         "runs": sum(len(a["pilot"]["runs"]) for a in tried),
-        **{n: {who: f(rows, who) for who in ("ours", "ours with pilot")} for n, f in figures.items()},
-        "where tried": {
-            n: {who: f(tried, who) for who in ("ours", "ours with pilot")} for n, f in figures.items() if tried
-        },
+        **{n: {who: f(rows, who) for who in ("ours", name)} for n, f in figures.items()},
+        "where tried": {n: {who: f(tried, who) for who in ("ours", name)} for n, f in figures.items() if tried},
         "changed": len(moved),
         "better": sum(change > ALIKE for change in moved),
         "worse": sum(change < -ALIKE for change in moved),
@@ -162,31 +163,30 @@ def pilot_summary(answers: Sequence[Answer]) -> dict[str, Any] | None:
     }
 
 
-def pilot_page(found: Mapping[str, Any] | None) -> list[str]:
-    """Markdown."""
+def pilot_page(name: str, found: Mapping[str, Any] | None) -> list[str]:
+    """Markdown of one way of pilots."""
     if found is None:
-        return ["No pilots were run.", ""]
+        return [f"## {name.capitalize()}", "", "No pilots were run.", ""]
     share = found["median share of tokens"]
     taken = "" if share is None else f" They took {share:.0%} of the tokens of the stage finally chosen, in the median."
     return [
-        "## With pilots",
+        f"## {name.capitalize()}",
         "",
         f"{found['questions']} questions whose pilots were run; stages were tried in {found['tried']} of them, in "
         f"{found['runs']} runs.{taken} The pick changed in {found['changed']}: better by more than {ALIKE} in "
         f"{found['better']}, worse in {found['worse']}, by {found['mean change']:+.3f} in the mean.",
         "",
-        "| | ours, rules only | ours with pilot | where tried: rules only | with pilot |",
+        "| | ours, rules only | with pilot | where tried: rules only | with pilot |",
         "|---|---|---|---|---|",
         *(
-            f"| {name} | "
+            f"| {figure} | "
             + " | ".join(
-                f"{rows[name][who]:.3f}"
+                f"{value:.3f}"
                 for rows in (found, found["where tried"])
-                if name in rows
-                for who in ("ours", "ours with pilot")
+                for value in rows.get(figure, {"ours": float("nan"), name: float("nan")}).values()
             )
             + " |"
-            for name in ("regret", "agreement", "recipe ahead")
+            for figure in ("regret", "agreement", "recipe ahead")
         ),
         "",
     ]

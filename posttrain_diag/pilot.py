@@ -41,8 +41,9 @@ RUNGS = (0.12, 0.36)
 """Length of the runs of each rung, as a share of the whole stage's steps."""
 TRAINED, MEASURED, ROLLOUTS = 256, 48, 16
 """Problems trained on, problems measured on, draws of each."""
-NOT_STARTED = 0.2
-"""Chance that a stage which will win something has won nothing by then: what is new is learned late."""
+LATE = 0.2
+"""Chance that a stage has won less of its gain than it has done of its steps: what is new is learned late, and at once.
+By the looks of 197 whole runs on the zoo 17% had at 12% of the steps, 9% at 36%."""
 NOISE = 0.03
 """Standard deviation of what a pilot reaches beside sampling noise."""
 
@@ -71,6 +72,9 @@ class Piloted:
     runs: tuple[PilotRun, ...]
     reason: str
     """Why these stages were tried, or none."""
+    last: tuple[str, ...] = ()
+    """Stages of the longest runs: the choice is between them. That less is known against what was dropped earlier is
+    no reason to prefer it."""
 
     @property
     def tokens(self) -> int:
@@ -113,12 +117,13 @@ def run_pilots(
         return Piloted(forecasts, (), text)
     reason = "tried by chance to be the best: " + ", ".join(f"{name} {chance[name]:.0%}" for name in serious)
     say(reason)
-    found, runs = dict(forecasts), list[PilotRun]()
+    found, runs, last = dict(forecasts), list[PilotRun](), tuple[str, ...]()
     for rung, share in enumerate(RUNGS):
+        last = tuple(serious)
         for name in serious:
             run = attempt(name, rung)
             runs.append(run)
-            found[name] = updated(found[name], run, share)
+            found[name] = updated(forecasts[name], run, share)  # two points of one curve are no two pieces of evidence
             say(
                 f"pilot of {name}: {run.refused}"
                 if run.refused
@@ -128,7 +133,7 @@ def run_pilots(
         serious = sorted(serious, key=lambda name: -found[name].utility)[: math.ceil(len(serious) / 2)]
         if len(serious) < 2:
             break
-    return Piloted(found, tuple(runs), reason)
+    return Piloted(found, tuple(runs), reason, last)
 
 
 def worth_knowing(forecasts: Mapping[str, Forecast]) -> float:
@@ -251,15 +256,15 @@ def _retention_change(result: StageResult) -> float | None:
 def updated(found: Forecast, run: PilotRun, share: float, *, seed: int = 0) -> Forecast:
     """A forecast given what a pilot reached: its draws are weighed by how well they foretell it, and drawn again.
 
-    A stage that wins g in the end has won g x u after a share of its steps, u uniform from that share to 1, or nothing
-    yet. What it did to other tasks by then is taken as a draw of what it does to them.
+    A stage that wins g in the end has won g x u after a share of its steps, u uniform from that share to 1, or, of a
+    late one, from 0 to that share. What it did to other tasks by then is taken as a draw of what it does to them.
     """
     if run.refused:
         return replace(found, after_D=np.full(DRAWS, found.before), kept_D=np.zeros(DRAWS))
     rng = np.random.default_rng(seed + run.rung)
     won = run.after - run.before
     gain_D = found.after_D - found.before
-    part_D = np.where(rng.random(DRAWS) < NOT_STARTED, 0.0, rng.uniform(share, 1.0, DRAWS))
+    part_D = np.where(rng.random(DRAWS) < LATE, rng.uniform(0, share, DRAWS), rng.uniform(share, 1, DRAWS))
     error = math.sqrt(NOISE**2 + 0.25 / MEASURED)
     log_D = -0.5 * ((won - gain_D * part_D) / error) ** 2
     if run.retention_change is not None:

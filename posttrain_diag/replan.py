@@ -98,7 +98,7 @@ def piloted_plan(
     able = [name for name in ready if not inputs.missing(name)]
     attempt = attempts(inputs, config, path / "pilots", store=RunDir(path).store, progress=progress)
     piloted = run_pilots(forecasts, able, attempt, say=say)
-    return plan_from(piloted.forecasts, facts, has, str(path)), piloted
+    return plan_from(piloted.forecasts, facts, has, str(path), piloted.last), piloted
 
 
 def _changed(has: Resources, changes: Mapping[str, Any]) -> Resources:
