@@ -1,7 +1,8 @@
 """Issue 7's figures: does the recommendation pick the stage that someone picks who ran them all?
 
-`make bench-regret` or `python -m benchmarks regret [--seeds=1] [--jobs=2] [--done] [--work=DIR]`. A rerun goes on where the
-last one stopped; the records are those of the stages benchmark, in the same DIR. Writes benchmarks/regret/.
+`make bench-regret` or `python -m benchmarks regret [--seeds=1] [--jobs=2] [--done [--run-pilots]] [--work=DIR]
+[--pilots=DIR]`. A rerun goes on where the last one stopped; the records are those of the stages benchmark, in the same
+DIR, and pilots. Writes benchmarks/regret/.
 
 14 situations x what the user has (everything; no demonstrations; 16 only; pairs and no verifier; a teacher; little
 compute). Every admissible stage is run at its defaults, within 1.5 million generated and trained tokens, or, with little
@@ -22,10 +23,27 @@ from typing import Any
 
 import machine
 import numpy as np
+import regret_pilots
 import stages_report
 import stages_run
 from bench_outcomes import outcomes_of, part_of
-from regret_world import BUDGET, NOTHING, RECIPES, SETTINGS, Question, fixed, questions, utilities
+from regret_pilots import Pilots, pilot_page, pilot_summary, with_pilot
+from regret_world import (
+    ALIKE,
+    BUDGET,
+    NOTHING,
+    OPEN,
+    RECIPES,
+    Question,
+    agreement,
+    by_setting,
+    first_of,
+    fixed,
+    questions,
+    recipe_ahead,
+    regret,
+    utilities,
+)
 from stages_cases import SITUATIONS, SMALL_BUDGET, STAGES, Situation, held_out, inputs_of, regret_cases, table_cases
 from stages_cases import Case as StageCase
 from stages_run import Record
@@ -35,8 +53,7 @@ from posttrain_diag.recommend.forecast import Forecast
 from posttrain_diag.recommend.outcomes import Outcome, apart_from
 from posttrain_diag.recommend.rules import ROLES, forecast_all, no_stage, plan_from, role
 
-ALIKE = 0.02
-"""A pick agrees with the oracle when its utility is not lower by more: seeds differ by as much."""
+WITH_PILOT = "ours with pilot"
 MARKS = {"regret": 0.05, "agreement": 0.9, "recipe ahead": 0.05, "coverage": 0.85, "role": 0.9}
 
 
@@ -69,6 +86,7 @@ def answer(
     facts: Facts,
     records: Sequence[Record],
     outcomes: Sequence[Outcome],
+    ways: Mapping[str, Pilots],
 ) -> dict[str, Any]:
     """What we, the recipes and the oracle do in one question, and what it is worth."""
     situation = question.situation
@@ -76,8 +94,7 @@ def answer(
     found = forecast_all(facts, has, outcomes)
     plan = None if no_stage(facts) else plan_from(found, facts, has, "RUN")
     able = [stage for stage in worth if stage != NOTHING]
-    ready = [p.stage for p in plan.proposals if not p.needs and p.stage in worth] if plan else []
-    picks = {"ours": ready[0] if ready else NOTHING}
+    picks = {"ours": first_of(plan, worth)}
     picks |= {name: fixed(name, facts.pass_1, able) for name in RECIPES}
     values = {name: worth[stage] for name, stage in picks.items()}
     values["random"] = float(np.mean(list(worth.values())))
@@ -92,6 +109,7 @@ def answer(
         "utilities": values,
         "worth": dict(worth),
         "forecasts": _checked(question, found, facts, records),
+        "pilots": {n: with_pilot(question, found, facts, has, worth, records, way) for n, way in ways.items()},
     }
 
 
@@ -135,37 +153,22 @@ def _role_of(run: Record, situation: Situation) -> str:
 
 def summary(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The figures that the issue asks for."""
-    open_ones = [a for a in answers if a["oracle_utility"] > 0.05]
     names = list(answers[0]["utilities"])
-
-    def regret(name: str, rows: Sequence[dict[str, Any]]) -> float:
-        lost = sum(a["oracle_utility"] - a["utilities"][name] for a in rows)
-        return lost / max(1e-9, sum(a["oracle_utility"] for a in rows))
-
-    def agreement(name: str) -> float:
-        return float(np.mean([a["utilities"][name] >= a["oracle_utility"] - ALIKE for a in answers]))
-
-    by_setting: dict[str, dict[str, float]] = {}
-    for setting in SETTINGS:
-        rows = [a for a in answers if a["setting"] == setting.name]
-        if rows:
-            by_setting[setting.name] = {n: float(np.mean([a["utilities"][n] for a in rows])) for n in names}
-            by_setting[setting.name]["oracle"] = float(np.mean([a["oracle_utility"] for a in rows]))
-    ahead = max(max(v[n] for n in RECIPES) - v["ours"] for v in by_setting.values())
     checks = [check for a in answers for check in a["forecasts"]]
     moved = [c for c in checks if c["role"][1] != "none"]
     return {
         "questions": len(answers),
-        "with something to gain": len(open_ones),
-        "regret": {name: regret(name, open_ones) for name in names},
-        "agreement": {name: agreement(name) for name in names},
+        "with something to gain": sum(a["oracle_utility"] > OPEN for a in answers),
+        "regret": {name: regret(answers, name) for name in names},
+        "agreement": {name: agreement(answers, name) for name in names},
         "same stage": float(np.mean([a["picks"]["ours"] == a["oracle"] for a in answers])),
-        "by setting": by_setting,
-        "recipe ahead": ahead,
+        "by setting": by_setting(answers),
+        "recipe ahead": recipe_ahead(answers, "ours"),
         "coverage": float(np.mean([c["held"] for c in checks])) if checks else float("nan"),
         "forecasts": len(checks),
         "role": float(np.mean([c["role"][0] == c["role"][1] for c in moved])) if moved else float("nan"),
         "roles": len(moved),
+        "pilots": {name: pilot_summary(answers, name) for name in answers[0]["pilots"]},
     }
 
 
@@ -190,6 +193,7 @@ def page(found: dict[str, Any], answers: Sequence[dict[str, Any]], records: Sequ
         "|---|---|---|",
         *(f"| {n} | {found['regret'][n]:.3f} | {found['agreement'][n]:.3f} |" for n in found["regret"]),
         "",
+        *(line for name, figures in found["pilots"].items() for line in pilot_page(name, figures)),
         "## Mean utility by setting",
         "",
         "| setting | " + " | ".join(next(iter(found["by setting"].values()))) + " |",
@@ -201,14 +205,23 @@ def page(found: dict[str, Any], answers: Sequence[dict[str, Any]], records: Sequ
         "",
         "## Questions",
         "",
-        "| situation | setting | diagnosis | ours | oracle | utility: ours, oracle |",
-        "|---|---|---|---|---|---|",
+        "| situation | setting | diagnosis | ours | with pilot | oracle | utility: ours, with pilot, oracle |",
+        "|---|---|---|---|---|---|---|",
         *(
-            f"| {a['situation']} | {a['setting']} | {a['bottleneck']} | {a['picks']['ours']} | {a['oracle']} | "
-            f"{a['utilities']['ours']:.3f}, {a['oracle_utility']:.3f} |"
+            f"| {a['situation']} | {a['setting']} | {a['bottleneck']} | {a['picks']['ours']} | {_piloted(a, 'pick')} | "
+            f"{a['oracle']} | {a['utilities']['ours']:.3f}, {_piloted(a, 'utility')}, {a['oracle_utility']:.3f} |"
             for a in answers
         ),
     ]
+
+
+def _piloted(one: dict[str, Any], what: str) -> str:
+    pilot = one["pilots"][WITH_PILOT]
+    if pilot is None:
+        return "not run"
+    if not pilot["runs"]:
+        return "-"
+    return pilot[what] if what == "pick" else f"{pilot[what]:.3f}"
 
 
 def main() -> None:
@@ -217,7 +230,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--done", action="store_true", help="run no stage: results of the runs that are there")
+    parser.add_argument("--run-pilots", action="store_true", help="with --done: run the pilots that are not there")
     parser.add_argument("--work", type=Path, default=stages_run.WORK)
+    parser.add_argument("--pilots", type=Path, default=regret_pilots.WORK, help="records of pilots")
     options = parser.parse_args()
     work = options.work.resolve()
     cases = [*table_cases(STAGES), *regret_cases()]
@@ -225,12 +240,17 @@ def main() -> None:
     records = stages_run.done(jobs) if options.done else stages_run.run_all(jobs, options.jobs, stages_report.line)
     outcomes = outcomes_of(records)
     facts = {name: facts_of(situation, work) for name, situation in SITUATIONS.items()}
+    place, run = options.pilots.resolve(), options.run_pilots or not options.done
+    ways = {
+        WITH_PILOT: Pilots(place, run),
+        "ours with pilot wherever two stages have a chance": Pilots(place, run, 0.0),
+    }
     asked, answers = list(questions()), list[dict[str, Any]]()
     for question in asked:
         situation, worth = question.situation, utilities(question, records)
         if len(worth) > 1:
             known = apart_from(outcomes, situation.model, situation.families)
-            answers.append(answer(question, worth, facts[situation.name], records, known))
+            answers.append(answer(question, worth, facts[situation.name], records, known, ways))
     found = summary(answers) | {"asked": len(asked)}
     lines = page(found, answers, records)
     machine.write("regret", "Does the recommendation pick what pays?", {"summary": found, "questions": answers}, lines)

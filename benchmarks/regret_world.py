@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 from stages_cases import FEW_DEMOS, SITUATIONS, SMALL_BUDGET, STAGES, Situation, Variant, possible
 from stages_run import Record, within
 
 from posttrain_diag.recommend import Resources
 from posttrain_diag.recommend.catalogue import stage_card
 from posttrain_diag.recommend.forecast import RETENTION_WEIGHT
+from posttrain_diag.types import Plan
 
 BUDGET = 1_500_000
 """Generated and trained tokens that every stage may spend; what a longer run had reached by then is read off its looks."""
@@ -109,6 +112,12 @@ def utility(run: Record) -> float:
     return gain - RETENTION_WEIGHT * max(0.0, run["retention"][0] - run["retention"][1])
 
 
+def first_of(plan: Plan | None, worth: Mapping[str, float]) -> str:
+    """The stage that a plan puts first among those that can run."""
+    ready = (p.stage for p in plan.proposals if not p.needs and p.stage in worth) if plan else iter(())
+    return next(ready, NOTHING)
+
+
 def fixed(name: str, pass_1: float, able: Sequence[str]) -> str:
     """What a fixed recipe does where it can; else nothing.
 
@@ -129,3 +138,37 @@ def fixed(name: str, pass_1: float, able: Sequence[str]) -> str:
 
 
 RECIPES = ("always SFT", "always GRPO", "SFT, then GRPO", "RFT", "10-70% band")
+
+ALIKE = 0.02
+"""A pick agrees with the oracle when its utility is not lower by more: seeds differ by as much."""
+OPEN = 0.05
+"""There is something to gain in a question whose oracle reaches more."""
+Answer = dict[str, Any]
+"""One question: "setting", "oracle_utility", and "utilities" by who picks."""
+
+
+def regret(answers: Sequence[Answer], name: str) -> float:
+    """Utility lost against the oracle, as a share of the oracle's, where there is something to gain."""
+    rows = [a for a in answers if a["oracle_utility"] > OPEN]
+    lost = sum(a["oracle_utility"] - a["utilities"][name] for a in rows)
+    return lost / max(1e-9, sum(a["oracle_utility"] for a in rows))
+
+
+def agreement(answers: Sequence[Answer], name: str) -> float:
+    """Share of the questions in which a pick is as good as the oracle's."""
+    return float(np.mean([a["utilities"][name] >= a["oracle_utility"] - ALIKE for a in answers]))
+
+
+def by_setting(answers: Sequence[Answer]) -> dict[str, dict[str, float]]:
+    """Mean utility of everyone, and of the oracle, in each setting."""
+    out: dict[str, dict[str, float]] = {}
+    for setting in SETTINGS:
+        if rows := [a for a in answers if a["setting"] == setting.name]:
+            out[setting.name] = {n: float(np.mean([a["utilities"][n] for a in rows])) for n in rows[0]["utilities"]}
+            out[setting.name]["oracle"] = float(np.mean([a["oracle_utility"] for a in rows]))
+    return out
+
+
+def recipe_ahead(answers: Sequence[Answer], name: str) -> float:
+    """By how much a fixed recipe is ahead in a setting, at most."""
+    return max(max(v[n] for n in RECIPES) - v[name] for v in by_setting(answers).values())

@@ -12,7 +12,7 @@ import yaml
 from posttrain_diag.collect import Progress
 from posttrain_diag.diagnose.contract import plan_json
 from posttrain_diag.errors import UsageError
-from posttrain_diag.pilot import Piloted, run_pilots
+from posttrain_diag.pilot import RUNGS, Piloted, attempts, run_pilots
 from posttrain_diag.recommend.facts import Facts, Resources
 from posttrain_diag.recommend.rules import OPTIONS, forecast_all, lacking, no_stage, plan_from, recommend
 from posttrain_diag.stages import STAGES
@@ -36,7 +36,8 @@ def replan(
         path: the run directory.
         changes: of the run's resources, by field name of `Resources`.
         pilot: try the best stages in short runs; then the new plan becomes the run's.
-        request: how stages would be trained; None: as `diag train RUN` would.
+        request: how stages would be trained; None: as `diag train RUN` would, each pilot within the longest one's
+            share of the budget.
         progress: shown while pilots draw.
         say: told a line per pilot.
 
@@ -51,28 +52,34 @@ def replan(
         raise UsageError(f"{path}: holds no facts.json; make the diagnosis again: the same `diag analyze` goes on")
     data = run.read_json("facts.json")
     facts, has = Facts.read(data), _changed(Resources(**data["resources"]), changes)
-    piloted: Piloted | None = None
-    if pilot and not no_stage(facts):
-        plan, piloted = piloted_plan(path, facts, has, request or TrainRequest(run=path), progress, say)
-    else:
-        plan = recommend(facts, has, str(path))
-    pilots = None
-    if piloted is not None:
-        runs = [asdict(one) for one in piloted.runs]
-        pilots = {"reason": piloted.reason, "runs": runs, "tokens": piloted.tokens}
-    found: dict[str, Any] = {
+    if not pilot or no_stage(facts):
+        return _json(recommend(facts, has, str(path)), has, None)
+    run.lock()
+    try:
+        plan, piloted = piloted_plan(path, facts, has, request or _request(path, has), progress, say)
+        found, diagnosis = _json(plan, has, piloted), run.read_json("diagnosis.json")
+        run.write_json("diagnosis.json", {**diagnosis, **{k: found[k] for k in ("plan", "not_proposed", "pilots")}})
+        write_atomic(path / "plan.yaml", yaml.safe_dump(found["plan"], sort_keys=False, allow_unicode=True))
+        run.event("pilot", reason=piloted.reason, tokens=piloted.tokens, first=found["plan"][:1])
+        return found
+    finally:
+        run.unlock()
+
+
+def _request(path: Path, has: Resources) -> TrainRequest:
+    most = None if has.budget_tokens is None else max(1, round(RUNGS[-1] * has.budget_tokens))
+    return TrainRequest(run=path, settings={} if most is None else {"budget_tokens": most})
+
+
+def _json(plan: Plan, has: Resources, piloted: Piloted | None) -> dict[str, Any]:
+    runs = [] if piloted is None else [asdict(one) for one in piloted.runs]
+    return {
         "schema": 1,
         "resources": asdict(has),
         "plan": plan_json(plan),
         "not_proposed": dict(plan.rejected),
-        "pilots": pilots,
+        "pilots": None if piloted is None else {"reason": piloted.reason, "runs": runs, "tokens": piloted.tokens},
     }
-    if piloted is not None:
-        diagnosis = run.read_json("diagnosis.json")
-        run.write_json("diagnosis.json", {**diagnosis, **{k: found[k] for k in ("plan", "not_proposed", "pilots")}})
-        write_atomic(path / "plan.yaml", yaml.safe_dump(found["plan"], sort_keys=False, allow_unicode=True))
-        run.event("pilot", reason=piloted.reason, tokens=piloted.tokens, first=found["plan"][:1])
-    return found
 
 
 def piloted_plan(
@@ -89,8 +96,9 @@ def piloted_plan(
     prepared = prepare(replace(request, stage="grpo", out=path / "unused"))  # inputs and settings are of all stages
     inputs, config = prepared.inputs, prepared.config
     able = [name for name in ready if not inputs.missing(name)]
-    piloted = run_pilots(forecasts, able, inputs, config, path / "pilots", progress=progress, say=say)
-    return plan_from(piloted.forecasts, facts, has, str(path)), piloted
+    attempt = attempts(inputs, config, path / "pilots", store=RunDir(path).store, progress=progress)
+    piloted = run_pilots(forecasts, able, attempt, say=say)
+    return plan_from(piloted.forecasts, facts, has, str(path), piloted.last), piloted
 
 
 def _changed(has: Resources, changes: Mapping[str, Any]) -> Resources:

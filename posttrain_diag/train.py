@@ -159,13 +159,16 @@ def _of_run(request: TrainRequest) -> Prepared:
     if sampling["temperature"] == 0:
         raise UsageError(f"{request.run}: was sampled at temperature 0, and training needs draws that differ")
     config = load_stage_config(request.config_file, defaults=defaults, **request.settings)
+    asked = replace(
+        request, mapping=request.mapping or analyzed.mapping, verifier=request.verifier or analyzed.verifier
+    )
     everything = (
         load_tasks(str(run.path / "tasks.jsonl"), allow_code=True).problems
         if request.tasks is None
-        else _tasks(request.tasks, request)
+        else _tasks(request.tasks, asked)
     )
     asked = replace(
-        request,
+        asked,
         teachers=request.teachers or analyzed.teacher,
         retain=request.retain or analyzed.retain,
         train_tasks=request.train_tasks or (analyzed.train_tasks if request.tasks is None else None),

@@ -3,9 +3,10 @@
 config     what was asked for                     problems   what is trained on, what is measured on
 loop       the phases                             state      where a run stands, on disk
 run        one run in progress                    journal    every decision, its reason and numbers
-choose     which stage comes next                 judge      kept or rolled back
+next_round what comes next                        choose     what speaks for and against it
+judge      kept or rolled back                    result     result.json
 bill       tokens spent, left, set aside          steps      analyse, train, compare: what tests replace
-result     result.json                            commands   the steps as a person types them
+commands   the steps as a person types them
 """
 
 from posttrain_diag.autopilot.config import AutopilotConfig, make_autopilot_config

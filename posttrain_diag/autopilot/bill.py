@@ -75,29 +75,22 @@ def analysis_tokens(run: Path, problems: Collection[str]) -> Tokens:
     return Tokens(analysis=sum(int(c.loc[c["problem_id"].isin(problems), "tokens"].sum()) for c in counts))
 
 
-def stage_tokens(folder: Path, *, measured_before: bool) -> Tokens:
-    """What a stage has used.
-
-    Args:
-        folder: of the stage; may not be there yet.
-        measured_before: its measurement before training was taken over from another stage.
-    """
+def stage_tokens(folder: Path) -> Tokens:
+    """What a stage has used; its folder may not be there yet."""
     if not (folder / "result.json").exists():
-        known = tokens_so_far(folder)
-        return Tokens(**{**known, "measured": 0 if measured_before else known["measured"]})
+        return Tokens(**tokens_so_far(folder))
     result = read_result(folder)
-    before = 0 if measured_before else result.before.tokens
     return Tokens(
         generated=result.generated_tokens,
         trained=result.trained_tokens,
         watched=result.watched_tokens,
-        measured=before + result.after.tokens,
+        measured=result.before.tokens + result.after.tokens,
     )
 
 
 def pilot_tokens(folder: Path) -> Tokens:
     """What the pilots of a checkpoint have used, whatever for."""
-    runs = (stage_tokens(path.parent, measured_before=False) for path in folder.glob("*/stage.json"))
+    runs = (stage_tokens(path.parent) for path in folder.glob("*/stage.json"))
     return Tokens(pilot=sum(tokens.total for tokens in runs))
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from posttrain_diag.autopilot.state import Round
-from posttrain_diag.stages import STAGES, StageConfig, StageInputs
+from posttrain_diag.stages import STAGES, StageConfig, StageInputs, StageResult
 from posttrain_diag.stages.registry import stage_entry
 from posttrain_diag.stages.session import replay_share
+from posttrain_diag.stages.watch import Look, rise_at_the_end
 
 LEAST_GAIN = 0.02
 """A stage whose expected gain in pass@1 is not above this is not run."""
@@ -17,6 +18,8 @@ MOST_TOPUPS = 2
 TOPUP_FACTOR = 4
 """An undetermined analysis is topped up so often, each time to at most so many times its rollouts."""
 MOST_REPLAY = 0.9
+LONGER = 2
+"""A stage that still rose when its steps were done goes on for so many times as many."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,23 @@ def rollouts_to_top_up(diagnosis: Mapping[str, Any], topups: int) -> int | None:
     if asked is None or asked <= per_problem or (needed["problems"] or 0) > diagnosis["tasks"]["n"]:
         return None
     return min(int(asked), max(1, round(TOPUP_FACTOR * per_problem)))
+
+
+def more_steps(found: StageResult, looks: Sequence[Look], config: StageConfig) -> tuple[int, float]:
+    """Steps with which a stage that was kept goes on because its end came too early, and how much it still rose.
+
+    The rate falls to 0 towards the end of a stage, so that what still rises there was cut off. 0 steps: it was not, or
+    its length is the user's.
+
+    Args:
+        found: what it did.
+        looks: at the probe problems.
+        config: its settings but for what the run itself set.
+    """
+    if config.steps is not None or found.stopped is not None or not stage_entry(found.stage).trains:
+        return 0, 0.0
+    rise = rise_at_the_end(looks)
+    return (LONGER * found.steps if found.best_step > 0.75 * found.steps and rise > LEAST_GAIN else 0), rise
 
 
 def more_replay(tried: Round, inputs: StageInputs, config: StageConfig) -> tuple[float, str]:

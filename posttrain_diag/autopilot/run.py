@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -37,6 +37,8 @@ class Run:
     steps: Steps
     journal: Journal
     state: State
+    _drawn: dict[int, Tokens] = field(default_factory=dict[int, Tokens])
+    """What analyses have drawn, by round, but for one that is drawing."""
 
     @property
     def tasks(self) -> Path:
@@ -46,7 +48,15 @@ class Run:
     def save(self, state: State) -> None:
         """Go on to another state."""
         state.save(self.out / "state.json")
+        if (analysed := self._analysing) is not None:
+            self._drawn.pop(analysed, None)
         self.state = state
+
+    @property
+    def _analysing(self) -> int | None:
+        """The round whose analysis draws now."""
+        begun = self.state.open_round
+        return (begun.number if begun else self.state.current) if self.state.phase == "analyze" else None
 
     def folder(self, number: int) -> Path:
         """Of a round; 0: of the analysis of the start."""
@@ -135,12 +145,12 @@ class Run:
         """What a round has cost so far; 0: the analysis of the start."""
         ids = {problem.id for problem in self.problems.held_out}
         run = self.analysis(number)
-        diagnosed = analysis_tokens(run, ids) + pilot_tokens(run / "pilots")
+        if number == self._analysing or number not in self._drawn:
+            self._drawn[number] = analysis_tokens(run, ids)
+        diagnosed = self._drawn[number] + pilot_tokens(run / "pilots")
         if number == 0:
             return diagnosed
-        start = self.state.rounds[number - 1].start
-        known = start > 0 or any(r.start == 0 and self.result(r.number) for r in self.state.rounds[: number - 1])
-        return diagnosed + stage_tokens(self.folder(number) / "stage", measured_before=known)
+        return diagnosed + stage_tokens(self.folder(number) / "stage")
 
     @property
     def spent(self) -> Tokens:

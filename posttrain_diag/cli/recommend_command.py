@@ -44,6 +44,9 @@ def recommend(
 
 def print_plan(data: Mapping[str, Any]) -> None:
     """A table of the proposals, the reasons of the first, and what speaks against the others."""
+    if (pilots := data["pilots"]) is not None:
+        print_line(f"{len(pilots['runs'])} pilots, {pilots['tokens']:,} tokens: {pilots['reason']}")
+        print_line()
     if data["plan"]:
         _print_table(data["plan"])
         print_actions(data["plan"], evidence=True)

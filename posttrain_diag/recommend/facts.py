@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -63,15 +63,12 @@ class Facts:
     """The diagnosis as a recommendation reads it; JSON-compatible, kept in a run as facts.json."""
 
     bottleneck: Bottleneck
-    confidence: float
     instrument: InstrumentStatus
     needed: str
     """What it would take to decide; empty when decided."""
     problems: int
     pass_1: float
     """Mean success probability over problems."""
-    share: Mapping[Part, float]
-    """Mean posterior of each class over problems."""
     headroom: Mapping[Part, float]
     """Mean over problems of posterior x (1 - p): what the class could gain in pass@1."""
     success: Mapping[Part, float]
@@ -98,17 +95,15 @@ class Facts:
         rows = diagnosis.per_problem
         known = "posterior_support" in rows
         rows = rows[rows["p_mean"].notna()] if known else rows.iloc[:0]
-        share, headroom, success, taught = ({} for _ in range(4)) if rows.empty else _sums(rows)
+        headroom, success, taught = ({} for _ in range(3)) if rows.empty else _sums(rows)
         drawn = int(evidence.main["drawn"].sum()) if evidence.counts is None else 0
         mixed, successes = (diagnosis.estimates.get(name) for name in ("mixed_groups@8", "expected_successes"))
         return Facts(
             bottleneck=diagnosis.bottleneck,
-            confidence=diagnosis.confidence,
             instrument=diagnosis.instrument.status,
             needed="" if diagnosis.needed is None else diagnosis.needed.reason,
             problems=len(rows),
             pass_1=float(rows["p_mean"].mean()) if len(rows) else 0.0,
-            share=share,
             headroom=headroom,
             success=success,
             taught=taught,
@@ -128,8 +123,8 @@ class Facts:
 
     @staticmethod
     def read(data: Mapping[str, Any]) -> Facts:
-        """From facts.json."""
-        return Facts(**{key: value for key, value in data.items() if key not in ("schema", "resources")})
+        """From facts.json, that of an earlier version too, which held more."""
+        return Facts(**{f.name: data[f.name] for f in fields(Facts)})
 
     def reachable(self, stage_teaches: bool, teacher: bool) -> Mapping[Part, float]:
         """Headroom by class, of the problems that a stage can work on.
@@ -149,7 +144,6 @@ def _sums(rows: Any) -> tuple[dict[Part, float], ...]:
     weights: dict[ProblemClass, Any] = {cls: rows[f"posterior_{cls}"].to_numpy() for cls in CLASSES}
     p_P = rows["p_mean"].to_numpy()
     solves_P = rows["other_solves"].to_numpy() if "other_solves" in rows else None
-    share: dict[Any, float] = {cls: float(w.mean()) for cls, w in weights.items()}
     headroom: dict[Any, float] = {cls: float((w * (1 - p_P)).mean()) for cls, w in weights.items()}
     success: dict[Any, float] = {cls: float((w * p_P).mean()) for cls, w in weights.items()}
     taught: dict[Any, float] = {}
@@ -157,7 +151,7 @@ def _sums(rows: Any) -> tuple[dict[Part, float], ...]:
         # other models are asked only what the policy may not have mastered: of the rest nothing is known
         known_P = np.nan_to_num(solves_P, nan=UNASKED_TEACHER)
         taught = {cls: float((w * (1 - p_P) * known_P).mean()) for cls, w in weights.items()}
-    return share, headroom, success, taught
+    return headroom, success, taught
 
 
 def _random_like(evidence: Evidence) -> bool:

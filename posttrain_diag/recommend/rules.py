@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -67,7 +67,9 @@ def lacking(stage: str, has: Resources) -> tuple[str, ...]:
     return tuple(dict.fromkeys(DEMANDS[need] for need in stage_card(stage).needs if not has.has(need)))
 
 
-def plan_from(found: Mapping[str, Forecast], facts: Facts, has: Resources, run: str) -> Plan:
+def plan_from(
+    found: Mapping[str, Forecast], facts: Facts, has: Resources, run: str, first: Collection[str] = ()
+) -> Plan:
     """Order forecasts into a plan.
 
     Args:
@@ -75,6 +77,7 @@ def plan_from(found: Mapping[str, Forecast], facts: Facts, has: Resources, run: 
         facts: of the diagnosis.
         has: what there is to train with.
         run: the run directory as the user would type it.
+        first: stages that come before all others where they are worth it: those that pilots left.
     """
     lacks = {name: lacking(name, has) for name in found}
     ready = {name: f for name, f in found.items() if not lacks[name]}
@@ -82,7 +85,8 @@ def plan_from(found: Mapping[str, Forecast], facts: Facts, has: Resources, run: 
     sure = {n for n, f in ready.items() if float((f.utility_D > WORTH_IT).mean()) >= SURE_ENOUGH}
     able = sure if facts.bottleneck == "undetermined" else set(ready)
     order = _ordered({n: ready[n] for n in ready if n in able - set(OPTIONS) and ready[n].utility > WORTH_IT})
-    best = ready[order[0]].utility if order else 0.0
+    order.sort(key=lambda name: name not in first)
+    best = max((ready[name].utility for name in order), default=0.0)
     if facts.bottleneck == "undetermined" and not order:
         reason = f"the verdict is open, and no stage gains whatever it is. {facts.needed}"
         return Plan((), dict.fromkeys(found, reason))

@@ -6,12 +6,12 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from posttrain_diag.collect import Progress
-from posttrain_diag.errors import UsageError
+from posttrain_diag.errors import StoreError, UsageError
 from posttrain_diag.recommend.catalogue import stage_card
 from posttrain_diag.stages.config import StageConfig
 from posttrain_diag.stages.draws import Judge, Judged, counts_of, sample_judged, truncated_share
@@ -43,7 +43,7 @@ class Measured:
     retained_counts: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
     """The same of each retained problem."""
     tokens: int = 0
-    """Generated for measuring."""
+    """Generated for measuring; 0 where it was taken over."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,12 @@ class StageResult:
     """Of this process; a resumed run counts its last part alone."""
     details: dict[str, Any] = field(default_factory=dict[str, Any])
     """A stage's own numbers, e.g. the problems that own draws solved."""
+
+    @property
+    def tokens(self) -> int:
+        """All of them: generated, trained, and drawn for watching and measuring."""
+        measured = self.before.tokens + self.after.tokens
+        return self.generated_tokens + self.trained_tokens + self.watched_tokens + measured
 
 
 def check_stage(stage: str, inputs: StageInputs, config: StageConfig) -> None:
@@ -148,7 +154,8 @@ def train_stage(
         progress=progress,
         say=say,
     )
-    measured = _once(out / "before.json", lambda: before or measure(policy, inputs, config, params), session)
+    taken_over = None if before is None else replace(before, tokens=0)
+    measured = _once(out / "before.json", lambda: taken_over or measure(policy, inputs, config, params), session)
     session.say(f"{stage}: before {_text(measured)}; {session.steps} steps at learning rate {rate:.2g}")
     if session.is_main:
         session.watcher.begin()
@@ -259,10 +266,11 @@ def _once(path: Path, make: Callable[[], Measured], session: Session) -> Measure
     if session.is_main and not path.exists():
         write_atomic(path, json.dumps(asdict(make())))
     session.processes.wait_for_everyone()
-    return _read_measured(json.loads(path.read_text()))
+    return read_measured(json.loads(path.read_text()))
 
 
-def _read_measured(data: dict[str, Any]) -> Measured:
+def read_measured(data: dict[str, Any]) -> Measured:
+    """From before.json or after.json in the folder of a stage."""
     estimates = {name: Estimate(**value) for name, value in data.pop("estimates").items()}
     kept = data.pop("retention")
     counts = {
@@ -275,7 +283,7 @@ def _read_measured(data: dict[str, Any]) -> Measured:
 def read_result(out: Path) -> StageResult:
     """The result in the folder of a finished stage."""
     data: dict[str, Any] = json.loads((out / "result.json").read_text())
-    before, after = _read_measured(data.pop("before")), _read_measured(data.pop("after"))
+    before, after = read_measured(data.pop("before")), read_measured(data.pop("after"))
     data.pop("schema")
     return StageResult(before=before, after=after, **data)
 
@@ -300,7 +308,7 @@ def _claim(out: Path, stage: str, inputs: StageInputs, config: StageConfig) -> N
     """Bind the folder to this stage, model and settings.
 
     Raises:
-        UsageError: it holds another stage's work.
+        StoreError: it holds another stage's work.
     """
     from posttrain_diag.tasks.taskset import tasks_sha
 
@@ -319,12 +327,12 @@ def _claim(out: Path, stage: str, inputs: StageInputs, config: StageConfig) -> N
         known = json.loads(path.read_text())
         changed = [key for key in identity if known.get(key) != identity[key]]
         if changed:
-            raise UsageError(
+            raise StoreError(
                 f"{out}: holds a stage with another {' and '.join(changed)}; choose another --out (nothing was changed)"
             )
     else:
         if out.is_dir() and any(out.iterdir()):
-            raise UsageError(f"{out}: not empty and not a stage's folder; choose another --out")
+            raise StoreError(f"{out}: not empty and not a stage's folder; choose another --out")
         out.mkdir(parents=True, exist_ok=True)
         write_atomic(path, json.dumps(identity, indent=1) + "\n")
     # what may measure the stage and what may not: `diag compare` leaves the trained and watched problems out

@@ -63,6 +63,19 @@ class Look:
         )
 
 
+def read_looks(stage: Path) -> tuple[Look, ...]:
+    """Every look of a stage, from its folder."""
+    lines = (stage / "watch" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return tuple(Look(**json.loads(line)) for line in lines)
+
+
+def rise_at_the_end(looks: Sequence[Look]) -> float:
+    """Mean utility in the last quarter of a stage's steps, less that in the quarter before; 0 with too few looks."""
+    steps = looks[-1].step
+    third, last = ([k.utility for k in looks if low < k.step / steps <= low + 0.25] for low in (0.5, 0.75))
+    return sum(last) / len(last) - sum(third) / len(third) if third and last else 0.0
+
+
 @dataclass
 class Watched:
     """The probe problems' pass rates at the start, and every look so far."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from posttrain_diag.collect import Progress
 from posttrain_diag.config import AnalyzeConfig
 from posttrain_diag.diagnose.contract import estimate_json
 from posttrain_diag.stages import Measured, StageConfig, StageResult
+from posttrain_diag.stages.watch import Look
 from posttrain_diag.store import RunDir, write_atomic
 from posttrain_diag.tasks import load_tasks, write_tasks
 from posttrain_diag.train import TrainRequest, prepare
@@ -67,6 +68,10 @@ class World:
     analysis_tokens: int = 1000
     costs: Mapping[str, int] = field(default_factory=dict[str, int])
     """Expected tokens of a stage; 400 where nothing is said."""
+    rises: Callable[[Model], bool] = lambda model: False
+    """Whether a stage still rises on the probe problems when its steps are done, by what it came out with."""
+    kill_pilots: int = 0
+    """So many times the process dies in the middle of the pilots."""
     resources: list[Mapping[str, Any]] = field(default_factory=list[Mapping[str, Any]])
     """What plans and pilots were told there is."""
     work: list[str] = field(default_factory=list[str])
@@ -162,7 +167,7 @@ class World:
         result = StageResult(
             prepared.stage,
             str(prepared.out / "checkpoint"),
-            before or measured(start, problems, retained),
+            replace(before, tokens=0) if before else measured(start, problems, retained),
             measured(after, problems, retained),
             steps=50,
             best_step=0 if after == start else 50,
@@ -175,6 +180,10 @@ class World:
             cpu_s=1.0,
             wall_s=1.0,
         )
+        rates = [0.2, 0.2, 0.2, 0.3 if self.rises(after) else 0.2]
+        looks = [Look(13 * (i + 1), rate, rate, 8, None, 0.0, 0.0, False, rate) for i, rate in enumerate(rates)]
+        lines = "".join(json.dumps(asdict(look)) + "\n" for look in looks)
+        write_atomic(prepared.out / "watch" / "metrics.jsonl", lines)
         write_atomic(prepared.out / "result.json", json.dumps({"schema": 1, **asdict(result)}))
 
     def replan(self, run: Path, has: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -187,6 +196,13 @@ class World:
             return
         self.resources.append(has)
         self.work.append(f"pilot {run.relative_to(self.out)} {request.settings}")
+        made = run / "pilots" / "0-rft"
+        made.mkdir(parents=True, exist_ok=True)
+        write_atomic(made / "before.json", json.dumps({"tokens": 70}))
+        write_atomic(made / "stage.json", "{}")
+        if self.kill_pilots:
+            self.kill_pilots -= 1
+            raise Killed
         pilots = {"reason": "two are close", "runs": [{"stage": "rft"}]}
         write_atomic(run / "diagnosis.json", json.dumps({**data, "plan": data["plan"][::-1], "pilots": pilots}))
 

@@ -19,6 +19,7 @@ from posttrain_diag.pilot import PilotRun, updated
 from posttrain_diag.recommend import CATALOGUE, Facts, Resources, recommend
 from posttrain_diag.recommend.forecast import chances, forecast
 from posttrain_diag.recommend.outcomes import Outcome, apart_from, shipped_outcomes
+from posttrain_diag.recommend.rules import forecast_all, plan_from
 from posttrain_diag.replan import replan
 from posttrain_diag.store import RunDir
 
@@ -204,6 +205,18 @@ def test_a_pilot_moves_the_forecast_towards_what_it_reached() -> None:
     assert updated(prior, pilot(0.0, refused="none of the draws passed"), 0.1).utility == 0.0
 
 
+def test_the_plan_chooses_between_what_pilots_left() -> None:
+    facts = facts_of(RESHAPING)
+    known = [
+        outcome(s, "reshaping", a, situation=f"{s}{i}") for s, a in (("grpo", 0.99), ("rft", 0.6)) for i in range(9)
+    ]
+    found = forecast_all(facts, EVERYTHING, known)
+    order = [[p.stage for p in plan_from(found, facts, EVERYTHING, "RUN", first).proposals] for first in ((), ("rft",))]
+    assert order[0].index("grpo") < order[0].index("rft") == len(order[0]) - 1
+    assert order[1] == ["rft", *(name for name in order[0] if name != "rft")]
+    assert plan_from(found, facts, EVERYTHING, "RUN", ("sft",)) == plan_from(found, facts, EVERYTHING, "RUN")
+
+
 # ---- diag recommend
 
 
@@ -217,7 +230,9 @@ def stored(path: Path, facts: Facts, has: Resources) -> Path:
 def test_facts_survive_the_run_directory(tmp_path: Path) -> None:
     facts = facts_of(RESHAPING)
     stored(tmp_path, facts, EVERYTHING)
-    assert Facts.read(json.loads((tmp_path / "facts.json").read_text())) == facts
+    data = json.loads((tmp_path / "facts.json").read_text())
+    assert Facts.read(data) == facts
+    assert Facts.read({**data, "confidence": 0.9}) == facts  # as an earlier version wrote it
 
 
 def test_other_resources_give_another_plan(tmp_path: Path) -> None:

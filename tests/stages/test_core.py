@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 from zoo_stage import TINY, zoo_inputs, zoo_policy, zoo_session
 
-from posttrain_diag.errors import UsageError
+from posttrain_diag.errors import StoreError, UsageError
 from posttrain_diag.stages import (
     STAGES,
     check_stage,
@@ -400,9 +400,9 @@ def test_result_and_checkpoint_read_back_and_the_folder_is_bound(tmp_path: Path)
     assert torch.equal(_logits(loaded, ids), _logits(policy._sampling_model, ids))
     assert result.before.retention is not None
     assert set(result.after.estimates) == {"pass@1", "pass@4"}
-    with pytest.raises(UsageError, match="holds a stage with another config"):
+    with pytest.raises(StoreError, match="holds a stage with another config"):
         train_stage("sft", inputs, make_stage_config(**{**TINY, "steps": 3}), out)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("mine")
-    with pytest.raises(UsageError, match="not empty and not a stage's folder"):
+    with pytest.raises(StoreError, match="not empty and not a stage's folder"):
         train_stage("sft", inputs, config, tmp_path / "other")

@@ -117,6 +117,25 @@ def test_a_run_is_trained_by_its_plan_and_the_same_command_does_it_once(tasks: P
         CliRunner().invoke(app, changed, catch_exceptions=False)
 
 
+def test_training_tasks_are_read_as_the_analysis_read_its_own(tmp_path: Path) -> None:
+    for name, start in (("tasks", 0), ("train", 4)):
+        rows = [{"asked": f"{i}=", "key": str(i), "text": f"x{i}"} for i in range(start, start + 8)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run, train = tmp_path / "run", str(tmp_path / "train.jsonl")
+    diag(
+        "analyze", "zoo:base", "--tasks", str(tmp_path / "tasks.jsonl"), "--map", "prompt=asked", "--map",
+        "answer=key", "--verifier", "exact", "--rollouts", "2", "--out", str(run), "--json", "--quiet",
+    )  # fmt: skip
+    found = prepare(TrainRequest(run=run, stage="grpo", train_tasks=train)).inputs
+    assert sorted(p.prompt or "" for p in (*found.train, *found.watched)) == sorted(f"{i}=" for i in range(8, 12))
+    assert {p.verifier["type"] for p in found.train} == {"exact"}
+    flags = TrainRequest(
+        run=run, stage="grpo", train_tasks=train, mapping={"prompt": "text", "answer": "key"}, verifier="numeric"
+    )
+    told = prepare(flags).inputs.train
+    assert {(p.prompt or "")[0] for p in told} == {"x"} and {p.verifier["type"] for p in told} == {"numeric"}
+
+
 def test_dry_run_loads_nothing(tasks: Path, tmp_path: Path) -> None:
     found = diag(
         "train", "--model", "no/such-model", "--stage", "grpo", "--tasks", str(tasks), "--out", str(tmp_path / "out"),
