@@ -179,7 +179,8 @@ def prompts_of(table: Any, model_sha: str, problem_ids: Collection[str]) -> Iter
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    of_problems = pc.is_in(table.column("problem_id"), pa.array(sorted(problem_ids), pa.string()))
+    wanted = pa.array(sorted(problem_ids), pa.string())
+    of_problems = pc.is_in(table.column("problem_id"), wanted)  # pyright: ignore[reportAttributeAccessIssue]
     kept = table.filter(of_problems)
     if kept.num_rows:
         for model, prompt, law in runs(kept, IDENTITY[:3])[1]:

@@ -128,8 +128,8 @@ def pass_at_k(points: Sequence[Point], budget: float | None, label: str) -> str:
         )  # fmt: skip
         if budget is not None and low < budget < high:
             canvas.line((x(budget), frame.top), (x(budget), frame.bottom), "mark")
-            near = min(points, key=lambda p: (p.value is None, abs(x(p.x) - x(budget))))
-            low_there = y(near.value or 0.0) > (frame.top + frame.bottom) / 2
+            near = min((abs(math.log2(p.x / budget)), p.value) for p in points if p.value is not None)
+            low_there = y(near[1]) > (frame.top + frame.bottom) / 2
             canvas.text(
                 x(budget) - 4,
                 frame.top + 14 if low_there else frame.bottom - 6,
