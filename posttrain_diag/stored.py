@@ -105,7 +105,7 @@ def rerender(folder: Path, *, png: bool = False) -> Path:
     Raises:
         StoreError: there is nothing in it to report.
     """
-    if (folder / "state.json").exists():  # beside it lies a comparison of the last checkpoint with the first
+    if (folder / "state.json").exists():
         return write_autopilot_report(stored_autopilot(folder))
     if (folder / "comparison.json").exists():
         return write_comparison_report(stored_comparison(folder), folder)

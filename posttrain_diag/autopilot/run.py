@@ -68,7 +68,7 @@ class Run:
 
     def comparison(self, number: int) -> Path:
         """File that compares a round's checkpoint with the one it started from; 0: the last with the first."""
-        return (self.folder(number) if number else self.out) / "comparison.json"
+        return (self.folder(number) if number else self.out / "from-start") / "comparison.json"
 
     def model(self, number: int) -> str:
         """The checkpoint of a round, as a command names it."""

@@ -80,6 +80,7 @@ def autopilot_context(data: AutopilotData, most_events: int = MAX_EVENTS) -> dic
         "headline": headline(result),
         "ended": words.END_TITLE.get(str(result["end"]), str(result["end"])),
         "reason": clip(str(result["reason"]), LONG_TEXT),
+        "from_start": _link(data, "from-start"),
         "checkpoint": clip(str(result.get("checkpoint")), LONG_TEXT),
         "changed": bool(result.get("kept")),
         "start": _checkpoint(data, as_mapping(result["before"])),
@@ -157,13 +158,13 @@ def _checkpoint(data: AutopilotData, block: Mapping[str, Any]) -> dict[str, str]
     return {
         "bottleneck": words.BOTTLENECK_TITLE.get(str(block.get("bottleneck")), str(block.get("bottleneck"))),
         "pass_1": NOT_ESTIMATED if found is None else f"{percent(found)} {interval_words(value)}".rstrip(),
-        "report": _link(data, "00-start"),
+        "report": _link(data, "rounds", "00-start"),
     }
 
 
 def _link(data: AutopilotData, *parts: str) -> str:
-    """A relative link to a page of a round, where it is there; empty otherwise."""
-    path = Path("rounds", *parts, "report.html")
+    """A relative link to a page of the run, where it is there; empty otherwise."""
+    path = Path(*parts, "report.html")
     return path.as_posix() if (data.folder / path).exists() else ""
 
 
@@ -172,7 +173,10 @@ def _round(data: AutopilotData, block: Mapping[str, Any]) -> dict[str, Any]:
     outcome = str(block.get("outcome") or "unfinished")
     comparison = as_mapping(block.get("comparison"))
     folder = Path(str(block.get("folder"))).name
-    links = (("diagnosis after it", _link(data, folder, "analysis")), ("comparison", _link(data, folder)))
+    links = (
+        ("diagnosis after it", _link(data, "rounds", folder, "analysis")),
+        ("comparison", _link(data, "rounds", folder)),
+    )
     told = [e for e in map(as_mapping, data.events) if e.get("round") == number]
     chosen = next((as_mapping(e.get("proposal")) for e in told if e.get("event") == "chosen"), {})
     analysed = next((e for e in told if e.get("event") == "analysed"), {})
