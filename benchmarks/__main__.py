@@ -21,6 +21,7 @@ BENCHES = {
         "deep_support",
         "compare",
         "store",
+        "report",
         "engines",
         "ray",
         "stages",
@@ -30,8 +31,8 @@ BENCHES = {
         "stages_checks",
     )
 }
-BY_NAME_ONLY = {"engines", "ray", "stages", "stages_checks", "outcomes", "regret", "autopilot"}
-"""Need other environments or hours: `make bench-engines`, `make bench-stages`."""
+BY_NAME_ONLY = {"engines", "report", "ray", "stages", "stages_checks", "outcomes", "regret", "autopilot"}
+"""Need other environments, a browser or hours: `make bench-engines`, `make bench-stages`."""
 
 
 def main() -> int:

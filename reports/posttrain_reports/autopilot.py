@@ -165,7 +165,11 @@ def _checkpoint(data: AutopilotData, block: Mapping[str, Any]) -> dict[str, str]
 def _link(data: AutopilotData, *parts: str) -> str:
     """A relative link to a page of the run, where it is there; empty otherwise."""
     path = Path(*parts, "report.html")
-    return path.as_posix() if (data.folder / path).exists() else ""
+    try:
+        there = (data.folder / path).exists()
+    except OSError:  # a name that no file can have
+        there = False
+    return path.as_posix() if there else ""
 
 
 def _round(data: AutopilotData, block: Mapping[str, Any]) -> dict[str, Any]:

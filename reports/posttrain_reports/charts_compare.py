@@ -175,7 +175,8 @@ def levels(checkpoints: Sequence[Level], target: float | None, label: str) -> st
                 "checkpoint of each round")  # fmt: skip
         if target is not None and 0 < target < 1:
             canvas.line((frame.left, y(target)), (frame.right, y(target)), "mark")
-            canvas.text(frame.left + 4, y(target) - 4, f"target {percent(target)}", "mark-label")
+            above = target < 0.85  # near the top the line of retained tasks passes above it
+            canvas.text(frame.left + 4, y(target) + (-4 if above else 13), f"target {percent(target)}", "mark-label")
         for css, name in (("retention", "retention"), ("point", "pass@1")):
             found = [(i, getattr(c, css), c.kept) for i, c in enumerate(checkpoints)]
             style = "side-before" if css == "retention" else "side-after"

@@ -112,7 +112,10 @@ def _scatter(table: pd.DataFrame, eps: float | None) -> Block:
     kept = table[table["p_before"].notna() & table["p_after"].notna()]
     shown = kept if len(kept) <= 2000 else kept.sample(2000, random_state=0)
     columns = (shown[name].tolist() for name in ("id", "p_before", "p_after", "fate"))
-    dots = [charts.Dot(clip(str(i), 80), float(b), float(a), str(f)) for i, b, a, f in zip(*columns, strict=True)]
+    dots = [
+        charts.Dot(clip(str(i), 80), float(b), float(a), f if f in FATES else "unresolved")
+        for i, b, a, f in zip(*columns, strict=True)
+    ]
     title = "Every problem, before and after"
     if not dots:
         return Block("before_after", title, "", missing="No problem has a success probability on both sides.")

@@ -10,13 +10,15 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from posttrain_diag.errors import StoreError
-from posttrain_reports.text import visible
+from posttrain_reports.text import clip, visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
 MAX_BYTES = 5_000_000
+PRINTED = 5000
+"""Characters of one text that a template prints at most; what is known to be long is clipped shorter before."""
 
 
 def embed_json(value: object) -> str:
@@ -51,12 +53,12 @@ def code_spans(text: str) -> Markup:
 
 @cache
 def environment() -> Environment:
-    """The templates; whatever they print is escaped, with hidden characters spelled out."""
+    """The templates; whatever they print is escaped, clipped, and has its hidden characters spelled out."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
     def printable(value: object) -> object:
-        return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+        return clip(value, PRINTED) if isinstance(value, str) and not isinstance(value, Markup) else value
 
     made = Environment(
         loader=PackageLoader("posttrain_reports"),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
-from posttrain_reports.text import visible
+from posttrain_reports.text import clip
 
 XY = tuple[float, float]
 
@@ -32,6 +32,12 @@ class Axis:
         low, high = self.transform(self.low), self.transform(self.high)
         share = (self.transform(value) - low) / (high - low) if high > low else 0.5
         return self.start + min(max(share, 0.0), 1.0) * (self.end - self.start)
+
+
+MAX_LABEL = 80
+"""Characters of a text in a figure."""
+MAX_TITLE = 400
+"""Characters of a tooltip or of a figure's accessible name."""
 
 
 @dataclass
@@ -73,20 +79,19 @@ class Canvas:
 
     def text(self, x: float, y: float, words: str, css: str = "tick", anchor: str = "start") -> None:
         """A label."""
-        self.raw(
-            f'<text x="{fmt(x)}" y="{fmt(y)}" class="{css}" text-anchor="{anchor}">{escape(visible(words))}</text>'
-        )
+        place = f'x="{fmt(x)}" y="{fmt(y)}" class="{css}" text-anchor="{anchor}"'
+        self.raw(f"<text {place}>{escape(clip(words, MAX_LABEL))}</text>")
 
     def render(self, label: str, css: str) -> str:
         """The finished figure with its accessible name."""
         return (
             f'<svg class="{css}" viewBox="0 0 {fmt(self.width)} {fmt(self.height)}" role="img" '
-            f'aria-label="{escape(visible(label), quote=True)}">{"".join(self.parts)}</svg>'
+            f'aria-label="{escape(clip(label, MAX_TITLE), quote=True)}">{"".join(self.parts)}</svg>'
         )
 
 
 def _title(words: str) -> str:
-    return f"<title>{escape(visible(words))}</title>"
+    return f"<title>{escape(clip(words, MAX_TITLE))}</title>"
 
 
 def nice_top(highest: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -309,3 +310,32 @@ def make_run(bottleneck: str = "support", count: int = 120, **changes: Any) -> R
         "created": "2026-03-14 10:22 UTC",
     }
     return ReportData(**{**parts, **changes})
+
+
+RUN_KEYWORDS = frozenset(("schema", "model", "tasks", "sampling", "settings", "instrument", "status", "findings", "kind", "share", "problems", "advice", "value", "low",
+        "high", "level", "n", "label", "reason", "bottleneck", "confidence", "alternatives", "probability", "shares", *CLASSES, "estimates", "plan",
+        "stage", "role", "expected_gain", "retention_risk", "cost", "needs", "why", "command", "tokens", "flops", "time_s", "samples", "versions",
+        "reasons", "probe", "question", "summary", "figures", "notes", "name", "title", "data", "rho", "arms", "k", "G", "problem_id",
+        "demo_logprob_nats", "min_token_prob", "examples", "text", "logprob", "rank", "strict", "lenient", "error"))  # fmt: skip
+"""Keys that diagnosis.json and measurements.json fix; every other key and every string can be attacked."""
+
+
+def poisoned(value: Any, text: str, keep: frozenset[str], fixed: Collection[str] = ()) -> Any:
+    """The same structure with `text` behind every string and every key.
+
+    Args:
+        value: plain data.
+        text: what is put behind strings.
+        keep: keys that stay as they are.
+        fixed: keys whose values stay as they are.
+    """
+    if isinstance(value, str):
+        return value + text
+    if isinstance(value, Mapping):
+        return {
+            key if key in keep else f"{key}{text}": item if key in fixed else poisoned(item, text, keep, fixed)
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [poisoned(item, text, keep, fixed) for item in value]
+    return value

@@ -108,10 +108,10 @@ def test_themes_follow_the_system_until_the_reader_chooses(name: str, browser: B
         assert page.evaluate(ground) == dark
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 400)])
 @pytest.mark.parametrize("name", PAGES)
-def test_accessible(name: str, theme: str, browser: Browser, files: dict[str, Path]) -> None:
-    with opened(browser, files[name], color_scheme=theme, bypass_csp=True) as page:
+def test_accessible(name: str, theme: str, width: int, browser: Browser, files: dict[str, Path]) -> None:
+    with opened(browser, files[name], width, color_scheme=theme, bypass_csp=True) as page:
         for summary in page.locator("summary:visible").all():
             summary.click()
         if name in TABLES:

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from posttrain_reports import ReportData, render_html, render_markdown, selection
 from posttrain_reports.text import clip, visible
-from synthetic_run import BOTTLENECKS, CLASSES, HOSTILE, make_diagnosis, make_problems, make_run
+from synthetic_run import BOTTLENECKS, CLASSES, HOSTILE, RUN_KEYWORDS, make_diagnosis, make_problems, make_run, poisoned
 
 from posttrain_diag.errors import StoreError, UsageError
 
@@ -53,28 +53,6 @@ def payload_of(page: str) -> dict[str, Any]:
     assert found is not None
     assert not re.search("[<>&]", found.group(1))
     return json.loads(found.group(1))
-
-
-def poison(value: Any, suffix: str) -> Any:
-    if isinstance(value, str):
-        return value + suffix
-    if isinstance(value, dict):
-        return {
-            key + suffix if key not in KEEP else key: poison(item, suffix) if key not in FIXED else item
-            for key, item in value.items()
-        }
-    if isinstance(value, list):
-        return [poison(item, suffix) for item in value]
-    return value
-
-
-# Names the format fixes; every other key and every string is attacked.
-FIXED = {"schema", "bottleneck"}
-KEEP = {"schema", "model", "tasks", "sampling", "settings", "instrument", "status", "findings", "kind", "share", "problems", "advice", "value", "low",
-        "high", "level", "n", "label", "reason", "bottleneck", "confidence", "alternatives", "probability", "shares", *CLASSES, "estimates", "plan",
-        "stage", "role", "expected_gain", "retention_risk", "cost", "needs", "why", "command", "tokens", "flops", "time_s", "samples", "versions",
-        "reasons", "probe", "question", "summary", "figures", "notes", "name", "title", "data", "rho", "arms", "k", "G", "problem_id",
-        "demo_logprob_nats", "min_token_prob", "examples", "text", "logprob", "rank", "strict", "lenient", "error"}  # fmt: skip
 
 
 @pytest.mark.parametrize("bottleneck", BOTTLENECKS)
@@ -123,10 +101,10 @@ def test_hostile_text_stays_text_everywhere(text: str) -> None:
         }
     )
     data = ReportData(
-        diagnosis=poison(dict(clean.diagnosis), text),
+        diagnosis=poisoned(clean.diagnosis, text, RUN_KEYWORDS, fixed={"schema", "bottleneck"}),
         problems=problems,
-        measurements=poison(list(clean.measurements), text),
-        failures=poison(list(clean.failures), text),
+        measurements=poisoned(list(clean.measurements), text, RUN_KEYWORDS),
+        failures=poisoned(list(clean.failures), text, RUN_KEYWORDS),
         transcripts=[
             {
                 **t,
