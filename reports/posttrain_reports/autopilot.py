@@ -140,7 +140,13 @@ def _tiles(result: Mapping[str, Any], spent: float | None, budget: float | None)
                 else "",
             }
         )
-    tiles.append({"what": "Target", "big": percent(finite(result["target"]) or 0.0), "small": str(result["end"])})
+    tiles.append(
+        {
+            "what": "Target",
+            "big": percent(finite(result["target"]) or 0.0),
+            "small": words.END_TITLE.get(str(result["end"]), str(result["end"])),
+        }
+    )
     share = "" if not budget or spent is None else f"{percent(spent / budget)} of the budget of {big_count(budget)}"
     tiles.append(
         {

@@ -138,9 +138,12 @@ def _context(data: ReportData, table: selection.TableRows, body: Mapping[str, An
 
 
 def model_name(model: Mapping[str, Any]) -> str:
-    """What to call the model in a heading: its name; of an absolute path, the last part."""
+    """What to call the model in a heading: its name; of a path its last part, of a checkpoint's the stage as well."""
     name = str(next((model[key] for key in ("name", "model", "path", "id") if model.get(key)), "model not named"))
-    return clip(PurePath(name).name if PurePath(name).is_absolute() else name, 120)
+    path = PurePath(name)
+    if path.name.startswith("checkpoint") and len(path.parts) > 3:
+        return clip("…/" + "/".join(path.parts[-3:]), 120)
+    return clip(path.name if path.is_absolute() else name, 120)
 
 
 def _probes(data: ReportData) -> list[dict[str, Any]]:

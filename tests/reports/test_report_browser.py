@@ -14,9 +14,12 @@ from playwright.sync_api import expect
 from posttrain_reports import render_html
 from posttrain_reports.autopilot import render_autopilot
 from posttrain_reports.comparison import render_comparison
+from posttrain_reports.index import render_index
 from posttrain_reports.page import embed_json
 from synthetic_pages import make_autopilot, make_comparison
 from synthetic_run import make_run
+
+from posttrain_diag.run_index import RunEntry
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -318,3 +321,24 @@ def test_without_javascript_the_rows_are_there(name: str, browser: Browser, file
         assert page.locator("#problem-table tbody tr").count() == 25
         assert not page.locator("#tools").is_visible()
         assert not page.locator("[data-copy]").first.is_visible()
+
+
+def test_index_of_runs(browser: Browser, tmp_path: Path) -> None:
+    entries = [
+        RunEntry("analysis", Path("runs/first"), "finished", 1.7e9, "report.html", "zoo:base", "builtin:zoo/S", "reshaping", 0.97,
+                 {"value": 0.13, "low": 0.11, "high": 0.15, "label": "measured"}, "ok"),
+        RunEntry("comparison", Path("runs/second"), "finished", 1.6e9, "report.html", "zoo:base", None, "expansion"),
+        RunEntry("autopilot", Path("runs/<script>alert(1)</script>"), "damaged", 1.5e9, None, note="half a file " * 30),
+    ]  # fmt: skip
+    path = tmp_path / "index.html"
+    path.write_text(render_index(entries, "runs"), encoding="utf-8")
+    for theme, width in (("light", 1280), ("dark", 400)):
+        with opened(browser, path, width, color_scheme=theme, bypass_csp=True) as page:
+            assert overflow(page) == 0
+            assert repeated_ids(page) == []
+            assert violations(page) == []
+    with opened(browser, path) as page:
+        rows = page.locator("tbody tr")
+        expect(rows).to_have_count(3)
+        page.get_by_role("searchbox").fill("expansion")
+        expect(page.locator("tbody tr:visible")).to_have_count(1)
