@@ -31,7 +31,7 @@ def shown_spans(rollouts: pd.DataFrame) -> list[Span]:
     if rollouts.empty:
         return []
     first = first_draws(tally(rollouts), TOKEN_ROWS)
-    pairs = rollouts[["prompt_sha", "sampling_sha"]].drop_duplicates()
+    pairs = rollouts[["prompt_sha", "sampling_sha"]].drop_duplicates().head(TOKEN_ROWS)
     return [Span(prompt, sampling, 0, first) for prompt, sampling in pairs.itertuples(index=False)]
 
 

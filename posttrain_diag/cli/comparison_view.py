@@ -6,17 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from posttrain_reports.words import PART_MEANING, ROLE_MEANING
+
 from posttrain_diag.cli.terminal import boxed, print_line, styled
 from posttrain_diag.cli.words import share_text
 
-ROLES: dict[str, str] = {
-    "expansion": "expansion: most of the gain lies on problems that were out of effective support",
-    "reshaping": "reshaping: most of the gain lies on problems that were in support before",
-    "consolidation": "consolidation: what another model, or an earlier state, could do was brought back",
-    "repair": "repair: most of the gain lies on answers that were right and wrongly formatted",
-    "none": "none: no useful change of pass@1",
-    "undetermined": "undetermined: the role cannot be told",
-}
 COLOURS = {"none": "yellow", "undetermined": "yellow"}
 CHECK_COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
 LISTED = 6
@@ -44,7 +38,11 @@ def interval(estimate: Mapping[str, Any], form: str, scale: float = 1.0, *, unit
 def print_comparison(data: Mapping[str, Any], folder: Path) -> None:
     """Print the box on stdout."""
     role = data["role"]
-    parts: list[Any] = [styled(ROLES[role], f"bold {COLOURS.get(role, 'cyan')}"), styled(data["reason"]), styled("")]
+    parts: list[Any] = [
+        styled(f"{role}: {ROLE_MEANING[role]}", f"bold {COLOURS.get(role, 'cyan')}"),
+        styled(data["reason"]),
+        styled(""),
+    ]
     parts.append(_grid(_pass_rows(data)))
     parts += [styled(""), styled("What the change of pass@1 is made of (points)", "bold")]
     parts.append(_grid(_part_rows(data["decomposition"])))
@@ -91,15 +89,10 @@ def _pass_rows(data: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 
 def _part_rows(parts: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    said = {
-        "reshaping": "on problems supported before and after",
-        "expansion": "on newly supported problems",
-        "attrition": "taken off on problems whose support was lost",
-        "outside": "on problems supported neither before nor after",
-    }
-    rows = [(name, interval(parts[name], "+.1f", 100, label=False), text) for name, text in said.items()]
+    known = [name for name in PART_MEANING if name != "forgetting"]
+    rows = [(name, interval(parts[name], "+.1f", 100, label=False), PART_MEANING[name]) for name in known]
     if parts["forgetting"] is not None:
-        rows.append(("forgetting", interval(parts["forgetting"], "+.1f", 100), "taken off on retained tasks"))
+        rows.append(("forgetting", interval(parts["forgetting"], "+.1f", 100), PART_MEANING["forgetting"]))
         rows.append(("net", f"{100 * parts['net']:+.1f}", "change less forgetting"))
     return rows
 

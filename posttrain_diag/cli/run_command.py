@@ -12,26 +12,12 @@ import typer
 from posttrain_diag.cli import analyze_command as common
 from posttrain_diag.cli import completion
 from posttrain_diag.cli.terminal import echo, echo_json, print_line, print_table, say, say_nothing
-from posttrain_diag.cli.train_command import parse_settings
+from posttrain_diag.cli.train_command import Retain, Tasks, TrainTasks, parse_settings
 from posttrain_diag.errors import UsageError
 
 if TYPE_CHECKING:
     from posttrain_diag.autopilot import AutopilotConfig
 
-Tasks = Annotated[
-    str | None,
-    typer.Option(
-        help="Tasks; without --train-tasks 30% of them are held out for measuring.", autocompletion=completion.tasks
-    ),
-]
-TrainTasks = Annotated[
-    str | None,
-    typer.Option(help="Tasks to train on; then all of --tasks are held out.", autocompletion=completion.tasks),
-]
-Retain = Annotated[
-    str | None,
-    typer.Option(help="Tasks whose pass rate should stay; half may be replayed.", autocompletion=completion.tasks),
-]
 Teacher = Annotated[
     list[str] | None,
     typer.Option(
