@@ -144,7 +144,9 @@ def train(run: Run, state: State) -> State:
     """Run the stage of the open round; what it cannot do is a failed round, not the end."""
     begun = state.rounds[-1]
     try:
-        run.steps.train(run.request(begun), _indented(run.steps.say), run.measured(begun.start))
+        with run.steps.progress() as progress:
+            progress.phase("train", begun.stage)
+            run.steps.train(run.request(begun), progress, _indented(run.steps.say), run.measured(begun.start))
     except (UsageError, ModelError, EngineError) as error:
         text = f"round {begun.number}: {begun.stage} could not be run: {error}"
         run.journal.tell("failed", text, round=begun.number, stage=begun.stage)

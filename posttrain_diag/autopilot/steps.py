@@ -24,11 +24,11 @@ def analyze_run(config: AnalyzeConfig, progress: Progress, command: str) -> None
     analyze(config, progress, command)
 
 
-def train_run(request: TrainRequest, say: Say, before: Measured | None) -> None:
+def train_run(request: TrainRequest, progress: Progress, say: Say, before: Measured | None) -> None:
     """Run a stage in its folder; goes on where it stopped."""
     from posttrain_diag.train import prepare, train
 
-    train(prepare(request), say=say, before=before)
+    train(prepare(request), progress, say, before)
     gc.collect()  # a trainer and its callbacks hold each other, and the weights: the next model needs their memory
 
 
@@ -68,11 +68,11 @@ class Steps:
     """What the loop calls."""
 
     analyze: Callable[[AnalyzeConfig, Progress, str], None] = analyze_run
-    train: Callable[[TrainRequest, Say, Measured | None], None] = train_run
+    train: Callable[[TrainRequest, Progress, Say, Measured | None], None] = train_run
     compare: Callable[[Path, Path, Path, int], None] = compare_runs
     plan: Callable[[Path, Mapping[str, Any]], Mapping[str, Any]] = plan_run
     pilot: Callable[[Path, Mapping[str, Any], TrainRequest, Progress, Say], None] = pilot_run
     progress: Callable[[], AbstractContextManager[Progress]] = silent
-    """Made anew for each analysis."""
+    """Made anew for each analysis, stage and pilot."""
     say: Say = lambda _text: None
     """Told a line for every decision, and what stages say."""

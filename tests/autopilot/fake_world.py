@@ -150,7 +150,9 @@ class World:
         expected, cost = {"value": gain, "low": 0.0, "high": gain}, {"tokens": self.costs.get(stage, 400)}
         return {"stage": stage, "expected_gain": expected, "cost": cost, "needs": [], "why": f"{stage} pays"}
 
-    def train(self, request: TrainRequest, say: Callable[[str], None], before: Measured | None) -> None:
+    def train(
+        self, request: TrainRequest, progress: Progress, say: Callable[[str], None], before: Measured | None
+    ) -> None:
         prepared = prepare(request)
         if (prepared.out / "result.json").exists():
             return
