@@ -84,9 +84,8 @@ def test_comparison_plan_and_autopilot_fit_and_keep_their_figures(
     print_comparison(comparison(), tmp_path)
     boxed = capsys.readouterr().out
     assert "12.8% -> 100%" in boxed and "+87.0 points [+77.0, +97.0]" in boxed and "…" not in boxed
-    print_plan(
-        {"plan": [proposal(stage="sft-model-aware", command=COMMAND)] * 2, "not_proposed": {"merge": "needs another"}}
-    )
+    twice = [proposal(stage="sft-model-aware", command=COMMAND)] * 2
+    print_plan({"plan": twice, "not_proposed": {"merge": "needs another"}, "pilots": None})
     plan = capsys.readouterr().out
     assert "0.80 [0.70, 0.90]" in plan and "230,698" in plan and "…" not in plan and COMMAND in plan
     measured = {"pass@1": estimate(0.498), "retention": estimate(0.998)}
@@ -119,7 +118,7 @@ def test_comparison_plan_and_autopilot_fit_and_keep_their_figures(
 def test_hostile_text_is_shown_harmless(text: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     print_verdict(diagnosis(text), tmp_path / "run")
     print_comparison(comparison(text), tmp_path)
-    print_plan(diagnosis(text))
+    print_plan({**diagnosis(text), "pilots": {"runs": [], "tokens": 1, "reason": text}})
     terminal.echo(text)
     terminal.say(text)
     shown = capsys.readouterr()
