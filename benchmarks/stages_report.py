@@ -10,6 +10,11 @@ import numpy as np
 from stages_cases import SITUATIONS, VARIANTS
 from stages_run import Record, tokens_of
 
+from posttrain_diag.recommend.duration import TRAINED
+
+DRAWN_PER_CPU_S = 60_000
+"""Tokens the zoo's models draw per CPU-second where the grid was run."""
+
 
 def line(record: Record) -> str:
     """One run in one line."""
@@ -95,11 +100,24 @@ def page(records: Sequence[Record], found: Sequence[dict[str, Any]]) -> list[str
         ("CPU-seconds", "cpu_s"),
     ):
         lines += ["", f"## {title}", "", *_table(records, key)]
+    lines += ["", "## Time beside that of drawing", "", _time(records)]
     refused = [r for r in records if "refused" in r]
     if refused:
         lines += ["", "## Refused", "", "What the tool says where a stage has nothing to learn from (`-` above):", ""]
         lines += [f"- {r['variant']} on {r['situation']} [{r['seed']}]: {r['refused']}" for r in refused]
     return lines
+
+
+def _time(records: Sequence[Record]) -> str:
+    """How far the time of a stage is from what `recommend.duration` makes of its tokens."""
+    ran = [r for r in records if "refused" not in r and r["trained_tokens"]]
+    drawn = [r["generated_tokens"] + TRAINED * r["trained_tokens"] for r in ran]
+    ratios = np.array([r["cpu_s"] * DRAWN_PER_CPU_S / tokens for r, tokens in zip(ran, drawn, strict=True)])
+    low, middle, high = np.quantile(ratios, (0.05, 0.5, 0.95))
+    return (
+        f"A trained token taken as {TRAINED:g} drawn ones, at {DRAWN_PER_CPU_S:,} drawn tokens per CPU-second: {len(ratios)} "
+        f"stages took {middle:.2f} times that in the median, {low:.2f} to {high:.2f} times in nine of ten."
+    )
 
 
 def _table(records: Sequence[Record], key: str) -> list[str]:

@@ -29,7 +29,9 @@ from posttrain_diag.engines.base import Engine, EngineInfo, Prompt
 from posttrain_diag.errors import UsageError
 from posttrain_diag.evidence import MAIN, DrawSpec, Evidence, Settings
 from posttrain_diag.recommend import Facts, Resources, recommend
+from posttrain_diag.recommend.duration import with_times
 from posttrain_diag.rounds import MainArm
+from posttrain_diag.speed import keep_speed, stored_speed
 from posttrain_diag.store import RunDir, write_atomic
 from posttrain_diag.stored import add_texts, transcripts
 from posttrain_diag.tasks import TaskSet, load_tasks, reference_completions, with_demos, write_tasks
@@ -224,6 +226,7 @@ def gather(config: AnalyzeConfig, base: Evidence, engine: Engine, run: RunDir, p
             del main  # its rows are read again, among the others
             main = current_evidence(base, store, owed)
         keep_vocabulary(run, engine, store, main.rollouts)
+        keep_speed(run, engine.info, collector.tokens, collector.time_s)
         return replace(main, scores=scores, notes=notes)
     finally:
         store.close()
@@ -306,7 +309,7 @@ def report_data(
         with closing(run.store()) as store:
             tokens = tokens_by_draw(store, evidence.model.model_sha, rollouts)
     return ReportData(
-        diagnosis=data,
+        diagnosis={**data, "plan": with_times(data["plan"], stored_speed(run))},
         problems=problems,
         measurements=[measurement_json(m) for m in measurements],
         failures=data["failures"],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -94,6 +95,10 @@ class Collector:
         self._sampling_shas: dict[SamplingParams, str] = {}
         self._verifier_shas = {problem.id: verifier_sha(problem) for problem in problems.values()}
         self._judge = Judgements(problems)
+        self.tokens = 0
+        """Drawn by this collector."""
+        self.time_s = 0.0
+        """Wall time that drawing them took, judged and stored."""
 
     def _prompt(self, problem_id: str, prefix_ids: tuple[int, ...] = (), rendering: Rendering | None = None) -> Prompt:
         problem = self.problems[problem_id]
@@ -145,10 +150,12 @@ class Collector:
         for item in owed:
             if item.missing:
                 by_params.setdefault(item.params, []).append(item)
+        started = time.perf_counter()
         with Batch(self.store, progress.advance) as batch:
             for params, items in by_params.items():
                 for part in _parts(items, DRAWS_PER_CALL):
                     self._draw_alike(params, part, batch)
+        self.time_s += time.perf_counter() - started
 
     def _draw_alike(self, params: SamplingParams, items: Sequence[Owed], batch: Batch) -> None:
         """Draw what is missing of prompts under one sampling law."""
@@ -165,6 +172,7 @@ class Collector:
         ]
         info = self.engine.info
         for draw in self.engine.sample(requests, params):
+            self.tokens += draw.n_tokens
             batch.add(*self._judged(by_key[draw.key], draw, info))
 
     def _judged(self, item: Owed, draw: Draw, info: EngineInfo) -> tuple[Rollout, bool]:

@@ -29,6 +29,8 @@ from posttrain_reports import (
 from posttrain_diag.collect import first_draws, first_rollouts
 from posttrain_diag.errors import StoreError
 from posttrain_diag.evidence import tally
+from posttrain_diag.recommend.duration import with_times
+from posttrain_diag.speed import stored_speed
 from posttrain_diag.store import RunDir, TokenRow
 from posttrain_diag.tasks import find_written
 from posttrain_diag.token_texts import Key, stored_vocabulary, tokens_by_draw
@@ -82,7 +84,7 @@ def stored_report(run: RunDir) -> ReportData:
     ids = candidate_ids(problems)
     add_texts(problems, problems_of(run, ids))
     return ReportData(
-        diagnosis=data,
+        diagnosis={**data, "plan": with_times(data["plan"], stored_speed(run))},
         problems=problems,
         measurements=made["measurements"],
         failures=data["failures"],

@@ -226,8 +226,11 @@ def analyze(
         echo_json(analysis.json)
     else:
         from posttrain_diag.cli.verdict import print_verdict
+        from posttrain_diag.recommend.duration import with_times
+        from posttrain_diag.speed import stored_speed
 
-        print_verdict(analysis.json, analysis.run.path)
+        plan = with_times(analysis.json["plan"], stored_speed(analysis.run))
+        print_verdict({**analysis.json, "plan": plan}, analysis.run.path)
 
 
 def parse_mapping(pairs: list[str] | None) -> dict[str, str]:

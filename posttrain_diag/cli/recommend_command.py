@@ -31,11 +31,15 @@ def recommend(
     """What every stage is expected to do, at what cost and on what evidence, and why the others rank lower."""
     from posttrain_diag.cli.progress import make_progress
     from posttrain_diag.cli.train_command import parse_settings
+    from posttrain_diag.recommend.duration import with_times
     from posttrain_diag.replan import replan
+    from posttrain_diag.speed import stored_speed
+    from posttrain_diag.store import RunDir
 
     said = parse_settings(settings)
     with make_progress(quiet=quiet) as progress:
         data = replan(run, said, pilot=pilot, progress=progress, say=say_nothing if quiet else say)
+    data["plan"] = with_times(data["plan"], stored_speed(RunDir(run)))
     if as_json:
         echo_json(data)
     else:

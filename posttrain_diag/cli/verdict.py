@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from posttrain_reports.text import duration
+
 from posttrain_diag.cli.classes import class_bar, class_words
 from posttrain_diag.cli.terminal import boxed, console, marked, print_line, styled
 from posttrain_diag.cli.words import (
@@ -167,4 +169,6 @@ def facts_of(proposal: Mapping[str, Any]) -> str:
     kept = proposal.get("expected_retention")
     if kept and kept["value"] is not None:
         text += f", other tasks {points_text(kept)}"
-    return f"{text}, {tokens_text(proposal['cost']['tokens'])}"
+    cost = proposal["cost"]
+    text += f", {tokens_text(cost['tokens'])}"
+    return text if cost.get("time_s") is None else f"{text}, about {duration(cost['time_s'])} here"

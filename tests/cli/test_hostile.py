@@ -47,7 +47,7 @@ def test_a_hostile_model_directory(tmp_path: Path) -> None:
     shown(diag("analyze", tmp_path / NAME, "--tasks", tmp_path / "t.jsonl", "--out", tmp_path / "out"), 2)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize("encoding", ["ascii", pytest.param("utf-8", marks=pytest.mark.slow)])
 def test_a_hostile_run_directory(tmp_path: Path, encoding: str) -> None:
     """From counts to recommend, report and compare: a run whose name attacks whoever prints it."""
     (tmp_path / "c.csv").write_text("problem_id,n,c\n" + "".join(f"p{i}\x1b[2J,64,{i % 9}\n" for i in range(20)))
