@@ -1,8 +1,8 @@
 """How long a stage takes on this device: its tokens at the speed that the run's own sampling reached.
 
-Training a token costs three times the FLOPs of drawing it (6 against 2 per weight). On the zoo (187 stages, one CPU thread,
-162k weights; benchmarks/stages) a stage took 1.25 times that in the median, .90 to 2.1 times in nine of ten: looks,
-loading and the optimizer. On a GPU sampling is bound by memory, training is relatively faster, and this is too long.
+Training a token costs three times the FLOPs of drawing it (6 against 2 per weight). On the zoo (187 stages, one CPU
+thread, 162k weights; benchmarks/stages) a stage took 1.25 times that in the median, .90 to 2.1 times in nine of ten:
+looks, loading and the optimizer. On a GPU sampling is bound by memory, training is relatively faster: this is too long.
 """
 
 from __future__ import annotations
