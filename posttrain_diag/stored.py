@@ -102,15 +102,16 @@ def rerender(folder: Path, *, png: bool = False) -> Path:
 
     Args:
         folder: a run directory, the folder of an autopilot run, or one with comparison.json.
-        png: also write the figures of a run as PNG.
+        png: also write the figures as PNG.
 
     Raises:
         StoreError: there is nothing in it to report.
     """
+    kinds = ("svg", "png") if png else ("svg",)
     if (folder / "state.json").exists():
-        return write_autopilot_report(stored_autopilot(folder))
+        return write_autopilot_report(stored_autopilot(folder), kinds)
     if (folder / "comparison.json").exists():
-        return write_comparison_report(stored_comparison(folder), folder)
+        return write_comparison_report(stored_comparison(folder), folder, kinds)
     return write_report(stored_report(RunDir(folder)), folder, png=png)
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from posttrain_reports import write_comparison_report
+
 from posttrain_diag.collect import Progress
 from posttrain_diag.config import AnalyzeConfig
 from posttrain_diag.stages import Measured
@@ -36,10 +38,10 @@ def compare_runs(before: Path, after: Path, out: Path, seed: int) -> None:
     """Compare the analyses of two checkpoints on the same problems; writes `out`, and a table and a page beside it."""
     from posttrain_diag.compare import compare_runs as compare
     from posttrain_diag.compare import write_comparison
-    from posttrain_diag.stored import rerender
+    from posttrain_diag.stored import stored_comparison
 
     write_comparison(compare(before, after, seed=seed), out.parent)
-    rerender(out.parent)
+    write_comparison_report(stored_comparison(out.parent), out.parent)
 
 
 def plan_run(run: Path, has: Mapping[str, Any]) -> Mapping[str, Any]:

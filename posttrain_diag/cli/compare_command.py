@@ -48,7 +48,7 @@ def compare(
     found = compare_runs(before, after, stage=stage, retention=retained, rollout_budget=rollout_budget, seed=seed)
     folder = out or default_folder(before, after)
     data = write_comparison(found, folder)
-    write_comparison_report(stored_comparison(folder), folder)
+    write_comparison_report(stored_comparison(folder), folder, ("svg",))
     if as_json:
         echo_json(data)
     else:

@@ -18,6 +18,7 @@ from posttrain_reports.figdata import Point, point_of
 from posttrain_reports.html import model_name
 from posttrain_reports.markdown import code_block, escape_markdown, figure_lines, table_lines
 from posttrain_reports.page import fitted, render_page
+from posttrain_reports.paper_compare import autopilot_paper_figures, write_figures
 from posttrain_reports.text import NOT_ESTIMATED, as_mapping, big_count, clip, finite, percent, signed_points
 
 REQUIRED = ("schema", "model", "tasks", "target", "end", "reason", "before", "after", "rounds", "tokens", "commands")
@@ -49,8 +50,14 @@ class AutopilotData:
             raise StoreError(f"result.json {what}: run the same `diag run` again to rewrite it")
 
 
-def write_autopilot_report(data: AutopilotData) -> Path:
-    """Write report.html and report.md into the run's folder; returns the page's path."""
+def write_autopilot_report(data: AutopilotData, kinds: Sequence[str] = ()) -> Path:
+    """Write report.html, report.md and figures for papers into the run's folder; returns the page's path.
+
+    Args:
+        data: the run.
+        kinds: of figures, "svg" and "png"; they take a second.
+    """
+    write_figures(data.folder, autopilot_paper_figures(checkpoints_of(data.result), kinds) if kinds else {})
     write_atomic(data.folder / "report.md", render_autopilot_markdown(data).encode())
     page = data.folder / "report.html"
     write_atomic(page, render_autopilot(data).encode())
@@ -234,8 +241,9 @@ def _point(x: int, block: object) -> Point | None:
     return point_of(float(x), found) if found else None
 
 
-def _levels(result: Mapping[str, Any]) -> Block:
-    title, start = "Held-out pass@1 and retention by round", as_mapping(result["before"])
+def checkpoints_of(result: Mapping[str, Any]) -> list[charts.Level]:
+    """The start and the checkpoint of every round."""
+    start = as_mapping(result["before"])
     measured = as_mapping(start.get("measured_around_stages")) or start
     checkpoints = [
         charts.Level(
@@ -255,6 +263,11 @@ def _levels(result: Mapping[str, Any]) -> Block:
                 one.get("outcome") == "kept",
             )
         )
+    return checkpoints
+
+
+def _levels(result: Mapping[str, Any]) -> Block:
+    title, checkpoints = "Held-out pass@1 and retention by round", checkpoints_of(result)
     if len(checkpoints) < 2 or checkpoints[0].point is None:
         return Block("levels", title, "", missing="No stage was run.")
     rows = tuple(

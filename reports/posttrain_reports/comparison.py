@@ -17,6 +17,7 @@ from posttrain_reports.figdata import point_of
 from posttrain_reports.html import model_name
 from posttrain_reports.markdown import code_block, escape_markdown, figure_lines, table_lines
 from posttrain_reports.page import fitted, render_page
+from posttrain_reports.paper_compare import comparison_paper_figures, write_figures
 from posttrain_reports.text import NOT_ESTIMATED, as_mapping, clip, finite, percent, plain, signed_points
 
 if TYPE_CHECKING:
@@ -57,8 +58,15 @@ class ComparisonData:
             raise StoreError(f"comparison.json {what}: run `diag compare` again to rewrite it")
 
 
-def write_comparison_report(data: ComparisonData, folder: Path) -> Path:
-    """Write report.html and report.md into the folder of comparison.json; returns the page's path."""
+def write_comparison_report(data: ComparisonData, folder: Path, kinds: Sequence[str] = ()) -> Path:
+    """Write report.html, report.md and figures for papers into the folder of comparison.json; returns the page's path.
+
+    Args:
+        data: the comparison.
+        folder: where it lies.
+        kinds: of figures, "svg" and "png"; they take a second.
+    """
+    write_figures(folder, comparison_paper_figures(data.found, data.problems, kinds) if kinds else {})
     write_atomic(folder / "report.md", render_comparison_markdown(data).encode())
     page = folder / "report.html"
     write_atomic(page, render_comparison(data).encode())

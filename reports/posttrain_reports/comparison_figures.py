@@ -43,13 +43,20 @@ def comparison_figures(
     return blocks
 
 
+def pass_points(found: Mapping[str, Any]) -> tuple[list[Point], list[Point]]:
+    """pass@k before and after, as points over k."""
+    table = as_mapping(found["pass@k"]).items()
+    before, after = (
+        [point_of(float(k), as_mapping(as_mapping(b).get(side))) for k, b in table] for side in charts.SIDES
+    )
+    return before, after
+
+
 def _pass_at_k(found: Mapping[str, Any]) -> Block:
-    sides: list[list[Point]] = [[], []]
+    sides = pass_points(found)
     rows: list[tuple[str, ...]] = []
     for k, block in as_mapping(found["pass@k"]).items():
         cells = [as_mapping(as_mapping(block).get(side)) for side in charts.SIDES]
-        for side, cell in zip(sides, cells, strict=True):
-            side.append(point_of(float(k), cell))
         change = as_mapping(as_mapping(block).get("change"))
         rows.append(
             (str(k), *(_share(c) for c in cells), gain_words(change), f"{finite(block.get('p_value')) or 0:.2g}")
@@ -72,16 +79,15 @@ def _share(block: Mapping[str, Any]) -> str:
     return NOT_ESTIMATED if value is None else f"{percent(value)} {interval_words(block)}".rstrip()
 
 
-def _waterfall(found: Mapping[str, Any]) -> Block:
+def waterfall_steps(found: Mapping[str, Any]) -> list[charts.Step]:
+    """pass@1 before, the parts of its change, pass@1 after, and forgetting where it is known; empty where undefined."""
     parts = as_mapping(found["decomposition"])
     first = as_mapping(next(iter(as_mapping(found["pass@k"]).values()), None))
     level = finite(as_mapping(first.get("before")).get("value"))
     values = {name: finite(as_mapping(parts.get(name)).get("value")) for name in PARTS}
-    title, name = "What the change of pass@1 is made of", "decomposition"
     if level is None or any(v is None for v in values.values()):
-        return Block(name, title, "", missing="The change could not be decomposed.")
+        return []
     steps = [charts.Step("before", 0.0, level, total=True)]
-    rows: list[tuple[str, ...]] = []
     for part in PARTS:
         block, sign = as_mapping(parts[part]), -1 if part == "attrition" else 1
         change = sign * (values[part] or 0.0)
@@ -90,14 +96,22 @@ def _waterfall(found: Mapping[str, Any]) -> Block:
         )
         low, high = (ends[0], ends[-1]) if len(ends) == 2 and change >= 0 else (None, None)
         steps.append(charts.Step(words.PART_TITLE[part], level, level + change, low, high))
-        rows.append((words.PART_TITLE[part], gain_words(block), words.PART_MEANING[part]))
         level += change
     steps.append(charts.Step("after", 0.0, level, total=True))
-    forgetting = as_mapping(parts.get("forgetting"))
-    lost = finite(forgetting.get("value"))
-    if lost is not None:
-        steps.append(charts.Step("forgetting", level, level - lost))
-        rows.append(("forgetting", gain_words(forgetting), words.PART_MEANING["forgetting"]))
+    lost = finite(as_mapping(parts.get("forgetting")).get("value"))
+    return steps if lost is None else [*steps, charts.Step("forgetting", level, level - lost)]
+
+
+def _waterfall(found: Mapping[str, Any]) -> Block:
+    title, name, steps = "What the change of pass@1 is made of", "decomposition", waterfall_steps(found)
+    if not steps:
+        return Block(name, title, "", missing="The change could not be decomposed.")
+    parts = {part: as_mapping(as_mapping(found["decomposition"]).get(part)) for part in (*PARTS, "forgetting")}
+    rows = [
+        (words.PART_TITLE.get(part, part), gain_words(block), words.PART_MEANING[part])
+        for part, block in parts.items()
+        if block
+    ]
     return Block(
         name,
         title,

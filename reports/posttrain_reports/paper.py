@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import BytesIO
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -252,6 +252,34 @@ def paper_figures(data: ReportData, kinds: Sequence[str] = ("svg",)) -> dict[str
             axes.set_title(title, pad=14 if name == "p_distribution" else 8)
             for kind in kinds:
                 files[f"{name}.{kind}"] = _saved(figure, kind)
+    return files
+
+
+def drawn(
+    figures: Callable[[Iterator[Axes]], Iterator[tuple[str, str, bool]]], kinds: Sequence[str]
+) -> dict[str, bytes]:
+    """Contents by file name of figures in the style of this module.
+
+    Args:
+        figures: takes new axes for each figure; yields its file name, its title, and whether something was drawn.
+        kinds: "svg", "png" or both.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    made: list[Figure] = []
+
+    def new_axes() -> Iterator[Axes]:
+        while True:
+            made.append(Figure(layout="constrained"))
+            yield made[-1].add_subplot()
+
+    files: dict[str, bytes] = {}
+    with mpl.rc_context(STYLE):
+        for name, title, something in figures(new_axes()):
+            if something:
+                made[-1].axes[0].set_title(title, pad=8)
+                files |= {f"{name}.{kind}": _saved(made[-1], kind) for kind in kinds}
     return files
 
 
