@@ -2,6 +2,7 @@
 
 RUN/diagnosis.json, problems.parquet, measurements.json, tasks.jsonl, rollouts  →  ReportData      →  RUN/report.html
 DIR/comparison.json, comparison.parquet, and the two runs where they still are  →  ComparisonData  →  DIR/report.html
+AUTO/result.json, events.jsonl                                                  →  AutopilotData   →  AUTO/report.html
 """
 
 from __future__ import annotations

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from posttrain_reports.words import CLASS_COLOUR
+
 from posttrain_diag.types import ProblemClass
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-LOOKS: dict[ProblemClass, tuple[str, str, str, str]] = {
-    "mastered": ("mastered", "#009e73", "█", "#"),
-    "reshaping": ("reshaping", "#0072b2", "▓", "="),
-    "format": ("format", "#e69f00", "▒", "%"),
-    "guided": ("guided", "#cc79a7", "▚", "+"),
-    "support": ("support", "#d55e00", "░", "-"),
-    "unresolved": ("open", "#9aa3ae", "·", "."),
+LOOKS: dict[ProblemClass, tuple[str, str, str]] = {
+    "mastered": ("mastered", "█", "#"),
+    "reshaping": ("reshaping", "▓", "="),
+    "format": ("format", "▒", "%"),
+    "guided": ("guided", "▚", "+"),
+    "support": ("support", "░", "-"),
+    "unresolved": ("open", "·", "."),
 }
-"""Class -> its word, its colour in the report, and its cell: colour is never the only sign."""
+"""Class -> its word, its cell, and its cell in ASCII: colour is never the only sign."""
 BAR_CELLS = 50
 
 
@@ -41,8 +43,8 @@ def class_bar(counts: Mapping[ProblemClass, float], width: int, *, ascii_only: b
 
     bar = Text(no_wrap=True)
     for name, size in cells_of(counts, max(len(LOOKS), min(width, BAR_CELLS))).items():
-        _, colour, cell, plain = LOOKS[name]
-        bar.append((plain if ascii_only else cell) * size, style=colour)
+        _, cell, plain = LOOKS[name]
+        bar.append((plain if ascii_only else cell) * size, style=CLASS_COLOUR[name])
     return bar
 
 
@@ -58,7 +60,7 @@ def class_words(counts: Mapping[ProblemClass, float], width: int, *, sampling: b
     from rich.text import Text
 
     words, used = Text(), 0
-    for name, (word, colour, cell, plain) in LOOKS.items():
+    for name, (word, cell, plain) in LOOKS.items():
         if counts.get(name, 0) <= 0:
             continue
         shown = f" {_number(counts[name])} {'not reached' if sampling and name == 'support' else word}"
@@ -67,7 +69,7 @@ def class_words(counts: Mapping[ProblemClass, float], width: int, *, sampling: b
             words.append("  " if used <= width else "\n")
         if not 0 < used <= width:
             used = len(shown) + 1
-        words.append(plain if ascii_only else cell, style=colour)
+        words.append(plain if ascii_only else cell, style=CLASS_COLOUR[name])
         words.append(shown)
     return words
 

@@ -13,6 +13,7 @@ from posttrain_reports.text import (
     big_count,
     clip,
     duration,
+    ends_words,
     finite,
     percent,
     power_of_ten,
@@ -65,8 +66,9 @@ def actions(diagnosis: Mapping[str, Any]) -> tuple[Action, ...]:
 
 def _action(rank: int, block: Mapping[str, Any], now: float | None) -> Action:
     gain = as_mapping(block.get("expected_gain"))
-    value, low, high = _three(gain)
-    after, after_low, after_high = _three(as_mapping(block.get("expected_after")))
+    value = finite(gain.get("value"))
+    reached = as_mapping(block.get("expected_after"))
+    after, after_low, after_high = (finite(reached.get(key)) for key in ("value", "low", "high"))
     risk, best = finite(block.get("retention_risk")), finite(block.get("chance_best"))
     return Action(
         rank=rank,
@@ -74,9 +76,9 @@ def _action(rank: int, block: Mapping[str, Any], now: float | None) -> Action:
         title=clip(words.stage_title(str(block.get("stage"))), NAME_LIMIT),
         role=clip(str(block.get("role") or ""), NAME_LIMIT),
         gain=NOT_ESTIMATED if value is None else f"{signed_points(value)} points",
-        gain_interval="" if value is None else _points(low, high),
+        gain_interval="" if value is None else ends_words(gain, points=True),
         gain_reason=clip(str(gain.get("reason") or ""), LONG_TEXT) if value is None else "",
-        after="" if after is None else f"{percent(after)} {_shares(after_low, after_high)}".rstrip(),
+        after="" if after is None else f"{percent(after)} {ends_words(reached)}".rstrip(),
         after_bar=None if after is None else span(after_low, after, after_high),
         now=None if now is None else 100 * now,
         retention=_retention(as_mapping(block.get("expected_retention"))),
@@ -90,21 +92,9 @@ def _action(rank: int, block: Mapping[str, Any], now: float | None) -> Action:
     )
 
 
-def _three(block: Mapping[str, Any]) -> tuple[float | None, float | None, float | None]:
-    return finite(block.get("value")), finite(block.get("low")), finite(block.get("high"))
-
-
-def _points(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f"[{signed_points(low)}, {signed_points(high)}]"
-
-
-def _shares(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f"[{percent(low)}, {percent(high)}]"
-
-
 def _retention(block: Mapping[str, Any]) -> str:
-    value, low, high = _three(block)
-    return "" if value is None else f"{signed_points(value)} {_points(low, high)}".rstrip()
+    value = finite(block.get("value"))
+    return "" if value is None else f"{signed_points(value)} {ends_words(block, points=True)}".rstrip()
 
 
 def span(low: float | None, value: float | None, high: float | None) -> Span:

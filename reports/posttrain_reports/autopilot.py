@@ -7,19 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from posttrain_diag.errors import StoreError
-from posttrain_diag.store import write_atomic
 from posttrain_reports import charts_compare as charts
 from posttrain_reports import words
 from posttrain_reports.actions import LONG_TEXT, NAME_LIMIT
 from posttrain_reports.blocks import Block, Table
-from posttrain_reports.comparison_figures import gain_words, interval_words
 from posttrain_reports.figdata import Point, point_of
 from posttrain_reports.html import model_name
 from posttrain_reports.markdown import code_block, escape_markdown, figure_lines, table_lines
-from posttrain_reports.page import fitted, render_page
-from posttrain_reports.paper_compare import autopilot_paper_figures, write_figures
-from posttrain_reports.text import NOT_ESTIMATED, as_mapping, big_count, clip, finite, percent, signed_points
+from posttrain_reports.page import check_whole, fitted, render_page, write_pages
+from posttrain_reports.paper_compare import autopilot_paper_figures
+from posttrain_reports.text import (
+    NOT_ESTIMATED,
+    as_mapping,
+    big_count,
+    clip,
+    ends_words,
+    finite,
+    gain_words,
+    percent,
+    signed_points,
+)
 
 REQUIRED = ("schema", "model", "tasks", "target", "end", "reason", "before", "after", "rounds", "tokens", "commands")
 SECTIONS = (("timeline", "Timeline"), ("figures", "Figures"), ("commands", "Commands"), ("events", "Events"))
@@ -44,10 +51,7 @@ class AutopilotData:
     """Of the run; reports of its rounds are linked relative to it."""
 
     def __post_init__(self) -> None:
-        missing = [key for key in REQUIRED if key not in self.result]
-        if missing or self.result["schema"] != 1:
-            what = f"lacks {', '.join(missing)}" if missing else f"has schema {self.result['schema']!r}, not 1"
-            raise StoreError(f"result.json {what}: run the same `diag run` again to rewrite it")
+        check_whole("result.json", self.result, REQUIRED, "run the same `diag run` again")
 
 
 def write_autopilot_report(data: AutopilotData, kinds: Sequence[str] = ()) -> Path:
@@ -57,11 +61,8 @@ def write_autopilot_report(data: AutopilotData, kinds: Sequence[str] = ()) -> Pa
         data: the run.
         kinds: of figures, "svg" and "png"; they take a second.
     """
-    write_figures(data.folder, autopilot_paper_figures(checkpoints_of(data.result), kinds) if kinds else {})
-    write_atomic(data.folder / "report.md", render_autopilot_markdown(data).encode())
-    page = data.folder / "report.html"
-    write_atomic(page, render_autopilot(data).encode())
-    return page
+    figures = autopilot_paper_figures(checkpoints_of(data.result), kinds) if kinds else {}
+    return write_pages(data.folder, render_autopilot(data), render_autopilot_markdown(data), figures)
 
 
 def render_autopilot(data: AutopilotData) -> str:
@@ -116,8 +117,8 @@ def headline(result: Mapping[str, Any]) -> str:
         return "The run ended before pass@1 was measured."
     if not kept:
         return f"Nothing was kept: pass@1 stays at {percent(before)}."
-    stages = "one stage" if kept == 1 else f"{kept} stages"
-    return f"{stages} took pass@1 from {percent(before)} to {percent(after)}.".capitalize().replace("Pass@1", "pass@1")
+    stages = "One stage" if kept == 1 else f"{kept} stages"
+    return f"{stages} took pass@1 from {percent(before)} to {percent(after)}."
 
 
 def sides_of(result: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
@@ -140,7 +141,7 @@ def _tiles(result: Mapping[str, Any], spent: float | None, budget: float | None)
                 "big": f"{percent(before)} → {percent(after)}"
                 if before is not None and after is not None
                 else "not measured",
-                "small": f"{interval_words(sides[1])} at the end, n = {finite(sides[1].get('n')) or 0:,.0f}"
+                "small": f"{ends_words(sides[1])} at the end, n = {finite(sides[1].get('n')) or 0:,.0f}"
                 if known
                 else "give --retain FILE"
                 if key == "retention"
@@ -170,7 +171,7 @@ def _checkpoint(data: AutopilotData, block: Mapping[str, Any]) -> dict[str, str]
     found = finite(value.get("value"))
     return {
         "bottleneck": words.BOTTLENECK_TITLE.get(str(block.get("bottleneck")), str(block.get("bottleneck"))),
-        "pass_1": NOT_ESTIMATED if found is None else f"{percent(found)} {interval_words(value)}".rstrip(),
+        "pass_1": NOT_ESTIMATED if found is None else f"{percent(found)} {ends_words(value)}".rstrip(),
         "report": _link(data, "rounds", "00-start"),
     }
 

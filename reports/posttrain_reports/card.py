@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from posttrain_reports import words
 from posttrain_reports.html import model_name
-from posttrain_reports.text import NOT_ESTIMATED, as_mapping, clip, finite, percent, signed_points
+from posttrain_reports.text import NOT_ESTIMATED, as_mapping, clip, finite, gain_words, percent
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-COLOURS = {
-    "mastered": "#009e73", "reshaping": "#0072b2", "format": "#e69f00", "guided": "#cc79a7", "support": "#d55e00",
-}  # fmt: skip
-"""Middle tones: readable on light and dark alike."""
+COLOURS = {name: colour for name, colour in words.CLASS_COLOUR.items() if name != "unresolved"}
 TILES = ("pass@1", "pass@16", "pass@256", "coverage")
 MAX_ACTIONS = 3
 SHORT, LONG = 120, 400
@@ -78,7 +75,7 @@ def comparison_card(found: Mapping[str, Any]) -> str:
     names = [model_name(as_mapping(found.get(side))) for side in ("before", "after")]
     rows: list[Markup] = []
     for k, row in [(k, as_mapping(row)) for k, row in as_mapping(found.get("pass@k")).items()][:4]:
-        change = _change(as_mapping(row.get("change")))
+        change = gain_words(as_mapping(row.get("change")))
         text = f"pass@{clip(str(k), 12)} {_value(row.get('before'))} → {_value(row.get('after'))}, change {change}"
         rows.append(tag("div", "", text))
     return str(
@@ -96,14 +93,6 @@ def comparison_card(found: Mapping[str, Any]) -> str:
 def _value(estimate: object) -> str:
     value = finite(as_mapping(estimate).get("value"))
     return NOT_ESTIMATED if value is None else percent(value)
-
-
-def _change(estimate: Mapping[str, Any]) -> str:
-    value, low, high = (finite(estimate.get(key)) for key in ("value", "low", "high"))
-    if value is None:
-        return NOT_ESTIMATED
-    ends = "" if low is None or high is None else f" [{signed_points(low)}, {signed_points(high)}]"
-    return f"{signed_points(value)} points{ends}"
 
 
 def _bar(shares: Mapping[str, Any]) -> Markup:
@@ -143,7 +132,7 @@ def _actions(plan: Sequence[Mapping[str, Any]]) -> Markup:
         gain, needs = as_mapping(proposal.get("expected_gain")), list(proposal.get("needs") or ())
         label = str(gain.get("label"))
         rests = f" ({label})" if label in ("estimated", "model-dependent") else ""
-        head = f"{words.stage_title(clip(str(proposal.get('stage')), SHORT))}: pass@1 {_change(gain)}{rests}"
+        head = f"{words.stage_title(clip(str(proposal.get('stage')), SHORT))}: pass@1 {gain_words(gain)}{rests}"
         if needs:
             ways = tag("div", MUTED, f"needs {clip('; '.join(map(str, needs)), LONG)}")
         else:

@@ -7,18 +7,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posttrain_diag.errors import StoreError
-from posttrain_diag.store import write_atomic
 from posttrain_reports import charts_compare as charts
 from posttrain_reports import selection, words
 from posttrain_reports.actions import LONG_TEXT, NAME_LIMIT
-from posttrain_reports.comparison_figures import FATES, comparison_figures, gain_words, interval_words
+from posttrain_reports.comparison_figures import comparison_figures
 from posttrain_reports.figdata import point_of
 from posttrain_reports.html import model_name
 from posttrain_reports.markdown import code_block, escape_markdown, figure_lines, table_lines
-from posttrain_reports.page import fitted, render_page
-from posttrain_reports.paper_compare import comparison_paper_figures, write_figures
-from posttrain_reports.text import NOT_ESTIMATED, as_mapping, clip, finite, percent, plain, signed_points
+from posttrain_reports.page import check_whole, fitted, render_page, write_pages
+from posttrain_reports.paper_compare import comparison_paper_figures
+from posttrain_reports.text import (
+    NOT_ESTIMATED,
+    as_mapping,
+    clip,
+    ends_words,
+    finite,
+    gain_words,
+    percent,
+    plain,
+    signed_points,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,10 +60,7 @@ class ComparisonData:
     created: str = ""
 
     def __post_init__(self) -> None:
-        missing = [key for key in REQUIRED if key not in self.found]
-        if missing or self.found["schema"] != 1:
-            what = f"lacks {', '.join(missing)}" if missing else f"has schema {self.found['schema']!r}, not 1"
-            raise StoreError(f"comparison.json {what}: run `diag compare` again to rewrite it")
+        check_whole("comparison.json", self.found, REQUIRED, "run `diag compare` again")
 
 
 def write_comparison_report(data: ComparisonData, folder: Path, kinds: Sequence[str] = ()) -> Path:
@@ -66,11 +71,8 @@ def write_comparison_report(data: ComparisonData, folder: Path, kinds: Sequence[
         folder: where it lies.
         kinds: of figures, "svg" and "png"; they take a second.
     """
-    write_figures(folder, comparison_paper_figures(data.found, data.problems, kinds) if kinds else {})
-    write_atomic(folder / "report.md", render_comparison_markdown(data).encode())
-    page = folder / "report.html"
-    write_atomic(page, render_comparison(data).encode())
-    return page
+    figures = comparison_paper_figures(data.found, data.problems, kinds) if kinds else {}
+    return write_pages(folder, render_comparison(data), render_comparison_markdown(data), figures)
 
 
 def render_comparison(data: ComparisonData) -> str:
@@ -80,7 +82,7 @@ def render_comparison(data: ComparisonData) -> str:
 
 def _render(data: ComparisonData, scale: float) -> str:
     table = selection.choose_comparison_rows(
-        data.problems, FATES, max(1, int(selection.MAX_ROWS * scale)), int(selection.ROW_BYTES * scale)
+        data.problems, max(1, int(selection.MAX_ROWS * scale)), int(selection.ROW_BYTES * scale)
     )
     ids = [str(one) for one in data.problems["id"].iloc[list(table.positions)].tolist()]
     shown = {
@@ -94,21 +96,14 @@ def _render(data: ComparisonData, scale: float) -> str:
         for side in charts.SIDES
     }
     payload = {
-        "columns": [{"fate": "group"}.get(name, name) for name in table.columns],
-        "rows": table.rows,
-        "groups": [{"name": name, "title": words.FATE_TITLE[name]} for name in FATES],
-        "groupTotals": table.group_totals,
+        **selection.table_payload(table, words.FATE_TITLE),
         "transcripts": {
             str(row): {side: shown[side].get(row, ()) for side in charts.SIDES}
             for row in sorted({*shown["before"], *shown["after"]})
         },
     }
-    context = {**comparison_context(data), "table_note": table.note, "static_rows": _static(table)}
+    context = {**comparison_context(data), "table_note": table.note, "static_rows": table.named()}
     return render_page("comparison.html.j2", ("table.js", "comparison.js"), payload, context)
-
-
-def _static(table: selection.TableRows) -> list[dict[str, Any]]:
-    return [dict(zip(table.columns, row, strict=True)) for row in table.rows[:25]]
 
 
 def side_name(data: ComparisonData, side: str) -> str:
@@ -124,7 +119,7 @@ def comparison_context(data: ComparisonData) -> dict[str, Any]:
     names = [side_name(data, side) for side in charts.SIDES]
     problems = as_mapping(found["problems"])
     n = int(finite(problems.get("n")) or 0)
-    fates = {fate: problems.get(fate) for fate in FATES}
+    fates = {fate: problems.get(fate) for fate in words.FATE_ORDER}
     totals = {fate: len(v) if isinstance(v, list) else int(finite(v) or 0) for fate, v in fates.items()}
     return {
         "title": f"{names[0]} → {names[1]}",
@@ -148,7 +143,7 @@ def comparison_context(data: ComparisonData) -> dict[str, Any]:
                 "count": totals[fate],
                 "width": 100 * totals[fate] / max(n, 1),
             }
-            for fate in FATES
+            for fate in words.FATE_ORDER
         ],
         "n": n,
         "tiles": _tiles(found),
@@ -201,7 +196,7 @@ def _tiles(found: Mapping[str, Any]) -> list[dict[str, str]]:
             {
                 "what": f"pass@{k}",
                 "big": f"{percent(values[0] or 0)} → {percent(values[1] or 0)}",
-                "small": f"{signed_points(values[2] or 0)} points {interval_words(change, points=True)}, "
+                "small": f"{signed_points(values[2] or 0)} points {ends_words(change, points=True)}, "
                 f"p = {plain(finite(block.get('p_value')) or 0)}{_label(change)}",
             }
         )
@@ -223,9 +218,7 @@ def _tiles(found: Mapping[str, Any]) -> list[dict[str, str]]:
         {
             "what": "Support kept (SRR)",
             "big": NOT_ESTIMATED if value is None else percent(value),
-            "small": f"{interval_words(srr)}{_label(srr)}".lstrip(", ")
-            if value is not None
-            else str(srr.get("reason")),
+            "small": f"{ends_words(srr)}{_label(srr)}".lstrip(", ") if value is not None else str(srr.get("reason")),
         }
     )
     return tiles

@@ -10,12 +10,12 @@ from posttrain_reports import words
 from posttrain_reports.blocks import Block, Table
 from posttrain_reports.figdata import Point, point_of
 from posttrain_reports.selection import FATE_ORDER
-from posttrain_reports.text import NOT_ESTIMATED, as_mapping, clip, finite, percent, signed_points
+from posttrain_reports.text import NOT_ESTIMATED, as_mapping, clip, ends_words, finite, gain_words, percent
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FATES = FATE_ORDER
+words.FATE_ORDER = FATE_ORDER
 PARTS = ("reshaping", "expansion", "attrition", "outside")
 
 
@@ -76,7 +76,7 @@ def _pass_at_k(found: Mapping[str, Any]) -> Block:
 
 def _share(block: Mapping[str, Any]) -> str:
     value = finite(block.get("value"))
-    return NOT_ESTIMATED if value is None else f"{percent(value)} {interval_words(block)}".rstrip()
+    return NOT_ESTIMATED if value is None else f"{percent(value)} {ends_words(block)}".rstrip()
 
 
 def waterfall_steps(found: Mapping[str, Any]) -> list[charts.Step]:
@@ -127,7 +127,7 @@ def _scatter(table: pd.DataFrame, eps: float | None) -> Block:
     shown = kept if len(kept) <= 2000 else kept.sample(2000, random_state=0)
     columns = (shown[name].tolist() for name in ("id", "p_before", "p_after", "fate"))
     dots = [
-        charts.Dot(clip(str(i), 80), float(b), float(a), f if f in FATES else "unresolved")
+        charts.Dot(clip(str(i), 80), float(b), float(a), f if f in words.FATE_ORDER else "unresolved")
         for i, b, a, f in zip(*columns, strict=True)
     ]
     title = "Every problem, before and after"
@@ -139,29 +139,11 @@ def _scatter(table: pd.DataFrame, eps: float | None) -> Block:
     )
     if len(shown) < len(kept):
         caption += f" {len(shown):,} of {len(kept):,} problems, a random sample (seed 0)."
-    present = [f for f in FATES if any(d.css == f for d in dots)]
+    present = [f for f in words.FATE_ORDER if any(d.css == f for d in dots)]
     return Block(
         "before_after",
         title,
         caption,
         charts.before_after(dots, eps, "Success probability of every problem before and after"),
         tuple((f"class-{f}", words.FATE_TITLE[f]) for f in present),
-    )
-
-
-def interval_words(block: Mapping[str, Any], *, points: bool = False) -> str:
-    """The interval of an estimate block in percent, or in points of change; empty where it has none."""
-    low, high = finite(block.get("low")), finite(block.get("high"))
-    if low is None or high is None:
-        return ""
-    return f"[{signed_points(low)}, {signed_points(high)}]" if points else f"[{percent(low)}, {percent(high)}]"
-
-
-def gain_words(block: Mapping[str, Any]) -> str:
-    """A change in percentage points with its interval."""
-    value = finite(block.get("value"))
-    return (
-        NOT_ESTIMATED
-        if value is None
-        else f"{signed_points(value)} points {interval_words(block, points=True)}".rstrip()
     )

@@ -23,8 +23,6 @@ SECTIONS = (
 )
 MAX_FAILURES = 40
 MAX_NOTES = 40
-STATIC_ROWS = 25
-"""Rows of the problem table written as plain HTML, for readers without JavaScript and for print."""
 
 
 def payload(data: ReportData, table: selection.TableRows, scale: float) -> dict[str, Any]:
@@ -40,10 +38,7 @@ def payload(data: ReportData, table: selection.TableRows, scale: float) -> dict[
         vocabulary=data.vocabulary,
     )
     return {
-        "columns": [{"class": "group"}.get(name, name) for name in table.columns],
-        "rows": table.rows,
-        "groups": [{"name": name, "title": words.CLASS_TITLE[name]} for name in words.CLASS_ORDER],
-        "groupTotals": table.group_totals,
+        **selection.table_payload(table, words.CLASS_TITLE),
         "total": table.total,
         "posteriors": selection.posterior_columns(data.problems),
         "transcripts": {str(index): group for index, group in chosen.by_row.items()},
@@ -118,8 +113,8 @@ def _context(data: ReportData, table: selection.TableRows, body: Mapping[str, An
         "shares": view.share_rows(diagnosis, table.group_totals),
         "figures": figures,
         "small_figures": small,
-        "wide_last": (len(figures) - len(small) - any(b.name == "demo_tokens" for b in figures) + 1 + len(small)) % 2
-        == 1,
+        "wide_last": (len(figures) - any(b.name == "demo_tokens" for b in figures)) % 2
+        == 0,  # beside them: the classes
         "other_figures": others,
         "probes": _probes(data),
         "notes": [clip(str(note), LONG_TEXT) for note in (diagnosis.get("notes") or ())[:MAX_NOTES]],
@@ -130,7 +125,7 @@ def _context(data: ReportData, table: selection.TableRows, body: Mapping[str, An
         ],
         "table_note": table.note,
         "transcript_note": body["transcriptNote"],
-        "static_rows": [dict(zip(table.columns, row, strict=True)) for row in table.rows[:STATIC_ROWS]],
+        "static_rows": table.named(),
         "class_title": words.CLASS_TITLE,
         "label_meaning": words.LABEL_MEANING,
         "n_problems": table.total,

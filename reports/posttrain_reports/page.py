@@ -7,9 +7,11 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posttrain_diag.errors import StoreError
+from posttrain_diag.store import write_atomic
 from posttrain_reports.text import clip, visible
 
 if TYPE_CHECKING:
@@ -106,6 +108,28 @@ def render_page(template: str, scripts: Sequence[str], payload: object, context:
         payload=Markup(embed_json(payload)),
         **context,
     )
+
+
+def check_whole(name: str, found: Mapping[str, Any], required: Sequence[str], remake: str) -> None:
+    """A result file as a page needs it.
+
+    Raises:
+        StoreError: it lacks a part, or another version wrote it; says how to remake it.
+    """
+    missing = [key for key in required if key not in found]
+    if missing or found["schema"] != 1:
+        what = f"lacks {', '.join(missing)}" if missing else f"has schema {found['schema']!r}, not 1"
+        raise StoreError(f"{name} {what}: {remake} to rewrite it")
+
+
+def write_pages(folder: Path, html: str, markdown: str, figures: Mapping[str, bytes]) -> Path:
+    """Write figures/, report.md and report.html of a folder, each whole or not at all; returns the page's path."""
+    for name, content in figures.items():
+        write_atomic(folder / "figures" / name, content)
+    write_atomic(folder / "report.md", markdown.encode())
+    page = folder / "report.html"
+    write_atomic(page, html.encode())
+    return page
 
 
 def fitted(render: Callable[[float], str]) -> str:

@@ -15,23 +15,14 @@ from posttrain_reports.charts import ARM_TITLE, power_tick
 from posttrain_reports.data import ReportData
 from posttrain_reports.figdata import Point
 from posttrain_reports.text import as_mapping, class_percent
-from posttrain_reports.words import CLASS_ORDER, CLASS_TITLE
+from posttrain_reports.words import CLASS_COLOUR, CLASS_ORDER, CLASS_TITLE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.typing import RcKeyType
 
-CLASS_COLOUR = {
-    "mastered": "#009E73",
-    "reshaping": "#0072B2",
-    "format": "#E69F00",
-    "guided": "#CC79A7",
-    "support": "#D55E00",
-    "unresolved": "#9AA3AE",
-}
-"""Okabe-Ito, plus grey."""
-INK, ACCENT = "#222222", "#0072B2"
+INK, ACCENT = "#222222", CLASS_COLOUR["reshaping"]
 STYLE: dict[RcKeyType, Any] = {
     "figure.figsize": (4.6, 3.1),
     "figure.dpi": 100,
@@ -61,7 +52,11 @@ STYLE: dict[RcKeyType, Any] = {
     "svg.hashsalt": "posttrain-diag",
 }
 _DASH = {"measured": "-", "estimated": (0, (4, 2.5)), "model-dependent": (0, (1, 2))}
-_ARM = {"true": (ACCENT, "-"), "permuted": ("#D55E00", (0, (4, 2))), "neutral": ("#666666", (0, (1, 1.5)))}
+_ARM = {
+    "true": (ACCENT, "-"),
+    "permuted": (CLASS_COLOUR["support"], (0, (4, 2))),
+    "neutral": ("#666666", (0, (1, 1.5))),
+}
 
 
 def _percent_axis(axes: Axes) -> None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from posttrain_diag.store import write_atomic
 from posttrain_reports.charts_compare import EDGE, SIDES, Level, Step
-from posttrain_reports.comparison_figures import FATES, pass_points, waterfall_steps
+from posttrain_reports.comparison_figures import pass_points, waterfall_steps
 from posttrain_reports.figdata import Point, logit
-from posttrain_reports.paper import ACCENT, CLASS_COLOUR, INK, drawn
+from posttrain_reports.paper import ACCENT, INK, drawn
 from posttrain_reports.text import percent, signed_points
-from posttrain_reports.words import FATE_TITLE
+from posttrain_reports.words import CLASS_COLOUR, FATE_ORDER, FATE_TITLE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,15 +21,11 @@ if TYPE_CHECKING:
 GREY = "#7A828C"
 SIDE = {"before": (GREY, "--"), "after": (ACCENT, "-")}
 FATE_COLOUR = dict(
-    zip(FATES, (CLASS_COLOUR[c] for c in ("mastered", "support", "reshaping", "unresolved", "format")), strict=True)
+    zip(
+        FATE_ORDER, (CLASS_COLOUR[c] for c in ("mastered", "support", "reshaping", "unresolved", "format")), strict=True
+    )
 )
 MOST_DOTS = 5000
-
-
-def write_figures(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write figures/ of a folder."""
-    for name, content in files.items():
-        write_atomic(folder / "figures" / name, content)
 
 
 def comparison_paper_figures(
@@ -103,7 +97,7 @@ def _before_after(axes: Axes, table: pd.DataFrame) -> bool:
     shown = kept if len(kept) <= MOST_DOTS else kept.sample(MOST_DOTS, random_state=0)
     x_P, y_P = (logit(np.clip(shown[f"p_{side}"].to_numpy(float), EDGE, 1 - EDGE)) for side in SIDES)
     fate_P = shown["fate"].to_numpy(object)
-    for fate in FATES:
+    for fate in FATE_ORDER:
         own_P = fate_P == fate
         if own_P.any():
             axes.scatter(x_P[own_P], y_P[own_P], s=12, color=FATE_COLOUR[fate], alpha=0.7, label=FATE_TITLE[fate])

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from posttrain_reports.figdata import numeric_column, problem_classes
 from posttrain_reports.text import clip, finite, visible
-from posttrain_reports.words import CLASS_ORDER, FATE_TITLE
+from posttrain_reports.words import CLASS_ORDER, FATE_ORDER
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MAX_ROWS = 3000
+STATIC_ROWS = 25
+"""Rows of the problem table written as plain HTML, for readers without JavaScript and for print."""
 MIN_PER_CLASS = 150
 """Rows kept of every class before the rest is filled in proportion."""
 ROW_BYTES = 1_100_000
@@ -50,7 +52,6 @@ DETAIL_COLUMNS = (
 COMPARED_COLUMNS = ("n_before", "c_before", "p_before", "p_before_low", "p_before_high",
                     "n_after", "c_after", "p_after", "p_after_low", "p_after_high",
                     "change", "preserved", "expanded", "shrunk", "outside")  # fmt: skip
-FATE_ORDER = tuple(FATE_TITLE)
 _TABLE_FILE = {"class": "problems.parquet", "fate": "comparison.parquet"}
 _VERDICT_ORDER = {"pass": 0, "fail": 1, "truncated": 2, "error": 3}
 
@@ -67,6 +68,21 @@ class TableRows:
     group_totals: Mapping[str, int]
     """class, or fate -> problems of the whole run."""
     note: str
+
+    def named(self) -> list[dict[str, Any]]:
+        """The first rows by column name: those written as plain HTML."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows[:STATIC_ROWS]]
+
+
+def table_payload(table: TableRows, titles: Mapping[str, str]) -> dict[str, Any]:
+    """The table as table.js reads it; `titles` of its groups, in their order."""
+    _, group, *_ = table.columns
+    return {
+        "columns": ["group" if name == group else name for name in table.columns],
+        "rows": table.rows,
+        "groups": [{"name": name, "title": titles[name]} for name in table.group_totals],
+        "groupTotals": table.group_totals,
+    }
 
 
 @dataclass(frozen=True)
@@ -133,17 +149,10 @@ def choose_rows(problems: pd.DataFrame, limit: int = MAX_ROWS, budget: int = ROW
     return _choose(problems, ("class", problem_classes(problems), CLASS_ORDER), numbers, limit, budget)
 
 
-def choose_comparison_rows(problems: pd.DataFrame, order: Sequence[str], limit: int, budget: int) -> TableRows:
-    """The same of a comparison, stratified by fate.
-
-    Args:
-        problems: comparison.parquet, with `prompt` and `answer` where known.
-        order: the fates.
-        limit: rows at most.
-        budget: bytes at most.
-    """
+def choose_comparison_rows(problems: pd.DataFrame, limit: int, budget: int) -> TableRows:
+    """The same of a comparison (comparison.parquet, with `prompt` and `answer` where known), stratified by fate."""
     fate_P = problems["fate"].to_numpy(dtype=object)
-    return _choose(problems, ("fate", fate_P, order), COMPARED_COLUMNS, limit, budget)
+    return _choose(problems, ("fate", fate_P, FATE_ORDER), COMPARED_COLUMNS, limit, budget)
 
 
 def _choose(

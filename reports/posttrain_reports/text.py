@@ -110,6 +110,22 @@ def signed_points(share: float) -> str:
     return f"{points:+.{digits}f}".replace("-", "−") if round(points, digits) != 0 else "0"
 
 
+def ends_words(block: Mapping[str, Any], *, points: bool = False) -> str:
+    """The interval of an estimate block in percent, or in points of change; empty where it has none."""
+    low, high = finite(block.get("low")), finite(block.get("high"))
+    if low is None or high is None:
+        return ""
+    return f"[{signed_points(low)}, {signed_points(high)}]" if points else f"[{percent(low)}, {percent(high)}]"
+
+
+def gain_words(block: Mapping[str, Any]) -> str:
+    """A change in percentage points with its interval."""
+    value = finite(block.get("value"))
+    return (
+        NOT_ESTIMATED if value is None else f"{signed_points(value)} points {ends_words(block, points=True)}".rstrip()
+    )
+
+
 _SHARE_NAME = re.compile(
     r"^(mixed|cover|share|rate|truncat|strict|lenient|guess|chance|certified|extract|duplicate|solved|success"
     r"|(true|permuted|neutral)@)|(pass[@^]|maj@|_share|_rate|share_of|_prob(ability)?|coverage|accuracy)",

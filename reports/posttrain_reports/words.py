@@ -6,6 +6,15 @@ from typing import Final
 
 CLASS_ORDER: Final = ("mastered", "reshaping", "format", "guided", "support", "unresolved")
 
+CLASS_COLOUR: Final = {
+    "mastered": "#009e73",
+    "reshaping": "#0072b2",
+    "format": "#e69f00",
+    "guided": "#cc79a7",
+    "support": "#d55e00",
+    "unresolved": "#9aa3ae",
+}
+"""Okabe-Ito, plus grey: middle tones, readable on light and dark alike."""
 CLASS_TITLE: Final = {
     "mastered": "Mastered",
     "reshaping": "Reshaping-limited",
@@ -160,6 +169,7 @@ FATE_TITLE: Final = {
     "outside": "Outside",
     "unresolved": "Unresolved",
 }
+FATE_ORDER: Final = tuple(FATE_TITLE)
 FATE_MEANING: Final = {
     "gained": "newly in effective support",
     "lost": "no longer in effective support",

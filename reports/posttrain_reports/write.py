@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from posttrain_diag.errors import StoreError
-from posttrain_diag.store import write_atomic
 from posttrain_reports.data import ReportData
 from posttrain_reports.html import render_html
 from posttrain_reports.markdown import render_markdown
+from posttrain_reports.page import write_pages
 from posttrain_reports.paper import paper_figures
 
 
@@ -28,11 +28,5 @@ def write_report(data: ReportData, run_dir: Path, *, png: bool = False) -> Path:
     """
     if not run_dir.is_dir():
         raise StoreError(f"{run_dir} is not a run directory: give the directory that `diag analyze --out` made")
-    figures = run_dir / "figures"
-    figures.mkdir(exist_ok=True)
-    for name, content in paper_figures(data, ("svg", "png") if png else ("svg",)).items():
-        write_atomic(figures / name, content)
-    write_atomic(run_dir / "report.md", render_markdown(data).encode())
-    page = run_dir / "report.html"
-    write_atomic(page, render_html(data).encode())
-    return page
+    figures = paper_figures(data, ("svg", "png") if png else ("svg",))
+    return write_pages(run_dir, render_html(data), render_markdown(data), figures)
