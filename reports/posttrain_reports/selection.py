@@ -35,7 +35,7 @@ PER_VERDICT = 2
 MAX_PER_PROBLEM = 10
 MAX_PIECES = 300
 """Tokens of a rollout shown with their probabilities."""
-COUNT_COLUMNS = ("n", "c", "drawn", "failed", "truncated", "errored")
+COUNT_COLUMNS = ("n", "c", "drawn", "failed", "truncated", "errored", "n_before", "c_before", "n_after", "c_after")
 
 NUMBER_COLUMNS = ("n", "c", "drawn", "failed", "truncated", "errored", "p_mean", "p_low", "p_high")
 DETAIL_COLUMNS = (

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from posttrain_reports import selection, write_report
 from posttrain_reports.blocks import fallback_table, token_views
+from posttrain_reports.comparison import render_comparison
 from posttrain_reports.figdata import demo_scatter, ladder, p_histogram, points
 from posttrain_reports.markdown import code_block, escape_markdown
 from posttrain_reports.text import (
@@ -27,6 +28,7 @@ from posttrain_reports.text import (
     signed_points,
     visible,
 )
+from synthetic_pages import make_comparison
 from synthetic_run import CLASSES, make_problems, make_run, make_transcripts
 
 from posttrain_diag.errors import StoreError
@@ -260,3 +262,10 @@ def test_every_page_shows_some_of_the_candidates(count: int) -> None:
         for limit in (1, 5, 29, 150, 601, 750, 899, 1500, 2999, selection.MAX_ROWS):
             shown = problems["id"].iloc[list(selection.choose_rows(problems, limit).positions)]
             assert set(shown) <= set(candidates)
+
+
+def test_counts_of_a_comparison_are_whole_numbers() -> None:
+    table = selection.choose_comparison_rows(make_comparison().problems, 100, 100_000)
+    first = table.named()[0]
+    assert all(type(first[name]) is int for name in ("n_before", "c_before", "n_after", "c_after"))
+    assert "0 of 64.0" not in render_comparison(make_comparison())
