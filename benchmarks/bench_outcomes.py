@@ -14,8 +14,9 @@ from functools import cache
 from pathlib import Path
 from statistics import mean
 
+from records import Record
 from stages_cases import SITUATIONS, SMALL_BUDGET, STAGES, Situation, held_out
-from stages_run import WORK, Record, tokens_of, within
+from stages_run import WORK, tokens_of, within
 
 from posttrain_diag.recommend.facts import Part
 from posttrain_diag.recommend.outcomes import Outcome

@@ -1,8 +1,8 @@
 """Issue 7's figures: does the recommendation pick the stage that someone picks who ran them all?
 
-`make bench-regret` or `python -m benchmarks regret [--seeds=1] [--jobs=2] [--done [--run-pilots]] [--work=DIR]
+`make bench-regret` or `python -m benchmarks regret [--seeds=1] [--jobs=2] [--done [--run-pilots]] [--resume] [--work=DIR]
 [--pilots=DIR]`. A rerun goes on where the last one stopped; the records are those of the stages benchmark, in the same
-DIR, and pilots. Writes benchmarks/regret/.
+DIR, and pilots; on another machine, `--resume` takes those of the repository first. Writes benchmarks/regret/.
 
 14 situations x what the user has (everything; no demonstrations; 16 only; pairs and no verifier; a teacher; little
 compute). Every admissible stage is run at its defaults, within 1.5 million generated and trained tokens, or, with little
@@ -27,6 +27,7 @@ import regret_pilots
 import stages_report
 import stages_run
 from bench_outcomes import outcomes_of, part_of
+from records import Record, publish, restore
 from regret_pilots import Pilots, pilot_page, pilot_summary, with_pilot
 from regret_world import (
     ALIKE,
@@ -46,7 +47,6 @@ from regret_world import (
 )
 from stages_cases import SITUATIONS, SMALL_BUDGET, STAGES, Situation, held_out, inputs_of, regret_cases, table_cases
 from stages_cases import Case as StageCase
-from stages_run import Record
 
 from posttrain_diag.recommend import Facts
 from posttrain_diag.recommend.forecast import Forecast
@@ -231,16 +231,20 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--done", action="store_true", help="run no stage: results of the runs that are there")
     parser.add_argument("--run-pilots", action="store_true", help="with --done: run the pilots that are not there")
+    parser.add_argument("--resume", action="store_true", help="start from the records in the repository")
     parser.add_argument("--work", type=Path, default=stages_run.WORK)
     parser.add_argument("--pilots", type=Path, default=regret_pilots.WORK, help="records of pilots")
     options = parser.parse_args()
-    work = options.work.resolve()
+    work, place = options.work.resolve(), options.pilots.resolve()
+    if options.resume:
+        restore(stages_run.PUBLISHED, work)
+        restore(regret_pilots.PUBLISHED, place)
     cases = [*table_cases(STAGES), *regret_cases()]
     jobs = [stages_run.Job(case, seed, work) for seed in range(options.seeds) for case in cases]
     records = stages_run.done(jobs) if options.done else stages_run.run_all(jobs, options.jobs, stages_report.line)
     outcomes = outcomes_of(records)
     facts = {name: facts_of(situation, work) for name, situation in SITUATIONS.items()}
-    place, run = options.pilots.resolve(), options.run_pilots or not options.done
+    run = options.run_pilots or not options.done
     ways = {
         WITH_PILOT: Pilots(place, run),
         "ours with pilot wherever two stages have a chance": Pilots(place, run, 0.0),
@@ -251,6 +255,8 @@ def main() -> None:
         if len(worth) > 1:
             known = apart_from(outcomes, situation.model, situation.families)
             answers.append(answer(question, worth, facts[situation.name], records, known, ways))
+    publish(work, stages_run.PUBLISHED)
+    publish(place, regret_pilots.PUBLISHED)
     found = summary(answers) | {"asked": len(asked)}
     lines = page(found, answers, records)
     machine.write("regret", "Does the recommendation pick what pays?", {"summary": found, "questions": answers}, lines)

@@ -1,15 +1,20 @@
-"""What the stages' table does not show: cost over the same TRL trainer called by hand, and adapters beside full weights.
+"""What the stages' table does not show: cost over the same TRL trainer called by hand, adapters, bfloat16, draws by vLLM.
 
-`python -m benchmarks stages_checks [--rounds=3]`. Killed runs and several processes are checked by `make test-slow`.
+`python -m benchmarks stages_checks [--rounds=3] [--vllm-python=PYTHON]`; PYTHON is that of an environment with vLLM and
+posttrain-diag[train], by default .venv-vllm (make vllm-env). Killed runs and several processes are checked by
+`make test-slow`.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -18,11 +23,13 @@ import machine
 import torch
 from stages_cases import SITUATIONS, Case, Variant, inputs_of
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from wide_heads import widen_heads
 
 from posttrain_diag.collect import Judgements
 from posttrain_diag.stages import StageResult, make_stage_config, reinforced, supervised, train_stage
 from posttrain_diag.stages import trl as bridge
 from posttrain_diag.stages.registry import learning_rate, stage_entry
+from posttrain_diag.zoo import resolve_model
 
 STEPS = 40
 SKIPPED = 5
@@ -131,27 +138,73 @@ def _in_folder(stage: str, run: Callable[[str, Path], float]) -> float:
         return run(stage, Path(folder) / "stage")
 
 
-def adapters() -> dict[str, StageResult]:
-    """GRPO on S with all weights and with a LoRA adapter."""
+def ways() -> dict[str, StageResult]:
+    """SFT and GRPO on S with all weights, computed in bfloat16, and with a LoRA adapter."""
     out: dict[str, StageResult] = {}
-    settings: dict[str, dict[str, Any]] = {
-        "all weights": {},
-        "LoRA, rank 8": {"lora_rank": 8, "learning_rate": 3e-3},
+    settings: dict[str, tuple[str, dict[str, Any]]] = {
+        "SFT, all weights": ("sft", {"steps": 120}),
+        "SFT in bfloat16": ("sft", {"steps": 120, "bf16": True}),
+        "GRPO, all weights": ("grpo", {"steps": 120}),
+        "GRPO in bfloat16": ("grpo", {"steps": 120, "bf16": True}),
+        "GRPO, LoRA of rank 8": ("grpo", {"steps": 40, "lora_rank": 8, "learning_rate": 3e-3}),
     }
-    for name, more in settings.items():
-        config = make_stage_config(steps=120 if more == {} else 40, **more)
+    for name, (stage, more) in settings.items():
         with tempfile.TemporaryDirectory() as folder:
-            out[name] = train_stage("grpo", inputs_of(CASES["grpo"], 0), config, Path(folder) / "stage")
+            out[name] = train_stage(
+                stage, inputs_of(CASES[stage], 0), make_stage_config(**more), Path(folder) / "stage"
+            )
     return out
+
+
+def drawn_by(python: str, stage: str, more: Sequence[str], *, vllm: bool) -> dict[str, Any]:
+    """A stage on S by `diag train` in an environment with vLLM: zoo:base with heads of 32, which its CPU attention knows."""
+    with tempfile.TemporaryDirectory() as folder:
+        model = widen_heads(resolve_model("zoo:base"), Path(folder) / "model")
+        settings = [f"use_vllm={str(vllm).lower()}", *more]
+        command = [
+            python, "-m", "posttrain_diag", "train", "--model", str(model), "--stage", stage, "--json", "--quiet",
+            "--tasks", "builtin:zoo/S", "--teacher", "zoo:teacher", "--out", str(Path(folder) / "out"),
+            *(part for setting in settings for part in ("--set", setting)),
+        ]  # fmt: skip
+        own = {"VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+        environment = {**os.environ, **own, "VLLM_NO_USAGE_STATS": "1"}
+        environment.pop("PYTHONPATH", None)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
+        return json.loads(done.stdout[done.stdout.index("{\n") :])
+
+
+DRAWING: tuple[tuple[str, tuple[str, ...]], ...] = (("grpo", ("steps=100",)), ("distill-onpolicy", ("steps=30",)))
+
+
+def draws(python: str | None) -> list[dict[str, Any]]:
+    """Stages whose draws come from our engine and from vLLM, in one environment; empty where there is none."""
+    if python is None:
+        return []
+    return [
+        {
+            "stage": stage,
+            "draws by": name,
+            "pass@1": [result[when]["estimates"]["pass@1"]["value"] for when in ("before", "after")],
+            "cpu_s": result["cpu_s"],
+        }
+        for stage, more in DRAWING
+        for name, vllm in (("hf engine", False), ("vLLM through TRL", True))
+        for result in (drawn_by(python, stage, more, vllm=vllm),)
+    ]
 
 
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    rounds = parser.parse_args().rounds
+    own = Path(".venv-vllm/bin/python")
+    parser.add_argument("--vllm-python", default=str(own.absolute()) if own.exists() else None)
+    options = parser.parse_args()
+    rounds = options.rounds
     torch.set_num_threads(1)
-    costs, results = overhead(rounds), adapters()
+    costs, results, drawn = overhead(rounds), ways(), draws(options.vllm_python)
     lines = ["| stage | ours, CPU-s per step | TRL by hand | ratio |", "|---|---|---|---|"]
     lines += [f"| {s} | {c['ours']:.4f} | {c['by hand']:.4f} | {c['ratio']:.2f} |" for s, c in costs.items()]
     lines += [
@@ -159,20 +212,35 @@ def main() -> None:
         f"Medians of {rounds} rounds in turn, one thread, batch 128, steps {SKIPPED} to {STEPS}; looks at the probe not counted.",
         "GRPO by hand draws with transformers' generate, ours with the hf engine on the shared weights.",
         "",
-        "| GRPO on S | steps | pass@1 | retention |",
+        "| on S | steps | pass@1 | retention |",
         "|---|---|---|---|",
     ]
     for name, result in results.items():
         reached, kept = result.after.estimates["pass@1"], result.after.retention
         assert kept is not None
         lines.append(f"| {name} | {result.steps} | {reached.value:.3f} | {kept.value:.3f} |")
+    lines += [
+        "",
+        *(
+            ("| on S, heads of 32 | draws by | pass@1 before | after | CPU-s |", "|---|---|---|---|---|")
+            if drawn
+            else ("Draws by vLLM were not run: no environment with it.",)
+        ),
+        *(
+            f"| {d['stage']} | {d['draws by']} | {d['pass@1'][0]:.3f} | {d['pass@1'][1]:.3f} | {d['cpu_s']:.0f} |"
+            for d in drawn
+        ),
+    ]
     outcome = {
         n: [r.after.estimates["pass@1"].value, r.after.retention and r.after.retention.value]
         for n, r in results.items()
     }
     print(
         machine.write(
-            "stages_checks", "Stages: overhead and adapters", {"overhead": costs, "adapters": outcome}, lines
+            "stages_checks",
+            "Stages: overhead, precision, adapters, draws by vLLM",
+            {"overhead": costs, "ways": outcome, "draws": drawn},
+            lines,
         ).read_text()
     )
     sys.exit("more overhead than asked" if any(c["ratio"] > 1 + MOST_OVERHEAD for c in costs.values()) else 0)

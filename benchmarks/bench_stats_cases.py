@@ -59,7 +59,7 @@ def _score(records: list[tuple[rivals.Figures, Truth]]) -> dict[str, tuple[float
 
 
 def simulated_table(seeds: int, quick: bool, reference_path: Path | None) -> list[Table]:
-    """STATISTICS.md's table: laws x problems x rollouts x seeds."""
+    """Laws x problems x rollouts x seeds."""
     reference = rivals.load_reference(reference_path)
     sizes = [(100, 16), (1000, 64)] if quick else [(n_p, n) for n_p in (100, 300, 1000) for n in (16, 64, 128)]
     found: dict[tuple[str, str, str], list[tuple[rivals.Figures, Truth]]] = defaultdict(list)

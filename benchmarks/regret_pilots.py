@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from records import Record, keep
 from regret_world import ALIKE, BUDGET, Answer, Question, agreement, first_of, recipe_ahead, regret
 from stages_cases import SMALL_BUDGET, Case, Variant, inputs_of
-from stages_run import Record, tokens_of, within
+from stages_run import tokens_of, within
 
 from posttrain_diag.autopilot.bill import MOST_PILOTS, PILOT_SHARE
 from posttrain_diag.pilot import MEASURED, ROLLOUTS, Piloted, PilotRun, run_pilot, run_pilots
@@ -32,6 +33,8 @@ from posttrain_diag.stages import make_stage_config, tokens_so_far
 
 WORK = Path("runs/bench-pilots")
 """Where records lie unless told otherwise."""
+PUBLISHED = Path(__file__).parent / "regret" / "pilots.jsonl"
+"""Where they are kept for good."""
 
 
 class NotRun(Exception):
@@ -86,7 +89,6 @@ class Pilots:
             raise NotRun(f"{case.name}, rung {rung}")
         folder, cpu = path.with_suffix(""), time.process_time()
         shutil.rmtree(folder, ignore_errors=True)  # of a run that was cut off
-        self.work.mkdir(parents=True, exist_ok=True)
         run = run_pilot(variant.stage, rung, inputs_of(case, 0), make_stage_config(**variant.settings), folder)
         record: Record = {
             "case": case.name,
@@ -96,9 +98,7 @@ class Pilots:
         }
         shutil.rmtree(folder)
         gc.collect()  # a trainer and its callbacks hold each other, and the weights
-        scratch = path.with_suffix(".tmp")
-        scratch.write_text(json.dumps(record))
-        scratch.rename(path)
+        keep(record, path)
         print(f"pilot: {case.name}, rung {rung}: {record['cpu_s']:.0f} s", flush=True)
         return record
 

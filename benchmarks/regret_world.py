@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from records import Record
 from stages_cases import FEW_DEMOS, SITUATIONS, SMALL_BUDGET, STAGES, Situation, Variant, possible
-from stages_run import Record, within
+from stages_run import within
 
 from posttrain_diag.recommend import Resources
 from posttrain_diag.recommend.catalogue import stage_card

@@ -7,8 +7,9 @@ from typing import Any
 
 import machine
 import numpy as np
+from records import Record
 from stages_cases import SITUATIONS, VARIANTS
-from stages_run import Record, tokens_of
+from stages_run import tokens_of
 
 from posttrain_diag.recommend.duration import TRAINED
 
@@ -72,7 +73,7 @@ def report(records: Sequence[Record], wall_s: float, *, write: bool) -> list[str
     found = marks(records)
     lines = page(records, found)
     if write:
-        data = {"wall_s": wall_s, "marks": found, "runs": list(records)}
+        data = {"wall_s": wall_s, "runs": len(records), "marks": found}
         machine.write("stages", "What every stage does on every bottleneck of the zoo", data, lines)
     print("\n".join(lines))
     return [f"{m['name']}: {m['reached']} (asked {m['asked']})" for m in found if not m["ok"]]

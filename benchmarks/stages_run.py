@@ -8,8 +8,8 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from records import Record, keep
 from stages_cases import Case, inputs_of
 
 from posttrain_diag.errors import UsageError
@@ -18,9 +18,10 @@ from posttrain_diag.stages import Measured, make_stage_config, train_stage
 from posttrain_diag.types import Problem
 from posttrain_diag.zoo import family_of
 
-Record = dict[str, Any]
 WORK = Path("runs/bench-stages")
 """Where records lie unless told otherwise."""
+PUBLISHED = Path(__file__).parent / "stages" / "records.jsonl"
+"""Where they are kept for good."""
 
 
 @dataclass(frozen=True)
@@ -86,15 +87,8 @@ def work_on(job: Job) -> Record:
             "looks": [[look["step"], look["pass_1"], look["retention"]] for look in looks],
         }
     shutil.rmtree(folder, ignore_errors=True)
-    _keep(record, path)
+    keep(record, path)
     return record
-
-
-def _keep(record: Record, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".tmp")
-    scratch.write_text(json.dumps(record))
-    scratch.rename(path)
 
 
 def tokens_of(record: Record) -> int:
@@ -144,16 +138,3 @@ def run_all(jobs: Sequence[Job], processes: int, line: Callable[[Record], str]) 
 def done(jobs: Iterable[Job]) -> list[Record]:
     """The records that are there."""
     return [json.loads(job.path.read_text()) for job in jobs if job.path.exists()]
-
-
-def restore(jobs: Iterable[Job], results: Path) -> int:
-    """Writes the records that a results file holds and the work directory lacks; returns how many."""
-    runs = json.loads(results.read_text())["runs"]
-    held = {(r["variant"], r["situation"], r["flavour"], r["seed"]): r for r in runs}
-    taken = 0
-    for job in jobs:
-        record = held.get((job.case.variant.name, job.case.situation.name, job.case.flavour, job.seed))
-        if record and not job.path.exists():
-            _keep(record, job.path)
-            taken += 1
-    return taken

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import math
-import sys
-from pathlib import Path
-
-import pandas as pd
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 import diagnosis_baselines
 import diagnosis_score
+import pandas as pd
+import pytest
 from bench_diagnosis import all_cases
 from diagnosis_run import run_case
 

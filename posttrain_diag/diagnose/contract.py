@@ -1,4 +1,4 @@
-"""diagnosis.json: the machine-readable contract of DESIGN.md, also printed by `--json`."""
+"""diagnosis.json: the machine-readable contract, also printed by `--json`."""
 
 from __future__ import annotations
 

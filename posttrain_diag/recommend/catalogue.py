@@ -1,4 +1,4 @@
-"""Every post-training stage family of the survey (arXiv:2604.07941, section 2 of SCIENCE.md) as data."""
+"""Every post-training stage family of the survey (arXiv:2604.07941) as data."""
 
 from __future__ import annotations
 

@@ -65,7 +65,11 @@ class StageConfig(BaseModel):
     eval_problems: int = Field(default=64, ge=1, description="held-out problems before and after")
     eval_rollouts: int = Field(default=64, ge=1)
     device: str | None = None
+    bf16: bool | None = Field(
+        default=None, description="compute in bfloat16 over float32 weights; None: on GPUs that have it"
+    )
     use_vllm: bool = Field(default=False, description="RL and on-policy distillation: rollouts by vLLM, through TRL")
+    vllm_memory: float = Field(default=0.3, gt=0, lt=1, description="share of each GPU's memory that vLLM takes")
     gradient_checkpointing: bool | None = Field(default=None, description="None: on a GPU from a billion weights on")
     report_to: tuple[str, ...] = Field(default=(), description="wandb, tensorboard, mlflow, ...: what TRL reports to")
     template: str | None = None

@@ -66,7 +66,7 @@ def fit_teachers(
                 temperature=config.temperature,
                 max_completion_length=session.params.max_new_tokens,
                 shuffle_dataset=False,
-                use_vllm=vllm,
+                **(rollouts.vllm() if vllm else {}),
             ),
             processing_class=session.policy.tokenizer,
             train_dataset=prompt_dataset(order),

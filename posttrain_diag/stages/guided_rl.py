@@ -6,7 +6,7 @@ The level is one number for all problems: it falls the faster the more groups su
 where some draws pass. The offset keeps problems apart that are harder or easier than the rest. Whatever happens, no
 hint is given in the last fifth of the steps: the policy that comes out has been trained on bare prompts.
 
-References: reverse curriculum RL (arXiv:2402.05808); adaptive prefix guidance as measured on the zoo (TRAINERS.md).
+References: reverse curriculum RL (arXiv:2402.05808); adaptive prefix guidance as measured on the zoo (docs/stages.md).
 """
 
 from __future__ import annotations

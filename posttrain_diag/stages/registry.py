@@ -54,6 +54,8 @@ class StageEntry:
     """Share of retained tasks in a batch where there are some and the user says nothing."""
     trains: bool = True
     """False: weights are combined, no trainer runs and LoRA means nothing."""
+    samples: bool = False
+    """Its trainer draws as it trains, by vLLM where that is asked for."""
 
     def runner(self) -> Callable[[Session], None]:
         """The stage's function."""
@@ -66,13 +68,13 @@ STAGES: Mapping[str, StageEntry] = {
     "filter": StageEntry("filter", epochs=EPOCHS, replay=NEW_REPLAY),
     "rft": StageEntry("rft", rate="own", replay=OWN_REPLAY),
     "search-transfer": StageEntry("search_transfer", rate="own", replay=OWN_REPLAY),
-    "grpo": StageEntry("grpo", steps=100, rate="rl", replay=RL_REPLAY),
-    "rloo": StageEntry("grpo", "run_rloo", steps=100, rate="rl", replay=RL_REPLAY),
-    "guided-rl": StageEntry("guided_rl", steps=150, rate="rl", replay=RL_REPLAY),
-    "process-rl": StageEntry("process_rl", steps=60, rate="rl", replay=RL_REPLAY),
-    "interleaved": StageEntry("interleaved", steps=150, epochs=EPOCHS, rate="rl", replay=RL_REPLAY),
+    "grpo": StageEntry("grpo", steps=100, rate="rl", replay=RL_REPLAY, samples=True),
+    "rloo": StageEntry("grpo", "run_rloo", steps=100, rate="rl", replay=RL_REPLAY, samples=True),
+    "guided-rl": StageEntry("guided_rl", steps=150, rate="rl", replay=RL_REPLAY, samples=True),
+    "process-rl": StageEntry("process_rl", steps=60, rate="rl", replay=RL_REPLAY, samples=True),
+    "interleaved": StageEntry("interleaved", steps=150, epochs=EPOCHS, rate="rl", replay=RL_REPLAY, samples=True),
     "distill-offline": StageEntry("distill_offline", epochs=EPOCHS, replay=NEW_REPLAY),
-    "distill-onpolicy": StageEntry("distill_onpolicy", steps=60, rate="teacher", replay=NEW_REPLAY),
+    "distill-onpolicy": StageEntry("distill_onpolicy", steps=60, rate="teacher", replay=NEW_REPLAY, samples=True),
     "preference": StageEntry("preference", steps=100, rate="preference", replay=OWN_REPLAY),
     "online-preference": StageEntry("online_preference", steps=100, rate="preference", replay=OWN_REPLAY),
     "merge": StageEntry("merge", trains=False),

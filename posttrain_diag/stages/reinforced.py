@@ -103,7 +103,7 @@ def fit_rl(session: Session, phase: str, plan: RLPlan, *, steps: int | None = No
                 temperature=config.temperature,
                 beta=config.kl,
                 shuffle_dataset=False,
-                use_vllm=config.use_vllm,
+                **runner.vllm(hinted=plan.hint is not None),
             ),
             processing_class=session.policy.tokenizer,
             train_dataset=prompt_dataset(order),

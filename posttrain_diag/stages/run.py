@@ -20,7 +20,7 @@ from posttrain_diag.stages.policy import Policy, load_policy
 from posttrain_diag.stages.registry import STAGES, default_steps, learning_rate, stage_entry
 from posttrain_diag.stages.session import Session, replay_share
 from posttrain_diag.stages.sharding import check_launch
-from posttrain_diag.stages.trl import require_trl
+from posttrain_diag.stages.trl import require_trl, require_vllm
 from posttrain_diag.stats import pass_at_k
 from posttrain_diag.store import Store, write_atomic
 from posttrain_diag.tasks.references import reference_completions
@@ -92,6 +92,8 @@ def check_stage(stage: str, inputs: StageInputs, config: StageConfig) -> None:
     if missing:
         possible = [name for name in STAGES if not inputs.missing(name)]
         raise UsageError(f"{stage} needs {' and '.join(missing)}; possible with what is there: {', '.join(possible)}")
+    if config.use_vllm and entry.samples:
+        require_vllm()
     if config.lora_rank and not entry.trains:
         raise UsageError(f"{stage} combines whole weights and trains no adapter: leave lora_rank at 0")
     if not inputs.train:

@@ -39,6 +39,17 @@ def require_trl() -> None:
             raise MissingExtra(package, "train", "training") from error
 
 
+def require_vllm() -> None:
+    """Raise UsageError where TRL could not draw with vLLM in this environment."""
+    from importlib.util import find_spec
+
+    if find_spec("vllm") is None:
+        raise UsageError(
+            "use_vllm: vLLM is not installed in this environment; it must be beside TRL, in a version that TRL knows "
+            "(pip install 'trl[vllm]'). Without use_vllm draws come from the hf engine"
+        )
+
+
 def processes_of(device: torch.device) -> Any:
     """The processes that train together (accelerate launch, torchrun), joined by gloo on CPUs and NCCL on GPUs."""
     from accelerate import PartialState
@@ -88,7 +99,7 @@ def arguments(
         "adam_beta2": 0.95,
         "seed": config.seed,
         "use_cpu": not on_gpu,
-        "bf16": on_gpu and torch.cuda.is_bf16_supported(),
+        "bf16": on_gpu and torch.cuda.is_bf16_supported() if config.bf16 is None else config.bf16,
         "gradient_checkpointing": checkpointing,
         "report_to": list(config.report_to) or "none",
         "save_strategy": "steps",

@@ -1,4 +1,4 @@
-"""The true class of each problem for a zoo model, and the true bottleneck of a set: SCIENCE.md section 3 on exact p.
+"""The true class of each problem for a zoo model, and the true bottleneck of a set: the diagnosis' rules on exact p.
 
     mastered    p >= mastery
     format      else, lenient - p >= half of 1 - p

@@ -34,7 +34,7 @@ CARD = ProbeCard(
     chance_level="each check states its own null",
     cost="verifier calls; up to 128 longer draws when draws were truncated; up to 256 draws of the other rendering "
     "where there is a chat template and most draws fail",
-    references=("SCIENCE.md rule 1", "github.com/volcengine/verl/issues/5635", "github.com/QwenLM/Qwen3/issues/927"),
+    references=("github.com/volcengine/verl/issues/5635", "github.com/QwenLM/Qwen3/issues/927"),
 )
 
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
 import engines_exact
 import engines_limits
 import engines_report
+import numpy as np
+import pytest
 from engines_driver import Raw
 from engines_models import MEAN_LENGTH, SPECIAL, Shape, make_model, make_work
 

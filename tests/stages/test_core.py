@@ -343,6 +343,20 @@ def test_trained_tokens_are_counted_and_a_budget_stops(tmp_path: Path) -> None:
     assert short.state.steps == 2  # a stage that has stopped starts no further phase
 
 
+def test_bfloat16_is_computed_over_float32_weights(tmp_path: Path) -> None:
+    moved: dict[bool, torch.Tensor] = {}
+    for bf16 in (False, True):
+        session = zoo_session(tmp_path / str(bf16), zoo_inputs(), steps=2, bf16=bf16)
+        session.watcher.begin()
+        start = torch.cat([p.detach().flatten().clone() for p in session.policy.model.parameters()])
+        fit_rows(session, "sft", demo_rows(session.policy.engine, session.inputs.train))
+        now = list(session.policy.model.parameters())
+        assert {p.dtype for p in now} == {torch.float32}
+        moved[bf16] = torch.cat([p.detach().flatten() for p in now]) - start
+    assert not torch.equal(moved[True], moved[False])
+    assert torch.nn.functional.cosine_similarity(moved[True], moved[False], dim=0) > 0.9
+
+
 def _stop_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the process die at the end of a step, as a kill would."""
     real = callback_module.StageCallback.on_step_end
