@@ -28,7 +28,9 @@ class StageConfig(BaseModel):
     batch_size: int = Field(
         default=128, ge=1, description="sequences per optimizer step, over all devices; a pair is 2"
     )
-    micro_batch: int | None = Field(default=None, ge=1, description="sequences per device at once; None: all of them")
+    micro_batch: int | None = Field(
+        default=None, ge=1, description="sequences per device at once; None: as many as fit"
+    )
     warmup_steps: int = Field(default=10, ge=0)
     schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
     weight_decay: float = Field(default=0.0, ge=0)

@@ -64,6 +64,11 @@ class Policy:
         return next(self.model.parameters()).device
 
     @property
+    def text_config(self) -> Any:
+        """The transformers config of the language model."""
+        return self._sampling_model.config.get_text_config()
+
+    @property
     def n_parameters(self) -> int:
         """Weights of the model, adapters not counted."""
         return self.engine.info.n_parameters

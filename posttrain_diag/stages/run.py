@@ -16,6 +16,7 @@ from posttrain_diag.recommend.catalogue import stage_card
 from posttrain_diag.stages.config import StageConfig
 from posttrain_diag.stages.draws import Judge, Judged, counts_of, sample_judged, truncated_share
 from posttrain_diag.stages.inputs import StageInputs, some
+from posttrain_diag.stages.memory import settle_micro_batch
 from posttrain_diag.stages.policy import Policy, load_policy
 from posttrain_diag.stages.registry import STAGES, default_steps, learning_rate, stage_entry
 from posttrain_diag.stages.session import Session, replay_share
@@ -159,6 +160,7 @@ def train_stage(
     taken_over = None if before is None else replace(before, tokens=0)
     measured = _once(out / "before.json", lambda: taken_over or measure(policy, inputs, config, params), session)
     session.say(f"{stage}: before {_text(measured)}; {session.steps} steps at learning rate {rate:.2g}")
+    session.config = settle_micro_batch(stage, session)
     if session.is_main:
         session.watcher.begin()
     session.processes.wait_for_everyone()

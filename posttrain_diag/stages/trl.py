@@ -57,6 +57,22 @@ def processes_of(device: torch.device) -> Any:
     return PartialState(cpu=device.type == "cpu")
 
 
+def computes_in_bf16(config: StageConfig, device: torch.device) -> bool:
+    """Whether trainers compute in bfloat16 over the float32 weights."""
+    import torch
+
+    if config.bf16 is not None:
+        return config.bf16
+    return device.type == "cuda" and torch.cuda.is_bf16_supported()
+
+
+def checkpointed(config: StageConfig, device: torch.device, n_parameters: int) -> bool:
+    """Whether activations are computed again in the backward pass."""
+    if config.gradient_checkpointing is not None:
+        return config.gradient_checkpointing
+    return device.type == "cuda" and n_parameters >= CHECKPOINTED_FROM
+
+
 def arguments(
     config: StageConfig, folder: Path, *, steps: int, learning_rate: float, device: torch.device, n_parameters: int
 ) -> dict[str, Any]:
@@ -73,8 +89,6 @@ def arguments(
     Raises:
         UsageError: the batch cannot be cut into equal micro-batches.
     """
-    import torch
-
     processes = processes_of(device).num_processes
     per_step = config.micro * processes
     if config.batch_size % processes or config.batch_size % min(per_step, config.batch_size):
@@ -84,9 +98,6 @@ def arguments(
         )
     micro = min(config.micro, config.batch_size // processes)
     on_gpu = device.type == "cuda"
-    checkpointing = config.gradient_checkpointing
-    if checkpointing is None:
-        checkpointing = on_gpu and n_parameters >= CHECKPOINTED_FROM
     return {
         "output_dir": str(folder),
         "max_steps": steps,
@@ -99,8 +110,8 @@ def arguments(
         "adam_beta2": 0.95,
         "seed": config.seed,
         "use_cpu": not on_gpu,
-        "bf16": on_gpu and torch.cuda.is_bf16_supported() if config.bf16 is None else config.bf16,
-        "gradient_checkpointing": checkpointing,
+        "bf16": computes_in_bf16(config, device),
+        "gradient_checkpointing": checkpointed(config, device, n_parameters),
         "report_to": list(config.report_to) or "none",
         "save_strategy": "steps",
         "save_steps": config.watch_every,
