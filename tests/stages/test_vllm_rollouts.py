@@ -90,7 +90,14 @@ def gain(result: dict[str, Any]) -> float:
 @pytest.mark.slow
 @pytest.mark.xdist_group("vllm")
 @pytest.mark.parametrize(
-    ("stage", "more"), [("grpo", ()), ("rloo", ("lora_rank=8", "learning_rate=2e-3")), ("distill-onpolicy", ())]
+    ("stage", "more"),
+    [
+        ("grpo", ()),
+        ("rloo", ("lora_rank=8", "learning_rate=2e-3")),
+        ("process-rl", ()),
+        ("interleaved", ()),
+        ("distill-onpolicy", ()),
+    ],
 )
 def test_stages_learn_from_what_vllm_draws(
     wide: dict[str, Path], tmp_path: Path, stage: str, more: tuple[str, ...]
