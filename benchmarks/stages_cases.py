@@ -7,6 +7,7 @@ pays in each situation and setting; both read the same records.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -179,7 +180,7 @@ def inputs_of(case: Case, seed: int) -> StageInputs:
         kept = {row.id for rows in (_of(train, name) for name in names) for row in rows[: FEW_DEMOS // len(names)]}
         train = tuple(row if row.id in kept else replace(row, demos=(), pairs=()) for row in train)
     elif case.variant.stage == "filter":  # half of the demonstrations are wrong: that is what it is for
-        train = tuple(replace(row, demos=(row.pairs[0].rejected,)) if i % 2 else row for i, row in enumerate(train))
+        train = tuple(replace(row, demos=(row.pairs[0].rejected,)) if _spoiled(row) else row for row in train)
     train, watched = take_watched(train, WATCHED, seed=seed)
     return StageInputs(
         _directory(situation.model),
@@ -190,6 +191,11 @@ def inputs_of(case: Case, seed: int) -> StageInputs:
         tuple(_directory(name) for name in situation.teachers),
         tuple(_directory(name) for name in situation.siblings),
     )
+
+
+def _spoiled(row: Problem) -> bool:
+    """Half of the problems, by a hash: every other one would be all of some word lengths."""
+    return hashlib.blake2b(row.id.encode(), digest_size=1).digest()[0] % 2 == 1
 
 
 def held_out(situation: Situation, seed: int) -> tuple[Problem, ...]:
