@@ -16,6 +16,9 @@ from posttrain_diag.recommend.duration import TRAINED
 DRAWN_PER_CPU_S = 60_000
 """Tokens the zoo's models draw per CPU-second where the grid was run."""
 
+APART = 0.05
+"""Seeds of a cell that are further apart than this are listed."""
+
 
 def line(record: Record) -> str:
     """One run in one line."""
@@ -101,12 +104,30 @@ def page(records: Sequence[Record], found: Sequence[dict[str, Any]]) -> list[str
         ("CPU-seconds", "cpu_s"),
     ):
         lines += ["", f"## {title}", "", *_table(records, key)]
+    lines += ["", "## Seeds that differ", "", *_spread(records)]
     lines += ["", "## Time beside that of drawing", "", _time(records)]
     refused = [r for r in records if "refused" in r]
     if refused:
         lines += ["", "## Refused", "", "What the tool says where a stage has nothing to learn from (`-` above):", ""]
         lines += [f"- {r['variant']} on {r['situation']} [{r['seed']}]: {r['refused']}" for r in refused]
     return lines
+
+
+def _spread(records: Sequence[Record]) -> list[str]:
+    """Cells whose seeds end apart, by the figure of each seed."""
+    cells: dict[tuple[str, str], dict[int, Record]] = {}
+    for record in sorted((r for r in records if "refused" not in r), key=lambda r: r["seed"]):
+        cells.setdefault((record["variant"], record["situation"]), {})[record["seed"]] = record
+    out = [f"pass@1 or retention of two seeds more than {APART} apart; means hide it.", ""]
+    for (variant, situation), runs in cells.items():
+        parts: list[str] = []
+        for key in ("pass@1", "retention"):
+            values = [run[key][1] for run in runs.values()]
+            if max(values) - min(values) > APART:
+                parts.append(f"{key} {', '.join(f'{value:.3f}' for value in values)}")
+        if parts:
+            out.append(f"- {variant} on {situation}: {'; '.join(parts)}")
+    return out
 
 
 def _time(records: Sequence[Record]) -> str:
