@@ -1,13 +1,15 @@
 """What the stages' table does not show: cost over the same TRL trainer called by hand, adapters, bfloat16, draws by vLLM.
 
-`python -m benchmarks stages_checks [--rounds=3] [--vllm-python=PYTHON]`; PYTHON is that of an environment with vLLM and
-posttrain-diag[train], by default .venv-vllm (make vllm-env). Killed runs and several processes are checked by
+`python -m benchmarks stages_checks [--rounds=3] [--only=overhead,ways,draws] [--vllm-python=PYTHON]`; parts that are not
+asked for stay as they are in the results. PYTHON is that of an environment with vLLM and posttrain-diag[train], by
+default .venv-vllm (make vllm-env). Killed runs and several processes are checked by
 `make test-slow`.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import os
 import subprocess
@@ -26,7 +28,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from wide_heads import widen_heads
 
 from posttrain_diag.collect import Judgements
-from posttrain_diag.stages import StageResult, make_stage_config, reinforced, supervised, train_stage
+from posttrain_diag.stages import make_stage_config, reinforced, supervised, train_stage
 from posttrain_diag.stages import trl as bridge
 from posttrain_diag.stages.registry import learning_rate, stage_entry
 from posttrain_diag.zoo import resolve_model
@@ -35,6 +37,8 @@ STEPS = 40
 SKIPPED = 5
 """First steps, which pay for what happens once."""
 MOST_OVERHEAD = 0.1
+PARTS = ("overhead", "ways", "draws")
+RESULTS = Path(__file__).parent / "stages_checks" / "results.json"
 
 
 class Clock(TrainerCallback):
@@ -138,9 +142,9 @@ def _in_folder(stage: str, run: Callable[[str, Path], float]) -> float:
         return run(stage, Path(folder) / "stage")
 
 
-def ways() -> dict[str, StageResult]:
+def ways() -> dict[str, dict[str, Any]]:
     """SFT and GRPO on S with all weights, computed in bfloat16, and with a LoRA adapter."""
-    out: dict[str, StageResult] = {}
+    out: dict[str, dict[str, Any]] = {}
     settings: dict[str, tuple[str, dict[str, Any]]] = {
         "SFT, all weights": ("sft", {"steps": 120}),
         "SFT in bfloat16": ("sft", {"steps": 120, "bf16": True}),
@@ -150,9 +154,15 @@ def ways() -> dict[str, StageResult]:
     }
     for name, (stage, more) in settings.items():
         with tempfile.TemporaryDirectory() as folder:
-            out[name] = train_stage(
-                stage, inputs_of(CASES[stage], 0), make_stage_config(**more), Path(folder) / "stage"
-            )
+            result = train_stage(stage, inputs_of(CASES[stage], 0), make_stage_config(**more), Path(folder) / "stage")
+        assert result.after.retention is not None
+        out[name] = {
+            "steps": result.steps,
+            "pass@1": result.after.estimates["pass@1"].value,
+            "retention": result.after.retention.value,
+            "cpu_s": result.cpu_s,
+        }
+        print(name, out[name], flush=True)
     return out
 
 
@@ -201,49 +211,58 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     own = Path(".venv-vllm/bin/python")
     parser.add_argument("--vllm-python", default=str(own.absolute()) if own.exists() else None)
+    parser.add_argument("--only", default=",".join(PARTS), help="parts to measure")
     options = parser.parse_args()
-    rounds = options.rounds
+    asked = options.only.split(",")
+    if unknown := set(asked) - set(PARTS):
+        parser.error(f"unknown parts {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     torch.set_num_threads(1)
-    costs, results, drawn = overhead(rounds), ways(), draws(options.vllm_python)
-    lines = ["| stage | ours, CPU-s per step | TRL by hand | ratio |", "|---|---|---|---|"]
-    lines += [f"| {s} | {c['ours']:.4f} | {c['by hand']:.4f} | {c['ratio']:.2f} |" for s, c in costs.items()]
-    lines += [
-        "",
-        f"Medians of {rounds} rounds in turn, one thread, batch 128, steps {SKIPPED} to {STEPS}; looks at the probe not counted.",
-        "GRPO by hand draws with transformers' generate, ours with the hf engine on the shared weights.",
-        "",
-        "| on S | steps | pass@1 | retention |",
-        "|---|---|---|---|",
-    ]
-    for name, result in results.items():
-        reached, kept = result.after.estimates["pass@1"], result.after.retention
-        assert kept is not None
-        lines.append(f"| {name} | {result.steps} | {reached.value:.3f} | {kept.value:.3f} |")
-    lines += [
-        "",
-        *(
-            ("| on S, heads of 32 | draws by | pass@1 before | after | CPU-s |", "|---|---|---|---|---|")
-            if drawn
-            else ("Draws by vLLM were not run: no environment with it.",)
-        ),
-        *(
-            f"| {d['stage']} | {d['draws by']} | {d['pass@1'][0]:.3f} | {d['pass@1'][1]:.3f} | {d['cpu_s']:.0f} |"
-            for d in drawn
-        ),
-    ]
-    outcome = {
-        n: [r.after.estimates["pass@1"].value, r.after.retention and r.after.retention.value]
-        for n, r in results.items()
+    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    made: dict[str, Callable[[], Any]] = {
+        "overhead": lambda: {
+            "date": datetime.date.today().isoformat(),
+            "rounds": options.rounds,
+            "stages": overhead(options.rounds),
+        },
+        "ways": ways,
+        "draws": lambda: draws(options.vllm_python),
     }
-    print(
-        machine.write(
-            "stages_checks",
-            "Stages: overhead, precision, adapters, draws by vLLM",
-            {"overhead": costs, "ways": outcome, "draws": drawn},
-            lines,
-        ).read_text()
-    )
+    found = {part: made[part]() if part in asked else known.get(part) for part in PARTS}
+    title = "Stages: overhead, precision, adapters, draws by vLLM"
+    print(machine.write("stages_checks", title, found, page(found)).read_text())
+    costs = (found["overhead"] or {"stages": {}})["stages"]
     sys.exit("more overhead than asked" if any(c["ratio"] > 1 + MOST_OVERHEAD for c in costs.values()) else 0)
+
+
+def page(found: dict[str, Any]) -> list[str]:
+    """The Markdown page."""
+    lines: list[str] = []
+    if costs := found["overhead"]:
+        lines += ["| stage | ours, CPU-s per step | TRL by hand | ratio |", "|---|---|---|---|"]
+        lines += [
+            f"| {s} | {c['ours']:.4f} | {c['by hand']:.4f} | {c['ratio']:.2f} |" for s, c in costs["stages"].items()
+        ]
+        lines += [
+            "",
+            f"{costs['date']}: medians of {costs['rounds']} rounds in turn, one thread, batch 128, steps {SKIPPED} to {STEPS}; "
+            "looks at the probe not counted. GRPO by hand draws with transformers' generate, ours with the hf engine on the "
+            "shared weights.",
+            "",
+        ]
+    if found["ways"]:
+        lines += ["| on S | steps | pass@1 | retention | CPU-s |", "|---|---|---|---|---|"]
+        lines += [
+            f"| {n} | {r['steps']} | {r['pass@1']:.3f} | {r['retention']:.3f} | {r['cpu_s']:.0f} |"
+            for n, r in found["ways"].items()
+        ]
+        lines.append("")
+    if not found["draws"]:
+        return [*lines, "Draws by vLLM were not run: no environment with it."]
+    lines += ["| on S, heads of 32 | draws by | pass@1 before | after | CPU-s |", "|---|---|---|---|---|"]
+    return lines + [
+        f"| {d['stage']} | {d['draws by']} | {d['pass@1'][0]:.3f} | {d['pass@1'][1]:.3f} | {d['cpu_s']:.0f} |"
+        for d in found["draws"]
+    ]
 
 
 if __name__ == "__main__":
