@@ -18,6 +18,16 @@ _ROWS_HINT = 256
 """Rows the layout is made for; any number works."""
 
 
+def can_pack() -> bool:
+    """Whether torch has the ops here, and the CPU the instructions (AVX-512 or like it) that they need."""
+    import torch
+
+    ops = torch.ops.mkldnn
+    if not hasattr(ops, "_reorder_linear_weight") or not hasattr(ops, "_is_mkldnn_bf16_supported"):
+        return False
+    return bool(ops._is_mkldnn_bf16_supported())
+
+
 def pack(model: Any) -> int:
     """Pack the large linear layers of a 16-bit model on the CPU in place; returns how many were packed.
 
@@ -25,7 +35,7 @@ def pack(model: Any) -> int:
     """
     import torch
 
-    if model.device.type != "cpu" or not hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
+    if model.device.type != "cpu" or not can_pack():
         return 0
     packed = 0
     for layer in model.modules():

@@ -59,6 +59,7 @@ def bf16_linear() -> torch.nn.Sequential:
     return Model(torch.nn.Linear(512, 512), torch.nn.Linear(8, 8)).to(torch.bfloat16)
 
 
+@pytest.mark.skipif(not hf_pack.can_pack(), reason="this CPU has no AVX-512")
 def test_large_layers_are_packed_and_compute_the_same() -> None:
     model = bf16_linear()
     rows = torch.randn(5, 512).to(torch.bfloat16)
@@ -69,3 +70,10 @@ def test_large_layers_are_packed_and_compute_the_same() -> None:
     assert torch.allclose(model[0](rows).float(), plain.float(), atol=0.02)
     hf_pack.unpack(model)
     assert torch.equal(model[0](rows), plain)
+
+
+def test_a_cpu_without_the_instructions_computes_with_plain_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = bf16_linear()
+    monkeypatch.setattr(hf_pack, "can_pack", lambda: False)
+    assert hf_pack.pack(model) == 0
+    assert "forward" not in model[0].__dict__

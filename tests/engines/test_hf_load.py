@@ -386,6 +386,7 @@ def test_slots_that_do_not_hold_are_found_and_the_draws_stay_right(
     assert tokens(engine) == right
 
 
+@pytest.mark.skipif(not hf_pack.can_pack(), reason="this CPU has no AVX-512")
 def test_packed_layers_that_do_not_hold_are_put_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(hf_pack, "_LEAST_VALUES", 1)
     path = write_model(tmp_path, make_model("llama").to(torch.bfloat16), make_tokenizer())
