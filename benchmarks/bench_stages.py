@@ -2,7 +2,8 @@
 
 `make bench-stages` or `python -m benchmarks stages [--seeds=3] [--jobs=2] [--only=TEXT] [--done] [--resume] [--work=DIR]`.
 A rerun goes on where the last one stopped: records lie in DIR (default runs/bench-stages); on another machine, `--resume`
-takes those of benchmarks/stages/records.jsonl first. Writes benchmarks/stages/. What does not belong in the table (overhead over TRL, LoRA, two processes, SIGKILL) is measured by `python -m benchmarks stages_checks`.
+takes those of benchmarks/stages/records.jsonl first. Writes benchmarks/stages/. What does not belong in the table
+(overhead over TRL, LoRA, two processes, SIGKILL) is measured by `python -m benchmarks stages_checks`.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 `python -m benchmarks stages_checks [--rounds=3] [--only=overhead,ways,draws] [--vllm-python=PYTHON]`; parts that are not
 asked for stay as they are in the results. PYTHON is that of an environment with vLLM and posttrain-diag[train], by
-default .venv-vllm (make vllm-env). Killed runs and several processes are checked by
-`make test-slow`.
+default .venv-vllm (make vllm-env). Killed runs and several processes are checked by `make test-slow`.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -25,7 +23,7 @@ import machine
 import torch
 from stages_cases import SITUATIONS, Case, Variant, inputs_of
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
-from wide_heads import widen_heads
+from vllm_on_cpu import environment, train_command, widen_heads
 
 from posttrain_diag.collect import Judgements
 from posttrain_diag.stages import make_stage_config, reinforced, supervised, train_stage
@@ -171,15 +169,8 @@ def drawn_by(python: str, stage: str, more: Sequence[str], *, vllm: bool) -> dic
     with tempfile.TemporaryDirectory() as folder:
         model = widen_heads(resolve_model("zoo:base"), Path(folder) / "model")
         settings = [f"use_vllm={str(vllm).lower()}", *more]
-        command = [
-            python, "-m", "posttrain_diag", "train", "--model", str(model), "--stage", stage, "--json", "--quiet",
-            "--tasks", "builtin:zoo/S", "--teacher", "zoo:teacher", "--out", str(Path(folder) / "out"),
-            *(part for setting in settings for part in ("--set", setting)),
-        ]  # fmt: skip
-        own = {"VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-        environment = {**os.environ, **own, "VLLM_NO_USAGE_STATS": "1"}
-        environment.pop("PYTHONPATH", None)
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        command = train_command(python, stage, model, "builtin:zoo/S", Path(folder) / "out", settings)
+        done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
         return json.loads(done.stdout[done.stdout.index("{\n") :])

@@ -10,15 +10,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from posttrain_diag.store import write_atomic
+
 Record = dict[str, Any]
 
 
 def keep(record: Record, path: Path) -> None:
     """Write one record, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".tmp")
-    scratch.write_text(json.dumps(record))
-    scratch.rename(path)
+    write_atomic(path, json.dumps(record))
 
 
 def publish(work: Path, file: Path) -> None:

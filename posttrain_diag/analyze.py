@@ -21,11 +21,11 @@ import yaml
 from posttrain_probes import all_probes, boundary
 from posttrain_reports import ReportData, candidate_ids, write_report
 
-from posttrain_diag.collect import Collector, Owed, Phase, Progress, current_evidence
+from posttrain_diag.collect import Collector, Owed, Phase, Progress, current_evidence, token_cap
 from posttrain_diag.config import HELD_OUT, AnalyzeConfig
 from posttrain_diag.diagnose import diagnose, diagnosis_json
 from posttrain_diag.diagnose.contract import measurement_json
-from posttrain_diag.engines.base import Engine, EngineInfo, Prompt
+from posttrain_diag.engines.base import Engine, EngineInfo
 from posttrain_diag.errors import UsageError
 from posttrain_diag.evidence import MAIN, DrawSpec, Evidence, Settings
 from posttrain_diag.recommend import Facts, Resources, recommend
@@ -256,13 +256,8 @@ def sampling_of(
             f"the {engine.info.engine} engine cannot count the references' tokens ({engine.info.lacks['tokens']}): "
             "give --max-new-tokens, e.g. --max-new-tokens 1024"
         )
-    longest = max((len(engine.response_ids(text)) for texts in references.values() for text in texts), default=0)
-    cap = min(1024, max(32, 4 * (longest + 1))) if longest else 256
-    context = engine.info.context_length
-    if context is not None:
-        prompts = (len(engine.prompt_ids(Prompt(p.prompt, p.messages))) for p in tasks.problems)
-        cap = min(cap, max(1, context - max(prompts)))
-    return config.sampling(cap)
+    texts = (text for texts in references.values() for text in texts)
+    return config.sampling(token_cap(engine, texts, tasks.problems))
 
 
 def estimate_cost(config: AnalyzeConfig) -> Estimated:

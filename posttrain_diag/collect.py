@@ -246,6 +246,19 @@ class Collector:
             )
 
 
+def longest_prompt(engine: Engine, problems: Iterable[Problem]) -> int:
+    """Tokens of the longest rendered prompt."""
+    return max(len(engine.prompt_ids(Prompt(p.prompt, p.messages))) for p in problems)
+
+
+def token_cap(engine: Engine, references: Iterable[str], problems: Iterable[Problem]) -> int:
+    """The cap of a draw where the user sets none: four times the longest reference, within the context."""
+    longest = max((len(engine.response_ids(text)) for text in references), default=0)
+    cap = min(1024, max(32, 4 * (longest + 1))) if longest else 256
+    context = engine.info.context_length
+    return cap if context is None else min(cap, max(1, context - longest_prompt(engine, problems)))
+
+
 def _parts(items: Sequence[Owed], draws: int) -> Iterator[list[Owed]]:
     """Runs of items with at most `draws` missing draws together; an item is never cut."""
     part: list[Owed] = []

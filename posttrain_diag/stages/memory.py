@@ -10,10 +10,9 @@ was chosen is kept with the stage: a restart on a fuller device goes on to the s
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from posttrain_diag.engines.base import Prompt
+from posttrain_diag.collect import longest_prompt
 from posttrain_diag.engines.hf_files import find_model
 from posttrain_diag.engines.hf_memory import free_bytes, usable_bytes
 from posttrain_diag.stages.registry import stage_entry
@@ -42,30 +41,23 @@ USABLE = 0.8
 """Share of the room on a GPU that is planned with; the rest is fragments and the kernels' own."""
 
 
-@dataclass(frozen=True)
-class SequenceCost:
-    """Bytes that one sequence takes from its forward pass to the end of its backward pass."""
+def bytes_per_token(model_config: Any, vocab_size: int, *, checkpointing: bool, laws: int = 1) -> float:
+    """What a token of a sequence takes from the forward pass to the end of the backward pass.
 
-    per_token: float
-
-    @staticmethod
-    def of(model_config: Any, vocab_size: int, *, checkpointing: bool, laws: int = 1) -> SequenceCost:
-        """Of a model.
-
-        Args:
-            model_config: transformers config of the text model.
-            vocab_size: words of the vocabulary.
-            checkpointing: activations are computed again in the backward pass, all but one layer's at a time.
-            laws: next-token laws that are held at once: 2 where a teacher's is compared.
-        """
-        hidden = int(getattr(model_config, "hidden_size", 0) or 1024)
-        inner = int(getattr(model_config, "intermediate_size", 0) or 4 * hidden)
-        if active := getattr(model_config, "num_experts_per_tok", 0):
-            inner = active * int(getattr(model_config, "moe_intermediate_size", 0) or inner)
-        layers = int(getattr(model_config, "num_hidden_layers", 0) or 1)
-        of_layer = (HIDDEN * hidden + INNER * inner) * ELEMENT
-        kept = layers * hidden * ELEMENT + of_layer if checkpointing else layers * of_layer
-        return SequenceCost(float(vocab_size * LOGITS * laws + kept))
+    Args:
+        model_config: transformers config of the text model.
+        vocab_size: words of the vocabulary.
+        checkpointing: activations are computed again in the backward pass, all but one layer's at a time.
+        laws: next-token laws that are held at once: 2 where a teacher's is compared.
+    """
+    hidden = int(getattr(model_config, "hidden_size", 0) or 1024)
+    inner = int(getattr(model_config, "intermediate_size", 0) or 4 * hidden)
+    if active := getattr(model_config, "num_experts_per_tok", 0):
+        inner = active * int(getattr(model_config, "moe_intermediate_size", 0) or inner)
+    layers = int(getattr(model_config, "num_hidden_layers", 0) or 1)
+    of_layer = (HIDDEN * hidden + INNER * inner) * ELEMENT
+    kept = layers * hidden * ELEMENT + of_layer if checkpointing else layers * of_layer
+    return float(vocab_size * LOGITS * laws + kept)
 
 
 def largest_divisor(n: int, most: float, *, even: bool = False) -> int:
@@ -85,10 +77,9 @@ def settle_micro_batch(stage: str, session: Session) -> StageConfig:
     own = config.batch_size // session.processes.num_processes
     if session.is_main and not path.exists():
         tokens = longest_sequence(session)
-        needed = sequence_cost(stage, session).per_token * tokens * rows_beside(stage, session)
+        needed = token_bytes(stage, session) * tokens * rows_beside(stage, session)
         room = training_room(stage, session)
-        pairs = stage.endswith("preference")
-        micro = largest_divisor(own, room / needed, even=pairs) if own else 1
+        micro = largest_divisor(own, room / needed, even=stage.endswith("preference"))
         write_atomic(path, json.dumps({"micro_batch": micro, "tokens": tokens, "bytes": needed, "room": room}))
     session.processes.wait_for_everyone()
     found = json.loads(path.read_text())
@@ -99,26 +90,28 @@ def settle_micro_batch(stage: str, session: Session) -> StageConfig:
             f"{own * found['bytes'] / 1e9:.0f} GB in one pass, and there is room for {found['room'] / 1e9:.0f} "
             "(--set micro_batch=N says otherwise)"
         )
-    return config.model_copy(update={"micro_batch": max(1, micro)})
+    return config.model_copy(update={"micro_batch": micro})
 
 
 def longest_sequence(session: Session) -> int:
     """Tokens of the longest prompt with the longest response that may be trained on."""
     engine, problems = session.policy.engine, [*session.inputs.train, *session.inputs.replayed]
-    prompt = max(len(engine.prompt_ids(Prompt(p.prompt, p.messages))) for p in problems)
     texts = {text for p in problems for text in reference_completions(p)}
     texts |= {text for p in problems for pair in p.pairs for text in (pair.chosen, pair.rejected)}
     response = max((len(engine.response_ids(text)) + 1 for text in texts), default=0)
-    longest = prompt + max(response, session.params.max_new_tokens)
+    longest = longest_prompt(engine, problems) + max(response, session.params.max_new_tokens)
     return min(longest, engine.info.context_length or longest)
 
 
-def sequence_cost(stage: str, session: Session) -> SequenceCost:
-    """Of the policy in this stage."""
+def token_bytes(stage: str, session: Session) -> float:
+    """What a token of a sequence takes in this stage."""
     policy, config = session.policy, session.config
-    checkpointing = checkpointed(config, policy.device, policy.n_parameters)
-    laws = 2 if _compared(stage, config) else 1
-    return SequenceCost.of(policy.text_config, policy.engine.info.vocab_size, checkpointing=checkpointing, laws=laws)
+    return bytes_per_token(
+        policy.text_config,
+        policy.engine.info.vocab_size,
+        checkpointing=checkpointed(config, policy.device, policy.n_parameters),
+        laws=2 if _compared(stage, config) else 1,
+    )
 
 
 def rows_beside(stage: str, session: Session) -> float:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from posttrain_diag.collect import longest_prompt
 from posttrain_diag.engines.base import Prompt
 from posttrain_diag.stages.draws import sample_judged
 from posttrain_diag.stages.rows import replayed
@@ -57,7 +58,7 @@ class Rollouts:
         session = self.session
         if not session.config.use_vllm:
             return {}
-        longest = max(len(session.policy.engine.prompt_ids(Prompt(p.prompt, p.messages))) for p in session.inputs.train)
+        longest = longest_prompt(session.policy.engine, session.inputs.train)
         needed = longest + session.params.max_new_tokens * (2 if hinted else 1)  # a hint is shorter than a response
         return {
             "use_vllm": True,

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from posttrain_diag.collect import Progress
+from posttrain_diag.collect import Progress, token_cap
 from posttrain_diag.errors import StoreError, UsageError
 from posttrain_diag.recommend.catalogue import stage_card
 from posttrain_diag.stages.config import StageConfig
@@ -244,16 +244,9 @@ def sampling_of(config: StageConfig, policy: Policy, inputs: StageInputs) -> Sam
     """The sampling law of the stage; an unset cap is four times the longest reference, as in an analysis."""
     cap = config.max_new_tokens
     if cap is None:
-        texts = [t for p in (*inputs.train, *inputs.held_out) for t in reference_completions(p)]
-        longest = max((len(policy.engine.response_ids(text)) for text in texts), default=0)
-        cap = min(1024, max(32, 4 * (longest + 1))) if longest else 256
-        context = policy.engine.info.context_length
-        if context is not None:
-            from posttrain_diag.engines.base import Prompt
-
-            prompts = [*inputs.train, *inputs.watched, *inputs.held_out, *inputs.retain]
-            widest = max(len(policy.engine.prompt_ids(Prompt(p.prompt, p.messages))) for p in prompts)
-            cap = min(cap, max(1, context - widest))
+        texts = (text for p in (*inputs.train, *inputs.held_out) for text in reference_completions(p))
+        prompts = (*inputs.train, *inputs.watched, *inputs.held_out, *inputs.retain)
+        cap = token_cap(policy.engine, texts, prompts)
     return SamplingParams(config.temperature, max_new_tokens=cap, seed=config.seed)
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from posttrain_diag.collect import longest_prompt
 from posttrain_diag.engines.base import Prompt, ScoreRequest
 from posttrain_diag.errors import UsageError
 from posttrain_diag.stages.draws import Judged
@@ -86,8 +87,7 @@ def _long_cap(session: Session, problems: Sequence[Problem]) -> int:
     engine, cap = session.policy.engine, LONGER * session.params.max_new_tokens
     if engine.info.context_length is None:
         return cap
-    widest = max(len(engine.prompt_ids(Prompt(p.prompt, p.messages))) for p in problems)
-    return min(cap, engine.info.context_length - widest)
+    return min(cap, engine.info.context_length - longest_prompt(engine, problems))
 
 
 def _likeliest(session: Session, drawn: Mapping[str, Sequence[Judged]]) -> dict[str, Selected]:

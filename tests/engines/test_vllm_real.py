@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import stats
-from wide_heads import widen_heads
+from vllm_on_cpu import environment, widen_heads
 
 from posttrain_diag.analyze import Analysis, analyze
 from posttrain_diag.config import make_config
@@ -60,12 +60,9 @@ def server(wide: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
         port = probe.getsockname()[1]
     command = [str(PYTHON), "-m", "vllm.entrypoints.openai.api_server", "--model", str(wide), "--enforce-eager"]
     command += ["--served-model-name", "zoo", "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"]
-    own = {"VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-    environment = {**os.environ, **own, "VLLM_NO_USAGE_STATS": "1"}
-    environment.pop("PYTHONPATH", None)
     log = tmp_path_factory.mktemp("server") / "log"
     with log.open("wb") as out:
-        process = subprocess.Popen(command, env=environment, stdout=out, stderr=out, start_new_session=True)
+        process = subprocess.Popen(command, env=environment(), stdout=out, stderr=out, start_new_session=True)
     deadline = time.monotonic() + 300
     while process.poll() is None and time.monotonic() < deadline:
         with socket.socket() as probe:

@@ -12,11 +12,11 @@ from zoo_stage import zoo_inputs, zoo_session
 from posttrain_diag.stages import make_stage_config, memory
 from posttrain_diag.stages.memory import (
     FILE,
-    SequenceCost,
+    bytes_per_token,
     largest_divisor,
     longest_sequence,
-    sequence_cost,
     settle_micro_batch,
+    token_bytes,
     training_room,
 )
 from posttrain_diag.stages.session import Session
@@ -32,10 +32,10 @@ def test_micro_batches_cut_a_batch_into_equal_parts() -> None:
 def test_the_vocabulary_counts_as_measured() -> None:
     """SFT on 8 layers of 512/1408 with 32,000 words took .383 GB per sequence of 252 tokens, .307 checkpointed."""
     shape = SimpleNamespace(hidden_size=512, intermediate_size=1408, num_hidden_layers=8)
-    whole, again = (SequenceCost.of(shape, 32_000, checkpointing=c).per_token * 252 / 1e9 for c in (False, True))
+    whole, again = (bytes_per_token(shape, 32_000, checkpointing=c) * 252 / 1e9 for c in (False, True))
     assert whole == pytest.approx(0.383, rel=0.05)
     assert again == pytest.approx(0.307, rel=0.05)
-    assert SequenceCost.of(shape, 32_000, checkpointing=True, laws=2).per_token * 252 / 1e9 > 1.9 * again
+    assert bytes_per_token(shape, 32_000, checkpointing=True, laws=2) * 252 / 1e9 > 1.9 * again
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_a_batch_that_does_not_fit_is_cut_told_and_kept(own: Session, monkeypatc
     assert told == []
 
     (own.folder / FILE).unlink()
-    needed = sequence_cost("sft", own).per_token * longest_sequence(own)
+    needed = token_bytes("sft", own) * longest_sequence(own)
     monkeypatch.setattr(memory, "usable_bytes", lambda _device: 5.5 * needed)
     assert settle_micro_batch("sft", own).micro_batch == 4
     assert len(told) == 1

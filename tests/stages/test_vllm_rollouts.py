@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file
-from wide_heads import widen_heads
+from vllm_on_cpu import environment, train_command, widen_heads
 from zoo_stage import zoo_inputs, zoo_session
 
 from posttrain_diag.errors import UsageError
@@ -62,15 +62,8 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def start(out: Path, stage: str, model: Path, family: str, *more: str) -> subprocess.Popen[str]:
     """A stage by the Python that has vLLM."""
-    command = [
-        str(PYTHON), "-m", "posttrain_diag", "train", "--model", str(model), "--stage", stage, "--json", "--quiet",
-        "--tasks", f"builtin:zoo/{family}", "--teacher", "zoo:teacher", "--out", str(out),
-        *(part for pair in (*SETTINGS, *more) for part in ("--set", pair)),
-    ]  # fmt: skip
-    own = {"VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-    environment = {**os.environ, **own, "VLLM_NO_USAGE_STATS": "1"}
-    environment.pop("PYTHONPATH", None)
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    command = train_command(str(PYTHON), stage, model, f"builtin:zoo/{family}", out, (*SETTINGS, *more))
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
 
 
 def finish(process: subprocess.Popen[str]) -> dict[str, Any]:

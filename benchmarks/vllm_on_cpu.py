@@ -1,9 +1,11 @@
-"""The same language model with attention heads twice as wide: what vLLM's CPU attention needs of the zoo's models."""
+"""What real vLLM on a CPU needs: a zoo model with attention heads twice as wide, and an environment for its process."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -37,3 +39,18 @@ def widen_heads(source: Path, target: Path) -> Path:
     save_file(weights, target / "model.safetensors", metadata={"format": "pt"})
     (target / "config.json").write_text(json.dumps({**config, "head_dim": 2 * size}))
     return target
+
+
+def environment() -> dict[str, str]:
+    """Of a process with vLLM: one thread, bound to no core, a small cache, and none of our paths."""
+    own = {"VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    return {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | own | {"VLLM_NO_USAGE_STATS": "1"}
+
+
+def train_command(python: str, stage: str, model: Path, tasks: str, out: Path, settings: Sequence[str]) -> list[str]:
+    """`diag train` by a Python that has vLLM and posttrain-diag[train]; its result is the JSON at the end of stdout."""
+    return [
+        python, "-m", "posttrain_diag", "train", "--model", str(model), "--stage", stage, "--json", "--quiet",
+        "--tasks", tasks, "--teacher", "zoo:teacher", "--out", str(out),
+        *(part for setting in settings for part in ("--set", setting)),
+    ]  # fmt: skip
