@@ -18,9 +18,9 @@ import numpy as np
 from machine import write
 from posttrain_probes.deep_support import ARM, REACH, tilt_towards
 
-from posttrain_diag.collect import draw_seed
-from posttrain_diag.engines.base import Engine, Prompt, SampleRequest
-from posttrain_diag.engines.hf import load_hf_engine
+from posttrain_diag.engines.contract import Engine, Prompt, SampleRequest
+from posttrain_diag.engines.hf.engine import load_hf_engine
+from posttrain_diag.rollouts.collect import draw_seed
 from posttrain_diag.stats import betting_lower_bound, deep_support, importance_terms
 from posttrain_diag.tasks import load_tasks, verify
 from posttrain_diag.types import Problem, SamplingParams

@@ -21,15 +21,15 @@ import torch
 from posttrain_probes import all_probes, format_gap
 from posttrain_probes.synthetic import frame_of, make_problem
 
-from posttrain_diag.analyze import gather, load_engine, load_problems, references_of, sampling_of
-from posttrain_diag.collect import Progress
-from posttrain_diag.config import make_config
+from posttrain_diag.analysis.analyze import gather, load_engine, references_of, sampling_of
 from posttrain_diag.diagnose import diagnose
 from posttrain_diag.diagnose.bottleneck import NAMED, label_probabilities
 from posttrain_diag.diagnose.classes import class_posterior
 from posttrain_diag.evidence import Evidence, Settings
+from posttrain_diag.rollouts.collect import Progress
+from posttrain_diag.settings.analysis import make_config
 from posttrain_diag.store import RunDir
-from posttrain_diag.tasks import load_tasks, write_tasks
+from posttrain_diag.tasks import load_problems, load_tasks, write_tasks
 from posttrain_diag.types import Diagnosis, SamplingParams
 from posttrain_diag.zoo import load_truth
 

@@ -1,6 +1,6 @@
 """What one driver of the ray engine can take: cost per rollout, and 1e8 rollouts of 1,000 workers in simulation.
 
-The simulation runs the scheduler itself (posttrain_diag.engines.ray_shards) with simulated workers and a simulated
+The simulation runs the scheduler itself (posttrain_diag.engines.ray.shards) with simulated workers and a simulated
 clock: speeds, deaths and hangs are drawn, everything the driver would do to schedule is done.
 """
 
@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from posttrain_diag.collect import Collector, Progress, draw_seed
-from posttrain_diag.engines.base import Draw, EngineInfo, Prompt, SampleRequest
-from posttrain_diag.engines.ray_shards import Scheduler, Shard
+from posttrain_diag.engines.contract import Draw, EngineInfo, Prompt, SampleRequest
+from posttrain_diag.engines.ray.shards import Scheduler, Shard
 from posttrain_diag.evidence import MAIN, DrawSpec
+from posttrain_diag.rollouts.collect import Collector, Progress, draw_seed
 from posttrain_diag.store import RolloutStore
 from posttrain_diag.tasks import verify
 from posttrain_diag.types import Problem, SamplingParams
@@ -122,8 +122,8 @@ def through_ray(n_tokens: int, problems: int, per_problem: int) -> dict[str, flo
     """Draws of canned engines through a real local Ray: the driver's CPU per draw, and draws per second."""
     from functools import partial
 
-    from posttrain_diag.engines.ray_cluster import Crew, Need, connect
-    from posttrain_diag.engines.ray_engine import RayEngine
+    from posttrain_diag.engines.ray.cluster import Crew, Need, connect
+    from posttrain_diag.engines.ray.engine import RayEngine
 
     here = Path(__file__).parent
     os.environ["PYTHONPATH"] = os.pathsep.join([str(here.parent), str(here), os.environ.get("PYTHONPATH", "")])

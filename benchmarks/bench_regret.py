@@ -59,8 +59,8 @@ MARKS = {"regret": 0.05, "agreement": 0.9, "recipe ahead": 0.05, "coverage": 0.8
 
 def facts_of(situation: Situation, work: Path) -> Facts:
     """The diagnosis of the situation's held-out problems, made once."""
-    from posttrain_diag.analyze import analyze
-    from posttrain_diag.config import make_config
+    from posttrain_diag.analysis.analyze import analyze
+    from posttrain_diag.settings.analysis import make_config
     from posttrain_diag.tasks import write_tasks
 
     folder = work / "diagnoses" / situation.name

@@ -27,8 +27,8 @@ import pandas as pd
 from machine import write
 from synthetic_engine import SyntheticEngine, make_problems
 
-from posttrain_diag import analyze as spine
-from posttrain_diag.config import make_config
+from posttrain_diag.analysis import analyze as spine
+from posttrain_diag.settings.analysis import make_config
 from posttrain_diag.store import ParquetStore, RunDir
 from posttrain_diag.store.columns import COLUMNS
 from posttrain_diag.store.shards import read_groups, sorted_rows, write_shard

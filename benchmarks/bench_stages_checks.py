@@ -25,10 +25,11 @@ from stages_cases import SITUATIONS, Case, Variant, inputs_of
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from vllm_on_cpu import environment, train_command, widen_heads
 
-from posttrain_diag.collect import Judgements
-from posttrain_diag.stages import make_stage_config, reinforced, supervised, train_stage
-from posttrain_diag.stages import trl as bridge
+from posttrain_diag.rollouts.collect import Judgements
+from posttrain_diag.stages import make_stage_config, train_stage
 from posttrain_diag.stages.registry import learning_rate, stage_entry
+from posttrain_diag.stages.trainers import reinforced, supervised
+from posttrain_diag.stages.trainers import trl as bridge
 from posttrain_diag.zoo import resolve_model
 
 STEPS = 40

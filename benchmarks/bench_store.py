@@ -26,9 +26,9 @@ import numpy as np
 from machine import write
 from synthetic_engine import SyntheticEngine, make_problems
 
-from posttrain_diag import analyze as spine
-from posttrain_diag.collect import Progress
-from posttrain_diag.config import make_config
+from posttrain_diag.analysis import analyze as spine
+from posttrain_diag.rollouts.collect import Progress
+from posttrain_diag.settings.analysis import make_config
 from posttrain_diag.store import ParquetStore, RolloutStore, Span, Store
 from posttrain_diag.tasks import write_tasks
 from posttrain_diag.types import Rollout

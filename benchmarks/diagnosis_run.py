@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from diagnosis_cases import Case, Inputs
 
-from posttrain_diag.analyze import Analysis, analyze
-from posttrain_diag.config import make_config
+from posttrain_diag.analysis.analyze import Analysis, analyze
+from posttrain_diag.settings.analysis import make_config
 from posttrain_diag.tasks import load_tasks
 from posttrain_diag.zoo import resolve_model, true_bottleneck, true_classes
 

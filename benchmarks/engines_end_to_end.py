@@ -64,9 +64,9 @@ class Analyze:
     """Worker side: one whole analysis in this process."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
-        import posttrain_diag.analyze
+        import posttrain_diag.analysis.analyze
 
-        self.module: Any = posttrain_diag.analyze
+        self.module: Any = posttrain_diag.analysis.analyze
         self.spec = spec
         self._analyze(spec["warm_tasks"], 4)
 
@@ -84,7 +84,7 @@ class Analyze:
         return {**out, "pass_at_k": {f"pass@{k}": _pass_at_k(list(passes.values()), k) for k in KS}}
 
     def _analyze(self, tasks: str, rollouts: int) -> tuple[Any, dict[str, Any]]:
-        from posttrain_diag.config import make_config
+        from posttrain_diag.settings.analysis import make_config
 
         run = Path(self.spec["folder"]) / "analysis"
         shutil.rmtree(run, ignore_errors=True)

@@ -73,7 +73,7 @@ class Exact:
         from tiny_models import make_model, make_tokenizer, write_model
         from transformers import AutoModelForCausalLM
 
-        from posttrain_diag.engines.hf import load_hf_engine
+        from posttrain_diag.engines.hf.engine import load_hf_engine
 
         path = str(write_model(self.folder / f"exact-{name}", make_model(name), make_tokenizer()))
         model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
@@ -83,7 +83,7 @@ class Exact:
         return {**out, "notices": list(engine.info.notices)}
 
     def _requests(self, prompts: Sequence[str], n: int) -> list[Any]:
-        from posttrain_diag.engines.base import Prompt, SampleRequest
+        from posttrain_diag.engines.contract import Prompt, SampleRequest
 
         return [
             SampleRequest(str(i), Prompt(text=text), tuple(range(n)), tuple(7919 * i + j for j in range(n)))
@@ -128,7 +128,7 @@ class Exact:
 
     def _gaps(self, engine: Any, model: Any) -> dict[str, Any]:
         """Largest difference from the plain forward: of drawn tokens, of both laws, and of scores."""
-        from posttrain_diag.engines.base import ScoreRequest
+        from posttrain_diag.engines.contract import ScoreRequest
         from posttrain_diag.types import SamplingParams
 
         params = SamplingParams(max_new_tokens=24, **LAWS["T=.7, top-k 20, top-p .9, min-p .02"])

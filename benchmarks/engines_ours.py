@@ -13,7 +13,7 @@ class Ours:
     """`load_hf_engine` with the settings a user gets by default, dtype and batch size apart."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
-        from posttrain_diag.engines.hf import load_hf_engine
+        from posttrain_diag.engines.hf.engine import load_hf_engine
 
         self.work = spec["work"]
         options = spec["options"]
@@ -27,7 +27,7 @@ class Ours:
 
     def sample(self, which: Sequence[int], n: int, seed: int) -> list[list[int]]:
         """See `engines_worker.Contestant`."""
-        from posttrain_diag.engines.base import Prompt, SampleRequest
+        from posttrain_diag.engines.contract import Prompt, SampleRequest
         from posttrain_diag.types import SamplingParams
 
         def seeds(p: int) -> tuple[int, ...]:
@@ -46,7 +46,7 @@ class Ours:
 
     def score(self, which: Sequence[int], n: int) -> float:
         """See `engines_worker.Contestant`."""
-        from posttrain_diag.engines.base import Prompt, ScoreRequest
+        from posttrain_diag.engines.contract import Prompt, ScoreRequest
 
         requests = [
             ScoreRequest(

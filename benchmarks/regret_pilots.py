@@ -1,9 +1,9 @@
 """The regret benchmark's pilots: short real runs, each made once and kept as a record, under the product's own halving.
 
-    forecasts of a question ──► posttrain_diag.pilot.run_pilots ──► record of (variant, situation, flavour, rung)
+    forecasts of a question ──► posttrain_diag.recommend.pilots.run_pilots ──► record of (variant, situation, flavour, rung)
 
 A pilot of a stage is the same whatever else the user has, so questions share it. What a user pays is counted as if each
-question stood alone: its pilots, and the measurement before training once, as `posttrain_diag.pilot.attempts` shares it.
+question stood alone: its pilots, and the measurement before training once, as `posttrain_diag.recommend.pilots.attempts` shares it.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from stages_cases import SMALL_BUDGET, Case, Variant, inputs_of
 from stages_run import tokens_of, within
 
 from posttrain_diag.autopilot.bill import MOST_PILOTS, PILOT_SHARE
-from posttrain_diag.pilot import MEASURED, ROLLOUTS, Piloted, PilotRun, run_pilot, run_pilots
 from posttrain_diag.recommend import Facts, Resources
-from posttrain_diag.recommend.catalogue import stage_card
 from posttrain_diag.recommend.forecast import Forecast
+from posttrain_diag.recommend.pilots import MEASURED, ROLLOUTS, Piloted, PilotRun, run_pilot, run_pilots
 from posttrain_diag.recommend.rules import OPTIONS, WORTH_IT, no_stage, plan_from
 from posttrain_diag.stages import make_stage_config, tokens_so_far
+from posttrain_diag.stages.catalogue import stage_card
 
 WORK = Path("runs/bench-pilots")
 """Where records lie unless told otherwise."""

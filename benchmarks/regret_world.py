@@ -12,8 +12,8 @@ from stages_cases import FEW_DEMOS, SITUATIONS, SMALL_BUDGET, STAGES, Situation,
 from stages_run import within
 
 from posttrain_diag.recommend import Resources
-from posttrain_diag.recommend.catalogue import stage_card
 from posttrain_diag.recommend.forecast import RETENTION_WEIGHT
+from posttrain_diag.stages.catalogue import stage_card
 from posttrain_diag.types import Plan
 
 BUDGET = 1_500_000

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from posttrain_diag.engines.base import Draw, EngineInfo, Prompt, SampleRequest, Score, ScoreRequest
+from posttrain_diag.engines.contract import Draw, EngineInfo, Prompt, SampleRequest, Score, ScoreRequest
 from posttrain_diag.types import Problem, SamplingParams
 
 WORDS = ("so", "then", "take", "the", "sum", "of", "both", "sides", "and", "add", "one", "more", "to", "get")

@@ -11,7 +11,7 @@
     later = diag.open_run("runs/tuned")
     run.compare(later).role              # what the stage between them really did
 
-The function is called `evaluate`, for `posttrain_diag.analyze` is the module behind it.
+The function is called `evaluate`, for `posttrain_diag.analysis.analyze` is the module behind it.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-    from posttrain_diag.collect import Progress
     from posttrain_diag.compare.types import Comparison
-    from posttrain_diag.run_index import RunEntry
+    from posttrain_diag.rollouts.collect import Progress
+    from posttrain_diag.store.run_index import RunEntry
     from posttrain_diag.types import Estimate
 
 __all__ = ["ComparedRuns", "Run", "evaluate", "list_runs", "open_run"]
@@ -178,8 +178,8 @@ def evaluate(
     Raises:
         DiagError: bad tasks, model, settings or run directory.
     """
-    from posttrain_diag.analyze import analyze
-    from posttrain_diag.config import make_config
+    from posttrain_diag.analysis.analyze import analyze
+    from posttrain_diag.settings.analysis import make_config
 
     if isinstance(settings.get("teacher"), str):
         settings["teacher"] = (settings["teacher"],)
@@ -214,7 +214,7 @@ def list_runs(folder: str | Path) -> list[RunEntry]:
     Raises:
         UsageError: there is no such folder.
     """
-    from posttrain_diag.run_index import RunIndex
+    from posttrain_diag.store.run_index import RunIndex
 
     return RunIndex(Path(folder)).entries()
 

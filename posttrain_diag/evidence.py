@@ -12,8 +12,8 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from posttrain_diag.config import LADDER_BY_EFFORT, TEACHER_ROLLOUTS_BY_EFFORT, AnalyzeConfig
-from posttrain_diag.engines.base import EngineInfo, Rendering, Tilt
+from posttrain_diag.engines.contract import EngineInfo, Rendering, Tilt
+from posttrain_diag.settings.analysis import LADDER_BY_EFFORT, TEACHER_ROLLOUTS_BY_EFFORT, AnalyzeConfig
 from posttrain_diag.stats import ChanceFloor, Counts, MixingLaw, chance_floor, fit_mixing_law
 from posttrain_diag.store import ScoreRow
 from posttrain_diag.store.base import TALLIED

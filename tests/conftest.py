@@ -11,9 +11,9 @@ import posttrain_reports.write
 import pytest
 from fake_engine import FakeEngine, Law
 
-from posttrain_diag import analyze as analyze_module
-from posttrain_diag.analyze import Analysis, analyze
-from posttrain_diag.config import make_config
+from posttrain_diag.analysis import analyze as analyze_module
+from posttrain_diag.analysis.analyze import Analysis, analyze
+from posttrain_diag.settings.analysis import make_config
 from posttrain_diag.tasks import write_tasks
 from posttrain_diag.types import Problem
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from posttrain_diag.engines.base import Draw, EngineInfo, Prompt, SampleRequest, Score, ScoreRequest
+from posttrain_diag.engines.contract import Draw, EngineInfo, Prompt, SampleRequest, Score, ScoreRequest
 from posttrain_diag.types import Problem, SamplingParams
 
 STOP = 0

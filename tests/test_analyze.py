@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from fake_engine import FakeEngine, Killed, make_problems
 
-from posttrain_diag.analyze import Analysis
+from posttrain_diag.analysis.analyze import Analysis
+from posttrain_diag.analysis.report_data import stored_report
 from posttrain_diag.errors import StoreError, UsageError
 from posttrain_diag.store import RunDir
-from posttrain_diag.stored import stored_report
 
 Run = Callable[..., Analysis]
 N = 24

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import posttrain_diag as diag
-from posttrain_diag import analyze as analyze_module
+from posttrain_diag.analysis import analyze as analyze_module
 from posttrain_diag.api import ComparedRuns, Run
 from posttrain_diag.errors import StoreError, UsageError
 from posttrain_diag.types import Estimate, Problem
@@ -40,9 +40,9 @@ def test_importing_the_package_loads_nothing_heavy_and_shadows_no_module() -> No
         "assert not {'numpy', 'pandas', 'torch', 'pydantic', 'jinja2', 'typer'} & set(sys.modules)\n"
         "assert diag.evaluate.__module__ == 'posttrain_diag.api' and 'open_run' in dir(diag)\n"
         "assert not {'torch', 'pandas', 'numpy'} & set(sys.modules)\n"
-        "from posttrain_diag.analyze import analyze\n"
-        "import posttrain_diag.analyze, posttrain_diag.compare, posttrain_diag.diagnose\n"
-        "assert posttrain_diag.analyze.analyze is analyze and diag.evaluate is not analyze\n"
+        "from posttrain_diag.analysis.analyze import analyze\n"
+        "import posttrain_diag.analysis.analyze, posttrain_diag.compare, posttrain_diag.diagnose\n"
+        "assert posttrain_diag.analysis.analyze.analyze is analyze and diag.evaluate is not analyze\n"
         "assert diag.__version__\n"
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from fake_engine import FakeEngine, make_problems
 
-from posttrain_diag import collect
-from posttrain_diag.collect import Collector, Progress
 from posttrain_diag.evidence import MAIN, DrawSpec
+from posttrain_diag.rollouts import collect
+from posttrain_diag.rollouts.collect import Collector, Progress
 from posttrain_diag.store import RolloutStore
 from posttrain_diag.types import SamplingParams
 

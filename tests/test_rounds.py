@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from fake_engine import FakeEngine, Killed, make_problems
 
-from posttrain_diag.analyze import Analysis
-from posttrain_diag.rounds import affordable_level
+from posttrain_diag.analysis.allocate import affordable_level
+from posttrain_diag.analysis.analyze import Analysis
 
 Run = Callable[..., Analysis]
 N = 24

@@ -16,14 +16,14 @@ import pytest
 from fake_engine import FakeEngine, Killed, make_problems
 from store_rows import rollout, rows
 
-from posttrain_diag import batch as batch_module
-from posttrain_diag import collect
-from posttrain_diag.analyze import Analysis
-from posttrain_diag.batch import Batch
+from posttrain_diag.analysis.analyze import Analysis
+from posttrain_diag.analysis.report_data import stored_comparison, stored_report
 from posttrain_diag.errors import StoreError
 from posttrain_diag.evidence import tally
+from posttrain_diag.rollouts import batch as batch_module
+from posttrain_diag.rollouts import collect
+from posttrain_diag.rollouts.batch import Batch
 from posttrain_diag.store import ParquetStore, RolloutStore, RunDir
-from posttrain_diag.stored import stored_comparison, stored_report
 from posttrain_diag.types import Rollout
 
 Run = Callable[..., Analysis]
@@ -107,7 +107,7 @@ def test_a_report_reads_no_more_than_it_can_show(
     from posttrain_reports import render_html, selection
 
     from posttrain_diag.compare import compare_runs, write_comparison
-    from posttrain_diag.tasks import write as tasks_write
+    from posttrain_diag.tasks.problems import write as tasks_write
 
     run = run_analysis(law, make_problems(N, word), rollouts=8, store=store).run
     whole = stored_report(RunDir(run.path))

@@ -8,10 +8,10 @@ import numpy as np
 from fake_engine import STOP, FakeEngine
 from posttrain_reports import render_html
 
-from posttrain_diag.analyze import Analysis
+from posttrain_diag.analysis.analyze import Analysis
+from posttrain_diag.analysis.report_data import stored_report
+from posttrain_diag.analysis.token_texts import token_texts
 from posttrain_diag.store import RunDir
-from posttrain_diag.stored import stored_report
-from posttrain_diag.token_texts import token_texts
 from posttrain_diag.types import Problem
 
 LAW = {"a b": 0.5, "a c": 0.5}

@@ -9,9 +9,9 @@ bill       tokens spent, left, set aside          steps      analyse, train, com
 commands   the steps as a person types them
 """
 
-from posttrain_diag.autopilot.config import AutopilotConfig, make_autopilot_config
 from posttrain_diag.autopilot.loop import autopilot
 from posttrain_diag.autopilot.run import first_cost
 from posttrain_diag.autopilot.steps import Steps
+from posttrain_diag.settings.autopilot import AutopilotConfig, make_autopilot_config
 
 __all__ = ["AutopilotConfig", "Steps", "autopilot", "first_cost", "make_autopilot_config"]

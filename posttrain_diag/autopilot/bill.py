@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from posttrain_diag.collect import Phase, Progress
-from posttrain_diag.pilot import MEASURED, ROLLOUTS
+from posttrain_diag.recommend.pilots import MEASURED, ROLLOUTS
+from posttrain_diag.rollouts.collect import Phase, Progress
 from posttrain_diag.stages import StageConfig, StageInputs, planned_steps, read_result, tokens_so_far
 from posttrain_diag.stages.run import RETENTION_ROLLOUTS
-from posttrain_diag.stages.watch import MOST_RETAINED
-from posttrain_diag.stages.watch import RETENTION_ROLLOUTS as WATCHED_ROLLOUTS
+from posttrain_diag.stages.session.watch import MOST_RETAINED
+from posttrain_diag.stages.session.watch import RETENTION_ROLLOUTS as WATCHED_ROLLOUTS
 from posttrain_diag.store import RunDir
 from posttrain_diag.types import ProblemClass
 

@@ -9,8 +9,8 @@ from typing import Any
 from posttrain_diag.autopilot.state import Round
 from posttrain_diag.stages import STAGES, StageConfig, StageInputs, StageResult
 from posttrain_diag.stages.registry import stage_entry
-from posttrain_diag.stages.session import replay_share
-from posttrain_diag.stages.watch import Look, rise_at_the_end
+from posttrain_diag.stages.session.session import replay_share
+from posttrain_diag.stages.session.watch import Look, rise_at_the_end
 
 LEAST_GAIN = 0.02
 """A stage whose expected gain in pass@1 is not above this is not run."""

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from posttrain_diag.config import AnalyzeConfig
-from posttrain_diag.train import TrainRequest
+from posttrain_diag.settings.analysis import AnalyzeConfig
+from posttrain_diag.stages.prepare import TrainRequest
 
 _FLAGS = {"mapping": "map", "teachers": "teacher", "siblings": "sibling", "config_file": "config", "settings": "set"}
 

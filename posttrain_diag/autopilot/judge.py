@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from posttrain_diag.recommend.forecast import RETENTION_WEIGHT
+from posttrain_diag.settings.stage import RETENTION_WEIGHT
 from posttrain_diag.stages import Measured
 from posttrain_diag.stats import paired_difference
 from posttrain_diag.types import Estimate

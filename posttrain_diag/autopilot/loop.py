@@ -16,10 +16,10 @@ from typing import Any
 
 from posttrain_reports import write_autopilot_report
 
+from posttrain_diag.analysis.report_data import stored_autopilot
 from posttrain_diag.autopilot.bill import BudgetSpent, Metered
 from posttrain_diag.autopilot.choose import rollouts_to_top_up
 from posttrain_diag.autopilot.commands import analyze_command
-from posttrain_diag.autopilot.config import AutopilotConfig
 from posttrain_diag.autopilot.judge import judge
 from posttrain_diag.autopilot.next_round import from_plan, go_on, retry, to_pilots
 from posttrain_diag.autopilot.result import write_result
@@ -27,7 +27,7 @@ from posttrain_diag.autopilot.run import Run, open_run
 from posttrain_diag.autopilot.state import Phase, State
 from posttrain_diag.autopilot.steps import Steps
 from posttrain_diag.errors import EngineError, ModelError, UsageError
-from posttrain_diag.stored import stored_autopilot
+from posttrain_diag.settings.autopilot import AutopilotConfig
 
 
 def autopilot(config: AutopilotConfig, out: Path, steps: Steps | None = None) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from posttrain_diag.autopilot.bill import MOST_PILOTS, PILOT_SHARE, WORTH_BEGINN
 from posttrain_diag.autopilot.choose import LEAST_GAIN, Option, more_replay, more_steps, weigh
 from posttrain_diag.autopilot.run import Run
 from posttrain_diag.autopilot.state import Round, State
-from posttrain_diag.stages.watch import read_looks
+from posttrain_diag.stages.session.watch import read_looks
 
 
 def retry(run: Run, state: State) -> State | None:

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from posttrain_diag.autopilot.config import AutopilotConfig
 from posttrain_diag.errors import UsageError
+from posttrain_diag.settings.autopilot import AutopilotConfig
 from posttrain_diag.stages import split_tasks
+from posttrain_diag.stages.prepare import without_held_out
 from posttrain_diag.tasks import load_tasks, with_demos, write_tasks
-from posttrain_diag.tasks.taskset import tasks_sha
-from posttrain_diag.train import without_held_out
+from posttrain_diag.tasks.problems.taskset import tasks_sha
 from posttrain_diag.types import Problem
 
 FEWEST_HELD_OUT = 6

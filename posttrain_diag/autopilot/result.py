@@ -10,7 +10,7 @@ from typing import Any
 from posttrain_diag.autopilot.commands import analyze_command, compare_command, train_command
 from posttrain_diag.autopilot.run import Run
 from posttrain_diag.autopilot.state import Round
-from posttrain_diag.config import load_config
+from posttrain_diag.settings.analysis import load_config
 from posttrain_diag.stages import Measured
 from posttrain_diag.store import write_atomic
 

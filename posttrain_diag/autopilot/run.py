@@ -12,19 +12,19 @@ from typing import Any
 
 import yaml
 
-from posttrain_diag.analyze import Estimated, estimate_cost
+from posttrain_diag.analysis.analyze import Estimated, estimate_cost
 from posttrain_diag.autopilot.bill import Tokens, analysis_tokens, pilot_tokens, stage_tokens
-from posttrain_diag.autopilot.config import RESUMED, AutopilotConfig, check_same
 from posttrain_diag.autopilot.journal import Journal
 from posttrain_diag.autopilot.problems import RunProblems, problems_of
 from posttrain_diag.autopilot.state import Round, State, load_state
 from posttrain_diag.autopilot.steps import Steps
-from posttrain_diag.config import AnalyzeConfig
 from posttrain_diag.errors import StoreError, UsageError
-from posttrain_diag.recommend.catalogue import stage_card
+from posttrain_diag.settings.analysis import AnalyzeConfig
+from posttrain_diag.settings.autopilot import RESUMED, AutopilotConfig, check_same
 from posttrain_diag.stages import Measured, StageResult, read_result
+from posttrain_diag.stages.catalogue import stage_card
+from posttrain_diag.stages.prepare import Prepared, TrainRequest, directory_of, prepare
 from posttrain_diag.store import lock_folder, write_atomic
-from posttrain_diag.train import Prepared, TrainRequest, directory_of, prepare
 
 
 @dataclass

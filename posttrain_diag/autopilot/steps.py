@@ -11,24 +11,24 @@ from typing import Any
 
 from posttrain_reports import write_comparison_report
 
-from posttrain_diag.collect import Progress
-from posttrain_diag.config import AnalyzeConfig
+from posttrain_diag.rollouts.collect import Progress
+from posttrain_diag.settings.analysis import AnalyzeConfig
 from posttrain_diag.stages import Measured
-from posttrain_diag.train import TrainRequest
+from posttrain_diag.stages.prepare import TrainRequest
 
 Say = Callable[[str], None]
 
 
 def analyze_run(config: AnalyzeConfig, progress: Progress, command: str) -> None:
     """Analyse a model into its run directory; goes on where it stopped."""
-    from posttrain_diag.analyze import analyze
+    from posttrain_diag.analysis.analyze import analyze
 
     analyze(config, progress, command)
 
 
 def train_run(request: TrainRequest, progress: Progress, say: Say, before: Measured | None) -> None:
     """Run a stage in its folder; goes on where it stopped."""
-    from posttrain_diag.train import prepare, train
+    from posttrain_diag.stages.prepare import prepare, train
 
     train(prepare(request), progress, say, before)
     gc.collect()  # a trainer and its callbacks hold each other, and the weights: the next model needs their memory
@@ -36,9 +36,9 @@ def train_run(request: TrainRequest, progress: Progress, say: Say, before: Measu
 
 def compare_runs(before: Path, after: Path, out: Path, seed: int) -> None:
     """Compare the analyses of two checkpoints on the same problems; writes `out`, and a table and a page beside it."""
+    from posttrain_diag.analysis.report_data import stored_comparison
     from posttrain_diag.compare import compare_runs as compare
     from posttrain_diag.compare import write_comparison
-    from posttrain_diag.stored import stored_comparison
 
     write_comparison(compare(before, after, seed=seed), out.parent)
     write_comparison_report(stored_comparison(out.parent), out.parent)
@@ -46,14 +46,14 @@ def compare_runs(before: Path, after: Path, out: Path, seed: int) -> None:
 
 def plan_run(run: Path, has: Mapping[str, Any]) -> Mapping[str, Any]:
     """The plan of an analysis with what the run has by now; "plan" and "not_proposed" as in diagnosis.json."""
-    from posttrain_diag.replan import replan
+    from posttrain_diag.recommend.replan import replan
 
     return replan(run, has)
 
 
 def pilot_run(run: Path, has: Mapping[str, Any], request: TrainRequest, progress: Progress, say: Say) -> None:
     """Try the best stages in short runs; the plan they lead to becomes the analysis'. Goes on where it stopped."""
-    from posttrain_diag.replan import replan
+    from posttrain_diag.recommend.replan import replan
 
     replan(run, has, pilot=True, request=request, progress=progress, say=say)
     gc.collect()

@@ -17,7 +17,7 @@ from posttrain_diag.cli.terminal import echo, echo_json
 from posttrain_diag.errors import UsageError
 
 if TYPE_CHECKING:
-    from posttrain_diag.config import AnalyzeConfig
+    from posttrain_diag.settings.analysis import AnalyzeConfig
 
 Model = Annotated[
     str | None,
@@ -217,7 +217,7 @@ def analyze(
     if dry_run:
         show_cost(config, as_json)
         return
-    from posttrain_diag.analyze import analyze as run_analysis
+    from posttrain_diag.analysis.analyze import analyze as run_analysis
     from posttrain_diag.cli.progress import make_progress
 
     with make_progress(quiet=quiet) as progress:
@@ -227,7 +227,7 @@ def analyze(
     else:
         from posttrain_diag.cli.verdict import print_verdict
         from posttrain_diag.recommend.duration import with_times
-        from posttrain_diag.speed import stored_speed
+        from posttrain_diag.store.speed import stored_speed
 
         plan = with_times(analysis.json["plan"], stored_speed(analysis.run))
         print_verdict({**analysis.json, "plan": plan}, analysis.run.path)
@@ -252,7 +252,7 @@ def resolve_config(
     model: str | None, tasks: str | None, out: Path | None, values: dict[str, Any], resume: bool | None
 ) -> AnalyzeConfig:
     """The config from flags, or from the run directory that is to be resumed."""
-    from posttrain_diag.config import load_config, make_config
+    from posttrain_diag.settings.analysis import load_config, make_config
 
     if resume and (model is None or tasks is None):
         if out is None:
@@ -289,7 +289,7 @@ def show_cost(config: AnalyzeConfig, as_json: bool) -> None:
     """Print what a run would draw."""
     from dataclasses import asdict
 
-    from posttrain_diag.analyze import estimate_cost
+    from posttrain_diag.analysis.analyze import estimate_cost
 
     cost = estimate_cost(config)
     if as_json:

@@ -29,7 +29,7 @@ def stages(
     from posttrain_diag.recommend import CATALOGUE
 
     if launch is not None:
-        from posttrain_diag.stages.sharding import launch_config
+        from posttrain_diag.stages.policy.sharding import launch_config
 
         echo(launch_config(launch))
         return

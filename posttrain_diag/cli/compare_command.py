@@ -42,8 +42,8 @@ def compare(
     """Compare two runs on the same problems: what changed beyond noise, what it is made of, the role really played."""
     from posttrain_reports import write_comparison_report
 
+    from posttrain_diag.analysis.report_data import stored_comparison
     from posttrain_diag.compare import compare_runs, default_folder, write_comparison
-    from posttrain_diag.stored import stored_comparison
 
     found = compare_runs(before, after, stage=stage, retention=retained, rollout_budget=rollout_budget, seed=seed)
     folder = out or default_folder(before, after)

@@ -76,7 +76,7 @@ def models(incomplete: str) -> list[str]:
 
 def tasks(incomplete: str) -> list[str]:
     """The tasks that come with the package."""
-    from posttrain_diag.tasks.rows import BUILTIN
+    from posttrain_diag.tasks.problems.rows import BUILTIN
     from posttrain_diag.zoo.paths import TASKS_DIR
 
     return _starting(sorted(BUILTIN + path.stem for path in TASKS_DIR.glob("*.jsonl")), incomplete)
@@ -103,35 +103,35 @@ def stages(incomplete: str) -> list[str]:
 
 def efforts(incomplete: str) -> list[str]:
     """Values of --effort."""
-    from posttrain_diag.config import Effort
+    from posttrain_diag.settings.analysis import Effort
 
     return _starting(get_args(Effort), incomplete)
 
 
 def allocations(incomplete: str) -> list[str]:
     """Values of --allocation."""
-    from posttrain_diag.config import Allocation
+    from posttrain_diag.settings.analysis import Allocation
 
     return _starting(get_args(Allocation), incomplete)
 
 
 def engines(incomplete: str) -> list[str]:
     """Values of --engine."""
-    from posttrain_diag.config import EngineName
+    from posttrain_diag.settings.analysis import EngineName
 
     return _starting(get_args(EngineName), incomplete)
 
 
 def worker_engines(incomplete: str) -> list[str]:
     """Values of --ray-engine."""
-    from posttrain_diag.config import WorkerEngine
+    from posttrain_diag.settings.analysis import WorkerEngine
 
     return _starting(get_args(WorkerEngine), incomplete)
 
 
 def stores(incomplete: str) -> list[str]:
     """Values of --store."""
-    from posttrain_diag.config import StoreKind
+    from posttrain_diag.settings.analysis import StoreKind
 
     return _starting(get_args(StoreKind), incomplete)
 

@@ -52,7 +52,7 @@ def _packages() -> list[Check]:
 
 
 def _vllm() -> Check:
-    from posttrain_diag.engines.vllm_process import find_python
+    from posttrain_diag.engines.vllm.process import find_python
     from posttrain_diag.errors import UsageError
 
     try:

@@ -47,11 +47,11 @@ def counts(
     quiet: Quiet = False,
 ) -> None:
     """Diagnose from passes per problem alone: the whole statistical part of diagnosis and report."""
-    from posttrain_diag.analyze_counts import analyze_counts
+    from posttrain_diag.analysis.counts import analyze_counts
     from posttrain_diag.cli.progress import make_progress
-    from posttrain_diag.config import make_config
     from posttrain_diag.evidence import Settings
     from posttrain_diag.importers import read_counts
+    from posttrain_diag.settings.analysis import make_config
     from posttrain_diag.tasks import load_tasks
 
     ks = parse_ks(k)

@@ -32,9 +32,9 @@ def recommend(
     from posttrain_diag.cli.progress import make_progress
     from posttrain_diag.cli.train_command import parse_settings
     from posttrain_diag.recommend.duration import with_times
-    from posttrain_diag.replan import replan
-    from posttrain_diag.speed import stored_speed
+    from posttrain_diag.recommend.replan import replan
     from posttrain_diag.store import RunDir
+    from posttrain_diag.store.speed import stored_speed
 
     said = parse_settings(settings)
     with make_progress(quiet=quiet) as progress:

@@ -17,7 +17,7 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: the path of the report.")] = False,
 ) -> None:
     """Render report.html, report.md and the figures of a run again from what is stored."""
-    from posttrain_diag.stored import rerender
+    from posttrain_diag.analysis.report_data import rerender
 
     path = rerender(run, png=png)
     if as_json:

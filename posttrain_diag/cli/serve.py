@@ -20,7 +20,7 @@ from typing import BinaryIO
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from posttrain_diag.errors import UsageError
-from posttrain_diag.run_index import MARKS, RunIndex
+from posttrain_diag.store.run_index import MARKS, RunIndex
 
 ADDRESS = "127.0.0.1"
 HOSTS = ("127.0.0.1", "localhost")

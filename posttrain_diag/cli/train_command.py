@@ -16,7 +16,7 @@ from posttrain_diag.errors import UsageError
 
 if TYPE_CHECKING:
     from posttrain_diag.stages import StageResult
-    from posttrain_diag.train import Prepared
+    from posttrain_diag.stages.prepare import Prepared
 
 Run = Annotated[Path | None, typer.Argument(help="Run of `diag analyze`: its model, tasks and plan are used.")]
 Stage = Annotated[
@@ -102,8 +102,8 @@ def train(
     Several GPUs: accelerate launch -m posttrain_diag train ...
     """
     from posttrain_diag.cli.progress import make_progress
-    from posttrain_diag.train import TrainRequest, prepare, result_json
-    from posttrain_diag.train import train as run_stage
+    from posttrain_diag.stages.prepare import TrainRequest, prepare, result_json
+    from posttrain_diag.stages.prepare import train as run_stage
 
     flags = {
         "steps": steps,

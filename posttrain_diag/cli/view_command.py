@@ -19,7 +19,7 @@ def view(runs: Runs = Path("runs"), port: Port = 8642, open_browser: Open = Fals
     """Serve an index of analyses, comparisons and autopilot runs on 127.0.0.1, read-only, until Ctrl-C."""
     from dataclasses import asdict
 
-    from posttrain_diag.run_index import RunIndex
+    from posttrain_diag.store.run_index import RunIndex
 
     index = RunIndex(runs)
     if as_json:

@@ -10,7 +10,7 @@ import typer
 
 from posttrain_diag.cli import completion
 from posttrain_diag.cli.terminal import echo, echo_json, say, say_nothing
-from posttrain_diag.tasks.rows import BUILTIN
+from posttrain_diag.tasks.problems.rows import BUILTIN
 
 if TYPE_CHECKING:
     import pandas as pd

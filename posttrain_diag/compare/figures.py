@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from posttrain_diag.compare.types import Decomposition, NullControl, PassChange, SupportChange
-from posttrain_diag.config import RESOLVED
+from posttrain_diag.settings.analysis import RESOLVED
 from posttrain_diag.stats import (
     FATES,
     Counts,

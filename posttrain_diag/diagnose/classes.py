@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from posttrain_probes.format_gap import REPAIRABLE
 from posttrain_probes.prefix_ladder import reach_draws
 
-from posttrain_diag.config import RESOLVED
 from posttrain_diag.evidence import Evidence
+from posttrain_diag.settings.analysis import RESOLVED
 from posttrain_diag.stats import below
 from posttrain_diag.types import CLASSES, Estimate, Measurement, ProblemClass, ShareName
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from posttrain_diag.config import AnalyzeConfig, EngineName
-    from posttrain_diag.engines.base import Engine
+    from posttrain_diag.engines.contract import Engine
+    from posttrain_diag.settings.analysis import AnalyzeConfig, EngineName
 
 ONE_THREAD_BELOW = 20_000_000
 """Parameters below which one torch thread is as fast as several and far faster on a machine that others use."""
@@ -28,7 +28,7 @@ def open_engine(config: AnalyzeConfig, model: str) -> Engine:
 
 
 def _hf(config: AnalyzeConfig, model: str) -> Engine:
-    from posttrain_diag.engines.hf import load_hf_engine
+    from posttrain_diag.engines.hf.engine import load_hf_engine
 
     engine = load_hf_engine(
         model,
@@ -49,7 +49,7 @@ def _hf(config: AnalyzeConfig, model: str) -> Engine:
 
 
 def _vllm(config: AnalyzeConfig, model: str) -> Engine:
-    from posttrain_diag.engines.vllm import load_vllm_engine
+    from posttrain_diag.engines.vllm.engine import load_vllm_engine
 
     return load_vllm_engine(
         model,
@@ -64,7 +64,7 @@ def _vllm(config: AnalyzeConfig, model: str) -> Engine:
 
 
 def _openai(config: AnalyzeConfig, model: str) -> Engine:
-    from posttrain_diag.engines.openai_api import load_openai_engine
+    from posttrain_diag.engines.openai.engine import load_openai_engine
 
     return load_openai_engine(
         model,
@@ -80,7 +80,7 @@ def _openai(config: AnalyzeConfig, model: str) -> Engine:
 
 
 def _ray(config: AnalyzeConfig, model: str) -> Engine:
-    from posttrain_diag.engines.ray_engine import load_ray_engine
+    from posttrain_diag.engines.ray.engine import load_ray_engine
 
     return load_ray_engine(config, model)
 

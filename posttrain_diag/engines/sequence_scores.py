@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from posttrain_diag.engines.base import Score, ScoreRequest
-from posttrain_diag.engines.front import Front
-from posttrain_diag.engines.hf_score import Target, score_targets
+from posttrain_diag.engines.contract import Score, ScoreRequest
+from posttrain_diag.engines.hf.score import Target, score_targets
+from posttrain_diag.engines.model.front import Front
 from posttrain_diag.errors import EngineError, ModelError
 
 Part = tuple[Sequence[float], Sequence[int]]

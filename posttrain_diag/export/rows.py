@@ -24,7 +24,7 @@ import pandas as pd
 from posttrain_diag.errors import VerifierError
 from posttrain_diag.export.source import Source
 from posttrain_diag.tasks import verify
-from posttrain_diag.tasks.verifiers import needs_code
+from posttrain_diag.tasks.verifiers.spec import needs_code
 from posttrain_diag.types import Problem
 
 Row = dict[str, Any]

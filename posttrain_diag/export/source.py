@@ -10,11 +10,11 @@ from typing import Any, Literal, cast
 
 import pandas as pd
 
-from posttrain_diag.config import load_config
-from posttrain_diag.engines.base import Prompt
-from posttrain_diag.engines.hf_prompts import plain_text
+from posttrain_diag.engines.contract import Prompt
+from posttrain_diag.engines.model.prompts import plain_text
 from posttrain_diag.errors import StoreError, UsageError
 from posttrain_diag.evidence import MAIN
+from posttrain_diag.settings.analysis import load_config
 from posttrain_diag.stages import split_tasks
 from posttrain_diag.store import RunDir, Span, Store
 from posttrain_diag.tasks import load_tasks

@@ -10,7 +10,7 @@ import numpy as np
 from posttrain_probes.stopping import UNIFORM_SHARE, near_uniform
 
 from posttrain_diag.evidence import MAIN, Evidence
-from posttrain_diag.recommend.catalogue import Need
+from posttrain_diag.stages.catalogue import Need
 from posttrain_diag.types import CLASSES, Bottleneck, Diagnosis, InstrumentStatus, Problem, ProblemClass
 
 Part = ProblemClass

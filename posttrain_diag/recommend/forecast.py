@@ -18,9 +18,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from posttrain_diag.recommend.catalogue import stage_card
 from posttrain_diag.recommend.facts import Facts, Part, Resources
 from posttrain_diag.recommend.outcomes import Outcome
+from posttrain_diag.settings.stage import RETENTION_WEIGHT
+from posttrain_diag.stages.catalogue import stage_card
 from posttrain_diag.types import CLASSES, Estimate
 
 Floats = NDArray[np.float64]
@@ -29,8 +30,6 @@ NEW_SITUATION = 0.25
 """Weight of what was never seen, against 1 for each known situation (the concentration of the Dirichlet process)."""
 SPREAD = 0.02
 """Standard deviation of the share won between situations that look alike."""
-RETENTION_WEIGHT = 0.5
-"""A point of pass@1 lost on retained tasks counts as half a point on these."""
 FIRST_DRAWS = 6400
 """Draws within which an on-policy stage must see a pass: 50 steps of 128, after which it stops."""
 OWN_PASSES = {"grpo", "rloo", "rft", "preference", "online-preference", "process-rl", "search-transfer"}

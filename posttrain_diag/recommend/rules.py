@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from posttrain_diag.diagnose.bottleneck import count_text
-from posttrain_diag.recommend.catalogue import CATALOGUE, Need, StageCard, stage_card
 from posttrain_diag.recommend.facts import Facts, Resources
 from posttrain_diag.recommend.forecast import LIKE, TAUGHT_BY_MODEL, Forecast, chances, forecast
 from posttrain_diag.recommend.outcomes import Outcome, shipped_outcomes
+from posttrain_diag.stages.catalogue import CATALOGUE, Need, StageCard, stage_card
 from posttrain_diag.types import Cost, Estimate, Plan, ProblemClass, StageProposal
 
 WORTH_IT = 0.02

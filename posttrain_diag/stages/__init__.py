@@ -9,7 +9,7 @@ supervised, reinforced, ...                the trainer runs that several stages 
 sft, grpo, ...                             one file per stage
 """
 
-from posttrain_diag.stages.config import StageConfig, load_stage_config, make_stage_config
+from posttrain_diag.settings.stage import StageConfig, load_stage_config, make_stage_config
 from posttrain_diag.stages.inputs import StageInputs, split_tasks, take_watched
 from posttrain_diag.stages.registry import STAGES
 from posttrain_diag.stages.run import (

@@ -7,9 +7,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from posttrain_diag.config import HELD_OUT
 from posttrain_diag.errors import UsageError
-from posttrain_diag.recommend.catalogue import Need, stage_card
+from posttrain_diag.settings.analysis import HELD_OUT
+from posttrain_diag.stages.catalogue import Need, stage_card
 from posttrain_diag.types import Problem
 
 RETAIN_SPLIT = 0

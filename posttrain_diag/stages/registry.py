@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from posttrain_diag.errors import UsageError
 
 if TYPE_CHECKING:
-    from posttrain_diag.stages.session import Session
+    from posttrain_diag.stages.session.session import Session
 
 Rate = Literal["supervised", "teacher", "own", "rl", "preference"]
 
@@ -59,7 +59,7 @@ class StageEntry:
 
     def runner(self) -> Callable[[Session], None]:
         """The stage's function."""
-        return getattr(import_module(f"posttrain_diag.stages.{self.module}"), self.function)
+        return getattr(import_module(f"posttrain_diag.stages.recipes.{self.module}"), self.function)
 
 
 STAGES: Mapping[str, StageEntry] = {

@@ -10,21 +10,21 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from posttrain_diag.collect import Progress, token_cap
 from posttrain_diag.errors import StoreError, UsageError
-from posttrain_diag.recommend.catalogue import stage_card
-from posttrain_diag.stages.config import StageConfig
-from posttrain_diag.stages.draws import Judge, Judged, counts_of, sample_judged, truncated_share
+from posttrain_diag.rollouts.collect import Progress, token_cap
+from posttrain_diag.rollouts.live import Judge, Judged, counts_of, sample_judged, truncated_share
+from posttrain_diag.settings.stage import StageConfig
+from posttrain_diag.stages.catalogue import stage_card
 from posttrain_diag.stages.inputs import StageInputs, some
-from posttrain_diag.stages.memory import settle_micro_batch
-from posttrain_diag.stages.policy import Policy, load_policy
+from posttrain_diag.stages.policy.policy import Policy, load_policy
+from posttrain_diag.stages.policy.sharding import check_launch
 from posttrain_diag.stages.registry import STAGES, default_steps, learning_rate, stage_entry
-from posttrain_diag.stages.session import Session, replay_share
-from posttrain_diag.stages.sharding import check_launch
-from posttrain_diag.stages.trl import require_trl, require_vllm
+from posttrain_diag.stages.session.session import Session, replay_share
+from posttrain_diag.stages.trainers.memory import settle_micro_batch
+from posttrain_diag.stages.trainers.trl import require_trl, require_vllm
 from posttrain_diag.stats import pass_at_k
 from posttrain_diag.store import Store, write_atomic
-from posttrain_diag.tasks.references import reference_completions
+from posttrain_diag.tasks.problems.references import reference_completions
 from posttrain_diag.types import Estimate, Problem, SamplingParams
 
 RETENTION_ROLLOUTS = 8
@@ -307,7 +307,7 @@ def _claim(out: Path, stage: str, inputs: StageInputs, config: StageConfig) -> N
     Raises:
         StoreError: it holds another stage's work.
     """
-    from posttrain_diag.tasks.taskset import tasks_sha
+    from posttrain_diag.tasks.problems.taskset import tasks_sha
 
     identity = {
         "stage": stage,

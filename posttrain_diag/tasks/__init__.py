@@ -1,13 +1,12 @@
 """Problems and how their completions are judged: loaders, verifiers, and the checks of both."""
 
 from posttrain_diag.tasks.check import TasksCheck, check_tasks
-from posttrain_diag.tasks.demos import with_demos
-from posttrain_diag.tasks.load import load_tasks, parse_verifier
-from posttrain_diag.tasks.references import corrupted_completions, reference_completions
-from posttrain_diag.tasks.rows import builtin_names
-from posttrain_diag.tasks.taskset import TaskSet, problem_sha, tasks_sha
-from posttrain_diag.tasks.verifiers import Verifier, check_verifier, compile_verifier, verifier_sha, verify
-from posttrain_diag.tasks.write import find_written, write_tasks
+from posttrain_diag.tasks.problems.load import load_problems, load_tasks, parse_verifier, with_demos
+from posttrain_diag.tasks.problems.references import corrupted_completions, reference_completions
+from posttrain_diag.tasks.problems.rows import builtin_names
+from posttrain_diag.tasks.problems.taskset import TaskSet, problem_sha, tasks_sha
+from posttrain_diag.tasks.problems.write import find_written, write_tasks
+from posttrain_diag.tasks.verifiers.spec import Verifier, check_verifier, compile_verifier, verifier_sha, verify
 
 __all__ = [
     "TaskSet",
@@ -19,6 +18,7 @@ __all__ = [
     "compile_verifier",
     "corrupted_completions",
     "find_written",
+    "load_problems",
     "load_tasks",
     "parse_verifier",
     "problem_sha",

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from posttrain_diag.tasks.numbers import lone_number
-from posttrain_diag.tasks.references import corrupted_completions, reference_completions
-from posttrain_diag.tasks.taskset import TaskSet
-from posttrain_diag.tasks.text import fold
-from posttrain_diag.tasks.verifiers import verify
+from posttrain_diag.tasks.problems.references import corrupted_completions, reference_completions
+from posttrain_diag.tasks.problems.taskset import TaskSet
+from posttrain_diag.tasks.verifiers.numbers import lone_number
+from posttrain_diag.tasks.verifiers.spec import verify
+from posttrain_diag.tasks.verifiers.text import fold
 from posttrain_diag.types import Problem
 
 MAX_IDS = 20

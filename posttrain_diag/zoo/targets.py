@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from posttrain_diag.errors import VerifierError
 from posttrain_diag.tasks import compile_verifier, reference_completions
-from posttrain_diag.tasks.numbers import lone_number
-from posttrain_diag.tasks.text import peel
+from posttrain_diag.tasks.verifiers.numbers import lone_number
+from posttrain_diag.tasks.verifiers.text import peel
 from posttrain_diag.types import Problem
 from posttrain_diag.zoo.vocabulary import EOS_ID, Vocabulary
 

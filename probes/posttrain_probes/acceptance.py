@@ -10,7 +10,7 @@ from scipy import stats
 
 from posttrain_diag.evidence import Evidence
 from posttrain_diag.tasks import corrupted_completions, verify
-from posttrain_diag.tasks.final import answer, mentions, same_answer
+from posttrain_diag.tasks.verifiers.final import answer, mentions, same_answer
 from posttrain_diag.types import Finding, Problem, Severity
 from posttrain_probes.estimates import share_estimate
 

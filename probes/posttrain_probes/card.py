@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from posttrain_diag.types import Measurement, ProbeFailure
 
 if TYPE_CHECKING:
-    from posttrain_diag.engines.base import Capability, Engine
+    from posttrain_diag.engines.contract import Capability, Engine
     from posttrain_diag.evidence import Evidence, Needs
 
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from posttrain_diag.engines.base import Engine, Tilt
+from posttrain_diag.engines.contract import Engine, Tilt
 from posttrain_diag.errors import StatsError
 from posttrain_diag.evidence import DrawSpec, Evidence, Needs
 from posttrain_diag.stats import deep_support

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from posttrain_diag.engines.base import Engine
+from posttrain_diag.engines.contract import Engine
 from posttrain_diag.evidence import DrawSpec, Evidence, Needs
 from posttrain_diag.stats import Counts, pass_at_k
 from posttrain_diag.types import Estimate, Figure, Measurement

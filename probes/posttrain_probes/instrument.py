@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from posttrain_diag.engines.base import Engine
+from posttrain_diag.engines.contract import Engine
 from posttrain_diag.evidence import Evidence, Needs
 from posttrain_diag.types import Estimate, Measurement
 from posttrain_probes import (

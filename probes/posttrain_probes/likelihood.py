@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from posttrain_diag.engines.base import Engine
+from posttrain_diag.engines.contract import Engine
 from posttrain_diag.evidence import MAIN, Evidence, Needs, ScoreSpec
 from posttrain_diag.store import ScoreRow
 from posttrain_diag.types import Estimate, Figure, Measurement

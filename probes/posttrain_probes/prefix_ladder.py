@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from posttrain_diag.engines.base import Engine
+from posttrain_diag.engines.contract import Engine
 from posttrain_diag.evidence import DrawSpec, Evidence, Needs
 from posttrain_diag.stats import MixingLaw
 from posttrain_diag.tasks import verify

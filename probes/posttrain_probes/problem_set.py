@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 
 from posttrain_diag.evidence import Evidence
 from posttrain_diag.tasks import verify
-from posttrain_diag.tasks.final import answer, same_answer
-from posttrain_diag.tasks.text import fold
+from posttrain_diag.tasks.verifiers.final import answer, same_answer
+from posttrain_diag.tasks.verifiers.text import fold
 from posttrain_diag.types import Finding, Problem
 from posttrain_probes.estimates import share_estimate
 

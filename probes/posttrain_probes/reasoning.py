@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from posttrain_diag.evidence import Evidence
-from posttrain_diag.tasks.equations import Equation, equations
+from posttrain_diag.tasks.verifiers.equations import Equation, equations
 from posttrain_diag.types import Finding, Problem
 from posttrain_probes.estimates import share_estimate
 

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from posttrain_diag.evidence import Evidence
-from posttrain_diag.tasks.final import Answer, answer, finals, gives, same_answer, stated
+from posttrain_diag.tasks.verifiers.final import Answer, answer, finals, gives, same_answer, stated
 from posttrain_diag.types import Finding, Problem
 from posttrain_probes.estimates import share_estimate
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from scipy import stats
 
-from posttrain_diag.engines.base import Engine, Prompt, Rendering
+from posttrain_diag.engines.contract import Engine, Prompt, Rendering
 from posttrain_diag.errors import EngineError
 from posttrain_diag.evidence import MAIN, DrawSpec, Evidence, Needs
 from posttrain_diag.types import Finding

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from posttrain_diag.engines.base import Engine
+from posttrain_diag.engines.contract import Engine
 from posttrain_diag.evidence import DrawSpec, Evidence, Needs
 from posttrain_diag.store import ScoreRow
 from posttrain_diag.types import Estimate, Finding
@@ -48,7 +48,7 @@ def plan(evidence: Evidence, engine: Engine) -> Needs:
         problem = evidence.problems[key]
         longer = LONGER_FACTOR * cap
         if context is not None:
-            from posttrain_diag.engines.base import Prompt
+            from posttrain_diag.engines.contract import Prompt
 
             room = context - len(engine.prompt_ids(Prompt(problem.prompt, problem.messages)))
             longer = min(longer, room)

@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote
 
-from posttrain_diag.run_index import RunEntry
+from posttrain_diag.store.run_index import RunEntry
 from posttrain_reports import words
 from posttrain_reports.page import render_page
 from posttrain_reports.text import NOT_ESTIMATED, clip, finite, percent, signed_points

@@ -12,14 +12,14 @@ import yaml
 from store_rows import rollout
 
 from posttrain_diag.autopilot import Steps, autopilot, make_autopilot_config
-from posttrain_diag.collect import Progress
-from posttrain_diag.config import AnalyzeConfig
 from posttrain_diag.diagnose.contract import estimate_json
+from posttrain_diag.rollouts.collect import Progress
+from posttrain_diag.settings.analysis import AnalyzeConfig
 from posttrain_diag.stages import Measured, StageConfig, StageResult
-from posttrain_diag.stages.watch import Look
+from posttrain_diag.stages.prepare import TrainRequest, prepare
+from posttrain_diag.stages.session.watch import Look
 from posttrain_diag.store import RunDir, write_atomic
 from posttrain_diag.tasks import load_tasks, write_tasks
-from posttrain_diag.train import TrainRequest, prepare
 from posttrain_diag.types import Estimate, Problem
 
 DRAWS = 64

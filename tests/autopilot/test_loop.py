@@ -15,8 +15,8 @@ from posttrain_diag.autopilot.bill import BudgetSpent, Metered, analysis_tokens
 from posttrain_diag.autopilot.journal import Journal
 from posttrain_diag.autopilot.judge import judge
 from posttrain_diag.autopilot.state import State
-from posttrain_diag.collect import Progress
 from posttrain_diag.errors import DiagError, UsageError
+from posttrain_diag.rollouts.collect import Progress
 from posttrain_diag.tasks import load_tasks
 
 

@@ -66,8 +66,8 @@ def test_a_real_run_gains_on_problems_that_it_never_saw(tmp_path: Path, monkeypa
 def test_a_stage_by_hand_is_the_same_stage(tmp_path: Path) -> None:
     """The commands in result.json are `diag` commands that the command line takes."""
     from posttrain_diag.autopilot.commands import analyze_command, train_command
-    from posttrain_diag.config import make_config
-    from posttrain_diag.train import TrainRequest
+    from posttrain_diag.settings.analysis import make_config
+    from posttrain_diag.stages.prepare import TrainRequest
 
     config = make_config(
         model="m", tasks="t", out=tmp_path / "o", teacher=("a", "b"), mapping={"prompt": "q"}, chat_template=False, allow_code=True,

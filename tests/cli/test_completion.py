@@ -60,7 +60,7 @@ def test_zsh_and_fish_keep_the_colon(shell: str) -> None:
 
 def test_the_lists_are_those_of_the_code() -> None:
     assert set(completion.STAGES) == set(STAGES)
-    from posttrain_diag.stages.sharding import launch_config
+    from posttrain_diag.stages.policy.sharding import launch_config
 
     assert all(launch_config(name) for name in completion.LAUNCH)
     assert completion.efforts("") == ["quick", "standard", "thorough"]

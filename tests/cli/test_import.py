@@ -15,7 +15,7 @@ import pytest
 from posttrain_probes import BUILTIN, boundary
 from posttrain_probes.synthetic import make_evidence
 
-from posttrain_diag.analyze_counts import analyze_counts
+from posttrain_diag.analysis.counts import analyze_counts
 from posttrain_diag.cli.import_command import parse_ks
 from posttrain_diag.diagnose import diagnose
 from posttrain_diag.errors import StatsError, StoreError, UsageError

@@ -18,12 +18,12 @@ import numpy as np
 import pytest
 from hostile import EVIL, harmless
 
-from posttrain_diag import analyze as analyze_module
+from posttrain_diag.analysis import analyze as analyze_module
+from posttrain_diag.analysis.allocate import classes_of
 from posttrain_diag.autopilot.bill import Metered
 from posttrain_diag.cli import progress as module
 from posttrain_diag.cli.progress import Meter, PlainProgress, clock, make_progress
-from posttrain_diag.collect import Progress
-from posttrain_diag.rounds import classes_of
+from posttrain_diag.rollouts.collect import Progress
 from posttrain_diag.types import CLASSES, Problem
 
 SHOW = """

@@ -23,7 +23,7 @@ from test_terminal import comparison
 
 from posttrain_diag.cli.serve import FILES, RunServer, kind_of
 from posttrain_diag.errors import UsageError
-from posttrain_diag.run_index import RunIndex
+from posttrain_diag.store.run_index import RunIndex
 
 NAMED = {"schema": 1, "model": "zoo:base", "tasks": "builtin:zoo/S"}
 
@@ -112,7 +112,7 @@ def test_every_run_is_found_with_its_state(runs: Path) -> None:
 
 
 def test_only_what_changed_is_read_again(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from posttrain_diag import run_index
+    from posttrain_diag.store import run_index
 
     read: list[str] = []
     real = run_index.read_entry

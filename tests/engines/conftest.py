@@ -25,7 +25,7 @@ def _one_thread() -> None:
 @pytest.fixture(scope="session")
 def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """shape -> directory of a random model of that shape (made once)."""
-    from posttrain_diag.engines.hf_load import quiet
+    from posttrain_diag.engines.hf.load import quiet
 
     made: dict[str, Path] = {}
 
@@ -41,7 +41,7 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
 @pytest.fixture(scope="session")
 def engine(model_dir: Callable[[str], Path]) -> Callable[..., Any]:
     """shape -> loaded engine (made once per shape)."""
-    from posttrain_diag.engines.hf import load_hf_engine
+    from posttrain_diag.engines.hf.engine import load_hf_engine
 
     made: dict[str, Any] = {}
 

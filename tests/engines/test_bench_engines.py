@@ -74,9 +74,9 @@ def test_lengths_that_differ_are_refused(length: float, wrong: int) -> None:
 
 
 def test_made_model_stops_as_calibrated_and_never_draws_a_special_token(tmp_path: Path) -> None:
-    from posttrain_diag.engines.base import Prompt, SampleRequest
-    from posttrain_diag.engines.hf import load_hf_engine
-    from posttrain_diag.engines.hf_load import quiet
+    from posttrain_diag.engines.contract import Prompt, SampleRequest
+    from posttrain_diag.engines.hf.engine import load_hf_engine
+    from posttrain_diag.engines.hf.load import quiet
     from posttrain_diag.types import SamplingParams
 
     with quiet():

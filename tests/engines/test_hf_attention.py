@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from posttrain_diag.engines import hf_pack
-from posttrain_diag.engines.hf_attention import Groups, attend, with_prefix
+from posttrain_diag.engines.hf import pack as hf_pack
+from posttrain_diag.engines.hf.attention import Groups, attend, with_prefix
 
 
 def written_down(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:

@@ -14,11 +14,13 @@ import pytest
 import torch
 from tiny_models import VOCAB, edit_json, make_config, make_model, make_tokenizer, write_model
 
-from posttrain_diag.engines import hf_check, hf_pack, hf_slots
-from posttrain_diag.engines.base import Engine, Prompt, SampleRequest, ScoreRequest
-from posttrain_diag.engines.hf import HFEngine, load_hf_engine
-from posttrain_diag.engines.hf_forward import CachedDecode
-from posttrain_diag.engines.hf_load import quiet
+from posttrain_diag.engines.contract import Engine, Prompt, SampleRequest, ScoreRequest
+from posttrain_diag.engines.hf import check as hf_check
+from posttrain_diag.engines.hf import pack as hf_pack
+from posttrain_diag.engines.hf import slots as hf_slots
+from posttrain_diag.engines.hf.engine import HFEngine, load_hf_engine
+from posttrain_diag.engines.hf.forward import CachedDecode
+from posttrain_diag.engines.hf.load import quiet
 from posttrain_diag.errors import MissingExtra, ModelError, UsageError
 from posttrain_diag.types import SamplingParams
 
@@ -60,8 +62,8 @@ def test_loading_is_silent_and_leaves_no_trace(tmp_path: Path) -> None:
         "import warnings, torch\n"
         "from transformers.utils import logging as t\n"
         "state = (t.get_verbosity(), t.is_progress_bar_enabled(), list(warnings.filters))\n"
-        "from posttrain_diag.engines.base import Prompt, SampleRequest, ScoreRequest\n"
-        "from posttrain_diag.engines.hf import load_hf_engine\n"
+        "from posttrain_diag.engines.contract import Prompt, SampleRequest, ScoreRequest\n"
+        "from posttrain_diag.engines.hf.engine import load_hf_engine\n"
         "from posttrain_diag.types import SamplingParams\n"
         f"engine = load_hf_engine({str(tmp_path)!r}, device='cpu')\n"
         "prompt = Prompt(text='a' * 50)\n"
@@ -85,7 +87,7 @@ def test_quiet_restores_after_an_error() -> None:
 
 
 def test_importing_the_engine_does_not_import_torch() -> None:
-    code = "import sys, posttrain_diag.engines.hf; assert not {'torch', 'transformers'} & set(sys.modules)"
+    code = "import sys, posttrain_diag.engines.hf.engine; assert not {'torch', 'transformers'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -139,7 +141,7 @@ def test_missing_directory(tmp_path: Path) -> None:
 
 def test_hub_id_offline_names_both_ways_out() -> None:
     code = (
-        "from posttrain_diag.engines.hf import load_hf_engine\n"
+        "from posttrain_diag.engines.hf.engine import load_hf_engine\n"
         "from posttrain_diag.errors import ModelError\n"
         "try: load_hf_engine('nobody/no-such-model')\n"
         "except ModelError as e: print(e)\n"

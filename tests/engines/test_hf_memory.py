@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from posttrain_diag.engines import hf
-from posttrain_diag.engines.base import Prompt, SampleRequest, ScoreRequest
-from posttrain_diag.engines.hf_memory import RowCost, free_bytes, is_out_of_memory
+from posttrain_diag.engines.contract import Prompt, SampleRequest, ScoreRequest
+from posttrain_diag.engines.hf import engine as hf
+from posttrain_diag.engines.hf.memory import RowCost, free_bytes, is_out_of_memory
 from posttrain_diag.errors import ModelError
 from posttrain_diag.types import SamplingParams
 

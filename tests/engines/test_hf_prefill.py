@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from posttrain_diag.engines.hf_prefill import Prefiller, common_length, prefill_order
+from posttrain_diag.engines.hf.prefill import Prefiller, common_length, prefill_order
 
 
 def ladder(head: int, body: int, seed: int) -> list[tuple[int, ...]]:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from tiny_models import CHAT_TEMPLATE, make_model, make_tokenizer, write_model
 
-from posttrain_diag.engines.base import Prompt, SampleRequest
-from posttrain_diag.engines.hf import load_hf_engine
+from posttrain_diag.engines.contract import Prompt, SampleRequest
+from posttrain_diag.engines.hf.engine import load_hf_engine
 from posttrain_diag.errors import EngineError, UsageError
 from posttrain_diag.types import SamplingParams
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from posttrain_diag.engines.hf_random import choose, inverse_cdf, seed_array, uniforms
+from posttrain_diag.engines.hf.random import choose, inverse_cdf, seed_array, uniforms
 from posttrain_diag.types import SamplingParams
 
 

@@ -13,10 +13,11 @@ import torch
 from scipy import stats
 from tiny_models import edit_json, make_config, make_model, make_tokenizer, write_model
 
-from posttrain_diag.engines import hf_check, hf_slots
-from posttrain_diag.engines.base import Draw, Prompt, SampleRequest, ScoreRequest, Tilt
-from posttrain_diag.engines.hf import load_hf_engine
-from posttrain_diag.engines.hf_load import quiet
+from posttrain_diag.engines.contract import Draw, Prompt, SampleRequest, ScoreRequest, Tilt
+from posttrain_diag.engines.hf import check as hf_check
+from posttrain_diag.engines.hf import slots as hf_slots
+from posttrain_diag.engines.hf.engine import load_hf_engine
+from posttrain_diag.engines.hf.load import quiet
 from posttrain_diag.errors import EngineError, ModelError, UsageError
 from posttrain_diag.types import SamplingParams
 

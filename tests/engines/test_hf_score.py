@@ -9,8 +9,8 @@ import pytest
 import torch
 from tiny_models import edit_json, make_model, make_tokenizer, write_model
 
-from posttrain_diag.engines.base import Prompt, SampleRequest, Score, ScoreRequest
-from posttrain_diag.engines.hf import load_hf_engine
+from posttrain_diag.engines.contract import Prompt, SampleRequest, Score, ScoreRequest
+from posttrain_diag.engines.hf.engine import load_hf_engine
 from posttrain_diag.errors import EngineError, ModelError
 from posttrain_diag.types import SamplingParams
 

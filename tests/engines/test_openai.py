@@ -15,9 +15,9 @@ pytest.importorskip("httpx")
 
 from openai_server import Server
 
-from posttrain_diag.engines.base import Draw, Prompt, SampleRequest, ScoreRequest, Tilt
-from posttrain_diag.engines.openai_api import DRAWS_PER_REQUEST, OpenAIEngine, load_openai_engine
-from posttrain_diag.engines.openai_http import Patience
+from posttrain_diag.engines.contract import Draw, Prompt, SampleRequest, ScoreRequest, Tilt
+from posttrain_diag.engines.openai.engine import DRAWS_PER_REQUEST, OpenAIEngine, load_openai_engine
+from posttrain_diag.engines.openai.http import Patience
 from posttrain_diag.errors import EngineError, UsageError
 from posttrain_diag.types import SamplingParams
 

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 from fake_engine import FakeEngine
 
-from posttrain_diag.config import make_config
-from posttrain_diag.engines.base import Draw, Prompt, SampleRequest, ScoreRequest
-from posttrain_diag.engines.hf import load_hf_engine
-from posttrain_diag.engines.ray_cluster import Crew, Need, connect
-from posttrain_diag.engines.ray_engine import RayEngine, load_ray_engine
+from posttrain_diag.engines.contract import Draw, Prompt, SampleRequest, ScoreRequest
+from posttrain_diag.engines.hf.engine import load_hf_engine
+from posttrain_diag.engines.ray.cluster import Crew, Need, connect
+from posttrain_diag.engines.ray.engine import RayEngine, load_ray_engine
 from posttrain_diag.errors import EngineError, ModelError
+from posttrain_diag.settings.analysis import make_config
 from posttrain_diag.types import SamplingParams
 from posttrain_diag.zoo import resolve_model
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from fake_engine import FakeEngine
 
-from posttrain_diag.engines import ray_engine as ray_engine_module
-from posttrain_diag.engines.base import Draw, Prompt, SampleRequest, ScoreRequest
-from posttrain_diag.engines.ray_cluster import MAX_START_FAILURES, Crew, Event, Need, Remote, connect
-from posttrain_diag.engines.ray_engine import RayEngine
-from posttrain_diag.engines.ray_worker import Failure, Worker, batches, pack_draw, unpack_draw
+from posttrain_diag.engines.contract import Draw, Prompt, SampleRequest, ScoreRequest
+from posttrain_diag.engines.ray import engine as ray_engine_module
+from posttrain_diag.engines.ray.cluster import MAX_START_FAILURES, Crew, Event, Need, Remote, connect
+from posttrain_diag.engines.ray.engine import RayEngine
+from posttrain_diag.engines.ray.worker import Failure, Worker, batches, pack_draw, unpack_draw
 from posttrain_diag.errors import EngineError, MissingExtra, ModelError, TaskError, UsageError
 from posttrain_diag.types import SamplingParams
 
@@ -293,7 +293,7 @@ def test_as_many_workers_as_fit(need: Need, most: int | None, slots: int) -> Non
 
 def test_ray_client_addresses_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = type("ray", (), {"is_initialized": staticmethod(lambda: False)})
-    monkeypatch.setattr("posttrain_diag.engines.ray_cluster.import_module", lambda name: fake)
+    monkeypatch.setattr("posttrain_diag.engines.ray.cluster.import_module", lambda name: fake)
     with pytest.raises(UsageError, match="ray job submit"):
         connect("ray://host:10001")
 
@@ -302,6 +302,6 @@ def test_missing_ray_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> No
     def missing(name: str) -> Any:
         raise ImportError(name)
 
-    monkeypatch.setattr("posttrain_diag.engines.ray_cluster.import_module", missing)
+    monkeypatch.setattr("posttrain_diag.engines.ray.cluster.import_module", missing)
     with pytest.raises(MissingExtra, match=r"posttrain-diag\[ray\]"):
         connect(None)

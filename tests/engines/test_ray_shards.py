@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posttrain_diag.engines.ray_shards import MAX_DEATHS, MAX_SIZE, Scheduler, Shard, ShardSizer, Span
+from posttrain_diag.engines.ray.shards import MAX_DEATHS, MAX_SIZE, Scheduler, Shard, ShardSizer, Span
 
 
 class Cluster:

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from posttrain_diag.engines import vllm as vllm_module
-from posttrain_diag.engines import vllm_process
-from posttrain_diag.engines.base import Draw, Prompt, SampleRequest, Score, ScoreRequest, Tilt
-from posttrain_diag.engines.vllm import VLLMEngine, load_vllm_engine
-from posttrain_diag.engines.vllm_check import compare_with_hf
-from posttrain_diag.engines.vllm_process import VLLMProcess, extra_arguments, find_python
+from posttrain_diag.engines.contract import Draw, Prompt, SampleRequest, Score, ScoreRequest, Tilt
+from posttrain_diag.engines.vllm import engine as vllm_module
+from posttrain_diag.engines.vllm import process as vllm_process
+from posttrain_diag.engines.vllm.check import compare_with_hf
+from posttrain_diag.engines.vllm.engine import VLLMEngine, load_vllm_engine
+from posttrain_diag.engines.vllm.process import VLLMProcess, extra_arguments, find_python
 from posttrain_diag.errors import EngineError, ModelError, UsageError
 from posttrain_diag.types import SamplingParams
 
@@ -174,7 +174,7 @@ WAIT = """    import subprocess, time
 DRIVER = """
 import sys, time
 from pathlib import Path
-from posttrain_diag.engines.vllm_process import VLLMProcess
+from posttrain_diag.engines.vllm.process import VLLMProcess
 process = VLLMProcess(sys.executable, {}, worker=Path(sys.argv[1]))
 print(process.pid, process.facts["child"], flush=True)
 time.sleep(600)

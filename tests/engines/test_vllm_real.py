@@ -16,14 +16,14 @@ import pytest
 from scipy import stats
 from vllm_on_cpu import environment, widen_heads
 
-from posttrain_diag.analyze import Analysis, analyze
-from posttrain_diag.config import make_config
-from posttrain_diag.engines.base import Engine, Prompt, SampleRequest, ScoreRequest
-from posttrain_diag.engines.hf import load_hf_engine
-from posttrain_diag.engines.hf_load import quiet
-from posttrain_diag.engines.openai_api import load_openai_engine
-from posttrain_diag.engines.vllm import VLLMEngine, load_vllm_engine
+from posttrain_diag.analysis.analyze import Analysis, analyze
+from posttrain_diag.engines.contract import Engine, Prompt, SampleRequest, ScoreRequest
+from posttrain_diag.engines.hf.engine import load_hf_engine
+from posttrain_diag.engines.hf.load import quiet
+from posttrain_diag.engines.openai.engine import load_openai_engine
+from posttrain_diag.engines.vllm.engine import VLLMEngine, load_vllm_engine
 from posttrain_diag.errors import EngineError
+from posttrain_diag.settings.analysis import make_config
 from posttrain_diag.tasks import load_tasks
 from posttrain_diag.types import SamplingParams
 from posttrain_diag.zoo import resolve_model

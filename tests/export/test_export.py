@@ -17,15 +17,15 @@ import pytest
 from fake_engine import FakeEngine, make_problems
 from typer.testing import CliRunner
 
-from posttrain_diag import analyze as analyze_module
-from posttrain_diag.analyze import analyze
-from posttrain_diag.analyze_counts import analyze_counts
+from posttrain_diag.analysis import analyze as analyze_module
+from posttrain_diag.analysis.analyze import analyze
+from posttrain_diag.analysis.counts import analyze_counts
 from posttrain_diag.cli.app import app
-from posttrain_diag.config import make_config
 from posttrain_diag.errors import StoreError, UsageError
 from posttrain_diag.evidence import Settings
 from posttrain_diag.export import export
 from posttrain_diag.importers import read_counts
+from posttrain_diag.settings.analysis import make_config
 from posttrain_diag.stages import split_tasks
 from posttrain_diag.store import RunDir
 from posttrain_diag.tasks import load_tasks, write_tasks

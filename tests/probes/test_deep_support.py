@@ -20,12 +20,12 @@ from posttrain_probes import deep_support
 from posttrain_probes.deep_support import ARM, FLOOR, REACH, tilt_towards
 from posttrain_probes.synthetic import make_evidence, make_problem, rollout_row
 
-from posttrain_diag.collect import Collector, Progress, current_rollouts
-from posttrain_diag.engines.base import Draw, Prompt, SampleRequest, Tilt
-from posttrain_diag.engines.hf import load_hf_engine
-from posttrain_diag.engines.hf_random import choose_tilted
+from posttrain_diag.engines.contract import Draw, Prompt, SampleRequest, Tilt
+from posttrain_diag.engines.hf.engine import load_hf_engine
+from posttrain_diag.engines.hf.random import choose_tilted
 from posttrain_diag.errors import EngineError
 from posttrain_diag.evidence import MAIN, DrawSpec, Evidence, Settings
+from posttrain_diag.rollouts.collect import Collector, Progress, current_rollouts
 from posttrain_diag.store import RolloutStore
 from posttrain_diag.tasks import load_tasks, reference_completions, verify
 from posttrain_diag.types import Problem, SamplingParams

@@ -14,7 +14,7 @@ from judged import confident, findings
 from posttrain_probes import rendering, repeats
 from posttrain_probes.synthetic import make_evidence, rollout_row
 
-from posttrain_diag.engines.base import Prompt
+from posttrain_diag.engines.contract import Prompt
 from posttrain_diag.evidence import Evidence, Settings
 from posttrain_diag.types import SamplingParams
 

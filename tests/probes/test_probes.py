@@ -10,7 +10,7 @@ import pytest
 from posttrain_probes import BUILTIN, Probe, boundary, golds, instrument, prefix_ladder, stopping
 from posttrain_probes.synthetic import make_evidence, make_problem, rollout_row
 
-from posttrain_diag.engines.base import EngineInfo
+from posttrain_diag.engines.contract import EngineInfo
 from posttrain_diag.evidence import Settings
 from posttrain_diag.store import ScoreRow
 from posttrain_diag.types import Measurement, ProbeFailure, SamplingParams

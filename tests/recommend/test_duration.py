@@ -1,16 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_engine import FakeEngine
 
 from posttrain_diag.recommend.duration import stage_seconds, with_times
-from posttrain_diag.speed import LEAST_TOKENS, keep_speed, stored_speed
 from posttrain_diag.store import RunDir
+from posttrain_diag.store.speed import LEAST_TOKENS, keep_speed, stored_speed
 
 
 def proposal(**cost: Any) -> Mapping[str, Any]:
@@ -36,10 +34,10 @@ def test_a_measured_time_is_kept() -> None:
 
 
 def test_speed_is_of_this_device_and_survives_a_rerun_that_draws_nothing(tmp_path: Path) -> None:
-    run, info = RunDir(tmp_path / "run", create=True), replace(FakeEngine(lambda _: {"a": 1.0}).info, engine="hf")
+    run = RunDir(tmp_path / "run", create=True)
     assert stored_speed(run) is None
-    keep_speed(run, info, LEAST_TOKENS, 2.0)
-    keep_speed(run, info, 0, 0.0)
+    keep_speed(run, "hf", "cpu", LEAST_TOKENS, 2.0)
+    keep_speed(run, "hf", "cpu", 0, 0.0)
     assert stored_speed(run) == pytest.approx(LEAST_TOKENS / 2)
-    keep_speed(run, replace(info, engine="openai"), 10 * LEAST_TOKENS, 1.0)
+    keep_speed(run, "openai", "cpu", 10 * LEAST_TOKENS, 1.0)
     assert stored_speed(run) == pytest.approx(LEAST_TOKENS / 2), "a server's speed is not this device's"

@@ -19,7 +19,7 @@ from posttrain_reports.page import embed_json
 from synthetic_pages import make_autopilot, make_comparison
 from synthetic_run import make_run
 
-from posttrain_diag.run_index import RunEntry
+from posttrain_diag.store.run_index import RunEntry
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

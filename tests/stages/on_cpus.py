@@ -15,7 +15,7 @@ from typing import Any
 from accelerate.state import DistributedType, PartialState
 
 from posttrain_diag.cli.app import main
-from posttrain_diag.stages import policy
+from posttrain_diag.stages.policy import policy
 
 join, gather = PartialState.__init__, policy.gathered
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from posttrain_diag.engines.base import Prompt, ScoreRequest
+from posttrain_diag.engines.contract import Prompt, ScoreRequest
 from posttrain_diag.stages import StageInputs, make_stage_config
-from posttrain_diag.stages.policy import load_policy
-from posttrain_diag.stages.session import Session
+from posttrain_diag.stages.policy.policy import load_policy
+from posttrain_diag.stages.session.session import Session
 from posttrain_diag.types import Problem, SamplingParams
 from posttrain_diag.zoo import resolve_model
 

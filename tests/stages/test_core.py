@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 from zoo_stage import TINY, zoo_inputs, zoo_policy, zoo_session
 
 from posttrain_diag.errors import StoreError, UsageError
+from posttrain_diag.rollouts.live import Judge, sample_judged
 from posttrain_diag.stages import (
     STAGES,
     check_stage,
@@ -22,14 +23,13 @@ from posttrain_diag.stages import (
     take_watched,
     train_stage,
 )
-from posttrain_diag.stages import callback as callback_module
-from posttrain_diag.stages import session as session_module
-from posttrain_diag.stages.draws import Judge, sample_judged
+from posttrain_diag.stages.data.rows import IGNORED, TokenRow, check_lengths, demo_rows, mixed, row_dataset
 from posttrain_diag.stages.registry import default_steps, learning_rate, stage_entry
-from posttrain_diag.stages.rows import IGNORED, TokenRow, check_lengths, demo_rows, mixed, row_dataset
-from posttrain_diag.stages.session import Session
-from posttrain_diag.stages.supervised import fit_rows
-from posttrain_diag.stages.watch import Watcher
+from posttrain_diag.stages.session import session as session_module
+from posttrain_diag.stages.session.session import Session
+from posttrain_diag.stages.session.watch import Watcher
+from posttrain_diag.stages.trainers import callback as callback_module
+from posttrain_diag.stages.trainers.supervised import fit_rows
 from posttrain_diag.types import Problem, SamplingParams
 from posttrain_diag.zoo import problems
 

@@ -17,18 +17,18 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from posttrain_diag.engines.hf import load_hf_engine
-from posttrain_diag.engines.hf_load import quiet
+from posttrain_diag.engines.hf.engine import load_hf_engine
+from posttrain_diag.engines.hf.load import quiet
 from posttrain_diag.errors import UsageError
 from posttrain_diag.stages import StageInputs, StageResult, make_stage_config, take_watched, train_stage
-from posttrain_diag.stages.distill_offline import _Written
-from posttrain_diag.stages.distilled import FORWARD_KL, REVERSE_KL, fit_teachers, in_turn
-from posttrain_diag.stages.policy import load_policy
-from posttrain_diag.stages.rows import Lesson, TokenRow, load_lessons, text_row
-from posttrain_diag.stages.session import Session
-from posttrain_diag.stages.teaching import routes
-from posttrain_diag.stages.trl import Companion, Hooked, Hooks, Part
-from posttrain_diag.stages.watch import Watcher
+from posttrain_diag.stages.data.rows import Lesson, TokenRow, load_lessons, text_row
+from posttrain_diag.stages.data.teaching import routes
+from posttrain_diag.stages.policy.policy import load_policy
+from posttrain_diag.stages.recipes.distill_offline import _Written
+from posttrain_diag.stages.session.session import Session
+from posttrain_diag.stages.session.watch import Watcher
+from posttrain_diag.stages.trainers.distilled import FORWARD_KL, REVERSE_KL, fit_teachers, in_turn
+from posttrain_diag.stages.trainers.trl import Companion, Hooked, Hooks, Part
 from posttrain_diag.tasks import verify
 from posttrain_diag.types import SamplingParams
 from posttrain_diag.zoo import mastered_problems, problems, resolve_model

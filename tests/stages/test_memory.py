@@ -9,8 +9,10 @@ from types import SimpleNamespace
 import pytest
 from zoo_stage import zoo_inputs, zoo_session
 
-from posttrain_diag.stages import make_stage_config, memory
-from posttrain_diag.stages.memory import (
+from posttrain_diag.stages import make_stage_config
+from posttrain_diag.stages.session.session import Session
+from posttrain_diag.stages.trainers import memory
+from posttrain_diag.stages.trainers.memory import (
     FILE,
     bytes_per_token,
     largest_divisor,
@@ -19,8 +21,7 @@ from posttrain_diag.stages.memory import (
     token_bytes,
     training_room,
 )
-from posttrain_diag.stages.session import Session
-from posttrain_diag.tasks.references import reference_completions
+from posttrain_diag.tasks.problems.references import reference_completions
 
 
 def test_micro_batches_cut_a_batch_into_equal_parts() -> None:

@@ -14,9 +14,10 @@ from open_session import open_session
 from safetensors.torch import load_file
 
 from posttrain_diag.errors import UsageError
-from posttrain_diag.stages import StageInputs, check_stage, make_stage_config, merge, train_stage
-from posttrain_diag.stages.session import Session
-from posttrain_diag.stages.watch import Look, Watched
+from posttrain_diag.stages import StageInputs, check_stage, make_stage_config, train_stage
+from posttrain_diag.stages.recipes import merge
+from posttrain_diag.stages.session.session import Session
+from posttrain_diag.stages.session.watch import Look, Watched
 from posttrain_diag.zoo import mastered_problems, problems, resolve_model
 
 BASE, A, B = (str(resolve_model(f"zoo:{name}")) for name in ("base", "ckA", "ckB"))

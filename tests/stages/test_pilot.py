@@ -12,8 +12,8 @@ from zoo_stage import TINY, zoo_inputs
 
 from posttrain_diag.autopilot.bill import pilot_tokens
 from posttrain_diag.errors import StoreError
-from posttrain_diag.pilot import RUNGS, Attempt, PilotRun, attempts, run_pilots
 from posttrain_diag.recommend.forecast import DRAWS, Forecast
+from posttrain_diag.recommend.pilots import RUNGS, Attempt, PilotRun, attempts, run_pilots
 from posttrain_diag.stages import make_stage_config
 
 

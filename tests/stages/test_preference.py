@@ -13,13 +13,13 @@ import torch
 from open_session import log_likelihood, open_session
 
 from posttrain_diag.errors import UsageError
-from posttrain_diag.stages import online_preference, preference
-from posttrain_diag.stages.callback import StageCallback
-from posttrain_diag.stages.draws import Judged
-from posttrain_diag.stages.online_preference import mine_pairs
-from posttrain_diag.stages.paired import fit_pairs
-from posttrain_diag.stages.rows import TokenPair, load_pairs, text_pairs
-from posttrain_diag.stages.trl import Hooked
+from posttrain_diag.rollouts.live import Judged
+from posttrain_diag.stages.data.rows import TokenPair, load_pairs, text_pairs
+from posttrain_diag.stages.recipes import online_preference, preference
+from posttrain_diag.stages.recipes.online_preference import mine_pairs
+from posttrain_diag.stages.trainers.callback import StageCallback
+from posttrain_diag.stages.trainers.paired import fit_pairs
+from posttrain_diag.stages.trainers.trl import Hooked
 from posttrain_diag.types import Pair, Problem
 from posttrain_diag.zoo import mastered_problems, problems
 

@@ -11,13 +11,14 @@ import torch
 from zoo_stage import TINY, zoo_inputs, zoo_session
 
 from posttrain_diag.errors import UsageError
-from posttrain_diag.stages import filter as filter_stage
-from posttrain_diag.stages import make_stage_config, replay, rft, search_transfer, sft_model_aware, train_stage
-from posttrain_diag.stages.draws import Judged
-from posttrain_diag.stages.own import balanced, own_rows, passing
-from posttrain_diag.stages.rows import TokenRow, demo_rows, load_rows
-from posttrain_diag.stages.session import Session
-from posttrain_diag.stages.supervised import fit_rows
+from posttrain_diag.rollouts.live import Judged
+from posttrain_diag.stages import make_stage_config, train_stage
+from posttrain_diag.stages.data.own import balanced, own_rows, passing
+from posttrain_diag.stages.data.rows import TokenRow, demo_rows, load_rows
+from posttrain_diag.stages.recipes import filter as filter_stage
+from posttrain_diag.stages.recipes import replay, rft, search_transfer, sft_model_aware
+from posttrain_diag.stages.session.session import Session
+from posttrain_diag.stages.trainers.supervised import fit_rows
 from posttrain_diag.types import Problem
 from posttrain_diag.zoo import problems
 

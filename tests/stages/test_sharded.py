@@ -21,8 +21,8 @@ from zoo_stage import zoo_policy
 
 from posttrain_diag.errors import UsageError
 from posttrain_diag.stages import make_stage_config
-from posttrain_diag.stages.policy import Policy
-from posttrain_diag.stages.sharding import check_launch, launch_config
+from posttrain_diag.stages.policy.policy import Policy
+from posttrain_diag.stages.policy.sharding import check_launch, launch_config
 from posttrain_diag.tasks import write_tasks
 from posttrain_diag.zoo import mastered_problems
 

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 
 from posttrain_diag.cli.app import app, error_text
 from posttrain_diag.errors import DiagError
+from posttrain_diag.stages.prepare import TrainRequest, planned_stage, prepare
 from posttrain_diag.tasks import write_tasks
-from posttrain_diag.train import TrainRequest, planned_stage, prepare
 from posttrain_diag.zoo import problems
 
 SMALL = ("batch_size=16", "watch_problems=4", "watch_rollouts=2", "eval_problems=4", "eval_rollouts=4", "watch_every=2")

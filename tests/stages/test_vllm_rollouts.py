@@ -19,7 +19,7 @@ from zoo_stage import zoo_inputs, zoo_session
 
 from posttrain_diag.errors import UsageError
 from posttrain_diag.stages import check_stage, make_stage_config
-from posttrain_diag.stages.rollouts import Rollouts
+from posttrain_diag.stages.data.rollouts import Rollouts
 from posttrain_diag.zoo import resolve_model
 
 PYTHON = os.environ.get("VLLM_PYTHON")

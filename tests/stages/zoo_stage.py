@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from posttrain_diag.stages import StageInputs, make_stage_config
-from posttrain_diag.stages.policy import Policy, load_policy
-from posttrain_diag.stages.session import Session
+from posttrain_diag.stages.policy.policy import Policy, load_policy
+from posttrain_diag.stages.session.session import Session
 from posttrain_diag.types import Problem, SamplingParams
 from posttrain_diag.zoo import mastered_problems, problems, resolve_model
 

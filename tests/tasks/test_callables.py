@@ -6,7 +6,7 @@ import pytest
 
 from posttrain_diag.errors import VerifierError
 from posttrain_diag.tasks import verifier_sha, verify
-from posttrain_diag.tasks.callables import to_judgement
+from posttrain_diag.tasks.verifiers.callables import to_judgement
 from posttrain_diag.types import Judgement
 
 from .conftest import problem
@@ -120,7 +120,10 @@ def test_callables_that_cannot_be_used(rewards: Path, function: str, says: list[
 
 def test_module_function():
     assert (
-        verify("ab", problem({"type": "python", "function": "posttrain_diag.tasks.compare:exact"}, "x")).strict is False
+        verify(
+            "ab", problem({"type": "python", "function": "posttrain_diag.tasks.verifiers.compare:exact"}, "x")
+        ).strict
+        is False
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from posttrain_diag.tasks import verify
-from posttrain_diag.tasks.sandbox import isolation, run_program
+from posttrain_diag.tasks.verifiers.sandbox import isolation, run_program
 
 from .conftest import problem
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posttrain_diag.tasks.equations import equations
+from posttrain_diag.tasks.verifiers.equations import equations
 
 
 def read(text: str) -> list[bool]:

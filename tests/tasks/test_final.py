@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posttrain_diag.tasks.final import answer, finals, gives, mentions, quantity, same_answer
+from posttrain_diag.tasks.verifiers.final import answer, finals, gives, mentions, quantity, same_answer
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from posttrain_diag.errors import DiagError
 from posttrain_diag.tasks import load_tasks, reference_completions, verify
-from posttrain_diag.tasks.layouts import BOXED, LAYOUTS
+from posttrain_diag.tasks.problems.layouts import BOXED, LAYOUTS
 from posttrain_diag.types import Pair
 
 from .conftest import Write

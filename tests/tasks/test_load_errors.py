@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from posttrain_diag.errors import DiagError, MissingExtra, TaskError, UsageError, VerifierError
 from posttrain_diag.tasks import load_tasks
-from posttrain_diag.tasks.cells import Reader
-from posttrain_diag.tasks.layouts import LAYOUTS
+from posttrain_diag.tasks.problems.cells import Reader
+from posttrain_diag.tasks.problems.layouts import LAYOUTS
 
 from .conftest import FIXED, Write
 

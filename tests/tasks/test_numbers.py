@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posttrain_diag.tasks.numbers import iter_numbers, lone_number, same_number
+from posttrain_diag.tasks.verifiers.numbers import iter_numbers, lone_number, same_number
 
 from .conftest import FIXED
 

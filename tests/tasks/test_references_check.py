@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from posttrain_diag.tasks import check_tasks, corrupted_completions, load_tasks, reference_completions, verify
-from posttrain_diag.tasks.references import altered_answer
+from posttrain_diag.tasks.problems.references import altered_answer
 
 from .conftest import Write, problem
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posttrain_diag.tasks.compare import COMPARES
-from posttrain_diag.tasks.text import fold, last_boxed, marked_answer, peel, same_leniently
+from posttrain_diag.tasks.verifiers.compare import COMPARES
+from posttrain_diag.tasks.verifiers.text import fold, last_boxed, marked_answer, peel, same_leniently
 
 from .conftest import FIXED
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from posttrain_diag.errors import VerifierError
 from posttrain_diag.tasks import check_verifier, verifier_sha, verify
-from posttrain_diag.tasks.verifiers import TYPES
+from posttrain_diag.tasks.verifiers.spec import TYPES
 
 from .conftest import FIXED, problem
 

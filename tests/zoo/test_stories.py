@@ -6,8 +6,8 @@ from itertools import combinations
 import pytest
 import torch
 
-from posttrain_diag.engines.base import Prompt
-from posttrain_diag.engines.hf import load_hf_engine
+from posttrain_diag.engines.contract import Prompt
+from posttrain_diag.engines.hf.engine import load_hf_engine
 from posttrain_diag.errors import UsageError
 from posttrain_diag.tasks import verify
 from posttrain_diag.zoo import problems, resolve_model

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posttrain_diag.engines.base import Prompt, SampleRequest
-from posttrain_diag.engines.hf import load_hf_engine
+from posttrain_diag.engines.contract import Prompt, SampleRequest
+from posttrain_diag.engines.hf.engine import load_hf_engine
 from posttrain_diag.tasks import verify
 from posttrain_diag.types import SamplingParams
 from posttrain_diag.zoo import exact_success, family, problems, resolve_model

@@ -6,8 +6,8 @@ import math
 import pytest
 import torch
 
-from posttrain_diag.engines.base import Prompt, SampleRequest
-from posttrain_diag.engines.hf import load_hf_engine
+from posttrain_diag.engines.contract import Prompt, SampleRequest
+from posttrain_diag.engines.hf.engine import load_hf_engine
 from posttrain_diag.tasks import verify
 from posttrain_diag.types import Problem, SamplingParams
 from posttrain_diag.zoo.family import after_last

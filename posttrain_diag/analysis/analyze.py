@@ -1,0 +1,302 @@
+"""`diag analyze` end to end: tasks → engine → store → probes → diagnosis → plan → report, in one screen.
+
+    analyze(config)  →  Analysis   (everything is in the run directory as well)
+
+The same command continues what was interrupted; a larger --rollouts tops up; nothing is drawn twice.
+"""
+
+from __future__ import annotations
+
+import datetime
+import gc
+from collections import Counter
+from collections.abc import Generator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import yaml
+from posttrain_probes import all_probes, boundary
+from posttrain_reports import ReportData, candidate_ids, write_report
+
+from posttrain_diag.analysis.allocate import MainArm
+from posttrain_diag.analysis.report_data import add_texts, transcripts
+from posttrain_diag.analysis.token_texts import keep_vocabulary, stored_vocabulary, tokens_by_draw
+from posttrain_diag.diagnose import diagnose, diagnosis_json
+from posttrain_diag.diagnose.contract import measurement_json
+from posttrain_diag.engines.contract import Engine, EngineInfo
+from posttrain_diag.errors import UsageError
+from posttrain_diag.evidence import MAIN, DrawSpec, Evidence, Settings
+from posttrain_diag.recommend import Facts, Resources, recommend
+from posttrain_diag.recommend.duration import with_times
+from posttrain_diag.rollouts.collect import Collector, Owed, Phase, Progress, current_evidence, token_cap
+from posttrain_diag.rollouts.other_models import check_teachers, with_teachers
+from posttrain_diag.settings.analysis import HELD_OUT, AnalyzeConfig
+from posttrain_diag.store import RunDir, write_atomic
+from posttrain_diag.store.speed import keep_speed, stored_speed
+from posttrain_diag.tasks import TaskSet, load_problems, load_tasks, reference_completions, write_tasks
+from posttrain_diag.types import Diagnosis, Measurement, Plan, ProblemClass, SamplingParams
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """The outcome of one run."""
+
+    diagnosis: Diagnosis
+    plan: Plan
+    evidence: Evidence
+    json: Mapping[str, Any]
+    run: RunDir
+
+
+@dataclass(frozen=True)
+class Estimated:
+    """What a run would cost (`--dry-run`)."""
+
+    problems: int
+    rollouts: int
+    stored: int
+    max_new_tokens: int
+    most_tokens: int
+    flops: float
+    teacher_rollouts: int
+    """At most: other models are asked only what the policy may not have mastered."""
+
+
+def load_engine(config: AnalyzeConfig) -> Engine:
+    """Load the model a config names."""
+    from posttrain_diag.engines.open import open_engine
+    from posttrain_diag.zoo import resolve_model
+
+    model = str(resolve_model(config.model)) if config.model.startswith("zoo:") else config.model
+    return open_engine(config, model)
+
+
+def load_other(config: AnalyzeConfig, model: str) -> Engine:
+    """Load another model under the same engine settings."""
+    return load_engine(config.model_copy(update={"model": model}))
+
+
+def analyze(config: AnalyzeConfig, progress: Progress | None = None, command: str = "") -> Analysis:
+    """Measure, diagnose, prescribe and report.
+
+    Args:
+        config: what was asked for.
+        progress: shown while running; silent by default.
+        command: the command line, for the report.
+
+    Raises:
+        DiagError: bad tasks, model, settings or run directory; what was computed before stays in the run directory.
+    """
+    progress = progress or Progress()
+    check_teachers(config.model, config.teacher)
+    progress.phase("load", config.model)
+    tasks = load_problems(config)
+    has = resources_of(config, tasks)
+    engine = load_engine(config)
+    try:
+        return _analyze(config, tasks, has, engine, progress, command)
+    finally:
+        engine.close()
+
+
+def _analyze(
+    config: AnalyzeConfig, tasks: TaskSet, has: Resources, engine: Engine, progress: Progress, command: str
+) -> Analysis:
+    run = RunDir(config.out, create=True)
+    run.lock()
+    try:
+        references = references_of(tasks)
+        sampling = sampling_of(config, tasks, references, engine)
+        identity = {"model_sha": engine.info.model_sha, "sampling": sampling.identity()}
+        named = {"model": config.model, "tasks": config.tasks, "tasks_sha": tasks.sha, "store": config.store}
+        resumed = run.claim({**identity, **named})
+        save_inputs(run, config, tasks, engine.info)
+        run.event("analyze", resumed=resumed, command=command, rollouts=config.rollouts_per_problem)
+        base = Evidence(
+            problems={problem.id: problem for problem in tasks.problems},
+            rollouts=pd.DataFrame(),
+            scores=(),
+            settings=Settings.of(config, sampling),
+            model=replace(engine.info, model=config.model),
+            references=references,
+        )
+        with settled_heap():
+            evidence = gather(config, base, engine, run, progress)
+        if news := [notice for notice in engine.info.notices if notice not in (base.model or engine.info).notices]:
+            run.event("engine", notices=news)
+        engine.close()  # its memory is free before another model or the statistics begin
+        if config.teacher:
+            evidence = with_teachers(evidence, config.teacher, partial(load_other, config), run, progress)
+        return conclude(evidence, tasks, run, progress, command, has)
+    finally:
+        run.unlock()
+
+
+@contextmanager
+def settled_heap() -> Generator[None]:
+    """Spare the garbage collector what was loaded before: rollouts make objects, every full pass over it costs .2 s.
+
+    Ended before the model is let go, whose memory must be collectable.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+def conclude(
+    evidence: Evidence, tasks: TaskSet, run: RunDir, progress: Progress, command: str, has: Resources
+) -> Analysis:
+    """Everything after sampling: probes, diagnosis, plan, files, report. Needs no model."""
+    progress.phase("diagnose", "probes, posteriors, verdict")
+    outcomes = [boundary(probe, evidence) for probe in all_probes()]
+    measurements = [outcome for outcome in outcomes if isinstance(outcome, Measurement)]
+    failures = [outcome for outcome in outcomes if not isinstance(outcome, Measurement)]
+    diagnosis = diagnose(evidence, measurements, failures)
+    found: list[ProblemClass] = diagnosis.per_problem["class"].tolist()
+    progress.resolved(Counter(found))
+    facts = Facts.of(diagnosis, evidence)
+    plan = recommend(facts, has, str(run.path))
+    data = diagnosis_json(diagnosis, plan, evidence, tasks=task_card(tasks))
+    run.write_parquet("problems.parquet", diagnosis.per_problem)
+    shown = report_data(diagnosis, data, measurements, evidence, run, command)
+    made = {"command": command, "created": shown.created, "measurements": list(shown.measurements)}
+    run.write_json("measurements.json", made)
+    write_atomic(run.path / "plan.yaml", yaml.safe_dump(data["plan"], sort_keys=False, allow_unicode=True))
+    run.write_json("facts.json", {**facts.json(), "resources": asdict(has)})
+    run.write_json("diagnosis.json", data)
+    progress.phase("report", "report.html")
+    write_report(shown, run.path)
+    run.event("diagnosis", bottleneck=diagnosis.bottleneck, confidence=diagnosis.confidence)
+    return Analysis(diagnosis, plan, evidence, data, run)
+
+
+def task_card(tasks: TaskSet) -> dict[str, Any]:
+    """What diagnosis.json says of the tasks: where they came from, and how many problems a kind of verifier judges."""
+    kinds = Counter(str(problem.verifier["type"]) for problem in tasks.problems if "type" in problem.verifier)
+    return {"source": tasks.source, "sha": tasks.sha, "verifiers": dict(kinds.most_common())}
+
+
+def resources_of(config: AnalyzeConfig, tasks: TaskSet) -> Resources:
+    """What there is to train with, as far as this command says."""
+    if config.train_tasks is None:
+        problems = tasks.problems[: round((1 - HELD_OUT) * len(tasks.problems))]
+    else:
+        given = {"tasks": config.train_tasks, "demos": None, "limit": None}
+        problems = load_problems(config.model_copy(update=given)).problems
+    if config.retain is not None:
+        load_tasks(config.retain, allow_code=config.allow_code)  # a file that cannot be read is an error now
+    return Resources.of_problems(problems, teacher=bool(config.teacher), retained=config.retain is not None)
+
+
+def gather(config: AnalyzeConfig, base: Evidence, engine: Engine, run: RunDir, progress: Progress) -> Evidence:
+    """Draw the main arm, ask the probes what else they need, draw and score that."""
+    store = run.store()
+    try:
+        collector = Collector(engine, store, base.problems, base.settings.sampling)
+        progress.phase("sample", f"main arm, {config.allocation}")
+        owed = MainArm(collector, base, config.rollouts_per_problem, config.allocation).draw(progress)
+        main = current_evidence(base, store, owed)
+        needs = [probe.needs(main, engine) for probe in all_probes()]
+        collector.score(spec for need in needs for spec in need.scores)
+        owed += (extra := collector.owed(spec for need in needs for spec in need.draws))
+        draw(collector, extra, progress, "probe", "prefixes, longer caps, format retries")
+        notes = tuple(note for need in needs for note in need.notes)
+        scores = tuple(store.scores(engine.info.model_sha))
+        if extra:
+            del main  # its rows are read again, among the others
+            main = current_evidence(base, store, owed)
+        keep_vocabulary(run, engine, store, main.rollouts)
+        keep_speed(run, engine.info.engine, engine.info.device, collector.tokens, collector.time_s)
+        return replace(main, scores=scores, notes=notes)
+    finally:
+        store.close()
+
+
+def draw(collector: Collector, owed: list[Owed], progress: Progress, phase: Phase, detail: str) -> None:
+    """Make the missing draws of one phase."""
+    progress.phase(phase, detail)
+    total, missing = sum(item.spec.n for item in owed), sum(len(item.missing) for item in owed)
+    progress.plan(total, total - missing, max((item.params.max_new_tokens for item in owed), default=0))
+    collector.draw(owed, progress)
+
+
+def references_of(tasks: TaskSet) -> dict[str, tuple[str, ...]]:
+    """Completions that a sound verifier passes, for the problems that have any."""
+    return {p.id: references for p in tasks.problems if (references := reference_completions(p))}
+
+
+def sampling_of(
+    config: AnalyzeConfig, tasks: TaskSet, references: Mapping[str, tuple[str, ...]], engine: Engine
+) -> SamplingParams:
+    """The sampling law; an unset token cap becomes four times the longest reference, within the context."""
+    if config.max_new_tokens is not None:
+        return config.sampling(config.max_new_tokens)
+    if "tokens" in engine.info.lacks:
+        raise UsageError(
+            f"the {engine.info.engine} engine cannot count the references' tokens ({engine.info.lacks['tokens']}): "
+            "give --max-new-tokens, e.g. --max-new-tokens 1024"
+        )
+    texts = (text for texts in references.values() for text in texts)
+    return config.sampling(token_cap(engine, texts, tasks.problems))
+
+
+def estimate_cost(config: AnalyzeConfig) -> Estimated:
+    """What a run would draw and at most cost; loads the model but draws nothing."""
+    tasks = load_problems(config)
+    engine = load_engine(config)
+    sampling = sampling_of(config, tasks, references_of(tasks), engine)
+    problems = {problem.id: problem for problem in tasks.problems}
+    n = config.rollouts_per_problem
+    stored = 0
+    if (config.out / "run.json").exists() and (run := RunDir(config.out)).rollouts_path.exists():
+        store = run.store()
+        owed = Collector(engine, store, problems, sampling).owed(DrawSpec(key, MAIN, n) for key in problems)
+        stored = sum(n - len(item.missing) for item in owed)
+        store.close()
+    most = (n * len(problems) - stored) * sampling.max_new_tokens
+    engine.close()
+    flops = 2.0 * engine.info.n_parameters * most
+    asked = len(config.teacher) * Settings.of(config, sampling).teacher_rollouts * len(problems)
+    return Estimated(len(problems), n * len(problems), stored, sampling.max_new_tokens, most, flops, asked)
+
+
+def save_inputs(run: RunDir, config: AnalyzeConfig, tasks: TaskSet, info: EngineInfo) -> None:
+    """config.yaml, the tasks and the model's card: what a re-rendered report needs."""
+    write_atomic(run.config_path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    write_tasks(tasks.problems, run.path / "tasks.jsonl")
+    run.write_json("model.json", asdict(info))
+
+
+def report_data(
+    diagnosis: Diagnosis,
+    data: Mapping[str, Any],
+    measurements: list[Measurement],
+    evidence: Evidence,
+    run: RunDir,
+    command: str,
+) -> ReportData:
+    """What the report shows, as plain data."""
+    problems = diagnosis.per_problem.copy()
+    add_texts(problems, evidence.problems)
+    rollouts = evidence.rollouts[evidence.rollouts["problem_id"].isin(candidate_ids(problems))]
+    tokens = None
+    if evidence.model is not None and run.rollouts_path.exists():
+        with closing(run.store()) as store:
+            tokens = tokens_by_draw(store, evidence.model.model_sha, rollouts)
+    return ReportData(
+        diagnosis={**data, "plan": with_times(data["plan"], stored_speed(run))},
+        problems=problems,
+        measurements=[measurement_json(m) for m in measurements],
+        failures=data["failures"],
+        transcripts=transcripts(rollouts, tokens),
+        command=command,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        rollouts=evidence.drawn,
+        store=run.rollouts_path.name,
+        vocabulary=stored_vocabulary(run),
+    )

@@ -1,0 +1,186 @@
+"""What runs inside a Ray worker: one engine, whose draws go to the driver in small batches as they finish."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from posttrain_diag import __version__, errors
+from posttrain_diag.engines.contract import Draw, Engine, EngineInfo, SampleRequest, Score, ScoreRequest
+from posttrain_diag.errors import DiagError
+from posttrain_diag.types import SamplingParams
+
+BATCH_S = 0.2
+"""Finished positions are handed over at least this often, and at once after a quiet time; less often to a driver that
+has many workers, which says so (`hold_s`)."""
+BATCH_BYTES = 500_000
+"""A batch is handed over when it is this large."""
+
+
+Row = tuple[int, Any]
+Pack = Callable[[Any], tuple[Any, int, int]]
+"""What to send -> (what is sent, its tokens, its bytes, roughly)."""
+
+
+@dataclass(frozen=True)
+class Hello:
+    """A worker whose engine is open."""
+
+    info: EngineInfo
+    node: str
+    pid: int
+    version: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A `DiagError` as plain data: exceptions with arguments of their own do not survive pickling."""
+
+    kind: str
+    message: str
+    node: str
+    attributes: dict[str, Any]
+
+    @staticmethod
+    def of(error: DiagError) -> Failure:
+        """What a worker reports instead of raising."""
+        return Failure(type(error).__name__, str(error), socket.gethostname(), dict(vars(error)))
+
+    def error(self, message: str | None = None) -> DiagError:
+        """The error itself, of its own class."""
+        kind: type[DiagError] = getattr(errors, self.kind, DiagError)
+        made = kind.__new__(kind)
+        made.args = (message or self.message,)
+        vars(made).update(self.attributes)
+        return made
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Finished positions of a shard: (position, what the driver needs to rebuild it)."""
+
+    rows: list[Row]
+    tokens: int
+
+
+class Worker:
+    """The actor. It dies with its driver, and its engine with it."""
+
+    def __init__(self, opener: Callable[[], Engine]) -> None:
+        self._opener = opener
+        self._engine: Engine | None = None
+
+    def open(self) -> Hello | Failure:
+        """Load the engine."""
+        try:
+            self._engine = self._opener()
+        except DiagError as error:
+            return Failure.of(error)
+        return Hello(self._engine.info, socket.gethostname(), os.getpid(), __version__)
+
+    def sample(
+        self, requests: Sequence[SampleRequest], params: SamplingParams, hold_s: float = BATCH_S
+    ) -> Iterator[Batch | Failure]:
+        """Draw a shard; positions count its draws in order."""
+        places = [(request.key, index) for request in requests for index in request.sample_indices]
+        positions = {place: position for position, place in enumerate(places)}
+
+        def rows() -> Iterator[Row]:
+            assert self._engine is not None
+            for draw in self._engine.sample(requests, params):
+                yield positions[draw.key, draw.sample_idx], draw
+
+        yield from batches(rows(), pack_draw, hold_s)
+
+    def score(self, requests: Sequence[ScoreRequest], hold_s: float = BATCH_S) -> Iterator[Batch | Failure]:
+        """Score a shard; positions count its completions in order."""
+        positions = {request.key: position for position, request in enumerate(requests)}
+
+        def rows() -> Iterator[Row]:
+            assert self._engine is not None
+            for score in self._engine.score(requests):
+                yield positions[score.key], score
+
+        yield from batches(rows(), pack_score, hold_s)
+
+    def close(self) -> None:
+        """Close the engine, so that processes of its own end too."""
+        if self._engine is not None:
+            self._engine.close()
+
+
+def batches(rows: Iterator[Row], pack: Pack, hold_s: float = BATCH_S) -> Iterator[Batch | Failure]:
+    """Rows in batches, soon after they come; an error of the `DiagError` tree ends them as a `Failure`."""
+    waiting: list[Row] = []
+    tokens = n_bytes = 0
+    last = 0.0
+    try:
+        for position, value in rows:
+            packed, more, size = pack(value)
+            waiting.append((position, packed))
+            tokens, n_bytes = tokens + more, n_bytes + size
+            now = time.monotonic()
+            if now - last >= hold_s or n_bytes >= BATCH_BYTES:
+                yield Batch(waiting, tokens)
+                waiting, tokens, n_bytes, last = [], 0, 0, now
+    except DiagError as error:
+        if waiting:
+            yield Batch(waiting, tokens)
+        yield Failure.of(error)
+        return
+    if waiting:
+        yield Batch(waiting, tokens)
+
+
+def pack_draw(draw: Draw) -> tuple[Any, int, int]:
+    """A draw without what the driver knows of it, its numbers as bytes: the driver unpacks all workers' draws alone."""
+    ids = array("i", draw.token_ids).tobytes()
+    logprobs, policy = _pack_floats(draw.token_logprobs), _pack_floats(draw.token_policy_logprobs)
+    packed = (draw.text, ids, logprobs, draw.finish_reason, draw.error, policy, draw.proposal_logprob, draw.token_count)
+    size = len(draw.text) + len(ids) + sum(len(part[1]) for part in (logprobs, policy) if part is not None)
+    return packed, draw.n_tokens, 80 + size
+
+
+def unpack_draw(request: SampleRequest, offset: int, packed: Any) -> Draw:
+    """The draw that `pack_draw` took apart, to the last bit."""
+    text, ids, logprobs, finish_reason, error, policy, proposal, count = packed
+    return Draw(
+        key=request.key,
+        sample_idx=request.sample_indices[offset],
+        seed=request.seeds[offset],
+        text=text,
+        token_ids=_numbers("i", ids),
+        token_logprobs=None if logprobs is None else _numbers(*logprobs),
+        finish_reason=finish_reason,
+        error=error,
+        token_policy_logprobs=None if policy is None else _numbers(*policy),
+        proposal_logprob=proposal,
+        token_count=count,
+    )
+
+
+def _pack_floats(values: tuple[float, ...] | None) -> tuple[str, bytes] | None:
+    """Single precision where nothing is lost by it, as with an engine that computes so."""
+    if values is None:
+        return None
+    single = array("f", values)
+    if tuple(single) == values:
+        return "f", single.tobytes()
+    return "d", array("d", values).tobytes()
+
+
+def _numbers(code: str, data: bytes) -> tuple[Any, ...]:
+    values = array(code)
+    values.frombytes(data)
+    return tuple(values)
+
+
+def pack_score(score: Score) -> tuple[Any, int, int]:
+    """A score as it is; its size counts."""
+    n_tokens = len(score.token_ids)
+    return score, n_tokens, 200 + 40 * n_tokens

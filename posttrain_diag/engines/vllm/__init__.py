@@ -1,0 +1,1 @@
+"""The `vllm` engine: vLLM in a process of its own, with an interpreter of its own."""

@@ -1,0 +1,105 @@
+"""Other models on the same problems: a teacher, a sibling or an earlier checkpoint, each opened in turn.
+
+They draw from the main arm alone, under the policy's sampling law, and only where the policy may not have mastered a
+problem. Their draws lie in the run's store under their own model_sha, so that nothing is drawn twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from posttrain_diag.engines.contract import Engine
+from posttrain_diag.errors import UsageError
+from posttrain_diag.evidence import MAIN, DrawSpec, Evidence, tally
+from posttrain_diag.rollouts.collect import Collector, Progress, current_tallies, spans_of
+from posttrain_diag.settings.analysis import RESOLVED
+from posttrain_diag.store import RunDir
+
+
+def check_teachers(model: str, teachers: Sequence[str]) -> None:
+    """Refuse what can be seen to be wrong before anything is loaded.
+
+    Raises:
+        UsageError: a teacher is the model itself, is given twice, or is a zoo model that there is not.
+    """
+    from posttrain_diag.zoo import resolve_model
+
+    for index, name in enumerate(teachers):
+        if name == model or name in teachers[:index]:
+            raise _same(name, model if name == model else name)
+        if name.startswith("zoo:"):
+            resolve_model(name)
+
+
+def with_teachers(
+    evidence: Evidence, teachers: Sequence[str], load: Callable[[str], Engine], run: RunDir, progress: Progress
+) -> Evidence:
+    """`evidence` with the exact tallies of other models; draws what is not stored of them yet.
+
+    Args:
+        evidence: of the policy, whose engine is closed by now.
+        teachers: names of the other models.
+        load: opens the engine of one of them, with the policy's engine settings.
+        run: where the draws are stored.
+        progress: shown while drawing.
+
+    Raises:
+        UsageError: two of all these names stand for one model.
+        DiagError: a model cannot be loaded or drawn from; what was drawn before stays.
+    """
+    asked = open_problems(evidence)
+    if not asked:
+        return replace(evidence, teachers=dict.fromkeys(teachers, tally(pd.DataFrame())))
+    assert evidence.model is not None
+    names = {evidence.model.model_sha: evidence.model.model}
+    tallies: dict[str, pd.DataFrame] = {}
+    notes: list[str] = []
+    for name in teachers:
+        progress.phase("load", name)
+        engine = load(name)
+        try:
+            if (sha := engine.info.model_sha) in names:
+                raise _same(name, names[sha])
+            names[sha] = name
+            tallies[name] = _drawn(evidence, engine, name, asked, run, progress)
+            notes += [f"{name}: {notice}" for notice in engine.info.notices]
+        finally:
+            engine.close()
+        run.event("teacher", model=name, model_sha=sha, problems=len(asked))
+    return replace(evidence, teachers=tallies, notes=(*evidence.notes, *notes))
+
+
+def open_problems(evidence: Evidence) -> list[str]:
+    """Ids of the problems that the policy has not surely mastered, in the order of the tasks file."""
+    if len(evidence.measured) == 0:
+        return list(evidence.ids)
+    posterior_P3 = evidence.law.class_posterior(evidence.settings.eps, evidence.settings.mastery)
+    mastered = set(evidence.measured.index[posterior_P3[:, 2] >= RESOLVED])
+    return [key for key in evidence.ids if key not in mastered]
+
+
+def _drawn(
+    evidence: Evidence, engine: Engine, name: str, asked: Sequence[str], run: RunDir, progress: Progress
+) -> pd.DataFrame:
+    """Make the missing draws of one model; its tallies over all that is stored of these problems."""
+    store, n = run.store(), evidence.settings.teacher_rollouts
+    try:
+        collector = Collector(engine, store, evidence.problems, evidence.settings.sampling)
+        owed = collector.owed(DrawSpec(key, MAIN, n) for key in asked)
+        progress.phase("sample", f"{name} on the {len(asked)} problems not surely mastered")
+        missing = sum(len(item.missing) for item in owed)
+        progress.plan(n * len(asked), n * len(asked) - missing, collector.params.max_new_tokens)
+        collector.draw(owed, progress)
+        return current_tallies(store, engine.info.model_sha, spans_of(owed), evidence.problems)
+    finally:
+        store.close()
+
+
+def _same(name: str, other: str) -> UsageError:
+    return UsageError(
+        f"--teacher {name}: is the same model as {other}; give another model to compare with: a teacher, a sibling or "
+        "an earlier checkpoint"
+    )

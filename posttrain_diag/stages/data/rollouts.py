@@ -1,0 +1,103 @@
+"""The policy's draws for a trainer that samples, and the replayed rows beside them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from posttrain_diag.engines.contract import Prompt
+from posttrain_diag.rollouts.collect import longest_prompt
+from posttrain_diag.rollouts.live import sample_judged
+from posttrain_diag.stages.data.rows import replayed
+from posttrain_diag.stages.session.session import Session
+from posttrain_diag.stages.trainers.trl import Part
+
+
+class Rollouts:
+    """What a trainer that samples asks back; `trainer` is set once it is built."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.trainer: Any = None
+        self.replay = session.replay_rows() if session.replay_share else []
+        self.replay_weight = session.replay_share / (1 - session.replay_share)
+        """Of the replayed rows' mean cross-entropy per token: one of them counts as much as a row that is taught."""
+        self._batch = (-1, 0)
+        self._bare_ids: dict[str, tuple[int, ...]] = {}
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps of this phase so far."""
+        return int(self.trainer.state.global_step)
+
+    @property
+    def pad_id(self) -> int:
+        """Token for padding."""
+        pad_id = self.session.policy.tokenizer.pad_token_id
+        return 0 if pad_id is None else pad_id
+
+    def hint(self, problem_id: str) -> tuple[int, ...]:
+        """Response tokens given with the prompt at this step; here none."""
+        del problem_id
+        return ()
+
+    def prompt_ids(self, problem_id: str) -> tuple[int, ...]:
+        """Token ids of a problem's prompt now, the hint included."""
+        if problem_id not in self._bare_ids:  # asked for every draw, and rendering is slow
+            problem = self.session.problems[problem_id]
+            bare = Prompt(problem.prompt, problem.messages)
+            self._bare_ids[problem_id] = self.session.policy.engine.prompt_ids(bare)
+        return self._bare_ids[problem_id] + self.hint(problem_id)
+
+    def vllm(self, *, hinted: bool = False) -> dict[str, Any]:
+        """Arguments of TRL's configs: whether vLLM draws, its share of memory, and a context no longer than needed.
+
+        Left to itself vLLM makes room for the model's whole context, which can be more than there is.
+        """
+        session = self.session
+        if not session.config.use_vllm:
+            return {}
+        longest = longest_prompt(session.policy.engine, session.inputs.train)
+        needed = longest + session.params.max_new_tokens * (2 if hinted else 1)  # a hint is shorter than a response
+        return {
+            "use_vllm": True,
+            "vllm_gpu_memory_utilization": session.config.vllm_memory,
+            "vllm_max_model_length": min(needed, session.policy.engine.info.context_length or needed),
+        }
+
+    def sample(self, asked: Sequence[str]) -> list[list[int]]:
+        """One draw for each entry of `asked`; draws depend on seed, step, process and problem alone."""
+        session = self.session
+        session.policy.sync()
+        times = Counter(asked)
+        process = session.processes.process_index
+        drawn: dict[str, list[list[int]]] = {}
+        for n in sorted(set(times.values())):
+            problems = [session.problems[key] for key in times if times[key] == n]
+            found = sample_judged(
+                session.policy.engine,
+                session.judge,
+                problems,
+                n,
+                session.params,
+                seed_text=f"rl|{session.state.steps}|{self.step}|{process}",
+                hints={problem.id: self.hint(problem.id) for problem in problems},
+            )
+            drawn |= {key: [list(draw.token_ids) for draw in draws] for key, draws in found.items()}
+        return [drawn[key].pop(0) for key in asked]
+
+    @property
+    def micro_batch(self) -> int:
+        """Number of the micro-batch that `parts` was last asked for, within its step and over all processes."""
+        per_process = int(self.trainer.args.gradient_accumulation_steps)
+        return self.session.processes.process_index * per_process + self._batch[1]
+
+    def parts(self) -> list[Part]:
+        """What joins the loss of the next micro-batch: so many rows that the asked share of all is replayed."""
+        self._batch = (self.step, self._batch[1] + 1 if self._batch[0] == self.step else 0)
+        if not self.replay:
+            return []
+        share, micro = self.session.replay_share, self.trainer.args.per_device_train_batch_size
+        seed_text = f"{self.session.config.seed}|{self.step}|{self.micro_batch}"
+        return [Part(replayed(self.replay, share, micro, seed_text=seed_text), self.replay_weight)]

@@ -1,0 +1,265 @@
+"""`diag train`: from a request, or from the plan of a run, to the inputs of a stage and its result.
+
+RUN ──► plan's first stage that can run ──┐
+                                          ├──► StageInputs ──► stages.train_stage ──► StageResult
+--model --stage --tasks [--train-tasks] ──┘
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from posttrain_diag.errors import UsageError
+from posttrain_diag.rollouts.collect import Progress
+from posttrain_diag.settings.analysis import load_config
+from posttrain_diag.settings.tasks import TaskSettings
+from posttrain_diag.stages import (
+    STAGES,
+    Measured,
+    StageConfig,
+    StageInputs,
+    StageResult,
+    load_stage_config,
+    split_tasks,
+    take_watched,
+    train_stage,
+)
+from posttrain_diag.store import RunDir, Store
+from posttrain_diag.tasks import load_problems, load_tasks
+from posttrain_diag.types import Problem
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What the user asked for; None where a run's own value stands."""
+
+    run: Path | None = None
+    stage: str | None = None
+    model: str | None = None
+    tasks: str | None = None
+    train_tasks: str | None = None
+    retain: str | None = None
+    demos: str | None = None
+    teachers: tuple[str, ...] = ()
+    siblings: tuple[str, ...] = ()
+    out: Path | None = None
+    config_file: Path | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Stage settings given one by one; they win over the file."""
+    mapping: Mapping[str, str] = field(default_factory=dict[str, str])
+    verifier: str | None = None
+    allow_code: bool = False
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A stage ready to be run."""
+
+    stage: str
+    inputs: StageInputs
+    config: StageConfig
+    out: Path
+    run: RunDir | None
+    notes: tuple[str, ...]
+    """Choices made for the user."""
+
+
+def prepare(request: TrainRequest) -> Prepared:
+    """Read everything a stage needs; loads no model.
+
+    Raises:
+        DiagError: something is missing or cannot be read; the message says what to give.
+    """
+    return _of_run(request) if request.run is not None else _of_model(request)
+
+
+def train(
+    prepared: Prepared,
+    progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
+    before: Measured | None = None,
+) -> StageResult:
+    """Run a prepared stage; the same call goes on where a killed one stopped.
+
+    Args:
+        prepared: by `prepare`.
+        progress: shown while rollouts are drawn.
+        say: told a line now and then.
+        before: the model as another stage with these held-out problems and settings measured it; see `train_stage`.
+    """
+    run = prepared.run
+    store: Callable[[], Store] | None = None
+    if run is not None:
+        if _is_main():
+            run.lock()
+            run.event("train", stage=prepared.stage, out=str(prepared.out))
+        store = run.store
+    try:
+        result = train_stage(
+            prepared.stage,
+            prepared.inputs,
+            prepared.config,
+            prepared.out,
+            store=store,
+            before=before,
+            progress=progress,
+            say=say,
+        )
+        if run is not None and _is_main():
+            run.event("trained", stage=prepared.stage, checkpoint=result.checkpoint, stopped=result.stopped)
+        return result
+    finally:
+        if run is not None:
+            run.unlock()
+
+
+def _is_main() -> bool:
+    """Whether this is the process that writes, before accelerate is asked."""
+    import os
+
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _of_model(request: TrainRequest) -> Prepared:
+    stage, model, tasks, out = request.stage, request.model, request.tasks, request.out
+    given = {"--model": model, "--stage": stage, "--tasks": tasks, "--out": out}
+    missing = [flag for flag, value in given.items() if value is None]
+    if stage is None or model is None or tasks is None or out is None:
+        raise UsageError(
+            f"{' and '.join(missing)} missing: diag train RUN [--stage NAME], or "
+            "diag train --model M --stage NAME --tasks FILE --out DIR"
+        )
+    config = load_stage_config(request.config_file, **request.settings)
+    everything = _tasks(tasks, request)
+    inputs, notes = _inputs(directory_of(model), everything, config, request)
+    return Prepared(stage, inputs, config, out, None, notes)
+
+
+def _of_run(request: TrainRequest) -> Prepared:
+    assert request.run is not None
+    run = RunDir(request.run)
+    analyzed = load_config(run.config_path)
+    model = request.model or analyzed.model
+    stage = request.stage or planned_stage(run)
+    sampling: dict[str, Any] = run.read_json("run.json")["sampling"]
+    defaults = {
+        "max_new_tokens": sampling["max_new_tokens"],
+        "temperature": sampling["temperature"],
+        "seed": sampling["seed"],
+        "template": analyzed.template,
+        "chat_template": analyzed.chat_template,
+        "system_prompt": analyzed.system_prompt,
+        "device": analyzed.device,
+        "trust_remote_code": analyzed.trust_remote_code,
+    }
+    if sampling["temperature"] == 0:
+        raise UsageError(f"{request.run}: was sampled at temperature 0, and training needs draws that differ")
+    config = load_stage_config(request.config_file, defaults=defaults, **request.settings)
+    asked = replace(
+        request, mapping=request.mapping or analyzed.mapping, verifier=request.verifier or analyzed.verifier
+    )
+    everything = (
+        load_tasks(str(run.path / "tasks.jsonl"), allow_code=True).problems
+        if request.tasks is None
+        else _tasks(request.tasks, asked)
+    )
+    asked = replace(
+        asked,
+        teachers=request.teachers or analyzed.teacher,
+        retain=request.retain or analyzed.retain,
+        train_tasks=request.train_tasks or (analyzed.train_tasks if request.tasks is None else None),
+    )
+    inputs, notes = _inputs(directory_of(model), everything, config, asked)
+    out = request.out or _stage_folder(run.path, stage)
+    return Prepared(stage, inputs, config, out, run if model == analyzed.model else None, notes)
+
+
+def planned_stage(run: RunDir) -> str:
+    """The first stage of a run's plan that needs nothing more and that `diag train` runs.
+
+    Raises:
+        UsageError: there is none; says what is missing.
+    """
+    plan = run.read_json("diagnosis.json")["plan"]
+    for proposal in plan:
+        if proposal["stage"] in STAGES and not proposal["needs"]:
+            return str(proposal["stage"])
+    if not plan:
+        raise UsageError(
+            f"{run.path}: the diagnosis proposes no stage (see its reasons with `diag report`); name one with --stage"
+        )
+    lacking = "; ".join(f"{p['stage']} needs {', '.join(p['needs'])}" for p in plan if p["needs"])
+    raise UsageError(f"{run.path}: no stage of the plan can run as it is: {lacking}; or name another with --stage")
+
+
+def _stage_folder(run: Path, stage: str) -> Path:
+    """The folder of a stage within its run: the unfinished one, else the next number."""
+    known = sorted((run / "stages").glob("[0-9][0-9]-*"))
+    for path in known:
+        if path.name[3:] == stage and not (path / "result.json").exists():
+            return path
+    return run / "stages" / f"{len(known) + 1:02d}-{stage}"
+
+
+def directory_of(model: str) -> str:
+    """A directory or hub id; `zoo:NAME` becomes its directory."""
+    from posttrain_diag.zoo import resolve_model
+
+    return str(resolve_model(model)) if model.startswith("zoo:") else model
+
+
+def _tasks(source: str, request: TrainRequest) -> tuple[Problem, ...]:
+    settings = TaskSettings(
+        tasks=source,
+        demos=request.demos,
+        mapping=dict(request.mapping),
+        verifier=request.verifier,
+        allow_code=request.allow_code,
+    )
+    return load_problems(settings).problems
+
+
+def _inputs(
+    model: str, tasks: tuple[Problem, ...], config: StageConfig, request: TrainRequest
+) -> tuple[StageInputs, tuple[str, ...]]:
+    """Split what was given into what is trained on, watched and held out."""
+    notes: list[str] = []
+    if request.train_tasks is None:
+        train, held_out = split_tasks(tasks, seed=config.seed)
+        share = f"{len(held_out)} of the {len(tasks)} problems"
+        notes.append(f"{share} are held out for measuring (--train-tasks FILE trains on others)")
+    else:
+        plain = replace(request, demos=None)
+        train, held_out = _tasks(request.train_tasks, plain), tasks
+        train, notes = without_held_out(train, held_out, notes)
+    train, watched = take_watched(train, config.watch_problems, seed=config.seed)
+    notes.append(f"{len(train)} problems to train on, {len(watched)} to watch")
+    retain = () if request.retain is None else load_tasks(request.retain, allow_code=request.allow_code).problems
+    taken = {problem.id for problem in (*train, *watched, *held_out)}
+    retain = tuple(replace(p, id=f"retain:{p.id}") if p.id in taken else p for p in retain)
+    teachers = tuple(directory_of(name) for name in request.teachers)
+    siblings = tuple(directory_of(name) for name in request.siblings)
+    return StageInputs(model, train, watched, held_out, retain, teachers, siblings), tuple(notes)
+
+
+def without_held_out(
+    train: tuple[Problem, ...], held_out: tuple[Problem, ...], notes: list[str]
+) -> tuple[tuple[Problem, ...], list[str]]:
+    """Training problems that are no held-out ones, by prompt; equal ids of different problems are told apart."""
+    prompts = {problem.prompt_text for problem in held_out}
+    fresh = tuple(problem for problem in train if problem.prompt_text not in prompts)
+    if not fresh:
+        raise UsageError("--train-tasks holds only problems of --tasks: every claim is measured on held-out ones")
+    if len(fresh) < len(train):
+        notes.append(f"{len(train) - len(fresh)} training problems are in --tasks too and are left out")
+    ids = {problem.id for problem in held_out}
+    return tuple(replace(p, id=f"train:{p.id}") if p.id in ids else p for p in fresh), notes
+
+
+def result_json(result: StageResult) -> dict[str, Any]:
+    """The result as `result.json` holds it."""
+    return json.loads((Path(result.checkpoint).parent / "result.json").read_text())

@@ -1,0 +1,37 @@
+"""On-policy distillation: the student draws, and the teacher that solves the problem best scores every token."""
+
+from __future__ import annotations
+
+from posttrain_diag.stages.data.rollouts import Rollouts
+from posttrain_diag.stages.data.teaching import lessons, routes
+from posttrain_diag.stages.session.session import Session
+from posttrain_diag.stages.trainers.distilled import REVERSE_KL, fit_teachers
+
+ROUTING_DRAWS = 8
+"""Draws of each teacher per training problem: which problems it solves, and how often."""
+
+
+def run(session: Session) -> None:
+    """Reverse KL to the teacher on the student's own draws (arXiv:2306.13649), on problems that a teacher solves.
+
+    Raises:
+        UsageError: a teacher passes nowhere, or its tokens are not the student's.
+    """
+    config = session.config
+    route = routes(lessons(session, ROUTING_DRAWS, same_tokens=True), seed=config.seed)
+
+    def count_draws(draws: int, tokens: int) -> None:
+        state = session.state
+        state.rollouts += draws
+        state.generated_tokens += tokens
+
+    fit_teachers(
+        session,
+        "distill-onpolicy",
+        Rollouts(session),
+        list(route),
+        route.__getitem__,
+        beta=REVERSE_KL,
+        vllm=config.use_vllm,
+        count_draws=count_draws,
+    )

@@ -1,0 +1,16 @@
+"""RL with the verifier's verdict as reward: GRPO and RLOO."""
+
+from __future__ import annotations
+
+from posttrain_diag.stages.session.session import Session
+from posttrain_diag.stages.trainers.reinforced import RLPlan, fit_rl
+
+
+def run(session: Session) -> None:
+    """Group-relative policy optimization (arXiv:2402.03300)."""
+    fit_rl(session, "grpo", RLPlan("grpo"))
+
+
+def run_rloo(session: Session) -> None:
+    """REINFORCE with a leave-one-out baseline (arXiv:2402.14740)."""
+    fit_rl(session, "rloo", RLPlan("rloo"))

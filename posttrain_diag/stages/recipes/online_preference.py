@@ -1,0 +1,69 @@
+"""Online preference optimization: pairs mined from the policy's own verified draws, trained on, mined again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+
+from posttrain_diag.errors import UsageError
+from posttrain_diag.rollouts.live import Judged
+from posttrain_diag.stages.data.rows import TokenPair
+from posttrain_diag.stages.session.session import Session
+from posttrain_diag.stages.trainers.paired import fit_pairs
+
+
+def run(session: Session) -> None:
+    """Rounds of draws, pairs and DPO; each round's reference is the policy that made its draws (arXiv:2404.19733)."""
+    rounds = min(session.config.rounds, session.steps)
+    for number in range(rounds):
+        pairs = session.pairs_once(f"pairs-{number}", lambda n=number: _mined(session, n))
+        if not pairs:
+            session.state.stopped = f"before round {number + 1} no problem had both passing and failing draws"
+            return
+        steps = session.steps * (number + 1) // rounds - session.steps * number // rounds
+        fit_pairs(session, f"round-{number}", pairs, steps=steps)
+        if session.state.stopped:
+            return
+
+
+def _mined(session: Session, number: int) -> list[TokenPair]:
+    """The pairs of one round; none only in later rounds, where the policy has learned or lost what there was.
+
+    Raises:
+        UsageError: no problem has both kinds of draws at the start.
+    """
+    config = session.config
+    version = f"+round-{number}" if number else ""
+    drawn = session.own_draws(session.inputs.train, config.own_rollouts, version=version)
+    pairs = mine_pairs(drawn, config.keep_per_problem, seed_text=f"{config.seed}|{number}")
+    if not pairs and number == 0:
+        passing = sum(any(draw.passed for draw in draws) for draws in drawn.values())
+        raise UsageError(
+            f"online-preference: none of {len(drawn)} problems has both a passing and a finished failing draw among "
+            f"{config.own_rollouts} ({passing} have a passing one): "
+            + (
+                "raise own_rollouts or the temperature, or give harder problems"
+                if passing
+                else "raise own_rollouts or the temperature, or run a stage that shows the policy what is right "
+                "(sft, guided-rl, distill-offline) first"
+            )
+        )
+    return pairs
+
+
+def mine_pairs(drawn: Mapping[str, Sequence[Judged]], most: int, *, seed_text: str) -> list[TokenPair]:
+    """Pairs of distinct passing and distinct finished failing draws of the same problem.
+
+    Args:
+        drawn: draws by problem.
+        most: pairs per problem; fewer where the distinct draws do not make so many.
+        seed_text: of the choice, with the problem's id.
+    """
+    out: list[TokenPair] = []
+    for key, draws in drawn.items():
+        passing = {draw.token_ids: draw for draw in draws if draw.passed}
+        failing = list(dict.fromkeys(draw.token_ids for draw in draws if draw.verdict == "fail"))
+        both = [(draw, ids) for draw in passing.values() for ids in failing]
+        for draw, ids in random.Random(f"{seed_text}|{key}").sample(both, min(most, len(both))):
+            out.append(TokenPair(key, draw.prompt_ids, draw.token_ids, ids))
+    return out

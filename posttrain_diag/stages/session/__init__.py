@@ -1,0 +1,1 @@
+"""One stage in progress: its phases on disk, its watcher and the draws it must pay for."""

@@ -1,0 +1,323 @@
+"""One stage in progress: its policy, its phases on disk, its watcher and its bill.
+
+A phase is one trainer run. Everything a phase is trained on is written before it starts, every checkpoint of the
+trainer carries the stage's own state, and a finished phase leaves its weights: after `kill -9` the same command goes on
+from the last checkpoint to the same weights.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from posttrain_diag.engines.contract import Engine
+from posttrain_diag.engines.hf.load import quiet
+from posttrain_diag.errors import UsageError
+from posttrain_diag.evidence import MAIN, DrawSpec
+from posttrain_diag.rollouts.collect import Collector, Progress, current_tallies, spans_of
+from posttrain_diag.rollouts.live import Judge, Judged
+from posttrain_diag.settings.stage import StageConfig
+from posttrain_diag.stages.data.rows import (
+    Lesson,
+    TokenPair,
+    TokenRow,
+    load_pairs,
+    load_rows,
+    mixed,
+    save_rows,
+    text_row,
+)
+from posttrain_diag.stages.inputs import StageInputs
+from posttrain_diag.stages.policy.policy import Policy
+from posttrain_diag.stages.session.ledger import Ledger
+from posttrain_diag.stages.session.watch import Watcher
+from posttrain_diag.stages.trainers.trl import processes_of
+from posttrain_diag.store import RolloutStore, Store, write_atomic
+from posttrain_diag.types import Problem, SamplingParams
+
+STATE = "stage_state.json"
+REPLAY_DRAWS = 8
+"""Draws of the starting policy per retained problem; those that pass are replayed."""
+
+Row = TypeVar("Row", TokenRow, TokenPair, Lesson)
+
+
+@dataclass
+class StageState:
+    """What must survive a restart."""
+
+    steps: int = 0
+    """Optimizer steps of all phases."""
+    generated_tokens: int = 0
+    """Drawn for training: RL draws, own rollouts, teachers' texts."""
+    rollouts: int = 0
+    trained_tokens: int = 0
+    zero_steps: int = 0
+    """RL steps in a row without one passing draw."""
+    stopped: str | None = None
+    """Why the stage ended early."""
+    extra: dict[str, Any] = field(default_factory=dict[str, Any])
+    """A stage's own numbers, e.g. the share of hints."""
+
+
+class Session:
+    """What a stage's `run(session)` works with."""
+
+    def __init__(
+        self,
+        inputs: StageInputs,
+        config: StageConfig,
+        policy: Policy,
+        params: SamplingParams,
+        folder: Path,
+        *,
+        steps: int,
+        learning_rate: float,
+        default_replay: float = 0.0,
+        store: Callable[[], Store] | None = None,
+        progress: Progress | None = None,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        self.inputs = inputs
+        self.config = config
+        self.policy = policy
+        self.params = params
+        self.folder = folder
+        self.steps = steps
+        self.learning_rate = learning_rate
+        self.replay_share = replay_share(config, inputs, default_replay)
+        self.rate_factor = 1.0
+        """Of the next optimizer step's learning rate."""
+        self.progress = progress or Progress()
+        self.say = say or _silent
+        self.processes = processes_of(policy.device)
+        self.state = StageState()
+        self.judge = Judge.of(policy.engine, [*inputs.train, *inputs.replayed])
+        self.problems = {problem.id: problem for problem in inputs.train}
+        self._ledger = Ledger()
+        self._open_store = store or (lambda: RolloutStore(folder / "rollouts.sqlite"))
+        self.watcher = Watcher(policy, inputs.watched, inputs.retained, params, config.watch_rollouts, folder / "watch")
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes."""
+        return bool(self.processes.is_main_process)
+
+    def made_once(self, name: str, make: Callable[[], Sequence[Row]], load: Callable[[Path], list[Row]]) -> list[Row]:
+        """Rows from a file of the stage, made by the main process where they are not there yet."""
+        path = self.folder / name
+        bill, noted = path.with_suffix(".bill.json"), path.with_suffix(".owed.json")
+        if self.is_main:
+            if not path.exists():
+                self._ledger = Ledger(noted)
+                try:
+                    rows = make()
+                finally:
+                    self._write_bill(bill)  # what was drawn was paid for, whether or not it made rows
+                save_rows(path, rows)
+                self._ledger = Ledger()
+            noted.unlink(missing_ok=True)
+        self.processes.wait_for_everyone()
+        self._read_bill(bill)
+        return load(path)
+
+    def rows_once(self, name: str, make: Callable[[], Sequence[TokenRow]]) -> list[TokenRow]:
+        """`made_once` for rows."""
+        return self.made_once(f"{name}.jsonl", make, load_rows)
+
+    def pairs_once(self, name: str, make: Callable[[], Sequence[TokenPair]]) -> list[TokenPair]:
+        """`made_once` for pairs."""
+        return self.made_once(f"{name}.jsonl", make, load_pairs)
+
+    def _write_bill(self, path: Path) -> None:
+        """What was drawn and noted so far outside trainers; it must be known after a restart, and to every process."""
+        own = self.state
+        bill = {"generated_tokens": own.generated_tokens, "rollouts": own.rollouts, "extra": own.extra}
+        write_atomic(path, json.dumps(bill))
+
+    def _read_bill(self, path: Path) -> None:
+        bill = json.loads(path.read_text())
+        self.state.extra = bill.pop("extra") | self.state.extra
+        for name, value in bill.items():
+            setattr(self.state, name, max(value, getattr(self.state, name)))
+
+    def own_draws(
+        self,
+        problems: Sequence[Problem],
+        n: int,
+        *,
+        version: str = "",
+        arm: str = MAIN,
+        hints: Mapping[str, tuple[int, ...]] | None = None,
+        cap: int | None = None,
+    ) -> dict[str, list[Judged]]:
+        """Draws of each problem by the policy as it is now, out of the store, topped up.
+
+        Draws of the starting model are shared with other stages and analyses of it; those of later weights, which
+        exist in this stage alone, stay in its folder.
+
+        Args:
+            problems: ids are unique.
+            n: draws per problem.
+            version: names the state of the weights; empty while they are the starting model's.
+            arm: name in the store of another prompt than the problem's own.
+            hints: response tokens given to a problem, by its id.
+            cap: tokens drawn at most; None: the stage's cap, less the hint.
+        """
+        engine = self.policy.engine
+        self.policy.sync()
+        engine.version = version
+        store = (lambda: RolloutStore(self.folder / "versions.sqlite")) if version else self._open_store
+        try:
+            return self.draws_of(engine, problems, n, arm=arm, hints=hints, cap=cap, open_store=store)
+        finally:
+            engine.version = ""
+
+    def draws_of(
+        self,
+        engine: Engine,
+        problems: Sequence[Problem],
+        n: int,
+        *,
+        arm: str = MAIN,
+        hints: Mapping[str, tuple[int, ...]] | None = None,
+        cap: int | None = None,
+        open_store: Callable[[], Store] | None = None,
+    ) -> dict[str, list[Judged]]:
+        """Draws of each problem by the model of an engine, out of the store, topped up; they go on the bill.
+
+        Args:
+            engine: of the policy or of another model.
+            problems: ids are unique.
+            n: draws per problem.
+            arm: as of `own_draws`, like `hints` and `cap`.
+            hints: see there.
+            cap: see there.
+            open_store: where they are kept; None: the store of the run.
+        """
+        by_id, given = {problem.id: problem for problem in problems}, hints or {}
+        store = (open_store or self._open_store)()
+        try:
+            collector = Collector(engine, store, by_id, self.params)
+            owed = collector.owed(DrawSpec(key, arm, n, given.get(key, ()), cap) for key in by_id)
+            new = sum(len(item.missing) for item in owed)
+            due = self._ledger.due(engine.info.model_sha, owed)
+            self.progress.plan(n * len(by_id), n * len(by_id) - new, cap or self.params.max_new_tokens)
+            collector.draw(owed, self.progress)
+            current_tallies(store, engine.info.model_sha, spans_of(owed, exact=True), by_id)
+            judge = Judge.of(engine, problems)
+            out: dict[str, list[Judged]] = {}
+            for item, billed in zip(owed, due, strict=True):
+                drawn = list(store.tokens(engine.info.model_sha, item.prompt_sha, item.sampling_sha))[:n]
+                prompt_ids = engine.prompt_ids(item.prompt)
+                key, hint = item.spec.problem_id, item.spec.response_prefix_ids
+                out[key] = [_judged(judge, key, prompt_ids, hint, tuple(ids.tolist())) for _, ids in drawn]
+                self.state.generated_tokens += sum(len(ids) for i, ids in drawn if i in billed)
+            self.state.rollouts += sum(map(len, due))
+            return out
+        finally:
+            store.close()
+
+    def replay_rows(self) -> list[TokenRow]:
+        """What is trained on to keep the retained tasks: the starting policy's own passing draws, else demonstrations.
+
+        Raises:
+            UsageError: no tasks to retain were given, or nothing is known that passes on them.
+        """
+        problems = self.inputs.replayed
+        if not problems:
+            raise UsageError("replay needs tasks to retain: --retain FILE, or set replay to 0")
+
+        def make() -> list[TokenRow]:
+            rows: list[TokenRow] = []
+            drawn = self.own_draws(problems, REPLAY_DRAWS)
+            for problem in problems:
+                own = {d.token_ids: d for d in drawn[problem.id] if d.passed}
+                rows += [TokenRow(problem.id, d.prompt_ids, d.token_ids) for d in own.values()]
+                if not own:
+                    rows += [text_row(self.policy.engine, problem, demo) for demo in problem.demos[:1]]
+            if not rows:
+                raise UsageError(
+                    "replay found nothing to keep: the model passes none of the tasks to retain, and they carry no "
+                    "demonstrations; give tasks that it solves, or set replay to 0"
+                )
+            return rows
+
+        return self.rows_once("replay", make)
+
+    def with_replay(self, rows: Sequence[TokenRow]) -> list[TokenRow]:
+        """Rows for a supervised stage, with the replay share that the user asked for."""
+        if self.replay_share == 0:
+            return list(rows)
+        return mixed(rows, self.replay_rows(), self.replay_share, seed=self.config.seed)
+
+    def phase(self, name: str, make: Callable[[Path], Any]) -> None:
+        """Run one trainer to its end, or take over what an earlier process left.
+
+        Args:
+            name: of the phase, unique in the stage.
+            make: builds the trainer, given the folder for its checkpoints; not called for a finished phase.
+        """
+        from transformers import PrinterCallback
+
+        from posttrain_diag.stages.trainers.callback import StageCallback
+
+        folder = self.folder / "phases" / name
+        done = folder / "done.json"
+        if done.exists():
+            self.policy.load_weights(folder)
+            self.state = StageState(**json.loads(done.read_text()))
+            return
+        if self.state.stopped:
+            return
+        checkpoints = folder / "trainer"
+        with quiet():
+            trainer = make(checkpoints)
+            trainer.remove_callback(PrinterCallback)
+            trainer.add_callback(StageCallback(self, self.state.steps, trainer))
+            resumed = self._resume_from(checkpoints)
+            self.policy.lend(trainer)
+            trainer.train(resume_from_checkpoint=resumed)
+            self.policy.take_back()
+        if self.is_main:
+            self.policy.save_training_state(folder)
+            write_atomic(done, json.dumps(asdict(self.state)))
+            shutil.rmtree(checkpoints, ignore_errors=True)
+        self.processes.wait_for_everyone()
+
+    def _resume_from(self, checkpoints: Path) -> str | None:
+        """The last complete checkpoint; what a kill left half-written is removed."""
+        found: list[tuple[int, Path]] = []
+        for path in checkpoints.glob("checkpoint-*"):
+            if (path / STATE).exists():
+                found.append((int(path.name.rpartition("-")[2]), path))
+            elif self.is_main:
+                shutil.rmtree(path)
+        self.processes.wait_for_everyone()
+        if not found:
+            return None
+        last = max(found)[1]
+        self.state = StageState(**json.loads((last / STATE).read_text()))
+        return str(last)
+
+
+def replay_share(config: StageConfig, inputs: StageInputs, default: float) -> float:
+    """Share of retained tasks in a batch: the user's, else the stage's own where there are tasks to retain."""
+    if config.replay is not None:
+        return config.replay
+    return default if inputs.retain else 0.0
+
+
+def _silent(text: str) -> None:
+    """Say nothing."""
+
+
+def _judged(
+    judge: Judge, problem_id: str, prompt_ids: tuple[int, ...], hint: tuple[int, ...], token_ids: tuple[int, ...]
+) -> Judged:
+    text, verdict, lenient, score = judge.verdict(problem_id, hint, token_ids)
+    return Judged(problem_id, prompt_ids, token_ids, None, text, verdict, lenient, score)

@@ -1,0 +1,1 @@
+"""The trainer runs that several stages share, and everything that touches TRL."""

@@ -1,0 +1,178 @@
+"""RL on verified draws: the trainer run behind grpo, rloo, guided-rl, process-rl and interleaved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from posttrain_diag.errors import UsageError
+from posttrain_diag.rollouts.live import Judged
+from posttrain_diag.stages.data.rollouts import Rollouts
+from posttrain_diag.stages.data.rows import in_turn, prompt_dataset
+from posttrain_diag.stages.session.session import Session
+from posttrain_diag.stages.trainers.supervised import count
+from posttrain_diag.stages.trainers.trl import Companion, Hooks, Part, arguments, build, grpo_trainer, rloo_trainer
+
+Algorithm = Literal["grpo", "rloo"]
+Groups = Mapping[str, Sequence[Judged]]
+"""The draws of one step by problem, over all processes."""
+REPLAY_FACTOR = 5.0
+"""A replayed row counts so much more beside RL than beside supervised rows: verdicts make noisy gradients, which take
+the weights further from the start than a clean one does."""
+
+
+@dataclass
+class RLPlan:
+    """What makes one RL stage differ from another."""
+
+    algorithm: Algorithm = "grpo"
+    hint: Callable[[str, int], tuple[int, ...]] | None = None
+    """(problem id, step) -> response tokens given at this step; the same for all draws of the problem."""
+    reward: Callable[[Sequence[Judged], int], list[float]] | None = None
+    """(draws, step) -> rewards; None: 1 for a pass, else 0."""
+    after_step: Callable[[Groups], None] | None = None
+    """Told the draws of every step."""
+    credit: Callable[[], list[list[float]]] | None = None
+    """Advantage of each token of the draws that were rewarded last; None: the group-relative reward for all of them."""
+    companion: Callable[[], Part] | None = None
+    """Rows whose cross-entropy joins the loss of this step over all processes, replay aside; asked for once the
+    draws of the step are judged, the same at every call within it."""
+
+
+@dataclass
+class _Step:
+    """The hints of one step."""
+
+    number: int = -1
+    hints: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
+
+
+def count_draws(session: Session, draws: Sequence[Judged]) -> list[Judged]:
+    """Put draws of this process on the bill of all of them, and note whether one passed; returns those of all."""
+    everywhere = list(draws)
+    if session.processes.num_processes > 1:
+        from accelerate.utils import gather_object
+
+        everywhere = gather_object(everywhere)
+    if any(draw.passed for draw in everywhere):
+        session.state.zero_steps = 0
+    session.state.rollouts += len(everywhere)
+    session.state.generated_tokens += sum(len(draw.token_ids) for draw in everywhere)
+    return everywhere
+
+
+def fit_rl(session: Session, phase: str, plan: RLPlan, *, steps: int | None = None) -> None:
+    """Run one RL phase on the training problems.
+
+    Raises:
+        UsageError: the batch does not hold whole groups.
+    """
+    runner = _Runner(session, plan)
+    config = session.config
+    if config.batch_size % config.group_size:
+        raise UsageError(f"batch_size {config.batch_size} is not a multiple of group_size {config.group_size}")
+
+    steps = steps or session.steps
+    # one epoch holds all steps: a trainer that is resumed in a later epoch would see the problems in another order
+    order = in_turn(list(session.problems), steps * config.batch_size // config.group_size, seed=config.seed)
+
+    def make(folder: Path) -> Any:
+        from trl.trainer.grpo_config import GRPOConfig
+        from trl.trainer.rloo_config import RLOOConfig
+
+        common = arguments(
+            config,
+            folder,
+            steps=steps,
+            learning_rate=session.learning_rate,
+            device=session.policy.device,
+            n_parameters=session.policy.n_parameters,
+        )
+        settings = GRPOConfig if plan.algorithm == "grpo" else RLOOConfig
+        trainer = build(
+            grpo_trainer() if plan.algorithm == "grpo" else rloo_trainer(),
+            runner.hooks(),
+            model=session.policy.model,
+            reward_funcs=runner.rewards,
+            args=settings(
+                **common,
+                num_generations=config.group_size,
+                max_completion_length=session.params.max_new_tokens,
+                temperature=config.temperature,
+                beta=config.kl,
+                shuffle_dataset=False,
+                **runner.vllm(hinted=plan.hint is not None),
+            ),
+            processing_class=session.policy.tokenizer,
+            train_dataset=prompt_dataset(order),
+        )
+        runner.trainer = trainer
+        return trainer
+
+    session.phase(phase, make)
+
+
+class _Runner(Rollouts):
+    """Draws, judges and rewards for a trainer."""
+
+    def __init__(self, session: Session, plan: RLPlan) -> None:
+        super().__init__(session)
+        self.replay_weight *= REPLAY_FACTOR
+        self.plan = plan
+        self.hints = _Step()
+
+    def hooks(self) -> Hooks:
+        """What the trainer asks back."""
+        session, plan = self.session, self.plan
+        companion = None
+        if self.replay or plan.companion is not None:
+            companion = Companion(self.parts, self.pad_id)
+        return Hooks(
+            count_tokens=lambda tokens: count(session, tokens),
+            prompt_ids=self.prompt_ids,
+            sample=None if session.config.use_vllm else self.sample,
+            companion=companion,
+            credit=plan.credit,
+        )
+
+    def hint(self, problem_id: str) -> tuple[int, ...]:
+        """The plan's hint, made at the first draw of a step."""
+        if self.plan.hint is None:
+            return ()
+        if self.hints.number != self.step:
+            self.hints = _Step(self.step)
+        given = self.hints.hints
+        if problem_id not in given:
+            given[problem_id] = self.plan.hint(problem_id, self.hints.number)
+        return given[problem_id]
+
+    def rewards(self, prompts: list[str], completion_ids: list[list[int]], **_: Any) -> list[float]:
+        """The reward of each draw; keeps the bill and tells the plan."""
+        session, step = self.session, self.step
+        draws = [self._judged(key, tuple(ids)) for key, ids in zip(prompts, completion_ids, strict=True)]
+        if self.plan.companion is None:  # demonstrations beside RL are a signal of their own
+            session.state.zero_steps += 1  # unless a draw passes, one of the plan's included
+        rewards = [float(d.passed) for d in draws] if self.plan.reward is None else self.plan.reward(draws, step)
+        everywhere = count_draws(session, draws)
+        if self.plan.after_step is not None:
+            groups: dict[str, list[Judged]] = {}
+            for draw in everywhere:
+                groups.setdefault(draw.problem_id, []).append(draw)
+            self.plan.after_step(groups)
+        return rewards
+
+    def _judged(self, problem_id: str, ids: tuple[int, ...]) -> Judged:
+        text, verdict, lenient, score = self.session.judge.verdict(problem_id, self.hint(problem_id), ids)
+        return Judged(problem_id, self.prompt_ids(problem_id), ids, None, text, verdict, lenient, score)
+
+    def parts(self) -> list[Part]:
+        """Replay, and this process's share of the plan's rows: all micro-batches of a step together see each once."""
+        parts = super().parts()
+        if self.plan.companion is None or not (of_step := self.plan.companion()).rows:
+            return parts
+        batches = self.session.processes.num_processes * int(self.trainer.args.gradient_accumulation_steps)
+        rows, index = of_step.rows, self.micro_batch % batches
+        # where there are fewer rows than micro-batches some are repeated, so that each batch adds the same weight
+        return [*parts, Part(rows[index::batches] or [rows[index % len(rows)]], of_step.weight)]

@@ -1,0 +1,367 @@
+"""Load tasks: find the layout, read every row, decide what is compared, and refuse the file if any row is bad."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from posttrain_diag.errors import TaskError, UsageError, VerifierError
+from posttrain_diag.settings.tasks import TaskSettings
+from posttrain_diag.tasks.problems.cells import Reader
+from posttrain_diag.tasks.problems.layouts import BOXED, FIELDS, IDS, LAYOUTS, Draft, detect
+from posttrain_diag.tasks.problems.rows import BadRow, RawTable, Row, is_missing, read_table
+from posttrain_diag.tasks.problems.taskset import TaskSet, tasks_sha
+from posttrain_diag.tasks.verifiers.choice import prompt_options
+from posttrain_diag.tasks.verifiers.numbers import iter_numbers, lone_number
+from posttrain_diag.tasks.verifiers.spec import TYPES, check_verifier, compile_verifier, needs_code
+from posttrain_diag.types import Pair, Problem
+
+_SHOWN_ROWS = 5
+_NOTHING_TO_VERIFY = (
+    "nothing to verify a completion with: add a column `answer` (or --map answer=COLUMN), a column `verifier`, or give "
+    "--verifier path.py:function"
+)
+
+
+def load_tasks(
+    source: str,
+    *,
+    mapping: Mapping[str, str] | None = None,
+    verifier: str | None = None,
+    limit: int | None = None,
+    allow_code: bool = False,
+) -> TaskSet:
+    """Load problems with their verifiers.
+
+    Args:
+        source: a .jsonl, .json, .csv or .parquet file (also .gz, .bz2, .xz), a HF data set (directory or owner/name),
+            or `builtin:zoo/NAME`.
+        mapping: field -> column, before the layout is detected, e.g. {"prompt": "question"}.
+        verifier: replaces every verifier: a type ("exact", "numeric", "choice", "contains"), "regex:PATTERN", a JSON
+            object, or "path.py:function" / "package.module:function", which is consent to run that code.
+        limit: read only the first rows.
+        allow_code: accept verifiers of the file that run code.
+
+    Raises:
+        TaskError: the file cannot be used; `rows` lists every bad row.
+        VerifierError: `verifier` is not usable, or the file's verifiers run code and `allow_code` is off.
+        UsageError: a mapping names an unknown field or column, or the limit is not positive.
+        MissingExtra: a HF data set without the package `datasets`.
+    """
+    if limit is not None and limit < 1:
+        raise UsageError(f"the limit on tasks must be at least 1, got {limit}")
+    forced = None if verifier is None else parse_verifier(verifier)
+    if forced is not None:
+        compile_verifier(forced)
+    table = read_table(source, limit)
+    columns = _columns(table)
+    if not table.rows and not table.bad:
+        raise TaskError(f"{source} holds no rows: expected at least one problem")
+    renamed = _check_mapping(mapping or {}, columns, source)
+    layout_name = _detect(table, columns, renamed, source)
+    layout = LAYOUTS[layout_name]
+    bad: list[BadRow] = list(table.bad)
+    notes = [layout.note] if layout.note else []
+    drafts = _read_drafts(table.rows, layout_name, renamed, bad)
+    if layout_name == "unpaired":
+        drafts = _merge_unpaired(drafts)
+    ids = _ids([row for row, _ in drafts], renamed, bad, notes)
+    used = {renamed.get(field, field) for field in layout.uses | {"id"}}
+    build = _Builder(table, renamed, tuple(sorted(columns - used - set(IDS))), "source" in layout.uses)
+    drafts = _decide_verifiers(drafts, forced, notes)
+    problems = [build.problem(row, draft, name) for (row, draft), name in zip(drafts, ids, strict=True)]
+    if not (allow_code or forced is not None):
+        _refuse_code(problems, source)
+    for problem, (row, _) in zip(problems, drafts, strict=True):
+        field, why = _verifier_problem(problem)
+        bad += [(row.line, field, why)] if why else []
+    if bad:
+        raise _task_error(source, bad, len(table.rows) + len(table.bad))
+    if build.extra:
+        notes.append(f"columns that were not read: {', '.join(build.extra)}")
+    fields = {field: renamed.get(field, field) for field in sorted(layout.uses) if renamed.get(field, field) in columns}
+    return TaskSet(tuple(problems), tasks_sha(problems), source, layout_name, fields, tuple(notes))
+
+
+def load_problems(settings: TaskSettings) -> TaskSet:
+    """The problems that settings name, with the demonstrations of `demos` joined to them by problem id.
+
+    Raises:
+        DiagError: a file cannot be used; see `load_tasks` and `with_demos`.
+    """
+    tasks = load_tasks(
+        settings.tasks,
+        mapping=settings.mapping or None,
+        verifier=settings.verifier,
+        limit=settings.limit,
+        allow_code=settings.allow_code,
+    )
+    if settings.demos is None:
+        return tasks
+    (problems,) = with_demos(settings.demos, tasks.problems, allow_code=settings.allow_code)
+    return replace(tasks, problems=problems)
+
+
+def with_demos(source: str, *sets: Sequence[Problem], allow_code: bool = False) -> tuple[tuple[Problem, ...], ...]:
+    """Each set of problems with the demonstrations of a file behind its own, by problem id.
+
+    Args:
+        source: of the demonstrations: a tasks file.
+        sets: problems; the file need not know all of them.
+        allow_code: as of `load_tasks`.
+
+    Raises:
+        DiagError: the file cannot be used, or shares no id with any set.
+    """
+    given = {p.id: p.demos for p in load_tasks(source, allow_code=allow_code).problems if p.demos}
+    known = [problem.id for problems in sets for problem in problems]
+    if not given.keys() & set(known):
+        raise UsageError(
+            f"--demos {source}: none of its {len(given)} problem ids with a demonstration is among the tasks "
+            f"(e.g. {next(iter(given), None)!r} against {known[0]!r}); use the same ids in both files"
+        )
+    return tuple(tuple(replace(p, demos=(*p.demos, *given.get(p.id, ()))) for p in problems) for problems in sets)
+
+
+def parse_verifier(text: str) -> dict[str, Any]:
+    """A verifier as the command line names it.
+
+    Raises:
+        VerifierError: it is none of a type, "regex:PATTERN", a JSON object, "path.py:function".
+    """
+    if text in TYPES and text not in {"regex", "python"}:
+        return {"type": text}
+    if text.startswith("regex:"):
+        return {"type": "regex", "pattern": text.removeprefix("regex:")}
+    if text.lstrip().startswith("{"):
+        try:
+            spec: dict[str, Any] = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise VerifierError(f"the verifier {text!r} is not a JSON object: {error}") from error
+        return spec
+    where, _, function = text.rpartition(":")
+    if where and function.isidentifier():
+        return {"type": "python", "function": _absolute(text, None)}
+    raise VerifierError(
+        f"unknown verifier {text!r}: accepted are exact, numeric, choice, contains, regex:PATTERN, a JSON object, "
+        "path.py:function and package.module:function"
+    )
+
+
+def _columns(table: RawTable) -> frozenset[str]:
+    """Columns that at least half of the rows have."""
+    counts = Counter(name for row in table.rows for name in row.cells)
+    return frozenset(name for name, count in counts.items() if 2 * count >= len(table.rows))
+
+
+def _check_mapping(mapping: Mapping[str, str], columns: frozenset[str], source: str) -> dict[str, str]:
+    for field, column in mapping.items():
+        if field not in FIELDS:
+            raise UsageError(
+                f"--map {field}={column}: unknown field {field!r}: accepted are {', '.join(sorted(FIELDS))}"
+            )
+        if column not in columns:
+            raise UsageError(
+                f"--map {field}={column}: {source} has no column {column!r}; it has {', '.join(sorted(columns))}"
+            )
+    return dict(mapping)
+
+
+def _detect(table: RawTable, columns: frozenset[str], renamed: Mapping[str, str], source: str) -> str:
+    known = (columns - set(renamed.values())) | set(renamed)
+    answer = renamed.get("answer", "answer")
+    name = detect(known, [row.cells.get(answer) for row in table.rows])
+    if name is not None:
+        return name
+    if not table.rows:
+        raise _task_error(source, list(table.bad), len(table.bad))
+    accepted = "; ".join(dict.fromkeys(", ".join(sorted(layout.needs)) for layout in LAYOUTS.values()))
+    raise TaskError(
+        f"{source}: cannot tell what is the prompt: the columns are {', '.join(sorted(known)) or 'none'}; accepted "
+        f"are the columns {accepted}; name yours with --map prompt=COLUMN (and --map answer=COLUMN)"
+    )
+
+
+def _read_drafts(
+    rows: Sequence[Row], layout: str, renamed: Mapping[str, str], bad: list[BadRow]
+) -> list[tuple[Row, Draft]]:
+    drafts: list[tuple[Row, Draft]] = []
+    for row in rows:
+        reader = Reader(row.cells, renamed)
+        draft = LAYOUTS[layout].read(reader)
+        own = reader.mapping("verifier")
+        tags = reader.texts("tags")
+        draft = replace(draft, verifier=own or draft.verifier, tags=tags or draft.tags)
+        if reader.problems:
+            bad += [(row.line, field, problem) for field, problem in reader.problems]
+        else:
+            drafts.append((row, draft))
+    return drafts
+
+
+def _merge_unpaired(drafts: Sequence[tuple[Row, Draft]]) -> list[tuple[Row, Draft]]:
+    """One problem per prompt: its good completions are demos, good and bad ones together make pairs."""
+    merged: dict[tuple[Any, ...], tuple[Row, Draft]] = {}
+    for row, draft in drafts:
+        turns = None if draft.messages is None else tuple(tuple(m.items()) for m in draft.messages)
+        key = (draft.prompt, turns, draft.answer)
+        first, sofar = merged.get(key, (row, replace(draft, demos=(), pairs=())))
+        both = replace(sofar, demos=sofar.demos + draft.demos, pairs=sofar.pairs + draft.pairs)
+        merged[key] = (first, both)
+    return [
+        (row, replace(draft, pairs=tuple(Pair(good, bad.rejected) for good in draft.demos for bad in draft.pairs)))
+        for row, draft in merged.values()
+    ]
+
+
+def _ids(rows: Sequence[Row], renamed: Mapping[str, str], bad: list[BadRow], notes: list[str]) -> list[str]:
+    """Ids from the first column that has one in every row, else from the row numbers."""
+    found: list[str] = []
+    for column in (renamed["id"],) if "id" in renamed else IDS:
+        values = [row.cells.get(column) for row in rows]
+        if all(isinstance(v, (str, int)) and not isinstance(v, bool) and str(v).strip() for v in values):
+            found = [str(v) for v in values]
+            if column == "name" and len(set(found)) < len(found):
+                notes.append("the column `name` is not unique: problems are named by their row")
+                found = []
+            break
+        present = [v for v in values if not is_missing(v)]
+        if present and column in ("id", renamed.get("id")):
+            bad += [
+                (row.line, column, f"expected a text or a whole number, got {value!r}")
+                for row, value in zip(rows, values, strict=True)
+                if not isinstance(value, (str, int)) or isinstance(value, bool) or not str(value).strip()
+            ]
+            break
+    if not found:
+        return [f"row-{row.line}" for row in rows]
+    first: dict[str, int] = {}
+    for row, name in zip(rows, found, strict=True):
+        if name in first:
+            bad.append((row.line, "id", f"expected a unique id, got {name!r} again (first on line {first[name]})"))
+        first.setdefault(name, row.line)
+    return found
+
+
+def _decide_verifiers(
+    drafts: Sequence[tuple[Row, Draft]], forced: Mapping[str, Any] | None, notes: list[str]
+) -> list[tuple[Row, Draft]]:
+    if forced is not None:
+        from_demo = 0
+        decided: list[tuple[Row, Draft]] = []
+        for row, draft in drafts:
+            answer = draft.answer
+            if answer is None and draft.demos and not needs_code(forced):
+                from_demo += 1
+                answer = _answer_of_demo(draft.demos[0], forced)
+            decided.append((row, replace(draft, verifier=forced, answer=answer)))
+        notes.append(f"the verifier {forced.get('type')!r} was given and replaces those of the file")
+        if from_demo:
+            notes.append(f"{from_demo} problems have no answer: it was taken from their demonstration")
+        return decided
+    open_drafts = [draft for _, draft in drafts if draft.verifier is None and draft.answer is not None]
+    chosen, why = _choose_verifier(open_drafts)
+    if open_drafts:
+        notes.append(f"verifier {chosen['type']!r} was chosen because {why}; --verifier changes it")
+    return [
+        (row, replace(draft, verifier=chosen) if draft.verifier is None and draft.answer is not None else draft)
+        for row, draft in drafts
+    ]
+
+
+def _choose_verifier(drafts: Sequence[Draft]) -> tuple[Mapping[str, Any], str]:
+    answers = [draft.answer or "" for draft in drafts]
+    prompts = [draft.prompt or "\n".join(m["content"] for m in draft.messages or ()) for draft in drafts]
+    if all(lone_number(answer) is not None for answer in answers):
+        return {"type": "numeric"}, "every answer is a number"
+    single = all(len(answer.strip(" ().")) == 1 and answer.strip(" ().").isalpha() for answer in answers)
+    if single and all(prompt_options(prompt) for prompt in prompts):
+        return {"type": "choice"}, "every answer is a letter and every prompt lists options"
+    if all("\\boxed" in prompt for prompt in prompts):
+        return BOXED, "every prompt asks for \\boxed{answer}"
+    return {"type": "exact"}, "the answers are neither all numbers nor all letters of listed options"
+
+
+def _answer_of_demo(demo: str, spec: Mapping[str, Any]) -> str | None:
+    if spec.get("type") != "numeric":
+        return demo.strip()
+    numbers = list(iter_numbers(demo))
+    return numbers[-1].text if numbers else None
+
+
+@dataclass(frozen=True)
+class _Builder:
+    """What all problems of a source share."""
+
+    table: RawTable
+    renamed: Mapping[str, str]
+    extra: tuple[str, ...]
+    """Columns that the layout does not read: a callable may want them."""
+    keeps_source: bool
+    """Whether a column `source` says where a row came from."""
+
+    def problem(self, row: Row, draft: Draft, problem_id: str) -> Problem:
+        """A row as a problem."""
+        spec: dict[str, Any] = dict(draft.verifier or {})
+        if isinstance(spec.get("function"), str):
+            spec["function"] = _absolute(spec["function"], self.table.base)
+            columns = {name: row.cells[name] for name in self.extra if not is_missing(row.cells.get(name))}
+            spec |= {"columns": columns} if columns and "columns" not in spec else {}
+        given = row.cells.get(self.renamed.get("source", "source")) if self.keeps_source else None
+        source = given if isinstance(given, str) else f"{self.table.name}:{row.line}"
+        return Problem(
+            id=problem_id,
+            prompt=draft.prompt,
+            messages=draft.messages,
+            answer=draft.answer,
+            verifier=spec,
+            demos=draft.demos,
+            pairs=draft.pairs,
+            tags=draft.tags,
+            source=source,
+        )
+
+
+def _absolute(function: str, base: Path | None) -> str:
+    """A callable's file as an absolute path: beside the tasks file first, then in the working directory."""
+    where, _, name = function.rpartition(":")
+    if not where.endswith(".py"):
+        return function
+    path = Path(where).expanduser()
+    beside = base / path if base is not None else path
+    return f"{(beside if beside.is_file() else path).resolve()}:{name}"
+
+
+def _refuse_code(problems: Sequence[Problem], source: str) -> None:
+    running = [problem for problem in problems if needs_code(problem.verifier)]
+    if running:
+        raise VerifierError(
+            f"{source}: the verifiers of {len(running)} of {len(problems)} problems run code (first: "
+            f"{running[0].id!r}): add --allow-code if you trust this file and the model's code may run in a sandbox"
+        )
+
+
+def _verifier_problem(problem: Problem) -> tuple[str, str]:
+    """(field, what is wrong) of a problem's verifier; empty texts when it is usable."""
+    if not problem.verifier:
+        return "answer", _NOTHING_TO_VERIFY
+    try:
+        check_verifier(problem)
+    except VerifierError as error:
+        return "verifier", str(error)
+    return "", ""
+
+
+def _task_error(source: str, bad: list[BadRow], n_rows: int) -> TaskError:
+    bad = sorted(bad, key=lambda row: row[0])
+    n_bad = len({line for line, _, _ in bad})
+    reasons = {(field, why) for _, field, why in bad}
+    shown = bad[:1] if len(reasons) == 1 else bad[:_SHOWN_ROWS]
+    listed = "; ".join(f"line {line}{', ' + field if field else ''}: {why}" for line, field, why in shown)
+    more = len(bad) - len(shown)
+    rest = f"; and {more} more{' of the same' if len(reasons) == 1 else ''}" if more else ""
+    return TaskError(f"{source}: {n_bad} of {n_rows} rows cannot be used: {listed}{rest}", tuple(bad))

@@ -1,0 +1,1 @@
+"""How a completion is judged: verifiers as data in a row, or as Python functions."""

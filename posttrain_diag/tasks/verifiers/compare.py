@@ -1,0 +1,103 @@
+r"""How an extracted answer is compared with the gold one: the `compare` option of every verifier.
+
+exact     the same characters                                     "18" = "18"
+casefold  the same but for case                                   "Paris" = "paris"
+numeric   the same number                                         "1,319.0" = "1319"
+latex     the same formula up to spelling                         "\dfrac12" = "\frac{1}{2}"
+literal   the same Python value                                   "[1,2]" = "[1, 2]"
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable
+
+from posttrain_diag.tasks.verifiers.numbers import lone_number, same_number
+from posttrain_diag.tasks.verifiers.text import balanced
+
+Compare = Callable[[str, str], bool]
+
+_MAX_LITERAL = 10_000
+_DROPPED = re.compile(r"\\left|\\right|\\[!,;: ]|\\displaystyle|\\\$|\$|\\%|%|\^\{?\\circ\}?|\\degree|\s+|~")
+_TEXT = re.compile(r"\\(?:text|mbox|mathrm|textbf|mathbf|textit)\{")
+_SHORT_FRAC = re.compile(r"\\frac(?:(\w)(\w)|(\w)\{|\{([^{}]*)\}(\w))")
+_SHORT_SQRT = re.compile(r"\\sqrt(\w)")
+_SLASH = re.compile(r"^(-?\w+)/(\w+)$")
+_NAMED = re.compile(r"^\w{1,2}(?:\\in|=)")
+
+
+def exact(found: str, answer: str) -> bool:
+    """The same characters."""
+    return found == answer
+
+
+def casefold(found: str, answer: str) -> bool:
+    """The same characters but for case."""
+    return found.casefold() == answer.casefold()
+
+
+def numeric(found: str, answer: str) -> bool:
+    """Both texts are one number, and it is the same number."""
+    a, b = lone_number(found), lone_number(answer)
+    return a is not None and b is not None and same_number(a, b)
+
+
+def latex(found: str, answer: str) -> bool:
+    r"""The same formula up to spelling: spaces, \left, \dfrac, \text, degree and dollar signs, "x=", 1/2."""
+    a, b = plain_latex(found), plain_latex(answer)
+    return a == b or numeric(a, b)
+
+
+def literal(found: str, answer: str) -> bool:
+    """Both texts are Python literals of the same type and value, or the same characters."""
+    if found == answer:
+        return True
+    if max(len(found), len(answer)) > _MAX_LITERAL:
+        return False
+    try:
+        a, b = ast.literal_eval(found), ast.literal_eval(answer)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return False
+    return repr(a) == repr(b) or (type(a) is type(b) and a == b)
+
+
+def plain_latex(text: str) -> str:
+    """One spelling for the formulas that are the same but for how they were typed."""
+    text = text.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").replace("{,}", ",")
+    while (match := _TEXT.search(text)) is not None:
+        inner = balanced(text, match.end())
+        if inner is None:
+            break
+        text = text[: match.start()] + inner + text[match.end() + len(inner) + 1 :]
+    text = _DROPPED.sub("", text).rstrip(".")
+    text = _SHORT_SQRT.sub(r"\\sqrt{\1}", _SHORT_FRAC.sub(_braced, text))
+    text = _NAMED.sub("", text) if text.count("=") <= 1 else text
+    text = _SLASH.sub(r"\\frac{\1}{\2}", text)
+    text = text.replace("\\frac{-", "-\\frac{") if text.startswith("\\frac{-") else text
+    return re.sub(r"(?<![0-9])\.([0-9])", r"0.\1", text)
+
+
+def _braced(match: re.Match[str]) -> str:
+    if match[1] is not None:
+        return f"\\frac{{{match[1]}}}{{{match[2]}}}"
+    if match[3] is not None:
+        return f"\\frac{{{match[3]}}}{{"
+    return f"\\frac{{{match[4]}}}{{{match[5]}}}"
+
+
+COMPARES: dict[str, Compare] = {
+    "exact": exact,
+    "casefold": casefold,
+    "numeric": numeric,
+    "latex": latex,
+    "literal": literal,
+}
+SYNONYMS: dict[str, str] = {
+    **dict.fromkeys(("equal", "equals", "string", "str", "text", "case-sensitive", "case_sensitive"), "exact"),
+    **dict.fromkeys(("ignorecase", "ignore-case", "ignore_case", "lower", "lowercase"), "casefold"),
+    **dict.fromkeys(("case-insensitive", "case_insensitive"), "casefold"),
+    **dict.fromkeys(("number", "float", "num"), "numeric"),
+    **dict.fromkeys(("math", "tex"), "latex"),
+    **dict.fromkeys(("python", "eval"), "literal"),
+}
