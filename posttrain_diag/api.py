@@ -23,6 +23,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from posttrain_diag.wording.estimates import share_text
+from posttrain_diag.wording.numbers import class_percent
+from posttrain_diag.wording.text import clip
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -116,11 +120,9 @@ class Run:
         return ComparedRuns(found, comparison_json(found))
 
     def __repr__(self) -> str:
-        from posttrain_reports.text import clip
-
-        value = self.estimates["pass@1"].value if "pass@1" in self.estimates else None
-        passed = "pass@1 undefined" if value is None else f"pass@1 {value:.3f}"
-        text = f"Run({str(self.path)!r}: {self.verdict}, confidence {self.confidence:.2f}, {passed}, {self.instrument})"
+        passed = f"pass@1 {share_text(self.data['estimates'].get('pass@1'))}"
+        confidence = f"confidence {class_percent(self.confidence)}"
+        text = f"Run({str(self.path)!r}: {self.verdict}, {confidence}, {passed}, {self.instrument})"
         return clip(text, 400).replace("\n", " ")
 
     def _repr_html_(self) -> str:
@@ -153,8 +155,6 @@ class ComparedRuns:
         return self.comparison.per_problem
 
     def __repr__(self) -> str:
-        from posttrain_reports.text import clip
-
         return clip(f"ComparedRuns({self.role}: {self.reason})", 400).replace("\n", " ")
 
     def _repr_html_(self) -> str:

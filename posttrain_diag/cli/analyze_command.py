@@ -15,6 +15,7 @@ import typer
 from posttrain_diag.cli import completion
 from posttrain_diag.cli.terminal import echo, echo_json
 from posttrain_diag.errors import UsageError
+from posttrain_diag.wording.numbers import count, scientific, token_count
 
 if TYPE_CHECKING:
     from posttrain_diag.settings.analysis import AnalyzeConfig
@@ -295,9 +296,15 @@ def show_cost(config: AnalyzeConfig, as_json: bool) -> None:
     if as_json:
         echo_json({**asdict(cost), "out": str(config.out)})
         return
-    echo(f"{cost.problems} problems, {cost.rollouts} rollouts in the main arm, {cost.stored} of them stored already")
-    echo(f"at most {cost.max_new_tokens} new tokens each: at most {cost.most_tokens:,} tokens, {cost.flops:.2g} FLOPs")
+    echo(
+        f"{count(cost.problems)} problems, {count(cost.rollouts)} rollouts in the main arm, "
+        f"{count(cost.stored)} of them stored already"
+    )
+    echo(
+        f"at most {token_count(cost.max_new_tokens)} new tokens each: at most {token_count(cost.most_tokens)} tokens, "
+        f"{scientific(cost.flops)} FLOPs"
+    )
     if cost.teacher_rollouts:
-        echo(f"other models: at most {cost.teacher_rollouts} rollouts on problems that may not be mastered")
+        echo(f"other models: at most {count(cost.teacher_rollouts)} rollouts on problems that may not be mastered")
     echo("prefix ladder and other probes come on top, at most about as much again on problems that are never solved")
     echo(f"run directory: {config.out}")

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
-from posttrain_reports.words import CLASS_COLOUR
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, cast
 
 from posttrain_diag.types import ProblemClass
+from posttrain_diag.wording.numbers import count
+from posttrain_diag.wording.vocabulary import CLASSES, ClassWords
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-LOOKS: dict[ProblemClass, tuple[str, str, str]] = {
-    "mastered": ("mastered", "█", "#"),
-    "reshaping": ("reshaping", "▓", "="),
-    "format": ("format", "▒", "%"),
-    "guided": ("guided", "▚", "+"),
-    "support": ("support", "░", "-"),
-    "unresolved": ("open", "·", "."),
-}
-"""Class -> its word, its cell, and its cell in ASCII: colour is never the only sign."""
+LOOKS = cast("Mapping[ProblemClass, ClassWords]", CLASSES)
 BAR_CELLS = 50
 
 
@@ -43,36 +35,44 @@ def class_bar(counts: Mapping[ProblemClass, float], width: int, *, ascii_only: b
 
     bar = Text(no_wrap=True)
     for name, size in cells_of(counts, max(len(LOOKS), min(width, BAR_CELLS))).items():
-        _, cell, plain = LOOKS[name]
-        bar.append((plain if ascii_only else cell) * size, style=CLASS_COLOUR[name])
+        bar.append(LOOKS[name].cells[ascii_only] * size, style=LOOKS[name].colour)
     return bar
 
 
-def class_words(counts: Mapping[ProblemClass, float], width: int, *, sampling: bool, ascii_only: bool) -> Text:
+def class_words(
+    counts: Mapping[ProblemClass, float],
+    width: int,
+    *,
+    sampling: bool,
+    ascii_only: bool,
+    number: Callable[[float], str] | None = None,
+) -> Text:
     """Every class that holds problems, with its cell and its number; lines break between classes only.
 
     Args:
-        counts: problems per class, fractions of them where they are expected numbers.
+        counts: problems per class, or their shares.
         width: of a line.
         sampling: prefixes are not tried yet: what is out of support alone may still be guided-reachable.
         ascii_only: for terminals that show no other characters.
+        number: how one of the counts reads; None: as a number of problems.
     """
     from rich.text import Text
 
     words, used = Text(), 0
-    for name, (word, cell, plain) in LOOKS.items():
+    for name, look in LOOKS.items():
         if counts.get(name, 0) <= 0:
             continue
-        shown = f" {_number(counts[name])} {'not reached' if sampling and name == 'support' else word}"
+        word = "not reached" if sampling and name == "support" else look.word
+        shown = f" {(number or _problems)(counts[name])} {word}"
         if used:
             used += len(shown) + 3
             words.append("  " if used <= width else "\n")
         if not 0 < used <= width:
             used = len(shown) + 1
-        words.append(plain if ascii_only else cell, style=CLASS_COLOUR[name])
+        words.append(look.cells[ascii_only], style=look.colour)
         words.append(shown)
     return words
 
 
-def _number(count: float) -> str:
-    return f"{count:,.0f}" if count >= 0.5 else "<1"
+def _problems(number: float) -> str:
+    return count(number) if number >= 0.5 else "<1"

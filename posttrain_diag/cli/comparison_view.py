@@ -6,40 +6,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from posttrain_reports.words import PART_MEANING, ROLE_MEANING
-
 from posttrain_diag.cli.terminal import boxed, print_line, styled
-from posttrain_diag.cli.words import share_text
+from posttrain_diag.wording.estimates import (
+    Block,
+    change_alone,
+    label_text,
+    number_text,
+    points_column,
+    points_text,
+    share_text,
+)
+from posttrain_diag.wording.numbers import p_test, plain, signed_points
+from posttrain_diag.wording.vocabulary import PARTS, ROLES, SUPPORT, SUPPORT_COUNTS
 
-COLOURS = {"none": "yellow", "undetermined": "yellow"}
 CHECK_COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
 LISTED = 6
 """Problems named per list."""
-
-
-def interval(estimate: Mapping[str, Any], form: str, scale: float = 1.0, *, unit: str = "", label: bool = True) -> str:
-    """An estimate with its interval and label; undefined is said.
-
-    Args:
-        estimate: as in comparison.json.
-        form: format of a number, with the digits before its last letter, e.g. "+.1f".
-        scale: 100 for points.
-        unit: said after the value.
-        label: say what it rests on, where that is more than a measurement.
-    """
-    if estimate["value"] is None:
-        return f"undefined ({estimate['reason']})"
-    ends = [estimate[key] for key in ("value", "low", "high")]
-    value, low, high = ("" if x is None else f"{round(scale * x, int(form[-2])) + 0.0:{form}}" for x in ends)
-    text = value + unit + (f" [{low}, {high}]" if low and high and not low == high == value else "")
-    return text if not label or estimate["label"] == "measured" else f"{text} {estimate['label']}"
 
 
 def print_comparison(data: Mapping[str, Any], folder: Path) -> None:
     """Print the box on stdout."""
     role = data["role"]
     parts: list[Any] = [
-        styled(f"{role}: {ROLE_MEANING[role]}", f"bold {COLOURS.get(role, 'cyan')}"),
+        styled(f"{role}: {ROLES[role].meaning}", f"bold {ROLES[role].style}"),
         styled(data["reason"]),
         styled(""),
     ]
@@ -59,7 +48,7 @@ def print_comparison(data: Mapping[str, Any], folder: Path) -> None:
     for check in data["checks"]:
         parts.append(styled(f"{check['severity']}: {check['message']}", CHECK_COLOURS[check["severity"]]))
     sides = ("before", "after")
-    boxed(" -> ".join(str(data[side]["path" if data[side]["counted"] else "model"]) for side in sides), parts)
+    boxed(" → ".join(str(data[side]["path" if data[side]["counted"] else "model"]) for side in sides), parts)
     page = folder / "report.html"
     print_line(f"report: {page if page.exists() else folder / 'comparison.json'}", whole=True)
 
@@ -77,44 +66,37 @@ def _grid(rows: list[tuple[str, ...]]) -> Any:
     return grid
 
 
+def _labelled(text: str, estimate: Block) -> str:
+    return f"{text} {label_text(estimate)}".rstrip()
+
+
 def _pass_rows(data: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return [
         (
             f"pass@{k}",
-            f"{share_text(found['before']['value'])} -> {share_text(found['after']['value'])}",
-            f"{interval(found['change'], '+.1f', 100, unit=' points')}, p = {found['p_value']:.2g}",
+            change_alone(found["before"], found["after"]),
+            f"{_labelled(points_text(found['change']), found['change'])}, {p_test(found['p_value'])}",
         )
         for k, found in data["pass@k"].items()
     ]
 
 
 def _part_rows(parts: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    known = [name for name in PART_MEANING if name != "forgetting"]
-    rows = [(name, interval(parts[name], "+.1f", 100, label=False), PART_MEANING[name]) for name in known]
+    known = [name for name in PARTS if parts[name] is not None]
+    rows = [(PARTS[name].title, points_column(parts[name]), PARTS[name].meaning) for name in known]
     if parts["forgetting"] is not None:
-        rows.append(("forgetting", interval(parts["forgetting"], "+.1f", 100), PART_MEANING["forgetting"]))
-        rows.append(("net", f"{100 * parts['net']:+.1f}", "change less forgetting"))
+        rows.append(("net", signed_points(parts["net"]), "change less forgetting"))
     return rows
 
 
 def _support_rows(support: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    said = {
-        "preserved": "P, supported before and after",
-        "expanded": "E, newly supported",
-        "shrunk": "S, lost",
-        "outside": "O, supported neither before nor after",
-        "srr": "retention P/(P+S)",
-        "ndr": "discovery E/(P+E)",
-        "nscr": "net change (E-S)/(P+E+S)",
-    }
-    counts = {"preserved", "expanded", "shrunk", "outside"}
     return [
         (
-            name if name in counts else name.upper(),
-            interval(support[name], ".1f" if name in counts else ".3f", label=False),
-            text,
+            words.title,
+            number_text(support[name]) if name in SUPPORT_COUNTS else share_text(support[name]),
+            words.meaning,
         )
-        for name, text in said.items()
+        for name, words in SUPPORT.items()
     ]
 
 
@@ -126,8 +108,8 @@ def _null_lines(null: Mapping[str, Any]) -> list[str]:
         small = "less than half a problem" if found["p_value"] < 0.05 else "within noise"
         verdict = "more than noise" if found["exceeds"] else small
         lines.append(
-            f"support {word}: {verdict} (p = {found['p_value']:.2g}; score {found['observed']:.1f}, "
-            f"when nothing changed {found['expected']:.1f}, 95% below {found['high']:.1f})"
+            f"support {word}: {verdict} ({p_test(found['p_value'])}; score {plain(found['observed'])}, "
+            f"when nothing changed {plain(found['expected'])}, 95% below {plain(found['high'])})"
         )
     return lines
 
@@ -151,7 +133,7 @@ def _forecast_lines(forecast: Mapping[str, Any], role: str) -> list[str]:
     within = {True: "within", False: "outside", None: "no interval was forecast"}[forecast["within"]]
     agrees = {True: "as foreseen", False: "not as foreseen", None: "not measured"}[forecast["agrees"]]
     return [
-        f"{forecast['stage']}: gain {interval(forecast['observed_gain'], '+.3f')}, expected "
-        f"{interval(forecast['expected_gain'], '+.3f')}: {within}",
+        f"{forecast['stage']}: gain {_labelled(points_text(forecast['observed_gain']), forecast['observed_gain'])}, "
+        f"expected {_labelled(points_text(forecast['expected_gain']), forecast['expected_gain'])}: {within}",
         f"role {role}, expected {forecast['predicted_role']}: {agrees}",
     ]

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Literal
 
+from posttrain_diag.wording.numbers import memory
+
 PACKAGES: tuple[tuple[str, str, bool], ...] = (
     ("torch", "hf", True),
     ("transformers", "hf", True),
@@ -77,12 +79,12 @@ def _torch() -> list[Check]:
 
 def _memory() -> Check:
     pages = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return Check("memory", "ok", f"{pages / 2**30:.1f} GiB free")
+    return Check("memory", "ok", f"{memory(pages)} free")
 
 
 def _disk() -> Check:
     free = shutil.disk_usage(".").free
-    return Check("disk", "ok" if free > 2**30 else "note", f"{free / 2**30:.1f} GiB free here")
+    return Check("disk", "ok" if free > 2**30 else "note", f"{memory(free)} free here")
 
 
 def _zoo() -> Check:

@@ -10,6 +10,7 @@ import typer
 
 from posttrain_diag.cli import completion
 from posttrain_diag.cli.terminal import echo, echo_json
+from posttrain_diag.wording.numbers import count
 
 Run = Annotated[Path, typer.Argument(help="Run directory of `diag analyze`.")]
 To = Annotated[
@@ -58,10 +59,10 @@ def export(
         echo_json({"schema": 1, **asdict(found)})
         return
     for name, rows in found.sets.items():
-        echo(f"  {name:<20} {rows:,} rows")
+        echo(f"  {name:<20} {count(rows)} rows")
     for reason, problems in found.left_out.items():
-        echo(f"  no row: {problems:,} problems, {reason}")
+        echo(f"  no row: {count(problems)} problems, {reason}")
     for note in found.notes:
         echo(f"  {note}")
     kind = "" if to == "parquet" else f" ({'conversational' if found.conversational else 'text'})"
-    echo(f"{found.rows:,} rows{kind}: {', '.join(map(str, found.paths))}")
+    echo(f"{count(found.rows)} rows{kind}: {', '.join(map(str, found.paths))}")

@@ -12,6 +12,7 @@ from posttrain_diag.cli.classes import class_bar, class_words
 from posttrain_diag.cli.terminal import live_terminal, one_line, say
 from posttrain_diag.rollouts.collect import Phase, Progress
 from posttrain_diag.types import ProblemClass
+from posttrain_diag.wording.numbers import count, duration, token_count
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, OverflowMethod, RenderResult  # noqa: TID251
@@ -85,22 +86,20 @@ class Meter(Progress):
         """The phase in words."""
         return f"{TITLES[self.name]}: {self.detail}" if self.detail else TITLES[self.name]
 
+    @property
+    def counted(self) -> str:
+        """What is done of how much."""
+        return f"{count(self.done)}/{count(self.total)} {self.unit}"
+
     def rate(self) -> str:
         """Tokens per second and the time left, as far as they are known; draws may stop before the last."""
         parts: list[str] = []
         if self.tokens:
-            parts.append(f"{self.tokens / self.elapsed_s:,.0f} tokens/s")
+            parts.append(f"{token_count(self.tokens / self.elapsed_s)} tokens/s")
         if self.made and self.total > self.done:
             left = (self.total - self.done) * self.elapsed_s / self.made
-            parts.append(f"{'at most ' if self.unit == 'rollouts' else ''}{clock(left)} left")
+            parts.append(f"{'at most ' if self.unit == 'rollouts' else ''}{duration(round(left))} left")
         return ", ".join(parts)
-
-
-def clock(seconds: float) -> str:
-    """1:05 or 2:01:05."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 class PlainProgress(Meter):
@@ -121,7 +120,8 @@ class PlainProgress(Meter):
         first = not self.total
         super().plan(draws, done, cap)
         if draws and first and self.unit == "rollouts":
-            say(f"  at most {draws:,} rollouts, {done:,} stored already, at most {cap} tokens each")
+            each = f"at most {token_count(cap)} tokens each"
+            say(f"  at most {count(draws)} rollouts, {count(done)} stored already, {each}")
 
     def advance(self, rollouts: int, tokens: int) -> None:
         """Count, and now and then say so."""
@@ -144,7 +144,7 @@ class PlainProgress(Meter):
         now = time.monotonic()
         if now - self._last >= PLAIN_EVERY_S:
             self._last = now
-            say(f"  {self.done:,}/{self.total:,} {self.unit}, {self.rate()}")
+            say(f"  {self.counted}, {self.rate()}")
 
 
 class LiveProgress(Meter):
@@ -178,12 +178,12 @@ class LiveProgress(Meter):
         head.add_column(width=1)
         head.add_column(ratio=1, no_wrap=True, overflow=cut)
         head.add_column(justify="right", no_wrap=True)
-        head.add_row(self._spinner, Text(self.title, style="bold"), clock(time.monotonic() - self.begun))
+        head.add_row(self._spinner, Text(self.title, style="bold"), duration(round(time.monotonic() - self.begun)))
         yield head
         if self.total:
-            counted = f"{self.done:,}/{self.total:,} {self.unit}"
             bar: Any = Table.grid(padding=(0, 1))
-            bar.add_row(ProgressBar(self.total, self.done, width=max(5, min(40, width - len(counted) - 2))), counted)
+            cells = max(5, min(40, width - len(self.counted) - 2))
+            bar.add_row(ProgressBar(self.total, self.done, width=cells), self.counted)
             yield bar
             yield Text(self.rate(), style="dim", no_wrap=True, overflow=cut)
         if sum(self.classes.values()):

@@ -10,6 +10,8 @@ import typer
 
 from posttrain_diag.cli.terminal import echo_json, print_line, print_table, say, say_nothing
 from posttrain_diag.cli.verdict import print_actions
+from posttrain_diag.wording.estimates import points_column, share_text
+from posttrain_diag.wording.numbers import UNDEFINED, class_percent, token_count
 
 
 def recommend(
@@ -49,7 +51,7 @@ def recommend(
 def print_plan(data: Mapping[str, Any]) -> None:
     """A table of the proposals, the reasons of the first, and what speaks against the others."""
     if (pilots := data["pilots"]) is not None:
-        print_line(f"{len(pilots['runs'])} pilots, {pilots['tokens']:,} tokens: {pilots['reason']}")
+        print_line(f"{len(pilots['runs'])} pilots, {token_count(pilots['tokens'])} tokens: {pilots['reason']}")
         print_line()
     if data["plan"]:
         _print_table(data["plan"])
@@ -66,26 +68,20 @@ def print_plan(data: Mapping[str, Any]) -> None:
         print_line(f"{', '.join(names)}: {reason}", "dim")
 
 
-NAMES = ("stage", "pass@1 after", "other tasks", "best", "tokens")
+NAMES = ("stage", "pass@1 after", "other tasks, points", "best", "tokens")
 
 
 def _print_table(plan: Sequence[Mapping[str, Any]]) -> None:
     """The figures side by side."""
     rows: list[tuple[str, ...]] = []
     for p in plan:
-        tokens = p["cost"]["tokens"]
+        cost = p["cost"]["tokens"]
         row = (
             p["stage"] + (" *" if p["needs"] else ""),
-            _interval(p["expected_after"], "{:.2f}"),
-            _interval(p["expected_retention"], "{:+.2f}"),
-            "" if p["needs"] else f"{p['chance_best']:.0%}",
-            "unknown" if tokens is None else f"{tokens:,}",
+            share_text(p["expected_after"]),
+            points_column(p["expected_retention"]),
+            "" if p["needs"] else class_percent(p["chance_best"]),
+            UNDEFINED if cost is None else token_count(cost),
         )
         rows.append(row)
     print_table(NAMES, rows, right=NAMES[1:])
-
-
-def _interval(estimate: Mapping[str, Any], form: str) -> str:
-    if estimate["value"] is None:
-        return "undefined"
-    return f"{form.format(estimate['value'])} [{form.format(estimate['low'])}, {form.format(estimate['high'])}]"

@@ -14,6 +14,8 @@ from posttrain_diag.cli import completion
 from posttrain_diag.cli.terminal import echo, echo_json, print_line, print_table, say, say_nothing
 from posttrain_diag.cli.train_command import Retain, Tasks, TrainTasks, parse_settings
 from posttrain_diag.errors import UsageError
+from posttrain_diag.wording.estimates import change_alone, change_text
+from posttrain_diag.wording.numbers import UNDEFINED, count, nominal, token_count
 
 if TYPE_CHECKING:
     from posttrain_diag.autopilot import AutopilotConfig
@@ -142,11 +144,11 @@ def show_cost(config: AutopilotConfig, out: Path, as_json: bool) -> None:
     for note in problems.notes:
         echo(f"  {note}")
     echo(
-        f"the first analysis: at most {cost.rollouts:,} rollouts of at most {cost.max_new_tokens} tokens, "
-        f"{cost.most_tokens:,} tokens; each stage is analysed again"
+        f"the first analysis: at most {count(cost.rollouts)} rollouts of at most {token_count(cost.max_new_tokens)} "
+        f"tokens, {token_count(cost.most_tokens)} tokens; each stage is analysed again"
     )
-    budget = "no limit" if config.budget_tokens is None else f"{config.budget_tokens:,} tokens"
-    echo(f"budget: {budget}, at most {config.max_stages} stages, target pass@1 {config.target:g}")
+    budget = "no limit" if config.budget_tokens is None else f"{token_count(config.budget_tokens)} tokens"
+    echo(f"budget: {budget}, at most {config.max_stages} stages, target pass@1 {nominal(config.target)}")
     echo(f"folder: {out}")
 
 
@@ -155,21 +157,21 @@ NAMES = ("round", "stage", "pass@1", "retention", "tokens", "outcome")
 
 def show_result(result: Mapping[str, Any], out: Path) -> None:
     """The rounds as a table, and where everything lies."""
-    rows = [("0", "(start)", "", "", f"{result['tokens']['start']['total']:,}", "")]
+    rows = [("0", "(start)", "", "", token_count(result["tokens"]["start"]["total"]), "")]
     rows += [
         (
             str(one["number"]),
             one["stage"],
             _change(one, "pass@1"),
             _change(one, "retention"),
-            f"{one['tokens']['total']:,}",
+            token_count(one["tokens"]["total"]),
             one["outcome"],
         )
         for one in result["rounds"]
     ]
     print_table(NAMES, rows, right=("round", "tokens"))
     before, after = result["before"]["pass@1"], result["after"]["pass@1"]
-    print_line(f"held-out pass@1 {_value(before)} -> {_value(after)}, {result['tokens']['total']:,} tokens in all")
+    print_line(f"held-out pass@1 {change_text(before, after)}, {token_count(result['tokens']['total'])} tokens in all")
     print_line(f"ended: {result['reason']}")
     kept = "" if result["kept"] else "  (the start: nothing was kept)"
     print_line(f"model: {result['checkpoint']}{kept}", whole=True)
@@ -182,9 +184,5 @@ def show_result(result: Mapping[str, Any], out: Path) -> None:
 
 def _change(one: Mapping[str, Any], name: str) -> str:
     if one["before"] is None or one["before"][name] is None:
-        return "-"
-    return f"{_value(one['before'][name])} -> {_value(one['after'][name])}"
-
-
-def _value(estimate: Mapping[str, Any] | None) -> str:
-    return "undefined" if estimate is None or estimate["value"] is None else f"{estimate['value']:.3f}"
+        return UNDEFINED
+    return change_alone(one["before"][name], one["after"][name])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from posttrain_diag.cli.terminal import echo, one_line
 from posttrain_diag.tasks import TasksCheck
 from posttrain_diag.tasks.check import Hits
+from posttrain_diag.wording.numbers import count, percent
 
 MAX_TEXT = 160
 
@@ -31,14 +32,17 @@ def print_check(found: TasksCheck) -> None:
     _hits("duplicate prompts", found.duplicate_prompts)
     _hits("same prompt, another answer", found.conflicting_answers)
     echo(
-        f"demonstrations on {found.share_with_demos:.0%}, preference pairs on {found.share_with_pairs:.0%} "
+        f"demonstrations on {percent(found.share_with_demos)}, preference pairs on {percent(found.share_with_pairs)} "
         "of the problems"
     )
     if found.guess_rate is not None:
         common = _short(found.most_common_answer or "")
-        echo(f"{found.distinct_answers} distinct answers; the most common, {common!r}, solves {found.guess_rate:.1%}")
+        guessed = percent(found.guess_rate)
+        echo(f"{found.distinct_answers} distinct answers; the most common, {common!r}, solves {guessed}")
     sizes = found.prompt_chars
-    echo(f"prompt length in characters: min {sizes['min']:.0f}, median {sizes['median']:.0f}, max {sizes['max']:.0f}")
+    echo(
+        "prompt length in characters: " + ", ".join(f"{name} {count(sizes[name])}" for name in ("min", "median", "max"))
+    )
     for example in found.examples:
         echo()
         echo(f"example {example.id}")

@@ -14,6 +14,8 @@ from collections.abc import Collection, Mapping, Sequence
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any
 
+from posttrain_diag.wording.text import clip, encodable
+
 if TYPE_CHECKING:
     from rich.console import Console  # noqa: TID251
     from rich.table import Table
@@ -33,12 +35,9 @@ def one_line(text: object, limit: int = LINE_CHARS) -> str:
 
     What the terminal's encoding lacks is spelled out too: a later replacement would change the line's width.
     """
-    from posttrain_reports.text import clip
-
     line = clip(str(text), limit).replace("\n", " ")
     stream = getattr(sys.stderr, "rich_proxied_file", sys.stderr)  # while a live display stands before it
-    encoding = stream.encoding or "utf-8"
-    return line.encode(encoding, "backslashreplace").decode(encoding)
+    return encodable(line, stream.encoding or "utf-8")
 
 
 def echo(text: object = "") -> None:

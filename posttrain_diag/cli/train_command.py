@@ -13,6 +13,8 @@ from posttrain_diag.cli import completion
 from posttrain_diag.cli.analyze_command import parse_mapping
 from posttrain_diag.cli.terminal import echo, echo_json, say, say_nothing
 from posttrain_diag.errors import UsageError
+from posttrain_diag.wording.estimates import change_text
+from posttrain_diag.wording.numbers import count, duration, token_count
 
 if TYPE_CHECKING:
     from posttrain_diag.stages import StageResult
@@ -200,20 +202,15 @@ def show_result(result: StageResult) -> None:
     before, after = result.before.estimates, result.after.estimates
     echo(f"{result.stage}: {result.steps} steps, weights of step {result.best_step}")
     for name, was in before.items():
-        now = after[name]
-        echo(f"  {name:<9} {_interval(was)} -> {_interval(now)}   (held out)")
+        echo(f"  {name:<9} {change_text(was, after[name])}   (held out)")
     if result.before.retention is not None and result.after.retention is not None:
-        echo(f"  {'retention':<9} {_interval(result.before.retention)} -> {_interval(result.after.retention)}")
+        echo(f"  {'retention':<9} {change_text(result.before.retention, result.after.retention)}")
     echo(
-        f"  {result.generated_tokens:,} tokens generated, {result.trained_tokens:,} trained, "
-        f"{result.rollouts:,} rollouts, {result.cpu_s:.0f} CPU-s"
+        f"  {token_count(result.generated_tokens)} tokens generated, {token_count(result.trained_tokens)} trained, "
+        f"{count(result.rollouts)} rollouts, {duration(result.cpu_s)} of CPU time"
     )
     if result.stopped:
         echo(f"  stopped early: {result.stopped}")
     if result.collapse:
         echo("  warning: pass@k fell while pass@1 rose: the policy found fewer solutions than before")
     echo(f"checkpoint: {result.checkpoint}")
-
-
-def _interval(estimate: Any) -> str:
-    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"

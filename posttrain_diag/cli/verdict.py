@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from posttrain_reports.text import duration
-
 from posttrain_diag.cli.classes import class_bar, class_words
 from posttrain_diag.cli.terminal import boxed, console, marked, print_line, styled
-from posttrain_diag.cli.words import (
-    label_text,
-    points_text,
-    share_interval,
-    share_text,
-    shared_sentences,
-    tokens_text,
-    undefined,
-)
-
-HEADLINES: dict[str, tuple[str, str]] = {
-    "support": ("support-limited", "the right traces are not in the policy's effective support"),
-    "reshaping": ("reshaping-limited", "right answers are drawn, not often enough"),
-    "format": ("format-limited", "the answers are right, the format is not"),
-    "guided": ("guided-reachable", "out of reach alone, reachable from prefixes of correct traces"),
-    "consolidation": (
-        "consolidation-limited",
-        "a teacher or another checkpoint solves what this model does not reach",
-    ),
-    "mixed": ("mixed", "no single bottleneck explains most of the open problems"),
-    "saturated": ("saturated", "these tasks are mastered"),
-    "instrument": ("instrument", "the measurement is broken, nothing else can be concluded yet"),
-    "undetermined": ("undetermined", "the evidence does not decide"),
-}
-
-COLOURS = {"instrument": "red", "undetermined": "yellow", "saturated": "green"}
-STATUS_COLOURS = {"ok": "green", "suspect": "yellow", "broken": "red"}
+from posttrain_diag.wording.estimates import label_text, points_text, share_ends, undefined
+from posttrain_diag.wording.numbers import LEAST_CLASS_SHARE, class_percent, duration, percent, token_count
+from posttrain_diag.wording.vocabulary import INSTRUMENT, VERDICTS, estimate_title
 
 KEY_NUMBERS = ("pass@1", "pass@16", "pass@256", "coverage", "mixed_groups@8")
 MAX_ACTIONS = 3
@@ -44,13 +19,11 @@ MAX_ACTIONS = 3
 
 def print_verdict(data: Mapping[str, Any], run: Path) -> None:
     """Print box, actions and the path of the report on stdout."""
-    from posttrain_reports.words import BOTTLENECK_FALLBACK
     from rich.text import Text
 
     shown = console()
-    verdict = data["bottleneck"]
-    word, meaning = HEADLINES[verdict]
-    head = Text.assemble((word, f"bold {COLOURS.get(verdict, 'cyan')}"), ": ", meaning)
+    verdict = VERDICTS[data["bottleneck"]]
+    head = Text.assemble((verdict.name, f"bold {verdict.style}"), ": ", verdict.headline)
     model = data["model"].get("model") or data["model"].get("name")
     parts: list[Any] = [head, _certainty(data), *_findings(data), Text()]
     parts += _class_parts(data, shown.options.ascii_only, shown.width)
@@ -59,8 +32,8 @@ def print_verdict(data: Mapping[str, Any], run: Path) -> None:
     if data["plan"]:
         print_line("What pays next", "bold")
         print_actions(data["plan"][:MAX_ACTIONS])
-    elif verdict in BOTTLENECK_FALLBACK:
-        print_line(f"What to do next: {BOTTLENECK_FALLBACK[verdict]}", "bold")
+    elif verdict.without_plan:
+        print_line(f"What to do next: {verdict.without_plan}", "bold")
     print_line()
     print_line(f"report: {run / 'report.html'}", whole=True)
 
@@ -69,11 +42,11 @@ def _certainty(data: Mapping[str, Any]) -> Any:
     from rich.text import Text
 
     status = data["instrument"]["status"]
-    line = Text(f"confidence {share_text(data['confidence'], digits=0)}")
-    others = [f"{styled(a['bottleneck'])} {share_text(a['probability'], digits=0)}" for a in data["alternatives"][:3]]
+    line = Text(f"confidence {class_percent(data['confidence'])}")
+    others = [f"{styled(a['bottleneck'])} {class_percent(a['probability'])}" for a in data["alternatives"][:3]]
     line.append(f" (else {', '.join(others)})" if others else "")
     line.append("   instrument: ")
-    line.append_text(styled(status, STATUS_COLOURS.get(status, "")))
+    line.append_text(styled(status, INSTRUMENT[status].style if status in INSTRUMENT else ""))
     return line
 
 
@@ -87,20 +60,18 @@ def _findings(data: Mapping[str, Any]) -> list[Any]:
 
 
 def _class_parts(data: Mapping[str, Any], ascii_only: bool, width: int) -> list[Any]:
-    """The problems by class; a problem counts by what it may be, so that the numbers add up to all of them."""
+    """The shares of the problems by class; a problem counts by what it may be, so that they add up to all of them."""
     from rich.text import Text
 
-    n = data["tasks"]["n"]
-    shares = {name: e["value"] for name, e in data["shares"].items() if name not in ("unresolved", "consolidation")}
-    counts: Any = {name: n * value for name, value in shares.items() if value is not None and n * value >= 0.05}
-    if not counts:
+    found = {name: e["value"] for name, e in data["shares"].items() if name not in ("unresolved", "consolidation")}
+    shares: Any = {name: value for name, value in found.items() if value is not None and value >= LEAST_CLASS_SHARE / 2}
+    if not shares:
         return []
-    words = class_words(counts, width - 6, sampling=False, ascii_only=ascii_only)
-    return [class_bar(counts, width - 6, ascii_only=ascii_only), words, Text()]
+    words = class_words(shares, width - 6, sampling=False, ascii_only=ascii_only, number=class_percent)
+    return [class_bar(shares, width - 6, ascii_only=ascii_only), words, Text()]
 
 
 def _numbers(data: Mapping[str, Any]) -> Any:
-    from posttrain_reports.words import estimate_title
     from rich.table import Table
 
     numbers = Table.grid(padding=(0, 2))
@@ -112,17 +83,13 @@ def _numbers(data: Mapping[str, Any]) -> Any:
     for name in (*KEY_NUMBERS[:3], *asked, *KEY_NUMBERS[3:]):
         if name not in data["estimates"]:
             continue
-        estimate, title = data["estimates"][name], TITLES.get(name) or estimate_title(name)
+        estimate, title = data["estimates"][name], estimate_title(name, short=True)
         if estimate is None or estimate["value"] is None:
             numbers.add_row(styled(title, "bold"), "", "", styled(undefined(estimate), "yellow"))
         else:
-            cells = (share_text(estimate["value"]), share_interval(estimate), label_text(estimate))
+            cells = (percent(estimate["value"]), share_ends(estimate), label_text(estimate))
             numbers.add_row(styled(title, "bold"), *(styled(cell) for cell in cells[:2]), styled(cells[2], "dim"))
     return numbers
-
-
-TITLES = {"coverage": "in support", "mixed_groups@8": "mixed groups@8"}
-"""Shorter than the report's."""
 
 
 def _evidence(data: Mapping[str, Any]) -> list[Any]:
@@ -170,5 +137,27 @@ def facts_of(proposal: Mapping[str, Any]) -> str:
     if kept and kept["value"] is not None:
         text += f", other tasks {points_text(kept)}"
     cost = proposal["cost"]
-    text += f", {tokens_text(cost['tokens'])}"
+    text += ", cost unknown" if cost["tokens"] is None else f", about {token_count(cost['tokens'])} tokens"
     return text if cost.get("time_s") is None else f"{text}, about {duration(cost['time_s'])} here"
+
+
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
+
+
+def _sentences(text: str) -> list[str]:
+    return [part for part in _SENTENCE_END.split(text.strip()) if part]
+
+
+def shared_sentences(texts: Sequence[str]) -> tuple[list[str], dict[str, list[int]]]:
+    """What is said once instead of repeatedly.
+
+    Returns:
+        The texts without the sentences that several of them hold, and those sentences with the texts' indices.
+    """
+    holders: dict[str, list[int]] = {}
+    for index, text in enumerate(texts):
+        for sentence in dict.fromkeys(_sentences(text)):
+            holders.setdefault(sentence, []).append(index)
+    shared = {sentence: found for sentence, found in holders.items() if len(found) > 1}
+    own = [" ".join(s for s in _sentences(text) if s not in shared) for text in texts]
+    return own, shared

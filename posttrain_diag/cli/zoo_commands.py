@@ -11,6 +11,7 @@ import typer
 from posttrain_diag.cli import completion
 from posttrain_diag.cli.terminal import echo, echo_json, say, say_nothing
 from posttrain_diag.tasks.problems.rows import BUILTIN
+from posttrain_diag.wording.numbers import count, nats, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,7 +97,7 @@ def build(
                 progress.phase("train", name)
             progress.steps(done, total, 0)
             if done == total:
-                tell(f"{name}: {total:,} steps, loss {loss:.4f} nats per token")
+                tell(f"{name}: {count(total)} steps, loss {nats(loss)} per token")
 
         built = build_models(wanted, out or cache_dir(), seed=seed, steps=steps, progress=show)
     if as_json:
@@ -179,4 +180,4 @@ def _table(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
 
 
 def _cell(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return plain(value) if isinstance(value, float) else str(value)

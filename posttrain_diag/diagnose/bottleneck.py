@@ -24,9 +24,9 @@ from posttrain_diag.types import (
     InstrumentStatus,
     Measurement,
     ProbeFailure,
-    ProblemClass,
     ShareName,
 )
+from posttrain_diag.wording import vocabulary
 
 SATURATED = 0.9
 """From this share of mastered problems on, no stage is worth its cost on these tasks."""
@@ -252,19 +252,14 @@ def reasons(
     passed = int(evidence.main["c"].sum())
     out.append(f"{passed} of {drawn} draws on {problems} problems passed.")
     ranked = sorted(CLASSES, key=lambda name: -(shares[name].value or 0.0))
-    wording: dict[ProblemClass, str] = {
-        "mastered": f"mastered (p >= {settings.mastery:g})",
-        "reshaping": f"solved sometimes (1/{settings.rollout_budget} <= p < {settings.mastery:g})",
-        "format": "right in substance, wrong in format",
-        "guided": f"out of reach alone (p < 1/{settings.rollout_budget}), reachable after a prefix of a correct trace",
-        "support": f"out of effective support (p < 1/{settings.rollout_budget}) and no tested prefix helps",
-    }
+    words = {name: one.reason for name, one in vocabulary.CLASSES.items()}
     if evidence.counts is not None:
-        wording |= from_counts.wording(settings)
+        words |= vocabulary.COUNTED_CLASSES
     for name in ranked:
         share = shares[name]
         if share.value is not None and share.value >= 0.02 and share.low is not None and share.high is not None:
-            out.append(f"{share_text(share.value, share.low, share.high)} of the problems are {wording[name]}.")
+            told = words[name].format(budget=settings.rollout_budget, mastery=settings.mastery)
+            out.append(f"{share_text(share.value, share.low, share.high)} of the problems are {told}.")
     elsewhere = shares.get("consolidation")
     if elsewhere is not None and elsewhere.value is not None:
         rates = {name: by_name["consolidation"].summary.get(f"teacher_pass@1[{name}]") for name in evidence.teachers}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from posttrain_diag.evidence import Settings
-from posttrain_diag.types import Bottleneck, Estimate, ProblemClass, ShareName
+from posttrain_diag.types import Bottleneck, Estimate, ShareName
 
 UNTOLD: Mapping[Bottleneck, Mapping[Bottleneck, float]] = {
     "support": {"support": 0.5, "guided": 0.25, "instrument": 0.25},
@@ -46,14 +46,4 @@ def shares_of_counts(shares: Mapping[ShareName, Estimate], settings: Settings) -
         "guided": Estimate.undefined(
             "not measured: needs rollouts after prefixes of correct traces; counted as support-limited", settings.level
         ),
-    }
-
-
-def wording(settings: Settings) -> dict[ProblemClass, str]:
-    """What the classes mean in a sentence, where counts mean less than a full run."""
-    return {
-        "reshaping": f"solved sometimes (1/{settings.rollout_budget} <= p < {settings.mastery:g}), whether or not "
-        "format costs them passes",
-        "support": f"out of effective support (p < 1/{settings.rollout_budget}): support-limited, or guided-reachable, "
-        "or judged by a broken verifier, which counts alone cannot tell",
     }

@@ -32,6 +32,8 @@ from posttrain_diag.stages import (
 )
 from posttrain_diag.stages.inputs import some
 from posttrain_diag.store import Store
+from posttrain_diag.wording.estimates import share_text
+from posttrain_diag.wording.numbers import percent
 
 CANDIDATES = 4
 """Stages that are tried at most."""
@@ -127,8 +129,8 @@ def run_pilots(
             say(
                 f"pilot of {name}: {run.refused}"
                 if run.refused
-                else f"pilot of {name}, {run.steps} steps: pass@1 {run.before:.3f} to {run.after:.3f}; now expected "
-                f"after the stage {found[name].after.value:.3f}"
+                else f"pilot of {name}, {run.steps} steps: pass@1 {percent(run.before)} → {percent(run.after)}; now "
+                f"expected after the stage {share_text(found[name].after)}"
             )
         serious = sorted(serious, key=lambda name: -found[name].utility)[: math.ceil(len(serious) / 2)]
         if len(serious) < 2:

@@ -26,6 +26,8 @@ from posttrain_diag.stats import pass_at_k
 from posttrain_diag.store import Store, write_atomic
 from posttrain_diag.tasks.problems.references import reference_completions
 from posttrain_diag.types import Estimate, Problem, SamplingParams
+from posttrain_diag.wording.estimates import share_text
+from posttrain_diag.wording.numbers import plain
 
 RETENTION_ROLLOUTS = 8
 
@@ -159,7 +161,7 @@ def train_stage(
     )
     taken_over = None if before is None else replace(before, tokens=0)
     measured = _once(out / "before.json", lambda: taken_over or measure(policy, inputs, config, params), session)
-    session.say(f"{stage}: before {_text(measured)}; {session.steps} steps at learning rate {rate:.2g}")
+    session.say(f"{stage}: before {_text(measured)}; {session.steps} steps at learning rate {plain(rate)}")
     session.config = settle_micro_batch(stage, session)
     if session.is_main:
         session.watcher.begin()
@@ -252,10 +254,10 @@ def sampling_of(config: StageConfig, policy: Policy, inputs: StageInputs) -> Sam
 
 def _text(measured: Measured) -> str:
     """The figures in one line."""
-    found = {name: e.value for name, e in measured.estimates.items()}
+    found = dict(measured.estimates)
     if measured.retention is not None:
-        found["retention"] = measured.retention.value
-    return ", ".join(f"{name} {value:.3f}" for name, value in found.items() if value is not None)
+        found["retention"] = measured.retention
+    return ", ".join(f"{name} {share_text(e)}" for name, e in found.items() if e.value is not None)
 
 
 def _once(path: Path, make: Callable[[], Measured], session: Session) -> Measured:

@@ -6,19 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from posttrain_reports import words
-from posttrain_reports.text import (
-    NOT_ESTIMATED,
-    as_mapping,
-    big_count,
-    clip,
+from posttrain_diag.wording.estimates import points_ends, points_text, share_text
+from posttrain_diag.wording.numbers import (
+    UNDEFINED,
+    class_percent,
     duration,
-    ends_words,
     finite,
     percent,
-    power_of_ten,
+    scientific,
     signed_points,
+    token_count,
 )
+from posttrain_diag.wording.text import clip
+from posttrain_diag.wording.vocabulary import stage_title
+from posttrain_reports.data import as_mapping
 
 MAX_ACTIONS = 3
 MAX_LIST = 12
@@ -46,6 +47,7 @@ class Action:
     after_bar: Span | None
     now: float | None
     """pass@1 today in percent of the same bar."""
+    now_words: str
     retention: str
     """Expected change of pass@1 on other tasks, in points; empty where the plan has none."""
     risk: str
@@ -73,17 +75,18 @@ def _action(rank: int, block: Mapping[str, Any], now: float | None) -> Action:
     return Action(
         rank=rank,
         stage=clip(str(block.get("stage")), NAME_LIMIT),
-        title=clip(words.stage_title(str(block.get("stage"))), NAME_LIMIT),
+        title=clip(stage_title(str(block.get("stage"))), NAME_LIMIT),
         role=clip(str(block.get("role") or ""), NAME_LIMIT),
-        gain=NOT_ESTIMATED if value is None else f"{signed_points(value)} points",
-        gain_interval="" if value is None else ends_words(gain, points=True),
+        gain=UNDEFINED if value is None else f"{signed_points(value)} points",
+        gain_interval="" if value is None else points_ends(gain),
         gain_reason=clip(str(gain.get("reason") or ""), LONG_TEXT) if value is None else "",
-        after="" if after is None else f"{percent(after)} {ends_words(reached)}".rstrip(),
+        after="" if after is None else share_text(reached),
         after_bar=None if after is None else span(after_low, after, after_high),
         now=None if now is None else 100 * now,
+        now_words="" if now is None else percent(now),
         retention=_retention(as_mapping(block.get("expected_retention"))),
-        risk=NOT_ESTIMATED if risk is None else percent(risk),
-        chance_best="" if best is None else percent(best),
+        risk=UNDEFINED if risk is None else class_percent(risk),
+        chance_best="" if best is None else class_percent(best),
         cost=cost_words(as_mapping(block.get("cost"))),
         needs=tuple(clip(str(n), LONG_TEXT) for n in (block.get("needs") or ())[:MAX_LIST]),
         why=clip(str(block.get("why") or ""), LONG_TEXT),
@@ -93,8 +96,7 @@ def _action(rank: int, block: Mapping[str, Any], now: float | None) -> Action:
 
 
 def _retention(block: Mapping[str, Any]) -> str:
-    value = finite(block.get("value"))
-    return "" if value is None else f"{signed_points(value)} {ends_words(block, points=True)}".rstrip()
+    return "" if finite(block.get("value")) is None else points_text(block)
 
 
 def span(low: float | None, value: float | None, high: float | None) -> Span:
@@ -107,7 +109,7 @@ def cost_words(block: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """(what, how much) of a cost block with tokens, FLOPs and time."""
     tokens, flops, time_s = (finite(block.get(key)) for key in ("tokens", "flops", "time_s"))
     return (
-        ("tokens", NOT_ESTIMATED if tokens is None else big_count(tokens)),
-        ("FLOPs", NOT_ESTIMATED if flops is None else power_of_ten(flops)),
+        ("tokens", UNDEFINED if tokens is None else token_count(tokens)),
+        ("FLOPs", UNDEFINED if flops is None else scientific(flops)),
         ("time", "not measured" if time_s is None else duration(time_s)),
     )

@@ -7,26 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from posttrain_diag.wording.estimates import change_alone, points_text, share_alone, share_ends, share_text
+from posttrain_diag.wording.numbers import UNDEFINED, count, finite, nominal, percent, signed_points, token_count
+from posttrain_diag.wording.text import clip
+from posttrain_diag.wording.vocabulary import ENDS, OUTCOMES, role_title, stage_title, verdict_title
 from posttrain_reports import charts_compare as charts
-from posttrain_reports import words
 from posttrain_reports.actions import LONG_TEXT, NAME_LIMIT
 from posttrain_reports.blocks import Block, Table
+from posttrain_reports.data import as_mapping
 from posttrain_reports.figdata import Point, point_of
 from posttrain_reports.html import model_name
 from posttrain_reports.markdown import code_block, escape_markdown, figure_lines, table_lines
 from posttrain_reports.page import check_whole, fitted, render_page, write_pages
 from posttrain_reports.paper_compare import autopilot_paper_figures
-from posttrain_reports.text import (
-    NOT_ESTIMATED,
-    as_mapping,
-    big_count,
-    clip,
-    ends_words,
-    finite,
-    gain_words,
-    percent,
-    signed_points,
-)
 
 REQUIRED = ("schema", "model", "tasks", "target", "end", "reason", "before", "after", "rounds", "tokens", "commands")
 SECTIONS = (("timeline", "Timeline"), ("figures", "Figures"), ("commands", "Commands"), ("events", "Events"))
@@ -86,14 +79,14 @@ def autopilot_context(data: AutopilotData, most_events: int = MAX_EVENTS) -> dic
         "kind": "autopilot run",
         "sections": SECTIONS,
         "headline": headline(result),
-        "ended": words.END_TITLE.get(str(result["end"]), str(result["end"])),
+        "ended": ENDS.get(str(result["end"]), str(result["end"])),
         "reason": clip(str(result["reason"]), LONG_TEXT),
         "from_start": _link(data, "from-start"),
         "checkpoint": clip(str(result.get("checkpoint")), LONG_TEXT),
         "changed": bool(result.get("kept")),
         "start": _checkpoint(data, as_mapping(result["before"])),
         "rounds": rounds,
-        "counts": {outcome: sum(r["outcome"] == outcome for r in rounds) for outcome in words.OUTCOME_TITLE},
+        "counts": [(name, css, sum(r["outcome"] == name for r in rounds)) for name, css in OUTCOMES.items()],
         "more_rounds": max(0, len(result["rounds"]) - MAX_ROUNDS),
         "tiles": _tiles(result, spent, budget),
         "sizes": [
@@ -111,14 +104,15 @@ def autopilot_context(data: AutopilotData, most_events: int = MAX_EVENTS) -> dic
 
 def headline(result: Mapping[str, Any]) -> str:
     """What became of pass@1, in a sentence."""
-    before, after = (finite(as_mapping(as_mapping(result[k]).get("pass@1")).get("value")) for k in ("before", "after"))
+    sides = [as_mapping(as_mapping(result[side]).get("pass@1")) for side in charts.SIDES]
+    before, after = (finite(block.get("value")) for block in sides)
     kept = len(result.get("kept") or ())
     if before is None or after is None:
         return "The run ended before pass@1 was measured."
     if not kept:
-        return f"Nothing was kept: pass@1 stays at {percent(before)}."
+        return f"Nothing was kept: pass@1 stays at {share_alone(sides[0])}."
     stages = "One stage" if kept == 1 else f"{kept} stages"
-    return f"{stages} took pass@1 from {percent(before)} to {percent(after)}."
+    return f"{stages} took pass@1 from {share_alone(sides[0])} to {share_alone(sides[1])}."
 
 
 def sides_of(result: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
@@ -138,10 +132,8 @@ def _tiles(result: Mapping[str, Any], spent: float | None, budget: float | None)
         tiles.append(
             {
                 "what": what,
-                "big": f"{percent(before)} → {percent(after)}"
-                if before is not None and after is not None
-                else "not measured",
-                "small": f"{ends_words(sides[1])} at the end, n = {finite(sides[1].get('n')) or 0:,.0f}"
+                "big": change_alone(*sides) if known else "not measured",
+                "small": f"{share_ends(sides[1])} at the end, n = {count(finite(sides[1].get('n')) or 0)}".lstrip()
                 if known
                 else "give --retain FILE"
                 if key == "retention"
@@ -151,15 +143,15 @@ def _tiles(result: Mapping[str, Any], spent: float | None, budget: float | None)
     tiles.append(
         {
             "what": "Target",
-            "big": percent(finite(result["target"]) or 0.0),
-            "small": words.END_TITLE.get(str(result["end"]), str(result["end"])),
+            "big": nominal(finite(result["target"]) or 0.0),
+            "small": ENDS.get(str(result["end"]), str(result["end"])),
         }
     )
-    share = "" if not budget or spent is None else f"{percent(spent / budget)} of the budget of {big_count(budget)}"
+    share = "" if not budget or spent is None else f"{percent(spent / budget)} of the budget of {token_count(budget)}"
     tiles.append(
         {
             "what": "Tokens",
-            "big": NOT_ESTIMATED if spent is None else big_count(spent),
+            "big": UNDEFINED if spent is None else token_count(spent),
             "small": share or "no budget was set",
         }
     )
@@ -167,11 +159,9 @@ def _tiles(result: Mapping[str, Any], spent: float | None, budget: float | None)
 
 
 def _checkpoint(data: AutopilotData, block: Mapping[str, Any]) -> dict[str, str]:
-    value = as_mapping(block.get("pass@1"))
-    found = finite(value.get("value"))
     return {
-        "bottleneck": words.BOTTLENECK_TITLE.get(str(block.get("bottleneck")), str(block.get("bottleneck"))),
-        "pass_1": NOT_ESTIMATED if found is None else f"{percent(found)} {ends_words(value)}".rstrip(),
+        "bottleneck": clip(verdict_title(str(block.get("bottleneck"))), NAME_LIMIT),
+        "pass_1": share_text(as_mapping(block.get("pass@1"))),
         "report": _link(data, "rounds", "00-start"),
     }
 
@@ -202,18 +192,18 @@ def _round(data: AutopilotData, block: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "number": number,
         "stage": clip(str(block.get("stage")), NAME_LIMIT),
-        "title": clip(words.stage_title(str(block.get("stage"))), NAME_LIMIT),
+        "title": clip(stage_title(str(block.get("stage"))), NAME_LIMIT),
         "outcome": outcome,
-        "css": {"kept": "ok", "rolled back": "broken", "failed": "broken"}.get(outcome, "suspect"),
+        "css": OUTCOMES.get(outcome, "suspect"),
         "why": clip(str(block.get("why") or ""), LONG_TEXT),
         "reason": clip(str(block.get("reason") or ""), LONG_TEXT),
         "start": int(finite(block.get("start")) or 0),
-        "expected": gain_words(as_mapping(chosen.get("expected_gain"))),
+        "expected": points_text(as_mapping(chosen.get("expected_gain"))),
         "gain": _change(block, "pass@1"),
         "retention": _change(block, "retention"),
-        "then": words.BOTTLENECK_TITLE.get(str(analysed.get("bottleneck")), "") if analysed else "",
-        "role": words.ROLE_TITLE.get(str(comparison.get("role")), ""),
-        "tokens": big_count(finite(tokens.get("total")) or 0.0),
+        "then": clip(verdict_title(str(analysed.get("bottleneck"))), NAME_LIMIT) if analysed else "",
+        "role": clip(role_title(str(comparison.get("role"))), NAME_LIMIT) if comparison else "",
+        "tokens": token_count(finite(tokens.get("total")) or 0.0),
         "settings": ", ".join(f"{k} {v}" for k, v in as_mapping(block.get("settings")).items()),
         "links": [(words, link) for words, link in links if link],
     }
@@ -224,7 +214,7 @@ def _change(block: Mapping[str, Any], name: str) -> str:
     before, after = (finite(side.get("value")) for side in sides)
     if before is None or after is None:
         return "not measured"
-    return f"{percent(before)} → {percent(after)} ({signed_points(after - before)})"
+    return f"{change_alone(*sides)} ({signed_points(after - before)} points)"
 
 
 def _event(event: Mapping[str, Any]) -> tuple[str, str, str, str]:
@@ -300,7 +290,8 @@ def _bill(result: Mapping[str, Any]) -> Block:
     used = [kind for kind in BILL if any(dict(bill)[kind] for _, bill in rows)]
     shown = [(name, [(kind, value) for kind, value in bill if kind in used]) for name, bill in rows]
     table = tuple(
-        (name, *(f"{dict(bill)[kind]:,.0f}" for kind in used), f"{sum(v for _, v in bill):,.0f}") for name, bill in rows
+        (name, *(token_count(dict(bill)[kind]) for kind in used), token_count(sum(v for _, v in bill)))
+        for name, bill in rows
     )
     return Block(
         "bill",

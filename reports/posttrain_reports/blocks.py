@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from posttrain_diag.wording.numbers import UNDEFINED, finite, nats, nominal, percent, percent_between, plain
+from posttrain_diag.wording.text import clip
+from posttrain_diag.wording.vocabulary import CLASSES
 from posttrain_reports import charts, figdata
-from posttrain_reports.data import ReportData
+from posttrain_reports.data import ReportData, as_mapping
 from posttrain_reports.figdata import Point
-from posttrain_reports.text import NOT_ESTIMATED, as_mapping, clip, finite, percent, plain
-from posttrain_reports.words import CLASS_ORDER, CLASS_TITLE
 
 MAX_TABLE_ROWS = 60
 MAX_TABLE_COLUMNS = 12
@@ -53,8 +54,8 @@ def _estimate_rows(points: Sequence[Point], name: str) -> Table:
     rows = tuple(
         (
             f"{p.x:g}",
-            NOT_ESTIMATED if p.value is None else percent(p.value),
-            "" if p.value is None or p.low is None or p.high is None else f"[{percent(p.low)}, {percent(p.high)}]",
+            UNDEFINED if p.value is None else percent(p.value),
+            "" if p.value is None else percent_between(p.value, p.low, p.high),
             p.label,
         )
         for p in points
@@ -64,7 +65,7 @@ def _estimate_rows(points: Sequence[Point], name: str) -> Table:
 
 def _level_words(data: ReportData) -> str:
     level = finite(as_mapping(data.diagnosis.get("settings")).get("level"))
-    return "its interval" if level is None else f"the {100 * level:.3g}% interval"
+    return "its interval" if level is None else f"the {nominal(level)} interval"
 
 
 def _pass_at_k(title: str, figure: Mapping[str, Any], data: ReportData) -> Block:
@@ -104,12 +105,12 @@ def _p_distribution(title: str, figure: Mapping[str, Any], data: ReportData) -> 
     )
     if hist.undefined:
         caption += f" {hist.undefined:,} problem(s) without an estimate are not drawn."
-    present = [c for c in CLASS_ORDER if hist.zeros[c] or int(hist.counts[c].sum())]
-    rows = tuple((CLASS_TITLE[c], f"{hist.zeros[c]:,}", f"{int(hist.counts[c].sum()):,}") for c in present)
+    present = [c for c in CLASSES if hist.zeros[c] or int(hist.counts[c].sum())]
+    rows = tuple((CLASSES[c].title, f"{hist.zeros[c]:,}", f"{int(hist.counts[c].sum()):,}") for c in present)
     svg = charts.p_distribution(
         hist, f"Distribution of success probability: {zeros:,} problems without a pass, {placed:,} with one"
     )
-    legend = tuple((f"class-{c}", CLASS_TITLE[c]) for c in present)
+    legend = tuple((f"class-{c}", CLASSES[c].title) for c in present)
     return Block("p_distribution", title, caption, svg, legend, Table(("class", "no pass", "at least one pass"), rows))
 
 
@@ -123,7 +124,7 @@ def _prefix_ladder(title: str, figure: Mapping[str, Any], data: ReportData) -> B
         f"Shaded: {_level_words(data)}."
     )
     rows = [
-        (charts.ARM_TITLE.get(arm, arm), f"{percent(p.x)}", charts.describe(p, "").lstrip(": "))
+        (charts.ARM_TITLE.get(arm, arm), nominal(p.x), charts.describe(p, "").lstrip(": "))
         for arm, points in arms.items()
         for p in points
     ]
@@ -158,15 +159,17 @@ def _demo_likelihood(title: str, figure: Mapping[str, Any], data: ReportData) ->
     )
     if scatter.total > len(scatter.x_P):
         caption += f" {len(scatter.x_P):,} of {scatter.total:,} problems, a random sample (seed 0)."
-    present = [c for c in CLASS_ORDER if c in scatter.classes]
+    present = [c for c in CLASSES if c in scatter.classes]
     order = sorted(range(len(scatter.ids)), key=lambda i: scatter.y_P[i])
     rows = tuple(
-        (clip(scatter.ids[i], CELL_LIMIT), f"{scatter.x_P[i]:.1f}", plain(float(scatter.y_P[i])))
+        (clip(scatter.ids[i], CELL_LIMIT), nats(float(scatter.x_P[i])), plain(float(scatter.y_P[i])))
         for i in order[:MAX_TABLE_ROWS]
     )
-    table = Table(("problem", "log π(demo), nats", "smallest token p"), rows, max(scatter.total - len(rows), 0))
+    table = Table(("problem", "log π(demo)", "smallest token p"), rows, max(scatter.total - len(rows), 0))
     svg = charts.demo_likelihood(scatter, "Demonstration log-likelihood against its smallest token probability")
-    return Block("demo_likelihood", title, caption, svg, tuple((f"class-{c}", CLASS_TITLE[c]) for c in present), table)
+    return Block(
+        "demo_likelihood", title, caption, svg, tuple((f"class-{c}", CLASSES[c].title) for c in present), table
+    )
 
 
 def token_views(tokens: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
@@ -220,8 +223,8 @@ def _format(title: str, figure: Mapping[str, Any], data: ReportData) -> Block:
     rows = tuple(
         (
             s.name,
-            NOT_ESTIMATED if s.value is None else percent(s.value),
-            "" if s.low is None or s.high is None else f"[{percent(s.low)}, {percent(s.high)}]",
+            UNDEFINED if s.value is None else percent(s.value),
+            "" if s.value is None else percent_between(s.value, s.low, s.high),
         )
         for s in shares
     )
@@ -260,9 +263,9 @@ def fallback_table(data: Mapping[str, Any]) -> Table:
 
 def _cell(value: object) -> str:
     if value is None:
-        return NOT_ESTIMATED
+        return UNDEFINED
     if isinstance(value, float):
-        return plain(value) if math.isfinite(value) else NOT_ESTIMATED
+        return plain(value) if math.isfinite(value) else UNDEFINED
     return clip(str(value), CELL_LIMIT)
 
 

@@ -8,14 +8,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from posttrain_reports import words
+from posttrain_diag.wording.estimates import change_alone, points_text, share_ends
+from posttrain_diag.wording.numbers import UNDEFINED, class_percent, finite, percent
+from posttrain_diag.wording.text import clip
+from posttrain_diag.wording.vocabulary import (
+    CLASSES,
+    INSTRUMENT,
+    LABELS,
+    VERDICTS,
+    estimate_title,
+    stage_title,
+    verdict_title,
+)
+from posttrain_reports.data import as_mapping
 from posttrain_reports.html import model_name
-from posttrain_reports.text import NOT_ESTIMATED, as_mapping, clip, finite, gain_words, percent
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-COLOURS = {name: colour for name, colour in words.CLASS_COLOUR.items() if name != "unresolved"}
+COLOURS = {name: one.colour for name, one in CLASSES.items() if name != "unresolved"}
 TILES = ("pass@1", "pass@16", "pass@256", "coverage")
 MAX_ACTIONS = 3
 SHORT, LONG = 120, 400
@@ -46,21 +57,22 @@ def run_card(diagnosis: Mapping[str, Any], path: str) -> str:
     confidence = finite(diagnosis.get("confidence"))
     instrument = str(as_mapping(diagnosis.get("instrument")).get("status"))
     others = [
-        f"{words.BOTTLENECK_TITLE.get(str(a.get('bottleneck')), 'other')} {percent(finite(a.get('probability')) or 0)}"
+        f"{VERDICTS[name].title if name in VERDICTS else 'other'} {class_percent(finite(a.get('probability')) or 0)}"
         for a in map(as_mapping, list(diagnosis.get("alternatives") or ())[:3])
+        if (name := str(a.get("bottleneck")))
     ]
     said = [
-        f"confidence {NOT_ESTIMATED if confidence is None else percent(confidence)}"
+        f"confidence {UNDEFINED if confidence is None else class_percent(confidence)}"
         + (f" (else {', '.join(others)})" if others else ""),
-        f"instrument {words.INSTRUMENT_TITLE.get(instrument, 'unknown')}",
+        f"instrument {INSTRUMENT[instrument].title if instrument in INSTRUMENT else 'unknown'}",
     ]
     tasks = clip(str(as_mapping(diagnosis.get("tasks")).get("source")), SHORT)
     card = tag(
         "div",
         BOX,
         tag("div", MUTED, f"{model_name(as_mapping(diagnosis.get('model')))} on {tasks}"),
-        tag("div", "font-size:17px;font-weight:650", words.BOTTLENECK_TITLE.get(verdict, clip(verdict, SHORT))),
-        tag("div", "", words.BOTTLENECK_SENTENCE.get(verdict, "")),
+        tag("div", "font-size:17px;font-weight:650", clip(verdict_title(verdict), SHORT)),
+        tag("div", "", VERDICTS[verdict].sentence if verdict in VERDICTS else ""),
         tag("div", MUTED, ", ".join(said)),
         _bar(as_mapping(diagnosis.get("shares"))),
         _tiles(as_mapping(diagnosis.get("estimates"))),
@@ -75,8 +87,8 @@ def comparison_card(found: Mapping[str, Any]) -> str:
     names = [model_name(as_mapping(found.get(side))) for side in ("before", "after")]
     rows: list[Markup] = []
     for k, row in [(k, as_mapping(row)) for k, row in as_mapping(found.get("pass@k")).items()][:4]:
-        change = gain_words(as_mapping(row.get("change")))
-        text = f"pass@{clip(str(k), 12)} {_value(row.get('before'))} → {_value(row.get('after'))}, change {change}"
+        sides = change_alone(as_mapping(row.get("before")), as_mapping(row.get("after")))
+        text = f"pass@{clip(str(k), 12)} {sides}, change {points_text(as_mapping(row.get('change')))}"
         rows.append(tag("div", "", text))
     return str(
         tag(
@@ -90,11 +102,6 @@ def comparison_card(found: Mapping[str, Any]) -> str:
     )
 
 
-def _value(estimate: object) -> str:
-    value = finite(as_mapping(estimate).get("value"))
-    return NOT_ESTIMATED if value is None else percent(value)
-
-
 def _bar(shares: Mapping[str, Any]) -> Markup:
     """The problems by class, as a bar and in words."""
     values = {name: finite(as_mapping(shares.get(name)).get("value")) for name in COLOURS}
@@ -102,7 +109,7 @@ def _bar(shares: Mapping[str, Any]) -> Markup:
     parts = [tag("span", f"flex:{value:.4f} 0 0;background:{COLOURS[name]}", "") for name, value in known]
     legend = [
         tag("span", f"white-space:nowrap;margin-right:12px;border-left:10px solid {COLOURS[name]};padding-left:5px",
-            f"{words.CLASS_TITLE[name]} {percent(value)}")
+            f"{CLASSES[name].title} {class_percent(value)}")
         for name, value in known
     ]  # fmt: skip
     bar = tag("div", "display:flex;height:12px;border-radius:6px;overflow:hidden;margin:8px 0 4px", *parts)
@@ -115,14 +122,12 @@ def _tiles(estimates: Mapping[str, Any]) -> Markup:
         if name not in estimates:
             continue
         estimate = as_mapping(estimates[name])
-        low, high = finite(estimate.get("low")), finite(estimate.get("high"))
         label = str(estimate.get("label"))
-        small = "" if low is None or high is None else f"{percent(low)} to {percent(high)}"
-        if label in words.LABEL_MEANING and label != "measured":
-            small = f"{small}, {label}" if small else label
-        big = tag("div", "font-size:17px;font-weight:650", _value(estimate))
-        title = tag("div", MUTED, words.estimate_title(name))
-        tiles.append(tag("div", "flex:1 1 140px", title, big, tag("div", MUTED, small)))
+        small = [share_ends(estimate), label if label in LABELS and label != "measured" else ""]
+        value = finite(estimate.get("value"))
+        big = tag("div", "font-size:17px;font-weight:650", UNDEFINED if value is None else percent(value))
+        title = tag("div", MUTED, estimate_title(name))
+        tiles.append(tag("div", "flex:1 1 140px", title, big, tag("div", MUTED, ", ".join(filter(None, small)))))
     return tag("div", "display:flex;flex-wrap:wrap;gap:6px 14px;margin:8px 0", *tiles)
 
 
@@ -132,7 +137,7 @@ def _actions(plan: Sequence[Mapping[str, Any]]) -> Markup:
         gain, needs = as_mapping(proposal.get("expected_gain")), list(proposal.get("needs") or ())
         label = str(gain.get("label"))
         rests = f" ({label})" if label in ("estimated", "model-dependent") else ""
-        head = f"{words.stage_title(clip(str(proposal.get('stage')), SHORT))}: pass@1 {gain_words(gain)}{rests}"
+        head = f"{stage_title(clip(str(proposal.get('stage')), SHORT))}: pass@1 {clip(points_text(gain), LONG)}{rests}"
         if needs:
             ways = tag("div", MUTED, f"needs {clip('; '.join(map(str, needs)), LONG)}")
         else:

@@ -9,6 +9,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from posttrain_diag.wording.numbers import UNDEFINED, nats, nominal, percent, percent_with, plain
+from posttrain_diag.wording.vocabulary import CLASSES
 from posttrain_reports.figdata import Histogram, Point, Scatter, Share, logit
 from posttrain_reports.svg import (
     Axis,
@@ -18,11 +20,10 @@ from posttrain_reports.svg import (
     share_ticks,
     short_number,
 )
-from posttrain_reports.text import percent, plain, power_digits
-from posttrain_reports.words import CLASS_ORDER, CLASS_TITLE
 
 WIDE, NARROW = 560, 340
 ARM_TITLE = {"true": "correct trace", "permuted": "another problem's trace", "neutral": "neutral text"}
+_POWER_DIGITS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 ZONE_NOTE = {"measured": "measured", "estimated": "estimated", "model-dependent": "model-dependent"}
 
 
@@ -58,7 +59,7 @@ def share_axis(frame: Frame, top: float, title: str) -> Axis:
     for tick in share_ticks(top):
         y = axis(tick)
         frame.canvas.line((frame.left, y), (frame.right, y), "grid")
-        frame.canvas.text(frame.left - 6, y + 4, f"{100 * tick:.3g}%", anchor="end")
+        frame.canvas.text(frame.left - 6, y + 4, nominal(tick), anchor="end")
     frame.canvas.text(2, 12, title, "axis-title")
     return axis
 
@@ -105,11 +106,8 @@ def top_of(points: Sequence[Point]) -> float:
 def describe(point: Point, name: str) -> str:
     """One point in words, for tooltips."""
     if point.value is None:
-        return f"{name}: not estimated"
-    words = f"{name}: {percent(point.value)}"
-    if point.low is not None and point.high is not None:
-        words += f" [{percent(point.low)}, {percent(point.high)}]"
-    return f"{words}, {point.label}"
+        return f"{name}: {UNDEFINED}"
+    return f"{name}: {percent_with(point.value, point.low, point.high)}, {point.label}"
 
 
 def pass_at_k(points: Sequence[Point], budget: float | None, label: str) -> str:
@@ -176,14 +174,14 @@ def p_distribution(hist: Histogram, label: str) -> str:
         zero_width = 34 if frame.narrow else 48
         zero_right = frame.left + 8 + zero_width
         x = Axis(float(hist.edges[0]), float(hist.edges[-1]), zero_right + 18, frame.right, lambda p: float(logit(p)))
-        totals_K = np.sum([hist.counts[name] for name in CLASS_ORDER], axis=0)
+        totals_K = np.sum([hist.counts[name] for name in CLASSES], axis=0)
         highest = max(int(totals_K.max(initial=0)), sum(hist.zeros.values()), 1)
         y = Axis(0, highest, frame.bottom, frame.top + 14)
         for tick in _count_ticks(highest):
             canvas.line((frame.left, y(tick)), (frame.right, y(tick)), "grid")
             canvas.text(frame.left - 6, y(tick) + 4, f"{tick:,}", anchor="end")
         canvas.text(2, 12, "problems", "axis-title")
-        ticks = [(1e-3, ".1%"), (0.01, "1%"), (0.1, "10%"), (0.5, "50%"), (0.9, "90%"), (0.99, "99%")]
+        ticks = [(1e-3, "0.1%"), (0.01, "1%"), (0.1, "10%"), (0.5, "50%"), (0.9, "90%"), (0.99, "99%")]
         if frame.narrow:
             ticks = [tick for tick in ticks if tick[0] not in (1e-3, 0.5)]
         x_ticks(frame, x, ticks, "success probability per rollout (logit scale)")
@@ -195,7 +193,7 @@ def p_distribution(hist: Histogram, label: str) -> str:
         for k in range(len(totals_K)):
             left, right = x(float(hist.edges[k])), x(float(hist.edges[k + 1]))
             name = f"p between {percent(float(hist.edges[k]))} and {percent(float(hist.edges[k + 1]))}"
-            own = {c: int(hist.counts[c][k]) for c in CLASS_ORDER}
+            own = {c: int(hist.counts[c][k]) for c in CLASSES}
             _stack(canvas, own, (left + 0.5, right - left - 1), y, name)
         _mark_p(frame, x, hist.eps, "ε = 1/B", "end")
         _mark_p(frame, x, hist.mastery, "mastery", "start")
@@ -225,10 +223,10 @@ def _count_ticks(highest: int) -> list[int]:
 
 def _stack(canvas: Canvas, counts: Mapping[str, int], place: tuple[float, float], y: Axis, name: str) -> None:
     base = 0
-    for css in CLASS_ORDER:
+    for css in CLASSES:
         count = counts[css]
         if count:
-            title = f"{name}: {count:,} {CLASS_TITLE[css].lower()}"
+            title = f"{name}: {count:,} {CLASSES[css].title.lower()}"
             canvas.rect((place[0], y(base + count)), (place[1], y(base) - y(base + count)), f"class-{css}", title)
             base += count
 
@@ -247,7 +245,7 @@ def prefix_ladder(arms: Mapping[str, Sequence[Point]], label: str) -> str:
                 band(frame.canvas, run, x, y, style)
                 frame.canvas.polyline([(x(p.x), y(p.value or 0)) for p in run], f"curve {style}")
                 for p in run:
-                    words = describe(p, f"{ARM_TITLE.get(arm, arm)}, prefix {percent(p.x)}")
+                    words = describe(p, f"{ARM_TITLE.get(arm, arm)}, prefix {nominal(p.x)}")
                     frame.canvas.circle(x(p.x), y(p.value or 0), 3.4, f"dot {style}", words)
         return frame.canvas
 
@@ -265,7 +263,7 @@ def mixed_groups(points: Sequence[Point], label: str) -> str:
         x_ticks(frame, x, [(p.x, short_number(p.x)) for p in points], "group size G (log scale)")
         for p in points:
             if p.value is None:
-                frame.canvas.text(x(p.x), frame.bottom - 6, "–", "tick", "middle")
+                frame.canvas.text(x(p.x), frame.bottom - 6, UNDEFINED, "tick", "middle")
                 continue
             frame.canvas.rect((x(p.x) - 11, y(p.value)), (22, frame.bottom - y(p.value)), f"bar {p.label}",
                               describe(p, f"G = {p.x:g}"))  # fmt: skip
@@ -300,9 +298,8 @@ def demo_likelihood(scatter: Scatter, label: str) -> str:
         x_ticks(frame, x, [(v, plain(v)) for v in _round_ticks(x.low, x.high, 4 if frame.narrow else 7)],
                  "log π(demo), nats")  # fmt: skip
         for i, css in enumerate(scatter.classes):
-            words = (
-                f"{scatter.ids[i]}: log π {scatter.x_P[i]:.1f} nats, smallest token p {plain(float(scatter.y_P[i]))}"
-            )
+            least = plain(float(scatter.y_P[i]))
+            words = f"{scatter.ids[i]}: log π {nats(float(scatter.x_P[i]))}, smallest token p {least}"
             frame.canvas.circle(x(float(scatter.x_P[i])), y(float(y_P[i])), 3.2, f"point class-{css}", words)
         return frame.canvas
 
@@ -311,7 +308,7 @@ def demo_likelihood(scatter: Scatter, label: str) -> str:
 
 def power_tick(exponent: int) -> str:
     """10⁻³ for 3."""
-    return f"10{power_digits(-exponent)}"
+    return "10" + str(-exponent).translate(_POWER_DIGITS)
 
 
 def _round_ticks(low: float, high: float, most: int) -> list[float]:
@@ -331,7 +328,7 @@ def strict_lenient(shares: Sequence[Share], label: str) -> str:
             middle = 26 + 38 * row
             canvas.text(60, middle + 4, share.name, "tick strong", "end")
             if share.value is None:
-                canvas.text(74, middle + 4, "not estimated", "tick")
+                canvas.text(74, middle + 4, UNDEFINED, "tick")
                 continue
             canvas.rect((70, middle - 11), (x(share.value) - 70, 22), f"bar {share.name}")
             if share.low is not None and share.high is not None:

@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from posttrain_diag.wording.numbers import UNDEFINED, nominal, percent, signed_points, token_count
 from posttrain_reports.charts import band, both, describe, new_frame, runs, share_axis, top_of, x_ticks
 from posttrain_reports.figdata import Point, logit
 from posttrain_reports.svg import Axis, Canvas, nice_top, power_ticks, short_number
-from posttrain_reports.text import big_count, percent, signed_points
 
 EDGE = 0.002
 """Success probabilities beyond it and beyond 1 - it are drawn at the edge of a logit axis."""
@@ -150,7 +150,7 @@ def intervals(rows: Sequence[tuple[str, Point]], label: str, title: str) -> str:
             middle = 22 + 36 * number
             canvas.text(left - 10, middle + 4, name, "tick strong", "end")
             if point.value is None:
-                canvas.text(left + 4, middle + 4, "not estimated")
+                canvas.text(left + 4, middle + 4, UNDEFINED)
                 continue
             if point.low is not None and point.high is not None:
                 canvas.line((x(point.low), middle), (x(point.high), middle), f"whisker thick side-{SIDES[number % 2]}")
@@ -176,7 +176,7 @@ def levels(checkpoints: Sequence[Level], target: float | None, label: str) -> st
         if target is not None and 0 < target < 1:
             canvas.line((frame.left, y(target)), (frame.right, y(target)), "mark")
             above = target < 0.85  # near the top the line of retained tasks passes above it
-            canvas.text(frame.left + 4, y(target) + (-4 if above else 13), f"target {percent(target)}", "mark-label")
+            canvas.text(frame.left + 4, y(target) + (-4 if above else 13), f"target {nominal(target)}", "mark-label")
         for css, name in (("retention", "retention"), ("point", "pass@1")):
             found = [(i, getattr(c, css), c.kept) for i, c in enumerate(checkpoints)]
             style = "side-before" if css == "retention" else "side-after"
@@ -219,9 +219,9 @@ def bill(rows: Sequence[tuple[str, Sequence[tuple[str, float]]]], label: str) ->
             done = 0.0
             for css, value in parts:
                 canvas.rect((x(done), middle - 11), (x(done + value) - x(done), 22), f"part-{css}",
-                            f"{css}: {big_count(value)} tokens")  # fmt: skip
+                            f"{css}: {token_count(value)} tokens")  # fmt: skip
                 done += value
-            canvas.text(x(done) + 7, middle + 4, big_count(done), "value")
+            canvas.text(x(done) + 7, middle + 4, token_count(done), "value")
         return canvas
 
     return both(draw, label)

@@ -7,26 +7,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from posttrain_diag.wording.estimates import change_alone, number_text, points_text, share_alone, share_ends, share_text
+from posttrain_diag.wording.numbers import count, finite, nominal, p_test, plain, signed_points
+from posttrain_diag.wording.text import clip
+from posttrain_diag.wording.vocabulary import FATES, ROLES, SUPPORT, SUPPORT_COUNTS, hue, role_title, stage_title
 from posttrain_reports import charts_compare as charts
-from posttrain_reports import selection, words
+from posttrain_reports import selection
 from posttrain_reports.actions import LONG_TEXT, NAME_LIMIT
 from posttrain_reports.comparison_figures import comparison_figures
+from posttrain_reports.data import as_mapping
 from posttrain_reports.figdata import point_of
 from posttrain_reports.html import model_name
 from posttrain_reports.markdown import code_block, escape_markdown, figure_lines, table_lines
 from posttrain_reports.page import check_whole, fitted, render_page, write_pages
 from posttrain_reports.paper_compare import comparison_paper_figures
-from posttrain_reports.text import (
-    NOT_ESTIMATED,
-    as_mapping,
-    clip,
-    ends_words,
-    finite,
-    gain_words,
-    percent,
-    plain,
-    signed_points,
-)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,7 +90,7 @@ def _render(data: ComparisonData, scale: float) -> str:
         for side in charts.SIDES
     }
     payload = {
-        **selection.table_payload(table, words.FATE_TITLE),
+        **selection.table_payload(table, {fate: one.title for fate, one in FATES.items()}),
         "transcripts": {
             str(row): {side: shown[side].get(row, ()) for side in charts.SIDES}
             for row in sorted({*shown["before"], *shown["after"]})
@@ -117,9 +111,10 @@ def comparison_context(data: ComparisonData) -> dict[str, Any]:
     found = data.found
     forecast = _forecast(found["forecast"])
     names = [side_name(data, side) for side in charts.SIDES]
-    problems = as_mapping(found["problems"])
+    role = str(found["role"])
+    problems, level = as_mapping(found["problems"]), finite(as_mapping(found["settings"]).get("level"))
     n = int(finite(problems.get("n")) or 0)
-    fates = {fate: problems.get(fate) for fate in words.FATE_ORDER}
+    fates = {fate: problems.get(fate) for fate in FATES}
     totals = {fate: len(v) if isinstance(v, list) else int(finite(v) or 0) for fate, v in fates.items()}
     return {
         "title": f"{names[0]} → {names[1]}",
@@ -128,9 +123,9 @@ def comparison_context(data: ComparisonData) -> dict[str, Any]:
         "sections": SECTIONS,
         "names": names,
         "headline": headline(found),
-        "role": words.ROLE_TITLE.get(str(found["role"]), str(found["role"])),
-        "role_name": str(found["role"]),
-        "role_meaning": words.ROLE_MEANING.get(str(found["role"]), ""),
+        "role": role_title(role),
+        "hue": hue(role),
+        "role_meaning": ROLES[role].meaning if role in ROLES else "",
         "reason": clip(str(found["reason"]), LONG_TEXT),
         "checks": [
             (str(c.get("severity")), clip(str(c.get("message")), LONG_TEXT)) for c in map(as_mapping, found["checks"])
@@ -138,12 +133,12 @@ def comparison_context(data: ComparisonData) -> dict[str, Any]:
         "fates": [
             {
                 "name": fate,
-                "title": words.FATE_TITLE[fate],
-                "meaning": words.FATE_MEANING[fate],
+                "title": one.title,
+                "meaning": one.meaning,
                 "count": totals[fate],
                 "width": 100 * totals[fate] / max(n, 1),
             }
-            for fate in words.FATE_ORDER
+            for fate, one in FATES.items()
         ],
         "n": n,
         "tiles": _tiles(found),
@@ -151,7 +146,7 @@ def comparison_context(data: ComparisonData) -> dict[str, Any]:
         "figures": comparison_figures(found, data.problems, forecast),
         "support": support_rows(found),
         "null": null_rows(found),
-        "level": finite(as_mapping(found["settings"]).get("level")),
+        "level": "" if level is None else nominal(level),
         "budget": finite(as_mapping(found["settings"]).get("rollout_budget")),
         "sides": [
             (
@@ -171,14 +166,15 @@ def headline(found: Mapping[str, Any]) -> str:
     if errors:
         return "These two runs cannot be compared."
     change = as_mapping(next(iter(as_mapping(found["pass@k"]).values()), None))
-    before, after = (finite(as_mapping(change.get(side)).get("value")) for side in charts.SIDES)
+    sides = [as_mapping(change.get(side)) for side in charts.SIDES]
+    before, after = (finite(block.get("value")) for block in sides)
     p_value = finite(change.get("p_value"))
     if before is None or after is None:
         return "The change of pass@1 could not be estimated."
     if p_value is None or p_value >= CERTAIN:
-        return f"pass@1 did not change beyond noise: {percent(before)} before, {percent(after)} after."
+        return f"pass@1 did not change beyond noise: {share_alone(sides[0])} before, {share_alone(sides[1])} after."
     verb = "rose" if after > before else "fell"
-    return f"pass@1 {verb} from {percent(before)} to {percent(after)}."
+    return f"pass@1 {verb} from {share_alone(sides[0])} to {share_alone(sides[1])}."
 
 
 def _tiles(found: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -189,15 +185,13 @@ def _tiles(found: Mapping[str, Any]) -> list[dict[str, str]]:
             continue
         block = as_mapping(pass_k[k])
         before, after, change = (as_mapping(block.get(name)) for name in ("before", "after", "change"))
-        values = [finite(b.get("value")) for b in (before, after, change)]
-        if None in values:
+        if None in [finite(b.get("value")) for b in (before, after, change)]:
             continue
         tiles.append(
             {
                 "what": f"pass@{k}",
-                "big": f"{percent(values[0] or 0)} → {percent(values[1] or 0)}",
-                "small": f"{signed_points(values[2] or 0)} points {ends_words(change, points=True)}, "
-                f"p = {plain(finite(block.get('p_value')) or 0)}{_label(change)}",
+                "big": change_alone(before, after),
+                "small": f"{points_text(change)}, {p_test(finite(block.get('p_value')) or 0)}{_label(change)}",
             }
         )
     parts = as_mapping(found["decomposition"])
@@ -217,8 +211,8 @@ def _tiles(found: Mapping[str, Any]) -> list[dict[str, str]]:
     tiles.append(
         {
             "what": "Support kept (SRR)",
-            "big": NOT_ESTIMATED if value is None else percent(value),
-            "small": f"{ends_words(srr)}{_label(srr)}".lstrip(", ") if value is not None else str(srr.get("reason")),
+            "big": share_alone(srr),
+            "small": f"{share_ends(srr)}{_label(srr)}".lstrip(", ") if value is not None else str(srr.get("reason")),
         }
     )
     return tiles
@@ -236,13 +230,13 @@ def _forecast(block: object) -> dict[str, Any] | None:
     expected, observed = as_mapping(found.get("expected_gain")), as_mapping(found.get("observed_gain"))
     within, agrees = found.get("within"), found.get("agrees")
     return {
-        "stage": clip(words.stage_title(str(found.get("stage"))), NAME_LIMIT),
+        "stage": clip(stage_title(str(found.get("stage"))), NAME_LIMIT),
         "predicted": clip(str(found.get("predicted_role")), NAME_LIMIT),
         "within": "no interval was given" if within is None else "held" if within else "missed",
         "within_css": "suspect" if within is None else "ok" if within else "broken",
         "agrees": "could not be measured" if agrees is None else "as predicted" if agrees else "another than predicted",
-        "expected": gain_words(expected),
-        "observed": gain_words(observed),
+        "expected": points_text(expected),
+        "observed": points_text(observed),
         "points": (point_of(0, expected), point_of(1, observed)),
     }
 
@@ -251,15 +245,10 @@ def support_rows(found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(name, value, meaning) of the support counts and rates."""
     support = as_mapping(found["support"])
     rows: list[tuple[str, str, str]] = []
-    for name, (title, meaning) in words.SUPPORT_TITLE.items():
+    for name, one in SUPPORT.items():
         block = as_mapping(support.get(name))
-        value, low, high = (finite(block.get(key)) for key in ("value", "low", "high"))
-        counted = name in ("preserved", "expanded", "shrunk", "outside")
-        show = "{:.1f}".format if counted else percent
-        text = NOT_ESTIMATED if value is None else show(value)
-        if value is not None and low is not None and high is not None:
-            text += f" [{show(low)}, {show(high)}]"
-        rows.append((title, text, meaning))
+        text = number_text(block) if name in SUPPORT_COUNTS else share_text(block)
+        rows.append((one.title, clip(text, LONG_TEXT), one.meaning))
     return rows
 
 
@@ -273,7 +262,8 @@ def null_rows(found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         )
         verdict = "more than noise" if block.get("exceeds") else "within noise"
         figures = (
-            f"score {observed:.1f}; with one model drawn twice {expected:.1f}, 95% below {high:.1f}; p = {p_value:.2g}"
+            f"score {plain(observed)}; with one model drawn twice {plain(expected)}, 95% below {plain(high)}; "
+            f"{p_test(p_value)}"
         )
         rows.append((title, verdict, figures))
     return rows
@@ -300,7 +290,7 @@ def render_comparison_markdown(data: ComparisonData) -> str:
         )
     for block in told["figures"]:
         lines += figure_lines(block)
-    fates = [(f["title"], f"{f['count']:,}", f["meaning"]) for f in told["fates"]]
+    fates = [(f["title"], count(f["count"]), f["meaning"]) for f in told["fates"]]
     lines += ["## Support", table_lines(("", "value", "meaning"), told["support"])]
     lines += [table_lines(("", "verdict", "figures"), told["null"])]
     lines += ["## Problems", table_lines(("fate", "problems", "meaning"), fates)]

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from posttrain_diag.wording.estimates import points_text, share_text
+from posttrain_diag.wording.numbers import finite, p_value
+from posttrain_diag.wording.text import clip
+from posttrain_diag.wording.vocabulary import FATES
+from posttrain_diag.wording.vocabulary import PARTS as PART_WORDS
 from posttrain_reports import charts_compare as charts
-from posttrain_reports import words
 from posttrain_reports.blocks import Block, Table
+from posttrain_reports.data import as_mapping
 from posttrain_reports.figdata import Point, point_of
-from posttrain_reports.selection import FATE_ORDER
-from posttrain_reports.text import NOT_ESTIMATED, as_mapping, clip, ends_words, finite, gain_words, percent
 
 if TYPE_CHECKING:
     import pandas as pd
 
-words.FATE_ORDER = FATE_ORDER
 PARTS = ("reshaping", "expansion", "attrition", "outside")
 
 
@@ -59,7 +61,7 @@ def _pass_at_k(found: Mapping[str, Any]) -> Block:
         cells = [as_mapping(as_mapping(block).get(side)) for side in charts.SIDES]
         change = as_mapping(as_mapping(block).get("change"))
         rows.append(
-            (str(k), *(_share(c) for c in cells), gain_words(change), f"{finite(block.get('p_value')) or 0:.2g}")
+            (str(k), *(share_text(c) for c in cells), points_text(change), p_value(finite(block.get("p_value")) or 0))
         )
     if not any(p.value is not None for p in sides[0]):
         return Block("pass_at_k", "pass@k before and after", "", missing="No pass@k could be estimated.")
@@ -72,11 +74,6 @@ def _pass_at_k(found: Mapping[str, Any]) -> Block:
         (("line-side-before", "before"), ("line-side-after", "after")),
         Table(("k", "before", "after", "change", "p"), tuple(rows)),
     )
-
-
-def _share(block: Mapping[str, Any]) -> str:
-    value = finite(block.get("value"))
-    return NOT_ESTIMATED if value is None else f"{percent(value)} {ends_words(block)}".rstrip()
 
 
 def waterfall_steps(found: Mapping[str, Any]) -> list[charts.Step]:
@@ -95,7 +92,7 @@ def waterfall_steps(found: Mapping[str, Any]) -> list[charts.Step]:
             abs(v) if sign < 0 else v for v in (finite(block.get("low")), finite(block.get("high"))) if v is not None
         )
         low, high = (ends[0], ends[-1]) if len(ends) == 2 and change >= 0 else (None, None)
-        steps.append(charts.Step(words.PART_TITLE[part], level, level + change, low, high))
+        steps.append(charts.Step(PART_WORDS[part].title, level, level + change, low, high))
         level += change
     steps.append(charts.Step("after", 0.0, level, total=True))
     lost = finite(as_mapping(parts.get("forgetting")).get("value"))
@@ -108,9 +105,7 @@ def _waterfall(found: Mapping[str, Any]) -> Block:
         return Block(name, title, "", missing="The change could not be decomposed.")
     parts = {part: as_mapping(as_mapping(found["decomposition"]).get(part)) for part in (*PARTS, "forgetting")}
     rows = [
-        (words.PART_TITLE.get(part, part), gain_words(block), words.PART_MEANING[part])
-        for part, block in parts.items()
-        if block
+        (PART_WORDS[part].title, points_text(block), PART_WORDS[part].meaning) for part, block in parts.items() if block
     ]
     return Block(
         name,
@@ -118,7 +113,7 @@ def _waterfall(found: Mapping[str, Any]) -> Block:
         "Problems are sorted by whether their success probability was, and is, at least ε = 1/B. The parts add up.",
         charts.waterfall(steps, "Waterfall of the change of pass@1"),
         (),
-        Table(("part", "points", "meaning"), tuple(rows)),
+        Table(("part", "change", "meaning"), tuple(rows)),
     )
 
 
@@ -127,7 +122,7 @@ def _scatter(table: pd.DataFrame, eps: float | None) -> Block:
     shown = kept if len(kept) <= 2000 else kept.sample(2000, random_state=0)
     columns = (shown[name].tolist() for name in ("id", "p_before", "p_after", "fate"))
     dots = [
-        charts.Dot(clip(str(i), 80), float(b), float(a), f if f in words.FATE_ORDER else "unresolved")
+        charts.Dot(clip(str(i), 80), float(b), float(a), f if f in FATES else "unresolved")
         for i, b, a, f in zip(*columns, strict=True)
     ]
     title = "Every problem, before and after"
@@ -139,11 +134,11 @@ def _scatter(table: pd.DataFrame, eps: float | None) -> Block:
     )
     if len(shown) < len(kept):
         caption += f" {len(shown):,} of {len(kept):,} problems, a random sample (seed 0)."
-    present = [f for f in words.FATE_ORDER if any(d.css == f for d in dots)]
+    present = [f for f in FATES if any(d.css == f for d in dots)]
     return Block(
         "before_after",
         title,
         caption,
         charts.before_after(dots, eps, "Success probability of every problem before and after"),
-        tuple((f"class-{f}", words.FATE_TITLE[f]) for f in present),
+        tuple((f"class-{f}", FATES[f].title) for f in present),
     )

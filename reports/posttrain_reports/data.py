@@ -19,6 +19,11 @@ REQUIRED_COLUMNS = ("id", "n", "c")
 TRANSCRIPT_KEYS = ("problem_id", "text", "verdict")
 
 
+def as_mapping(value: object) -> Mapping[str, Any]:
+    """The mapping, or an empty one for anything else (an optional block that is absent or null)."""
+    return value if isinstance(value, Mapping) else {}
+
+
 @dataclass(frozen=True)
 class ReportData:
     """Everything a report shows.

@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posttrain_diag.types import Label
-from posttrain_reports.text import as_mapping, clip, finite
-from posttrain_reports.words import CLASS_ORDER
+from posttrain_diag.wording.numbers import finite
+from posttrain_diag.wording.text import clip
+from posttrain_diag.wording.vocabulary import CLASSES
+from posttrain_reports.data import as_mapping
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,7 +141,7 @@ def class_shares(diagnosis: Mapping[str, Any]) -> tuple[Share, ...]:
     """The six class shares in their fixed order; an absent class is undefined, not zero."""
     shares = as_mapping(diagnosis.get("shares"))
     result: list[Share] = []
-    for name in CLASS_ORDER:
+    for name in CLASSES:
         block = as_mapping(shares.get(name))
         value, low, high = (_held(block.get(key)) for key in ("value", "low", "high"))
         result.append(Share(name, value, low, high, str(block.get("reason") or "")))
@@ -171,7 +173,7 @@ def problem_classes(problems: pd.DataFrame) -> NDArray[np.object_]:
     if "class" not in problems.columns:
         return np.full(len(problems), "unresolved", dtype=object)
     column = problems["class"].astype(object)
-    return column.where(column.isin(CLASS_ORDER), "unresolved").to_numpy(dtype=object)
+    return column.where(column.isin(list(CLASSES)), "unresolved").to_numpy(dtype=object)
 
 
 def numeric_column(problems: pd.DataFrame, name: str) -> NDArray[np.float64]:
@@ -207,7 +209,7 @@ def p_histogram(problems: pd.DataFrame, eps: float | None, mastery: float | None
     held_P = np.clip(logit(np.clip(p_P, low, high)), edges_logit[0], edges_logit[-1])
     counts: dict[str, NDArray[np.int64]] = {}
     zeros: dict[str, int] = {}
-    for name in CLASS_ORDER:
+    for name in CLASSES:
         own_P = class_P == name
         counts[name] = np.histogram(held_P[own_P & placed_P], edges_logit)[0].astype(np.int64)
         zeros[name] = int(np.count_nonzero(own_P & zero_P))

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from posttrain_reports import selection, view, words
+from posttrain_diag.wording.numbers import finite, nominal
+from posttrain_diag.wording.text import clip
+from posttrain_diag.wording.vocabulary import CLASSES, LABELS
+from posttrain_reports import selection, view
 from posttrain_reports.actions import LONG_TEXT, MAX_ACTIONS, NAME_LIMIT, actions
 from posttrain_reports.blocks import figure_blocks
-from posttrain_reports.data import ReportData
+from posttrain_reports.data import ReportData, as_mapping
 from posttrain_reports.page import fitted, render_page
-from posttrain_reports.text import as_mapping, clip, finite
 
 SECTIONS = (
     ("actions", "Actions"),
@@ -23,6 +25,8 @@ SECTIONS = (
 )
 MAX_FAILURES = 40
 MAX_NOTES = 40
+SHARE_COLUMNS = ("strict_rate", "lenient_rate", "posterior_consolidation", "other_p_mean")
+"""Columns of a problem's details that are shares."""
 
 
 def payload(data: ReportData, table: selection.TableRows, scale: float) -> dict[str, Any]:
@@ -38,8 +42,9 @@ def payload(data: ReportData, table: selection.TableRows, scale: float) -> dict[
         vocabulary=data.vocabulary,
     )
     return {
-        **selection.table_payload(table, words.CLASS_TITLE),
+        **selection.table_payload(table, {name: one.title for name, one in CLASSES.items()}),
         "total": table.total,
+        "shares": [name for name in table.columns if name in SHARE_COLUMNS],
         "posteriors": selection.posterior_columns(data.problems),
         "transcripts": {str(index): group for index, group in chosen.by_row.items()},
         "transcriptNote": chosen.note,
@@ -109,7 +114,7 @@ def _context(data: ReportData, table: selection.TableRows, body: Mapping[str, An
         "tiles": view.headline_numbers(numbers, budget),
         "conditions": view.conditions(data),
         "identity": view.rollout_identity(data),
-        "level": view.level_of(diagnosis),
+        "level": "" if (level := view.level_of(diagnosis)) is None else nominal(level),
         "shares": view.share_rows(diagnosis, table.group_totals),
         "figures": figures,
         "small_figures": small,
@@ -126,8 +131,8 @@ def _context(data: ReportData, table: selection.TableRows, body: Mapping[str, An
         "table_note": table.note,
         "transcript_note": body["transcriptNote"],
         "static_rows": table.named(),
-        "class_title": words.CLASS_TITLE,
-        "label_meaning": words.LABEL_MEANING,
+        "class_title": {name: one.title for name, one in CLASSES.items()},
+        "label_meaning": LABELS,
         "n_problems": table.total,
     }
 

@@ -5,23 +5,20 @@ from __future__ import annotations
 import datetime
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote
 
 from posttrain_diag.store.run_index import RunEntry
-from posttrain_reports import words
+from posttrain_diag.wording.estimates import points_ends, share_ends
+from posttrain_diag.wording.numbers import UNDEFINED, class_percent, finite, percent, signed_points
+from posttrain_diag.wording.text import clip
+from posttrain_diag.wording.vocabulary import INSTRUMENT, hue, verdict_title
 from posttrain_reports.page import render_page
-from posttrain_reports.text import NOT_ESTIMATED, clip, finite, percent, signed_points
 
 NAME_LIMIT = 160
 NOTE_LIMIT = 200
-HUES = {
-    "saturated": "mastered", "mixed": "unresolved", "expansion": "support", "repair": "format", "none": "unresolved",
-    "target": "mastered", "no gain": "unresolved",
-}  # fmt: skip
-"""Verdicts whose colour is that of another class."""
 KINDS = {"analysis": "Analysis", "comparison": "Comparison", "autopilot": "Autopilot"}
 STATES = {"finished": "finished", "unfinished": "not finished", "damaged": "damaged"}
 
@@ -56,8 +53,9 @@ def _row(entry: RunEntry) -> dict[str, Any]:
     when = datetime.datetime.fromtimestamp(entry.changed, datetime.UTC)
     estimate = entry.pass_1 or {}
     value, low, high = (finite(estimate.get(key)) for key in ("value", "low", "high"))
-    shown = signed_points if entry.kind == "comparison" else percent
+    changed = entry.kind == "comparison"
     confidence = finite(entry.confidence)
+    instrument = INSTRUMENT.get(entry.instrument or "")
     return {
         "name": clip(entry.path.as_posix(), NAME_LIMIT) if entry.path.parts else ".",
         "kind": entry.kind,
@@ -70,21 +68,29 @@ def _row(entry: RunEntry) -> dict[str, Any]:
         "tasks": _short(entry.tasks or ""),
         "tasks_full": clip(entry.tasks or "", NOTE_LIMIT),
         "verdict": _verdict(entry),
-        "hue": _hue(entry.verdict or ""),
-        "confidence": "" if confidence is None else percent(confidence),
+        "hue": hue(entry.verdict or ""),
+        "confidence": "" if confidence is None else class_percent(confidence),
         "confidence_sort": confidence,
-        "pass_1": "" if not estimate else NOT_ESTIMATED if value is None else shown(value),
+        "pass_1": _pass_1(estimate, changed=changed),
         "pass_1_sort": value,
-        "interval": "" if low is None or high is None else f"{shown(low)} to {shown(high)}",
-        "unit": " points" if entry.kind == "comparison" and value is not None else "",
-        "bar": None if entry.kind == "comparison" else _bar(low, value, high),
-        "instrument": entry.instrument if entry.instrument in words.INSTRUMENT_TITLE else None,
-        "instrument_title": words.INSTRUMENT_TITLE.get(entry.instrument or "", ""),
+        "interval": points_ends(estimate) if changed else share_ends(estimate),
+        "unit": " points" if changed and value is not None else "",
+        "bar": None if changed else _bar(low, value, high),
+        "instrument": entry.instrument if instrument else None,
+        "instrument_title": instrument.title if instrument else "",
         "day": f"{when:%Y-%m-%d}",
         "time": f"{when:%H:%M} UTC",
         "when_sort": entry.changed,
         "note": clip(entry.note, NOTE_LIMIT),
     }  # fmt: skip
+
+
+def _pass_1(estimate: Mapping[str, Any], *, changed: bool) -> str:
+    """pass@1, or its change in points; empty where none was measured."""
+    value = finite(estimate.get("value"))
+    if not estimate or value is None:
+        return UNDEFINED if estimate else ""
+    return signed_points(value) if changed else percent(value)
 
 
 def _short(name: str) -> str:
@@ -104,10 +110,5 @@ def _verdict(entry: RunEntry) -> str:
     if entry.verdict is None:
         return ""
     if entry.kind == "analysis":
-        return words.BOTTLENECK_TITLE.get(entry.verdict, clip(entry.verdict, NAME_LIMIT))
+        return clip(verdict_title(entry.verdict), NAME_LIMIT)
     return clip(entry.verdict, NAME_LIMIT).capitalize()
-
-
-def _hue(verdict: str) -> str:
-    hue = HUES.get(verdict, verdict)
-    return hue if hue in {*words.CLASS_TITLE, "instrument", "undetermined"} else "unresolved"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from posttrain_diag.wording.numbers import UNDEFINED, count
+from posttrain_diag.wording.text import clip, visible
 from posttrain_reports import selection, view
 from posttrain_reports.actions import LONG_TEXT, MAX_ACTIONS, actions
 from posttrain_reports.blocks import Block, Table, figure_blocks
-from posttrain_reports.data import ReportData
-from posttrain_reports.text import as_mapping, clip, visible
+from posttrain_reports.data import ReportData, as_mapping
 
 TABLE_PROBLEMS = 20
 CELL = 100
@@ -54,7 +55,7 @@ def _actions(data: ReportData) -> list[str]:
     lines = ["## What to do next"]
     for action in actions(data.diagnosis)[:MAX_ACTIONS]:
         cost = ", ".join(f"{name} {value}" for name, value in action.cost)
-        gain = f"{action.gain} {action.gain_interval}".rstrip() + (" of pass@1" if action.gain_interval else "")
+        gain = f"{action.gain} {action.gain_interval}".rstrip() + (" of pass@1" if action.gain != UNDEFINED else "")
         lines.append(
             f"{action.rank}. **{escape_markdown(action.title)}** (`{escape_markdown(action.stage)}`, role: "
             f"{escape_markdown(action.role or 'not recorded')}). Expected gain: {escape_markdown(gain)}. "
@@ -98,7 +99,7 @@ def figure_lines(block: Block) -> list[str]:
 def _cut(table: Table) -> str:
     rows = table.rows[:TABLE_PROBLEMS]
     left_out = len(table.rows) - len(rows) + table.left_out
-    note = f"\n\n{left_out:,} more rows are not shown." if left_out else ""
+    note = f"\n\n{count(left_out)} more rows are not shown." if left_out else ""
     return table_lines(table.headers, rows) + note
 
 
@@ -106,7 +107,7 @@ def _problems(data: ReportData) -> list[str]:
     table = selection.choose_rows(data.problems, TABLE_PROBLEMS)
     column = {name: index for index, name in enumerate(table.columns)}
     rows = [
-        (str(row[column["id"]]), str(row[column["class"]]), f"{row[column['c']]} of {row[column['n']]}",
+        (str(row[column["id"]]), str(row[column["class"]]), f"{count(row[column['c']])} of {count(row[column['n']])}",
          str(row[column["answer"]]), str(row[column["prompt"]]))
         for row in table.rows
     ]  # fmt: skip

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from posttrain_diag.errors import StoreError
 from posttrain_diag.store import write_atomic
-from posttrain_reports.text import clip, visible
+from posttrain_diag.wording.text import clip, visible
+from posttrain_diag.wording.vocabulary import FATES, SHARES
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -90,19 +91,19 @@ def render_page(template: str, scripts: Sequence[str], payload: object, context:
 
     Args:
         template: name under templates/.
-        scripts: names of the scripts after page.js; they share one scope.
+        scripts: names of the scripts after page.js and numbers.js; they share one scope.
         payload: what the scripts read.
         context: what the template prints.
     """
     from markupsafe import Markup
 
     made = environment()
-    parts = [made.get_template(name).render() for name in ("page.js", *scripts)]
+    parts = [made.get_template(name).render() for name in ("page.js", "numbers.js", *scripts)]
     script = '"use strict";\n(() => {\n' + "\n".join(parts) + "\n})();\n"
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return made.get_template(template).render(
         script=Markup(script),
-        style=Markup(made.get_template("report.css").render()),
+        style=Markup(made.get_template("report.css").render(shares=SHARES, fates=FATES)),
         script_sha=digest,
         look=look(),
         payload=Markup(embed_json(payload)),

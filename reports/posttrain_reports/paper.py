@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from posttrain_diag.wording.numbers import class_percent, nominal
+from posttrain_diag.wording.vocabulary import CLASSES
 from posttrain_reports import figdata
 from posttrain_reports.charts import ARM_TITLE, power_tick
-from posttrain_reports.data import ReportData
+from posttrain_reports.data import ReportData, as_mapping
 from posttrain_reports.figdata import Point
-from posttrain_reports.text import as_mapping, class_percent
-from posttrain_reports.words import CLASS_COLOUR, CLASS_ORDER, CLASS_TITLE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.typing import RcKeyType
 
-INK, ACCENT = "#222222", CLASS_COLOUR["reshaping"]
+INK, ACCENT = "#222222", CLASSES["reshaping"].colour
 STYLE: dict[RcKeyType, Any] = {
     "figure.figsize": (4.6, 3.1),
     "figure.dpi": 100,
@@ -54,13 +54,13 @@ STYLE: dict[RcKeyType, Any] = {
 _DASH = {"measured": "-", "estimated": (0, (4, 2.5)), "model-dependent": (0, (1, 2))}
 _ARM = {
     "true": (ACCENT, "-"),
-    "permuted": (CLASS_COLOUR["support"], (0, (4, 2))),
+    "permuted": (CLASSES["support"].colour, (0, (4, 2))),
     "neutral": ("#666666", (0, (1, 1.5))),
 }
 
 
 def _percent_axis(axes: Axes) -> None:
-    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}%")
+    axes.yaxis.set_major_formatter(lambda value, _: nominal(value))
     axes.set_ylim(bottom=0)
 
 
@@ -101,16 +101,16 @@ def _class_shares(axes: Axes, data: ReportData, figure: Mapping[str, Any]) -> bo
     if not shares:
         return False
     rows = range(len(shares))
-    axes.barh(list(rows), [s.value or 0.0 for s in shares], color=[CLASS_COLOUR[s.name] for s in shares], height=0.66)
+    axes.barh(list(rows), [s.value or 0.0 for s in shares], color=[CLASSES[s.name].colour for s in shares], height=0.66)
     for row, share in zip(rows, shares, strict=True):
         if share.low is not None and share.high is not None:
             axes.plot([share.low, share.high], [row, row], color=INK, linewidth=1)
         axes.text(
             max(share.value or 0.0, share.high or 0.0) + 0.015, row, class_percent(share.value or 0.0), va="center"
         )
-    axes.set_yticks(list(rows), [CLASS_TITLE[s.name] for s in shares])
+    axes.set_yticks(list(rows), [CLASSES[s.name].title for s in shares])
     axes.invert_yaxis()
-    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}%")
+    axes.xaxis.set_major_formatter(lambda value, _: nominal(value))
     axes.set(xlabel="share of problems", xlim=(0, 1.08))
     axes.grid(visible=False, axis="y")
     return True
@@ -122,12 +122,12 @@ def _p_distribution(axes: Axes, data: ReportData, figure: Mapping[str, Any]) -> 
     width = float(edges[1] - edges[0])
     centres = np.concatenate([[float(edges[0]) - 3 * width], (edges[:-1] + edges[1:]) / 2])
     base = np.zeros(len(centres))
-    for name in CLASS_ORDER:
+    for name in CLASSES:
         counts = np.concatenate([[hist.zeros[name]], hist.counts[name]])
         if counts.any():
             widths = np.full(len(centres), width * 0.92)
             widths[0] = 2 * width
-            axes.bar(centres, counts, width=widths, bottom=base, color=CLASS_COLOUR[name], label=CLASS_TITLE[name])
+            axes.bar(centres, counts, width=widths, bottom=base, color=CLASSES[name].colour, label=CLASSES[name].title)
             base += counts
     if not base.any():
         return False
@@ -140,7 +140,7 @@ def _p_distribution(axes: Axes, data: ReportData, figure: Mapping[str, Any]) -> 
     ticks = [0.01, 0.1, 0.5, 0.9, 0.99]
     none = f"0 of {low:,}" if low == high else f"0 of\n{low:,}–{high:,}"
     axes.set_xticks([float(centres[0]), *(float(figdata.logit(t)) for t in ticks)],
-                    [none, *(f"{100 * t:g}%" for t in ticks)])  # fmt: skip
+                    [none, *(nominal(t) for t in ticks)])  # fmt: skip
     axes.grid(visible=False, axis="x")
     axes.set(xlabel="success probability per rollout (logit)", ylabel="problems")
     _legend_below(axes)
@@ -155,7 +155,7 @@ def _prefix_ladder(axes: Axes, data: ReportData, figure: Mapping[str, Any]) -> b
         axes.plot([p.x for p in points], [np.nan if p.value is None else p.value for p in points], marker="o",
                   markersize=3.6, color=colour, linestyle=dash, label=ARM_TITLE.get(arm, arm))  # fmt: skip
     axes.set(xlabel="share of the trace given as prefix", ylabel="success", xlim=(-0.02, 1.02))
-    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}%")
+    axes.xaxis.set_major_formatter(lambda value, _: nominal(value))
     _percent_axis(axes)
     if arms:
         axes.legend()
@@ -183,11 +183,11 @@ def _demo_likelihood(axes: Axes, data: ReportData, figure: Mapping[str, Any]) ->
     if not len(scatter.x_P):
         return False
     names = np.array(scatter.classes)
-    for name in CLASS_ORDER:
+    for name in CLASSES:
         own = names == name
         if own.any():
-            axes.scatter(scatter.x_P[own], np.maximum(scatter.y_P[own], 1e-12), s=11, color=CLASS_COLOUR[name],
-                         alpha=0.75, linewidths=0, label=CLASS_TITLE[name])  # fmt: skip
+            axes.scatter(scatter.x_P[own], np.maximum(scatter.y_P[own], 1e-12), s=11, color=CLASSES[name].colour,
+                         alpha=0.75, linewidths=0, label=CLASSES[name].title)  # fmt: skip
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(lambda value, _: "1" if value == 1 else power_tick(-round(math.log10(value))))
     axes.set(xlabel="log π(demo), nats", ylabel="smallest token probability")

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from posttrain_diag.wording.numbers import nominal, percent, signed_points
+from posttrain_diag.wording.vocabulary import CLASSES, FATES
 from posttrain_reports.charts_compare import EDGE, SIDES, Level, Step
 from posttrain_reports.comparison_figures import pass_points, waterfall_steps
 from posttrain_reports.figdata import Point, logit
 from posttrain_reports.paper import ACCENT, INK, drawn
-from posttrain_reports.text import percent, signed_points
-from posttrain_reports.words import CLASS_COLOUR, FATE_ORDER, FATE_TITLE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,11 +20,6 @@ if TYPE_CHECKING:
 
 GREY = "#7A828C"
 SIDE = {"before": (GREY, "--"), "after": (ACCENT, "-")}
-FATE_COLOUR = dict(
-    zip(
-        FATE_ORDER, (CLASS_COLOUR[c] for c in ("mastered", "support", "reshaping", "unresolved", "format")), strict=True
-    )
-)
 MOST_DOTS = 5000
 
 
@@ -68,7 +63,7 @@ def _pass_at_k(axes: Axes, sides: tuple[Sequence[Point], Sequence[Point]]) -> bo
         _curve(axes, side, name, name)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}%")
+    axes.yaxis.set_major_formatter(lambda value, _: nominal(value))
     axes.set(xlabel="k, rollouts per problem", ylabel="pass@k", ylim=(0, None))
     axes.legend()
     return True
@@ -79,13 +74,13 @@ def _waterfall(axes: Axes, steps: Sequence[Step]) -> bool:
         return False
     for row, step in enumerate(steps):
         rises = step.end >= step.start
-        colour = GREY if step.total else CLASS_COLOUR["mastered" if rises else "support"]
+        colour = GREY if step.total else CLASSES["mastered" if rises else "support"].colour
         axes.barh(row, step.end - step.start, left=step.start, color=colour, height=0.66)
         text = percent(step.end) if step.total else signed_points(step.end - step.start)
         axes.text(max(step.start, step.end) + 0.01, row, text, va="center", fontsize=7.5, color=INK)
     axes.set_yticks(range(len(steps)), [step.name for step in steps])
     axes.invert_yaxis()
-    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}%")
+    axes.xaxis.set_major_formatter(lambda value, _: nominal(value))
     axes.set(xlabel="pass@1; changes in percentage points", xlim=(0, 1.12 * max(max(s.start, s.end) for s in steps)))
     return True
 
@@ -97,13 +92,13 @@ def _before_after(axes: Axes, table: pd.DataFrame) -> bool:
     shown = kept if len(kept) <= MOST_DOTS else kept.sample(MOST_DOTS, random_state=0)
     x_P, y_P = (logit(np.clip(shown[f"p_{side}"].to_numpy(float), EDGE, 1 - EDGE)) for side in SIDES)
     fate_P = shown["fate"].to_numpy(object)
-    for fate in FATE_ORDER:
+    for fate, one in FATES.items():
         own_P = fate_P == fate
         if own_P.any():
-            axes.scatter(x_P[own_P], y_P[own_P], s=12, color=FATE_COLOUR[fate], alpha=0.7, label=FATE_TITLE[fate])
+            axes.scatter(x_P[own_P], y_P[own_P], s=12, color=CLASSES[one.hue].colour, alpha=0.7, label=one.title)
     ticks = np.array([0.01, 0.1, 0.5, 0.9, 0.99])
-    axes.set_xticks(logit(ticks), [f"{100 * t:g}%" for t in ticks])
-    axes.set_yticks(logit(ticks), [f"{100 * t:g}%" for t in ticks])
+    axes.set_xticks(logit(ticks), [nominal(t) for t in ticks])
+    axes.set_yticks(logit(ticks), [nominal(t) for t in ticks])
     axes.axline((0, 0), slope=1, color=GREY, linewidth=0.8, linestyle=":")
     ends = logit(np.array([EDGE / 1.5, 1 - EDGE / 1.5]))
     axes.set(xlabel="success probability before", ylabel="after", xlim=ends, ylim=ends)
@@ -123,7 +118,7 @@ def _levels(axes: Axes, checkpoints: Sequence[Level]) -> bool:
         axes.plot([p.x for p in dropped], [p.value or 0.0 for p in dropped], "o", markersize=4.5, color=SIDE[side][0],
                   markerfacecolor="white", label=f"{label}, rolled back" if dropped else None)  # fmt: skip
     axes.set_xticks(range(len(checkpoints)), [c.name for c in checkpoints])
-    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}%")
+    axes.yaxis.set_major_formatter(lambda value, _: nominal(value))
     axes.set(ylim=(0, 1.05))
     axes.legend()
     return True

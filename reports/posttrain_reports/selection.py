@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from posttrain_diag.wording.numbers import finite
+from posttrain_diag.wording.text import clip, visible
+from posttrain_diag.wording.vocabulary import CLASSES, FATES
 from posttrain_reports.figdata import numeric_column, problem_classes
-from posttrain_reports.text import clip, finite, visible
-from posttrain_reports.words import CLASS_ORDER, FATE_ORDER
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,7 +121,7 @@ def candidate_ids(problems: pd.DataFrame) -> list[str]:
     """
     compared = "fate" in problems.columns
     group_P = problems["fate"].to_numpy(dtype=object) if compared else problem_classes(problems)
-    positions = _chosen_positions(group_P, FATE_ORDER if compared else CLASS_ORDER, MAX_ROWS)
+    positions = _chosen_positions(group_P, tuple(FATES if compared else CLASSES), MAX_ROWS)
     return [str(one) for one in problems["id"].iloc[positions].tolist()]
 
 
@@ -130,7 +131,7 @@ def _cell(name: str, value: object) -> object:
         return None
     if name in COUNT_COLUMNS:
         return int(number)
-    return float(f"{number:.4g}")
+    return float(f"{number:.6g}")
 
 
 def _texts(problems: pd.DataFrame, name: str, positions: NDArray[np.int64], limit: int) -> list[str]:
@@ -146,13 +147,13 @@ def choose_rows(problems: pd.DataFrame, limit: int = MAX_ROWS, budget: int = ROW
     """The rows the table of problems embeds: all, or a sample stratified by class within `limit` and `budget` bytes."""
     wanted = (*NUMBER_COLUMNS, *DETAIL_COLUMNS, *posterior_columns(problems))
     numbers = [name for name in wanted if name in problems.columns]
-    return _choose(problems, ("class", problem_classes(problems), CLASS_ORDER), numbers, limit, budget)
+    return _choose(problems, ("class", problem_classes(problems), tuple(CLASSES)), numbers, limit, budget)
 
 
 def choose_comparison_rows(problems: pd.DataFrame, limit: int, budget: int) -> TableRows:
     """The same of a comparison (comparison.parquet, with `prompt` and `answer` where known), stratified by fate."""
     fate_P = problems["fate"].to_numpy(dtype=object)
-    return _choose(problems, ("fate", fate_P, FATE_ORDER), COMPARED_COLUMNS, limit, budget)
+    return _choose(problems, ("fate", fate_P, tuple(FATES)), COMPARED_COLUMNS, limit, budget)
 
 
 def _choose(
@@ -189,7 +190,7 @@ def _choose(
 def posterior_columns(problems: pd.DataFrame) -> dict[str, str]:
     """Column -> class for columns that hold a class posterior: the class name, bare or after a usual prefix."""
     prefixes = ("", "post_", "posterior_", "prob_", "p_")
-    wanted = {f"{prefix}{name}": name for name in CLASS_ORDER for prefix in prefixes}
+    wanted = {f"{prefix}{name}": name for name in CLASSES for prefix in prefixes}
     return {str(column): wanted[str(column)] for column in problems.columns if str(column) in wanted}
 
 

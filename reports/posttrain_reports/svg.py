@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
-from posttrain_reports.text import clip
+from posttrain_diag.wording.text import clip
 
 XY = tuple[float, float]
 

@@ -9,21 +9,34 @@ from typing import Any
 
 import numpy as np
 
-from posttrain_reports import words
-from posttrain_reports.actions import LONG_TEXT, MAX_LIST, NAME_LIMIT, span
-from posttrain_reports.data import ReportData
-from posttrain_reports.figdata import numeric_column, reported_shares
-from posttrain_reports.text import (
-    NOT_ESTIMATED,
-    as_mapping,
-    big_count,
+from posttrain_diag.wording.estimates import is_share, points_text, quantity, quantity_ends, share_text
+from posttrain_diag.wording.numbers import (
+    LEAST_CLASS_SHARE,
+    UNDEFINED,
     class_percent,
-    clip,
+    count,
     finite,
-    percent,
-    quantity,
-    signed_points,
+    nominal,
+    percent_between,
+    plain,
+    token_count,
 )
+from posttrain_diag.wording.text import clip
+from posttrain_diag.wording.vocabulary import (
+    CLASSES,
+    COUNTS_UNDETERMINED,
+    FINDINGS,
+    INSTRUMENT,
+    SHARES,
+    VERDICTS,
+    estimate_title,
+    hue,
+    stage_title,
+    verdict_title,
+)
+from posttrain_reports.actions import LONG_TEXT, MAX_LIST, NAME_LIMIT, span
+from posttrain_reports.data import ReportData, as_mapping
+from posttrain_reports.figdata import numeric_column, reported_shares
 
 MAX_MAIN = 12
 """With at most this many estimates the key-number table shows them all."""
@@ -47,6 +60,9 @@ class Number:
     title: str
     value: str
     interval: str
+    """Empty where there is none, and where both ends read like the value."""
+    bounded: bool
+    """There is one."""
     level: str
     label: str
     n: str
@@ -56,6 +72,13 @@ class Number:
     bar: tuple[float, float, float] | None
     """(low, value, high) in percent of the bar, for shares with an interval."""
 
+    @property
+    def under(self) -> tuple[str, ...]:
+        """What stands under the value in a tile: interval, observations, and a label other than "measured"."""
+        interval = self.interval if self.bounded else "no interval"
+        said = (interval, f"n = {self.n}" if self.n else "", self.label if self.label != "measured" else "")
+        return tuple(part for part in said if part)
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -63,6 +86,8 @@ class Verdict:
 
     bottleneck: str
     title: str
+    hue: str
+    """The style class of its colour."""
     headline: str
     next_step: str
     confidence: str
@@ -87,33 +112,27 @@ class FindingView:
     more: int
 
 
-def interval_words(low: float | None, high: float | None, name: str) -> str:
-    """`[low, high]` in the unit of `name`, or nothing when either end is missing."""
-    if low is None or high is None:
-        return ""
-    return f"[{quantity(name, low)}, {quantity(name, high)}]"
-
-
 def number(name: str, block: Mapping[str, Any], level: float | None = None) -> Number:
     """An estimate block as words; anything but a finite value is shown as not estimated, with its reason."""
     label = str(block.get("label") or ("measured" if block else "undefined"))
     value = None if label == "undefined" else finite(block.get("value"))
     low, high = finite(block.get("low")), finite(block.get("high"))
     own_level = finite(block.get("level")) or level
-    count = finite(block.get("n"))
+    drawn = finite(block.get("n"))
     found = _K_IN_NAME.search(name)
-    is_bar = value is not None and low is not None and high is not None and "%" in quantity(name, value)
+    is_bar = value is not None and low is not None and high is not None and is_share(name, value)
     reason = str(block.get("reason") or "")
     if value is None and not reason:
         reason = "no reason was recorded"
     return Number(
         name=name,
-        title=clip(words.estimate_title(name), NAME_LIMIT),
-        value=NOT_ESTIMATED if value is None else quantity(name, value),
-        interval="" if value is None else interval_words(low, high, name),
-        level="" if own_level is None else f"{100 * own_level:.3g}%",
+        title=clip(estimate_title(name), NAME_LIMIT),
+        value=UNDEFINED if value is None else quantity(name, value),
+        interval=quantity_ends(name, block),
+        bounded=low is not None and high is not None,
+        level="" if own_level is None else nominal(own_level),
         label=clip(label, NAME_LIMIT) if value is not None else "undefined",
-        n="" if count is None or (count == 0 and value is None) else f"{count:,.0f}",
+        n="" if drawn is None or (drawn == 0 and value is None) else count(drawn),
         k=found.group(1) if found else "",
         reason=clip(reason, LONG_TEXT),
         defined=value is not None,
@@ -181,13 +200,13 @@ def share_rows(diagnosis: Mapping[str, Any], totals: Mapping[str, int]) -> tuple
     return tuple(
         {
             "name": share.name,
-            "title": words.CLASS_TITLE[share.name],
-            "meaning": words.CLASS_MEANING[share.name],
-            "value": NOT_ESTIMATED if share.value is None else class_percent(share.value),
-            "width": max(100 * (share.value or 0.0), 0.0) if share.name in words.CLASS_ORDER else 0.0,
+            "title": SHARES[share.name].title,
+            "meaning": SHARES[share.name].meaning,
+            "value": UNDEFINED if share.value is None else class_percent(share.value),
+            "width": max(100 * (share.value or 0.0), 0.0) if share.name in CLASSES else 0.0,
             "interval": ""
-            if share.value is None or share.low is None or share.high is None
-            else f"[{class_percent(share.low)}, {class_percent(share.high)}]",
+            if share.value is None
+            else percent_between(share.value, share.low, share.high, least=LEAST_CLASS_SHARE),
             "bar": span(share.low, share.value, share.high) if None not in (share.low, share.high) else None,
             "count": totals.get(share.name, 0),
             "reason": share.reason,
@@ -207,40 +226,43 @@ def verdict(data: ReportData) -> Verdict:
         ((str(a.get("bottleneck")), finite(a.get("probability"))) for a in diagnosis.get("alternatives") or ()),
         key=lambda pair: -(pair[1] or 0.0),
     )
+    found = INSTRUMENT.get(status)
     next_step = _next_step(name, status, diagnosis)
     told = [clip(str(r), LONG_TEXT) for r in (diagnosis.get("reasons") or ())[:MAX_LIST]]
     return Verdict(
         bottleneck=name,
-        title=clip(words.BOTTLENECK_TITLE.get(name, name), NAME_LIMIT),
+        title=clip(verdict_title(name), NAME_LIMIT),
+        hue=hue(name),
         headline=_headline(name, diagnosis),
         next_step=next_step,
-        confidence=NOT_ESTIMATED if confidence is None else percent(confidence),
+        confidence=UNDEFINED if confidence is None else class_percent(confidence),
         confidence_pct=None if confidence is None else 100 * confidence,
         alternatives=tuple(
             (
-                clip(words.BOTTLENECK_TITLE.get(b, b), NAME_LIMIT),
-                NOT_ESTIMATED if p is None else percent(p),
+                clip(verdict_title(b), NAME_LIMIT),
+                UNDEFINED if p is None else class_percent(p),
                 100 * (p or 0.0),
             )
             for b, p in alternatives
             if b != name
         ),
-        instrument=status if status in words.INSTRUMENT_TITLE else "suspect",
-        instrument_title=words.INSTRUMENT_TITLE.get(status, status),
-        instrument_meaning=words.INSTRUMENT_MEANING.get(status, "The run records an unknown instrument status."),
+        instrument=status if found else "suspect",
+        instrument_title=found.title if found else clip(status, NAME_LIMIT),
+        instrument_meaning=found.meaning if found else "The run records an unknown instrument status.",
         reasons=tuple(r for r in told if r != next_step),
     )
 
 
 def _headline(name: str, diagnosis: Mapping[str, Any]) -> str:
-    sentence = words.BOTTLENECK_SENTENCE.get(name, f"The bottleneck is recorded as {clip(name, NAME_LIMIT)}")
+    words = VERDICTS.get(name)
+    sentence = words.sentence if words else f"The bottleneck is recorded as {clip(name, NAME_LIMIT)}"
     shares = {share.name: share.value for share in reported_shares(diagnosis) if share.value}
     if name == "mixed":
-        ranked = sorted((c for c in words.CLASS_ORDER[1:-1] if c in shares), key=lambda c: -shares[c])
+        ranked = sorted((c for c in list(CLASSES)[1:-1] if c in shares), key=lambda c: -shares[c])
         held = [c for c in ranked if (shares[c] or 0.0) >= LEAST_LISTED] or ranked
         listed = ", ".join(f"{c} on {class_percent(shares[c])}" for c in held[:3])
         return f"{sentence}: {listed} of problems." if ranked else f"{sentence}."
-    value = shares.get(words.BOTTLENECK_CLASS.get(name, ""))
+    value = shares.get(words.counted) if words else None
     if value is None:
         return f"{sentence}."
     where = "practically all problems" if value > 0.999 else f"{class_percent(value)} of problems"
@@ -252,26 +274,25 @@ def _next_step(name: str, status: str, diagnosis: Mapping[str, Any]) -> str:
     if name == "instrument" or status == "broken":
         return _repair(diagnosis)
     if name == "undetermined" and as_mapping(diagnosis.get("model")).get("name") == "imported counts":
-        return words.COUNTS_UNDETERMINED
+        return COUNTS_UNDETERMINED
     if name == "undetermined":
         needed = as_mapping(diagnosis.get("needed")).get("reason")
-        return clip(str(needed), LONG_TEXT) if needed else words.BOTTLENECK_FALLBACK[name]
+        return clip(str(needed), LONG_TEXT) if needed else VERDICTS[name].without_plan
     if not plan:
-        return words.BOTTLENECK_FALLBACK.get(name, "The plan holds no stage with a positive expected gain.")
+        fallback = VERDICTS[name].without_plan if name in VERDICTS else ""
+        return fallback or "The plan holds no stage with a positive expected gain."
     caution = "Read the instrument findings, then: " if status == "suspect" else "Next: "
-    title = clip(words.stage_title(str(plan[0].get("stage"))), NAME_LIMIT)
+    title = clip(stage_title(str(plan[0].get("stage"))), NAME_LIMIT)
     gain = as_mapping(plan[0].get("expected_gain"))
-    value, low, high = (finite(gain.get(key)) for key in ("value", "low", "high"))
-    if value is None:
-        return f"{caution}{title}; its gain is {NOT_ESTIMATED}."
-    bounds = "" if low is None or high is None else f" [{signed_points(low)}, {signed_points(high)}]"
-    return f"{caution}{title}, {signed_points(value)} points of pass@1 expected{bounds}."
+    if finite(gain.get("value")) is None:
+        return f"{caution}{title}; its gain is not estimated."
+    return f"{caution}{title}, {points_text(gain)} of pass@1 expected."
 
 
 def _repair(diagnosis: Mapping[str, Any]) -> str:
     found = findings(diagnosis)
     if not found:
-        return words.BOTTLENECK_FALLBACK["instrument"]
+        return VERDICTS["instrument"].without_plan
     title = found[0].title[0].lower() + found[0].title[1:]
     return f"Repair the instrument first: {title} ({found[0].share}). Every number below may be wrong."
 
@@ -281,16 +302,12 @@ def findings(diagnosis: Mapping[str, Any]) -> tuple[FindingView, ...]:
     result: list[FindingView] = []
     for block in (as_mapping(diagnosis["instrument"]).get("findings") or ())[:MAX_FINDINGS]:
         share = as_mapping(block.get("share"))
-        value = finite(share.get("value"))
         concerned = [str(p) for p in block.get("problems") or ()]
-        shown = "share " + NOT_ESTIMATED
-        if value is not None:
-            bounds = interval_words(finite(share.get("low")), finite(share.get("high")), "share")
-            shown = f"{percent(value)} {bounds}".rstrip()
+        shown = "share not estimated" if finite(share.get("value")) is None else share_text(share)
         result.append(
             FindingView(
                 kind=clip(str(block.get("kind")), NAME_LIMIT),
-                title=clip(words.FINDING_TITLE.get(str(block.get("kind")), str(block.get("kind"))), NAME_LIMIT),
+                title=clip(FINDINGS.get(str(block.get("kind")), str(block.get("kind"))), NAME_LIMIT),
                 share=shown,
                 advice=clip(str(block.get("advice") or ""), LONG_TEXT),
                 problems=tuple(concerned[:MAX_FINDING_PROBLEMS]),
@@ -333,11 +350,11 @@ def conditions(data: ReportData) -> tuple[tuple[str, str], ...]:
         ("problems", f"{n:,}"),
         ("rollouts each", "" if drawn is None or not n else f"n = {_mean(drawn / n)}"),
         ("temperature", _law(sampling.get("temperature"), held)),
-        ("token cap", "" if cap is None else f"{cap:,.0f}"),
+        ("token cap", "" if cap is None else token_count(cap)),
         ("verifier", clip(", ".join(map(str, verifiers)), NAME_LIMIT)),
-        ("budget B", quantity("count", b) if (b := finite(settings.get("rollout_budget"))) is not None else ""),
-        ("intervals", "" if level is None else f"{100 * level:.3g}%"),
-        ("cost so far", "" if tokens is None else f"{big_count(tokens)} tokens"),
+        ("budget B", plain(b) if (b := finite(settings.get("rollout_budget"))) is not None else ""),
+        ("intervals", "" if level is None else nominal(level)),
+        ("cost so far", "" if tokens is None else f"{token_count(tokens)} tokens"),
     )
     return tuple((name, value) for name, value in said if value)
 

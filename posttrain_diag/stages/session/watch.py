@@ -26,6 +26,7 @@ from posttrain_diag.stages.policy.policy import Policy
 from posttrain_diag.stats import pass_at_k_per_problem
 from posttrain_diag.store import write_atomic
 from posttrain_diag.types import Problem, SamplingParams
+from posttrain_diag.wording.numbers import nats, percent
 
 RETENTION_ROLLOUTS = 4
 MOST_RETAINED = 48
@@ -55,11 +56,11 @@ class Look:
     """pass@1 + 0.5 x change of retention since the start."""
 
     def __str__(self) -> str:
-        kept = "" if self.retention is None else f", retention {self.retention:.3f}"
+        kept = "" if self.retention is None else f", retention {percent(self.retention)}"
         fallen = ", pass@k is falling" if self.collapse else ""
         return (
-            f"step {self.step}: pass@1 {self.pass_1:.3f}, pass@{self.k} {self.pass_k:.3f}{kept}, "
-            f"KL {self.kl_nats:.1f} nats{fallen}"
+            f"step {self.step}: pass@1 {percent(self.pass_1)}, pass@{self.k} {percent(self.pass_k)}{kept}, "
+            f"KL {nats(self.kl_nats)}{fallen}"
         )
 
 

@@ -19,6 +19,7 @@ from posttrain_diag.stages.registry import stage_entry
 from posttrain_diag.stages.trainers.trl import checkpointed, computes_in_bf16
 from posttrain_diag.store import write_atomic
 from posttrain_diag.tasks.problems.references import reference_completions
+from posttrain_diag.wording.numbers import memory, token_count
 
 if TYPE_CHECKING:
     import torch
@@ -86,8 +87,8 @@ def settle_micro_batch(stage: str, session: Session) -> StageConfig:
     micro = int(found["micro_batch"])
     if micro < own:
         session.say(
-            f"{stage}: micro-batches of {micro}: {own} sequences of up to {found['tokens']:,} tokens would take about "
-            f"{own * found['bytes'] / 1e9:.0f} GB in one pass, and there is room for {found['room'] / 1e9:.0f} "
+            f"{stage}: micro-batches of {micro}: {own} sequences of up to {token_count(found['tokens'])} tokens would "
+            f"take about {memory(own * found['bytes'])} in one pass, and there is room for {memory(found['room'])} "
             "(--set micro_batch=N says otherwise)"
         )
     return config.model_copy(update={"micro_batch": micro})

@@ -16,7 +16,7 @@ if (runs) {
       row.hidden = !haystack[index].includes(query) || ["kind", "state"].some((group) => chosen[group].size && !chosen[group].has(row.dataset[group]));
       if (!row.hidden) shown += 1;
     });
-    $("count").textContent = shown === rows.length ? "" : `${shown.toLocaleString("en")} of ${rows.length.toLocaleString("en")} runs`;
+    $("count").textContent = shown === rows.length ? "" : `${count(shown)} of ${count(rows.length)} runs`;
     $("none").hidden = shown > 0;
   };
   [...runs.tHead.rows[0].cells].forEach((th, at) => {

@@ -1,14 +1,13 @@
 // A diagnosis: problems with their class and success probability; a row opens to its prompt, figures and rollouts.
-const interval = (row) => {
-  const p = get(row, "p_mean"), low = get(row, "p_low"), high = get(row, "p_high");
-  return p === null ? "not estimated" : low === null || high === null ? pct(p) : `${pct(p)} [${pct(low)}, ${pct(high)}]`;
-};
+const interval = (row) => percentWith(get(row, "p_mean"), get(row, "p_low"), get(row, "p_high"));
+// A column of the details in the unit its name asks for.
+const detailed = (name, x) => (name === "certified_zero" ? (x ? "yes" : "no") : name.endsWith("_nats") ? nats(x) : data.shares.includes(name) ? percent(x) : plain(x));
 const SHOWN_ELSEWHERE = ["id", "group", "prompt", "answer", "n", "c", "p_mean", "p_low", "p_high"];
 
 showTable([
   idColumn,
   groupColumn("Class"),
-  { key: "c", title: "Passed", css: "num", value: (row) => (get(row, "n") ? get(row, "c") / get(row, "n") : null), cell: (row) => `${num(get(row, "c"))} of ${num(get(row, "n"))}` },
+  { key: "c", title: "Passed", css: "num", value: (row) => (get(row, "n") ? get(row, "c") / get(row, "n") : null), cell: (row) => `${count(get(row, "c"))} of ${count(get(row, "n"))}` },
   { key: "p_mean", title: "p and interval", css: "num", value: (row) => get(row, "p_mean"), cell: interval },
   { key: "p_bar", title: "interval drawn", css: "hide-s", value: null, cell: (row) => whisk(get(row, "p_low"), get(row, "p_mean"), get(row, "p_high")) || "" },
   textColumn("answer", "Gold answer", "hide-s hide-m"),
@@ -20,11 +19,10 @@ showTable([
   for (const name of data.columns) {
     if (SHOWN_ELSEWHERE.includes(name) || get(row, name) === null) continue;
     if (name in data.posteriors) {
-      posterior.append(make("span", {}, make("span", { class: `dotc class-${data.posteriors[name]}` }), `${data.posteriors[name]} `, make("b", { textContent: pct(get(row, name)) })));
+      posterior.append(make("span", {}, make("span", { class: `dotc class-${data.posteriors[name]}` }), `${data.posteriors[name]} `, make("b", { textContent: percent(get(row, name)) })));
       continue;
     }
-    const value = name === "certified_zero" ? (get(row, name) ? "yes" : "no") : num(get(row, name));
-    facts.append(make("span", {}, `${name.replaceAll("_", " ")} `, make("b", { textContent: value })));
+    facts.append(make("span", {}, `${name.replaceAll("_", " ")} `, make("b", { textContent: detailed(name, get(row, name)) })));
   }
   if (facts.children.length) box.push(facts);
   if (posterior.children.length) box.push(posterior);

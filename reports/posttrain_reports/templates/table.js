@@ -2,17 +2,6 @@
 const data = JSON.parse($("data").textContent);
 const column = Object.fromEntries(data.columns.map((name, index) => [name, index]));
 const get = (row, name) => (name in column ? row[column[name]] : null);
-const pct = (x) => {
-  if (x === null) return "–";
-  const points = 100 * x;
-  if (points === 0 || points === 100) return `${points}%`;
-  if (points < 1e-3) return "<0.001%";
-  if (points > 99.9) return ">99.9%";
-  if (points > 99) return `${Math.floor(points * 10) / 10}%`;
-  return points >= 10 ? `${points.toFixed(0)}%` : points >= 1 ? `${points.toFixed(1)}%` : `${Number(points.toPrecision(2))}%`;
-};
-const num = (x) => (x === null ? "–" : Math.abs(x) >= 1e-3 || x === 0 ? String(Number(x.toPrecision(4))) : x.toExponential(1));
-const count = (x) => x.toLocaleString("en");
 
 const whisk = (low, mid, high) => {
   if (low === null || high === null || mid === null) return null;
@@ -28,7 +17,7 @@ const shade = (logprob) => (logprob === null ? "" : logprob < Math.log(0.01) ? "
 const tokenText = (t) => make("pre", { class: "raw tokens", tabIndex: 0, "aria-label": "Tokens with their probabilities", role: "group" },
   ...t.pieces.map(([text, logprob]) => {
     const shown = text.trim() === "" && shade(logprob) ? text.replaceAll(" ", "␣").replaceAll("\n", "⏎\n") || "∅" : text;
-    return make("span", { class: shade(logprob), textContent: shown, title: logprob === null ? "probability not recorded" : `p = ${num(Math.exp(logprob))}, log p = ${num(logprob)} nats` });
+    return make("span", { class: shade(logprob), textContent: shown, title: logprob === null ? "probability not recorded" : `p = ${plain(Math.exp(logprob))}, log p = ${nats(logprob)}` });
   }), t.piecesLeft ? make("span", { class: "none", textContent: ` […${count(t.piecesLeft)} more tokens]` }) : null);
 
 const rollCard = (t) => {
@@ -36,19 +25,19 @@ const rollCard = (t) => {
   const fact = (name, value) => facts.append(make("dt", { textContent: name }), make("dd", { class: "raw", textContent: value }));
   fact("extracted", t.extracted === null ? "nothing" : t.extracted);
   fact("finish", `${t.finish || "not recorded"}, ${count(t.tokens)} tokens`);
-  fact("log π", t.logprob === null ? "not recorded" : `${num(t.logprob)} nats${t.tokens ? `, ${num(t.logprob / t.tokens)} per token` : ""}`);
+  fact("log π", t.logprob === null ? "not recorded" : `${nats(t.logprob)}${t.tokens ? `, ${nats(t.logprob / t.tokens)} per token` : ""}`);
   const lenient = t.lenient && t.verdict !== "pass" ? make("span", { class: "label", textContent: "lenient reading passes" }) : null;
-  const plain = make("pre", { class: "raw", tabIndex: 0, textContent: t.text === "" ? "(empty)" : t.text });
+  const whole = make("pre", { class: "raw", tabIndex: 0, textContent: t.text === "" ? "(empty)" : t.text });
   const card = make("article", { class: `roll v-${t.verdict}` },
     make("header", {}, make("h4", { textContent: t.verdict }), lenient, make("span", { class: "small muted", textContent: `${t.arm === "main" ? "" : `${t.arm}, `}draw ${t.i}` })),
-    facts, plain);
+    facts, whole);
   if (t.pieces) {
     const button = make("button", { class: "link small", type: "button", "aria-pressed": "false", textContent: "token probabilities" });
     let tokens = null;
     button.addEventListener("click", () => {
       tokens = tokens || tokenText(t);
       const on = button.getAttribute("aria-pressed") !== "true";
-      (on ? plain : tokens).replaceWith(on ? tokens : plain);
+      (on ? whole : tokens).replaceWith(on ? tokens : whole);
       button.setAttribute("aria-pressed", String(on));
       button.textContent = on ? "plain text" : "token probabilities";
     });
