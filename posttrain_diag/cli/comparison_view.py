@@ -92,9 +92,9 @@ def _part_rows(parts: Mapping[str, Any]) -> list[tuple[str, ...]]:
 def _support_rows(support: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return [
         (
-            words.title,
+            words.symbol,
             number_text(support[name]) if name in SUPPORT_COUNTS else share_text(support[name]),
-            words.meaning,
+            f"{words.title.lower()}: {words.meaning}",
         )
         for name, words in SUPPORT.items()
     ]

@@ -26,6 +26,7 @@ from posttrain_diag.export.source import Source
 from posttrain_diag.tasks import verify
 from posttrain_diag.tasks.verifiers.spec import needs_code
 from posttrain_diag.types import Problem
+from posttrain_diag.wording.vocabulary import CLASSES
 
 Row = dict[str, Any]
 
@@ -40,10 +41,11 @@ SETS: dict[str, str] = {
 """Class -> what its problems are good for."""
 OWN_ONLY = frozenset({"mastered", "reshaping"})
 """Classes whose SFT rows are own draws alone: what the model can say itself is learned without foreign style."""
+_FORM = CLASSES["format"].reason
 WHY_PROMPT = {
     "replay": "mastered: nothing to gain by reward, something to keep",
     "rl-band": "solved sometimes: groups hold passes and failures, so reward has something to select",
-    "repair-format": "right in substance, wrong in format: repair that first, or reward the format",
+    "repair-format": f"{_FORM}: repair that first, or reward the format",
     "needs-demonstration": "out of effective support: reward alone finds nothing to select",
     "undecided": "its class is not resolved: more draws would tell",
 }
@@ -149,7 +151,7 @@ def _why_own(standing: Standing) -> str:
     return {
         "replay": "mastered: replay keeps what a stage may forget",
         "rl-band": "solved sometimes: training on verified own draws makes it reliable",
-        "repair-format": "right in substance, wrong in format: this draw has the format",
+        "repair-format": f"{_FORM}: this draw has the format",
         "undecided": "its class is not resolved; this draw is verified",
     }[standing.set]
 
@@ -157,7 +159,7 @@ def _why_own(standing: Standing) -> str:
 def _why_demo(standing: Standing) -> str:
     return {
         "needs-demonstration": "out of effective support: only a demonstration shows the way",
-        "repair-format": "right in substance, wrong in format, and no draw had it: the demonstration has the format",
+        "repair-format": f"{_FORM}, and no draw had it: the demonstration has the format",
         "undecided": "its class is not resolved, and no draw passed",
     }[standing.set]
 

@@ -315,6 +315,7 @@ class Named:
 
     title: str
     meaning: str
+    symbol: str = ""
 
 
 PARTS: Final[Mapping[str, Named]] = {
@@ -327,13 +328,13 @@ PARTS: Final[Mapping[str, Named]] = {
 """The parts of a change of pass@1; forgetting is no part of it and stands beside them."""
 
 SUPPORT: Final[Mapping[str, Named]] = {
-    "preserved": Named("Preserved, P", "problems supported before and after"),
-    "expanded": Named("Expanded, E", "newly supported"),
-    "shrunk": Named("Shrunk, S", "support lost"),
-    "outside": Named("Outside, O", "supported neither before nor after"),
-    "srr": Named("Support retention, SRR", "P / (P + S)"),
-    "ndr": Named("Discovery, NDR", "E / (P + E)"),
-    "nscr": Named("Net support change, NSCR", "(E − S) / (P + E + S)"),
+    "preserved": Named("Preserved", "problems supported before and after", "P"),
+    "expanded": Named("Expanded", "newly supported", "E"),
+    "shrunk": Named("Shrunk", "support lost", "S"),
+    "outside": Named("Outside", "supported neither before nor after", "O"),
+    "srr": Named("Support retention", "P / (P + S)", "SRR"),
+    "ndr": Named("Discovery", "E / (P + E)", "NDR"),
+    "nscr": Named("Net support change", "(E − S) / (P + E + S)", "NSCR"),
 }
 """Numbers of problems, then the rates made of them."""
 SUPPORT_COUNTS: Final = ("preserved", "expanded", "shrunk", "outside")

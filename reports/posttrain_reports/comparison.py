@@ -248,7 +248,7 @@ def support_rows(found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     for name, one in SUPPORT.items():
         block = as_mapping(support.get(name))
         text = number_text(block) if name in SUPPORT_COUNTS else share_text(block)
-        rows.append((one.title, clip(text, LONG_TEXT), one.meaning))
+        rows.append((f"{one.title}, {one.symbol}", clip(text, LONG_TEXT), one.meaning))
     return rows
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -16,73 +15,11 @@ from posttrain_reports.blocks import fallback_table, token_views
 from posttrain_reports.comparison import render_comparison
 from posttrain_reports.figdata import demo_scatter, ladder, p_histogram, points
 from posttrain_reports.markdown import code_block, escape_markdown
-from posttrain_reports.text import (
-    big_count,
-    clip,
-    duration,
-    finite,
-    percent,
-    plain,
-    power_of_ten,
-    quantity,
-    signed_points,
-    visible,
-)
 from synthetic_pages import make_comparison
 from synthetic_run import CLASSES, make_problems, make_run, make_transcripts
 
 from posttrain_diag.errors import StoreError
-
-
-@given(st.text(alphabet=st.characters(), max_size=60))
-def test_visible_text_is_encodable_and_hides_nothing(text: str) -> None:
-    shown = visible(text)
-    shown.encode()
-    assert visible(shown) == shown
-    for character in shown:
-        assert unicodedata.category(character) not in ("Cc", "Cs") or character in "\n\t"
-        assert unicodedata.bidirectional(character) not in (
-            "LRE",
-            "RLE",
-            "LRO",
-            "RLO",
-            "PDF",
-            "LRI",
-            "RLI",
-            "FSI",
-            "PDI",
-        )
-
-
-def test_clip_keeps_both_ends_and_counts_the_rest() -> None:
-    text = "a" * 500 + "b" * 500 + "END"
-    shown = clip(text, 100)
-    assert shown.startswith("aaa")
-    assert shown.endswith("END")
-    assert "903 characters left out" in shown
-    assert clip("short", 100) == "short"
-
-
-@given(st.floats(0, 1))
-def test_percent_never_rounds_to_an_extreme(share: float) -> None:
-    if 1e-300 < share < 1 - 1e-12:
-        assert percent(share) not in ("0%", "100%", "0.0%", "100.0%")
-
-
-@pytest.mark.parametrize(
-    ("shown", "words"),
-    [(percent(0), "0%"), (percent(1), "100%"), (percent(0.0023), "0.23%"), (percent(0.046), "4.6%"), (percent(0.9999), ">99.9%"), (percent(0.998), "99.8%"), (percent(0.5), "50%"),
-     (plain(11.3), "11.3"), (plain(1234567), "1,234,567"), (signed_points(0.31), "+31"), (signed_points(-0.042), "−4.2"), (signed_points(0.0001), "0"),
-     (big_count(1_200_000), "1.2 M"), (big_count(900), "900"), (duration(5400), "1.5 h"), (duration(35), "35 s"), (power_of_ten(3.4e15), "3.4·10¹⁵"),
-     (quantity("pass@16", 0.5), "50%"), (quantity("expected_successes", 0.5), "0.5"), (quantity("demo_logprob_nats", -24.1), "-24.1")],
-)  # fmt: skip
-def test_numbers_in_words(shown: str, words: str) -> None:
-    assert shown == words
-
-
-@pytest.mark.parametrize("value", [None, float("nan"), float("inf"), "0.5", True, pd.NA, []])
-def test_only_finite_numbers_are_numbers(value: object) -> None:
-    assert finite(value) is None
+from posttrain_diag.wording.text import visible
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), min_size=1, max_size=50))
