@@ -32,6 +32,7 @@ LEAST_NATS = 1e-3
 
 _MINUS = "−"
 _TOKENS_FROM = 10_000
+_BEYOND_READING = 1e15
 _UNITS = ((1e12, " T"), (1e9, " B"), (1e6, " M"), (1e3, " k"))
 
 
@@ -58,6 +59,8 @@ def _rounded(size: float, digits: int) -> Decimal:
 
 def _digits(size: float) -> str:
     """A magnitude with one decimal, or below 1 with two significant digits."""
+    if size >= _BEYOND_READING:
+        return scientific(size)
     return _fixed(size, 1) if size >= 1 else format(_rounded(size, 2), "f")
 
 
@@ -147,7 +150,7 @@ def nominal(value: float) -> str:
 
 def count(number: float) -> str:
     """How many: 13,200. Counts are exact, so that they add up."""
-    return f"{number:,.0f}"
+    return f"{number:,.0f}" if abs(number) < _BEYOND_READING else scientific(number)
 
 
 def token_count(number: float) -> str:
@@ -169,6 +172,8 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return _two_units(*divmod(whole, 60), "min", "s")
     minutes = round(seconds / 60)
+    if seconds >= _BEYOND_READING:
+        return f"{scientific(seconds / 86400)} days"
     if minutes < 48 * 60:
         return _two_units(*divmod(minutes, 60), "h", "min")
     return _two_units(*divmod(round(seconds / 3600), 24), "days", "h")
@@ -213,5 +218,7 @@ def scientific(value: float) -> str:
     """Very large and very small numbers: 3.4e15, 1e-5."""
     if value == 0:
         return "0"
+    if math.isinf(value):  # 100 times a share near the end of the floating-point range
+        return _signed(value, "∞")
     mantissa, exponent = f"{_rounded(abs(value), 2):.1e}".split("e")
     return _signed(value, f"{mantissa.removesuffix('.0')}e{int(exponent)}")

@@ -67,6 +67,13 @@ def test_numbers_in_words(shown: str, words: str) -> None:
     assert shown == words
 
 
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_no_number_of_a_damaged_file_ends_a_report(value: float) -> None:
+    for read in (percent, class_percent, signed_points, plain, nats, token_count, duration, memory, nominal, count):
+        assert 0 < len(read(value)) < 350
+    assert p_value(abs(value)) and alone(value, value) and percent_with(value, value, value)
+
+
 @given(st.floats(0, 1))
 def test_a_share_never_rounds_to_an_extreme(share: float) -> None:
     if 0 < share < 1:

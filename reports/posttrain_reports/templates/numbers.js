@@ -1,6 +1,6 @@
 // How a number reads: the same as posttrain_diag/wording/numbers.py, which a test holds these lines to.
 const UNDEFINED = "—";
-const digits = (size) => (size >= 1 ? grouped(size.toFixed(1)) : size.toPrecision(2));
+const digits = (size) => (size >= 1e15 ? scientific(size) : size >= 1 ? grouped(size.toFixed(1)) : size.toPrecision(2));
 const grouped = (text) => { const [whole, part] = text.split("."); return whole.replace(/\B(?=(\d{3})+$)/g, ",") + (part ? `.${part}` : ""); };
 const signed = (x, text, plus = "") => (x < 0 ? "−" : plus) + text;
 const percent = (x, sign = "%") => {
@@ -17,7 +17,7 @@ const percentWith = (x, low, high) => {
   return from === own && to === own ? percent(x) : `${percent(x)} [${from}, ${to}]`;
 };
 const signedPoints = (x) => (x === null ? UNDEFINED : Math.abs(x) < 1e-5 ? "0" : signed(x, digits(100 * Math.abs(x)), "+"));
-const count = (x) => (x === null ? UNDEFINED : grouped(x.toFixed(0)));
+const count = (x) => (x === null ? UNDEFINED : Math.abs(x) < 1e15 ? grouped(x.toFixed(0)) : scientific(x));
 const scientific = (x) => signed(x, Math.abs(x).toExponential(1).replace(".0e", "e").replace("e+", "e"));
 const plain = (x) => {
   if (x === null) return UNDEFINED;
