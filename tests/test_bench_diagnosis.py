@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-import diagnosis_baselines
-import diagnosis_score
 import pandas as pd
 import pytest
-from bench_diagnosis import all_cases
-from diagnosis_run import run_case
+
+from benchmarks.diagnosis import baselines, score
+from benchmarks.diagnosis.main import all_cases
+from benchmarks.diagnosis.run import run_case
 
 QUICK = [case for case in all_cases() if case.quick]
 
@@ -25,7 +25,7 @@ def test_the_subset_is_diagnosed_rightly(case, tmp_path):
         return
     assert record["confidence"] > 0.8, record
     if record["confusion"]:
-        scores = diagnosis_score.class_scores([record])
+        scores = score.class_scores([record])
         agreed = sum(n for key, n in record["confusion"].items() if len(set(key.split(">"))) == 1)
         assert agreed >= 0.9 * scores.problems, record["confusion"]
         assert scores.unresolved <= 0.1, record["confusion"]
@@ -50,11 +50,11 @@ def record(verdict, accepted, confidence=0.9, kind="bottleneck", **more):
 
 def test_calibration_error_by_hand():
     runs = [record("support", ["support"], 0.9)] * 3 + [record("support", ["reshaping"], 0.9)]
-    assert diagnosis_score.calibration(runs).error == pytest.approx(abs(0.9 - 0.75))
+    assert score.calibration(runs).error == pytest.approx(abs(0.9 - 0.75))
     runs += [
         record("undetermined", ["undetermined"], 0.5, "few", **{"probabilities": {"guided": 0.55}, "truth": "guided"})
     ]
-    assert diagnosis_score.calibration(runs).error == pytest.approx(0.8 * 0.15 + 0.2 * 0.45)
+    assert score.calibration(runs).error == pytest.approx(0.8 * 0.15 + 0.2 * 0.45)
 
 
 def test_class_scores_leave_unresolved_and_unclear_problems_out():
@@ -65,7 +65,7 @@ def test_class_scores_leave_unresolved_and_unclear_problems_out():
         "guided>unresolved": 5,
         "unclear>support": 3,
     }
-    found = diagnosis_score.class_scores([record("support", ["support"], **{"confusion": counts})])
+    found = score.class_scores([record("support", ["support"], **{"confusion": counts})])
     assert found.f1["support"] == pytest.approx(2 * 8 / (8 + 10))
     assert found.f1["guided"] == pytest.approx(2 * 10 / (12 + 10))
     assert math.isnan(found.f1["format"])
@@ -80,20 +80,20 @@ def test_only_confident_support_or_reshaping_verdicts_on_traps_count():
         record("format", ["instrument"], 0.99, "trap"),
         record("support", ["support"], 0.99),
     ]
-    assert diagnosis_score.confident_traps(runs) == runs[:1]
+    assert score.confident_traps(runs) == runs[:1]
 
 
 def test_rules_read_counts_and_best_threshold_is_never_worse():
     problems = pd.DataFrame({"n": [10, 10, 10, 10], "c": [0, 0, 5, 10]})
-    seen = diagnosis_baselines.seen(problems, 2.0)
+    seen = baselines.seen(problems, 2.0)
     assert seen.pass_1 == pytest.approx(15 / 40)
     assert seen.band == pytest.approx(1 / 4)
     assert seen.zero_groups == pytest.approx((1 + 1 + 0 + 0) / 4)  # 5 failures cannot fill a group of 8
     assert seen.pass_k == pytest.approx(1 / 2)
-    assert [rule.verdict(seen) for rule in diagnosis_baselines.RULES] == [
+    assert [rule.verdict(seen) for rule in baselines.RULES] == [
         "reshaping", "support", "reshaping", "support", "reshaping",
     ]  # fmt: skip
-    cases = [seen, diagnosis_baselines.Seen(0.01, 0.02, 0.0, 0.5, 0.99)]
-    for row in diagnosis_baselines.compare(cases, [["reshaping"], ["support"]]):
+    cases = [seen, baselines.Seen(0.01, 0.02, 0.0, 0.5, 0.99)]
+    for row in baselines.compare(cases, [["reshaping"], ["support"]]):
         assert row["best_accuracy"] >= row["accuracy"]
         assert row["best_accuracy"] == (1.0 if "nat" not in row["rule"] else 0.5)

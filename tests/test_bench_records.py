@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from records import keep, publish, restore
+from benchmarks.records import keep, publish, restore
 
 
 def names(folder: Path) -> list[str]:

@@ -6,13 +6,13 @@ from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
-import engines_exact
-import engines_limits
-import engines_report
 import numpy as np
 import pytest
-from engines_driver import Raw
-from engines_models import MEAN_LENGTH, SPECIAL, Shape, make_model, make_work
+
+from benchmarks.engines import exact, report
+from benchmarks.engines import limits as engines_limits
+from benchmarks.engines.driver import Raw
+from benchmarks.engines.models import MEAN_LENGTH, SPECIAL, Shape, make_model, make_work
 
 SMALL = Shape("micro", 64, 2, 4, 2, 96, 300, "float32")
 
@@ -21,17 +21,17 @@ def test_chi_square_tells_a_wrong_law_from_the_right_one() -> None:
     law = {(i,): p for i, p in enumerate((0.5, 0.3, 0.15, 0.0499, 0.0001))}
     rng = np.random.default_rng(0)
     drawn = Counter((int(i),) for i in rng.choice(5, 5000, p=list(law.values())))
-    assert engines_exact.chi_square_p(drawn, law, 5000) > 0.01
-    assert engines_exact.chi_square_p(drawn, law | {(0,): 0.45, (1,): 0.35}, 5000) < 1e-6
-    assert engines_exact.chi_square_p(Counter({(9,): 1}), law, 1) == 0.0
+    assert exact.chi_square_p(drawn, law, 5000) > 0.01
+    assert exact.chi_square_p(drawn, law | {(0,): 0.45, (1,): 0.35}, 5000) < 1e-6
+    assert exact.chi_square_p(Counter({(9,): 1}), law, 1) == 0.0
 
 
 def test_cut_law_by_hand() -> None:
     params = SimpleNamespace(temperature=1.0, top_k=3, top_p=0.8, min_p=0.0)
-    law = engines_exact.cut_law(np.log([0.5, 0.3, 0.15, 0.05]), params)
+    law = exact.cut_law(np.log([0.5, 0.3, 0.15, 0.05]), params)
     np.testing.assert_allclose(law, [0.625, 0.375, 0, 0])
     params = SimpleNamespace(temperature=0.5, top_k=0, top_p=1.0, min_p=0.2)
-    np.testing.assert_allclose(engines_exact.cut_law(np.log([0.6, 0.3, 0.1]), params), [0.8, 0.2, 0])
+    np.testing.assert_allclose(exact.cut_law(np.log([0.6, 0.3, 0.1]), params), [0.8, 0.2, 0])
 
 
 def test_limit_of_a_sampling_job_by_hand() -> None:
@@ -70,7 +70,7 @@ def test_lengths_that_differ_are_refused(length: float, wrong: int) -> None:
         {"name": "vLLM", "mean_length": length, "mean_length_se": 0.2},
     ]
     parts = {"sampling": {"models": {"tiny": {"contestants": entries}}}}
-    assert len(engines_report.failures(parts)) == wrong
+    assert len(report.failures(parts)) == wrong
 
 
 def test_made_model_stops_as_calibrated_and_never_draws_a_special_token(tmp_path: Path) -> None:

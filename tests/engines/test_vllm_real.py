@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import stats
-from vllm_on_cpu import environment, widen_heads
 
+from benchmarks.vllm_on_cpu import environment, widen_heads
 from posttrain_diag.analysis.analyze import Analysis, analyze
 from posttrain_diag.engines.contract import Engine, Prompt, SampleRequest, ScoreRequest
 from posttrain_diag.engines.hf.engine import load_hf_engine

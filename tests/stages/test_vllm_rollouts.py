@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file
-from vllm_on_cpu import environment, train_command, widen_heads
 from zoo_stage import zoo_inputs, zoo_session
 
+from benchmarks.vllm_on_cpu import environment, train_command, widen_heads
 from posttrain_diag.errors import UsageError
 from posttrain_diag.stages import check_stage, make_stage_config
 from posttrain_diag.stages.data.rollouts import Rollouts
