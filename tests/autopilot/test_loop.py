@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_world import Killed, Model, World, estimate, gains, measured, read_model, tasks_file
 
 from posttrain_diag.autopilot.bill import BudgetSpent, Metered, analysis_tokens
 from posttrain_diag.autopilot.journal import Journal
@@ -18,6 +17,8 @@ from posttrain_diag.autopilot.state import State
 from posttrain_diag.errors import DiagError, UsageError
 from posttrain_diag.rollouts.collect import Progress
 from posttrain_diag.tasks import load_tasks
+
+from .fake_world import Killed, Model, World, estimate, gains, measured, read_model, tasks_file
 
 
 @pytest.fixture

@@ -28,10 +28,11 @@ from posttrain_reports.text import (
     signed_points,
     visible,
 )
-from synthetic_pages import make_comparison
-from synthetic_run import CLASSES, make_problems, make_run, make_transcripts
 
 from posttrain_diag.errors import StoreError
+
+from .synthetic_pages import make_comparison
+from .synthetic_run import CLASSES, make_problems, make_run, make_transcripts
 
 
 @given(st.text(alphabet=st.characters(), max_size=60))

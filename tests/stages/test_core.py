@@ -10,7 +10,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
-from zoo_stage import TINY, zoo_inputs, zoo_policy, zoo_session
 
 from posttrain_diag.errors import StoreError, UsageError
 from posttrain_diag.rollouts.live import Judge, sample_judged
@@ -32,6 +31,8 @@ from posttrain_diag.stages.trainers import callback as callback_module
 from posttrain_diag.stages.trainers.supervised import fit_rows
 from posttrain_diag.types import Problem, SamplingParams
 from posttrain_diag.zoo import problems
+
+from .zoo_stage import TINY, zoo_inputs, zoo_policy, zoo_session
 
 
 def test_config_errors_name_the_setting_and_what_was_got(tmp_path: Path) -> None:
