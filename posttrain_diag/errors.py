@@ -17,6 +17,8 @@ command line turns an error into text (stderr, exit code 2; a traceback with DIA
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class DiagError(Exception):
     """Base of every error this package raises on purpose."""
@@ -67,3 +69,11 @@ class StatsError(DiagError, ValueError):
 
 class NotEnoughRollouts(StatsError):
     """An estimator needs more rollouts than some problem has."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """What to add to a message about a name that does not exist: ` (did you mean 'grpo'?)`, or nothing."""
+    from difflib import get_close_matches
+
+    found = get_close_matches(name, list(known), n=1)
+    return f" (did you mean {found[0]!r}?)" if found else ""

@@ -22,7 +22,7 @@ from posttrain_diag.errors import StoreError, UsageError
 from posttrain_diag.settings.analysis import AnalyzeConfig
 from posttrain_diag.settings.autopilot import RESUMED, AutopilotConfig, check_same
 from posttrain_diag.stages import Measured, StageResult, read_result
-from posttrain_diag.stages.catalogue import stage_card
+from posttrain_diag.stages.catalogue import stage_record
 from posttrain_diag.stages.prepare import Prepared, TrainRequest, directory_of, prepare
 from posttrain_diag.store import lock_folder, write_atomic
 
@@ -106,7 +106,7 @@ class Run:
 
     def request(self, begun: Round) -> TrainRequest:
         """The stage of a round, as `diag train` takes it."""
-        needs = stage_card(begun.stage).needs
+        needs = stage_record(begun.stage).needs
         return TrainRequest(
             run=self.analysis(begun.start),
             stage=begun.stage,

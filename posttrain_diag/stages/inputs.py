@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from posttrain_diag.errors import UsageError
 from posttrain_diag.settings.analysis import HELD_OUT
-from posttrain_diag.stages.catalogue import Need, stage_card
+from posttrain_diag.stages.catalogue import stage_record
+from posttrain_diag.stages.record import Need, needs_met
 from posttrain_diag.types import Problem
 
 RETAIN_SPLIT = 0
@@ -52,33 +53,24 @@ class StageInputs:
         replayed = {problem.id for problem in self.replayed}
         return tuple(problem for problem in self.retain if problem.id not in replayed) or self.retain
 
+    @property
+    def there(self) -> frozenset[Need]:
+        """What stages may need and these inputs hold; every problem carries a verifier."""
+        return needs_met(
+            demos=any(problem.demos for problem in self.train),
+            pairs=any(problem.pairs for problem in self.train),
+            teacher=bool(self.teachers),
+            siblings=bool(self.siblings),
+            retained=bool(self.retain),
+        )
+
     def missing(self, stage: str) -> tuple[str, ...]:
-        """What a stage needs and these inputs lack, in words."""
-        return tuple(_LACK[need] for need in stage_card(stage).needs if not self._has(need))
+        """What a stage needs and these inputs lack, in words.
 
-    def _has(self, need: Need) -> bool:
-        match need:
-            case "demos":
-                return any(problem.demos for problem in self.train)
-            case "pairs":
-                return any(problem.pairs for problem in self.train)
-            case "teacher":
-                return bool(self.teachers)
-            case "siblings":
-                return bool(self.siblings)
-            case "retained_tasks":
-                return bool(self.retain)
-            case "verifier" | "own_rollouts":
-                return True  # every problem carries a verifier, and the policy can be sampled
-
-
-_LACK: dict[Need, str] = {
-    "demos": "demonstrations (a `demos` field in the training tasks, or --demos FILE)",
-    "pairs": "preference pairs (a `pairs` field with `chosen` and `rejected` in the training tasks)",
-    "teacher": "a teacher (--teacher MODEL)",
-    "siblings": "another checkpoint of the same architecture (--sibling MODEL)",
-    "retained_tasks": "tasks to retain (--retain FILE)",
-}
+        Raises:
+            UsageError: there is no such stage.
+        """
+        return stage_record(stage).lacks(self.there)
 
 
 def split_tasks(problems: Sequence[Problem], *, seed: int) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:

@@ -14,11 +14,10 @@ from posttrain_diag.errors import StoreError, UsageError
 from posttrain_diag.rollouts.collect import Progress, token_cap
 from posttrain_diag.rollouts.live import Judge, Judged, counts_of, sample_judged, truncated_share
 from posttrain_diag.settings.stage import StageConfig
-from posttrain_diag.stages.catalogue import stage_card
+from posttrain_diag.stages.catalogue import STAGES, default_steps, learning_rate, stage_record
 from posttrain_diag.stages.inputs import StageInputs, some
 from posttrain_diag.stages.policy.policy import Policy, load_policy
 from posttrain_diag.stages.policy.sharding import check_launch
-from posttrain_diag.stages.registry import STAGES, default_steps, learning_rate, stage_entry
 from posttrain_diag.stages.session.session import Session, replay_share
 from posttrain_diag.stages.trainers.memory import settle_micro_batch
 from posttrain_diag.stages.trainers.trl import require_trl, require_vllm
@@ -86,16 +85,16 @@ def check_stage(stage: str, inputs: StageInputs, config: StageConfig) -> None:
     Raises:
         UsageError: says what is missing and which stages are possible.
     """
-    entry = stage_entry(stage)
+    record = stage_record(stage)
     missing = inputs.missing(stage)
     if config.replay and not inputs.retain:
         missing = (*missing, "tasks to retain, for the replay that was asked for (--retain FILE)")
     if missing:
         possible = [name for name in STAGES if not inputs.missing(name)]
         raise UsageError(f"{stage} needs {' and '.join(missing)}; possible with what is there: {', '.join(possible)}")
-    if config.use_vllm and entry.samples:
+    if record.samples and config.use_vllm:
         require_vllm()
-    if config.lora_rank and not entry.trains:
+    if config.lora_rank and not record.trains:
         raise UsageError(f"{stage} combines whole weights and trains no adapter: leave lora_rank at 0")
     if not inputs.train:
         raise UsageError(f"{stage}: there are no training problems")
@@ -135,7 +134,7 @@ def train_stage(
     require_trl()
     check_stage(stage, inputs, config)
     check_launch(config)
-    entry = stage_entry(stage)
+    record = stage_record(stage)
     if os.environ.get("RANK", "0") == "0":  # the others come to their first barrier only after this one
         _claim(out, stage, inputs, config)
     if (out / "result.json").exists():
@@ -143,7 +142,7 @@ def train_stage(
     started, cpu = time.perf_counter(), time.process_time()
     policy = load_policy(inputs.model, config)
     params = sampling_of(config, policy, inputs)
-    rate = config.learning_rate or learning_rate(entry, policy.n_parameters, lora=policy.lora)
+    rate = config.learning_rate or learning_rate(record, policy.n_parameters, lora=policy.lora)
     session = Session(
         inputs,
         config,
@@ -152,7 +151,7 @@ def train_stage(
         out,
         steps=planned_steps(stage, inputs, config),
         learning_rate=rate,
-        default_replay=entry.replay,
+        default_replay=record.replay,
         store=store,
         progress=progress,
         say=say,
@@ -164,16 +163,17 @@ def train_stage(
     if session.is_main:
         session.watcher.begin()
     session.processes.wait_for_everyone()
-    entry.runner()(session)
+    record.runner()(session)
     return _finish(stage, session, measured, out, started, cpu)
 
 
 def planned_steps(stage: str, inputs: StageInputs, config: StageConfig) -> int:
     """Optimizer steps of a stage if nothing stops it early."""
-    entry, by_demos = stage_entry(stage), "demos" in stage_card(stage).needs
+    record = stage_record(stage)
+    by_demos = "demos" in record.needs
     learned_from = sum(bool(problem.demos) or not by_demos for problem in inputs.train)
-    replay = replay_share(config, inputs, entry.replay)
-    return config.steps or default_steps(entry, learned_from, config.batch_size, replay)
+    replay = replay_share(config, inputs, record.replay)
+    return config.steps or default_steps(record, learned_from, config.batch_size, replay)
 
 
 def _finish(stage: str, session: Session, before: Measured, out: Path, started: float, cpu: float) -> StageResult:

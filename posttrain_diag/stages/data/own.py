@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from posttrain_diag.errors import UsageError
 from posttrain_diag.rollouts.live import Judged
 from posttrain_diag.stages.data.rows import TokenRow
-from posttrain_diag.stages.registry import STAGES
 from posttrain_diag.stages.session.session import Session
 
 BEYOND_DRAWS = ("sft", "sft-model-aware", "guided-rl", "interleaved", "distill-offline")
@@ -40,7 +39,7 @@ def balanced(rows: Mapping[str, Sequence[TokenRow]]) -> list[TokenRow]:
 
 def nothing_passed(session: Session, stage: str, draws: int, problems: int) -> UsageError:
     """The error of a stage that found no right draw to learn from."""
-    open_now = [name for name in BEYOND_DRAWS if name in STAGES and name != stage and not session.inputs.missing(name)]
+    open_now = [name for name in BEYOND_DRAWS if name != stage and not session.inputs.missing(name)]
     instead = (
         f"use a stage that brings answers the model does not draw: {', '.join(open_now)}"
         if open_now

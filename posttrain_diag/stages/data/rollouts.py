@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from posttrain_diag.engines.contract import Prompt
-from posttrain_diag.rollouts.collect import longest_prompt
 from posttrain_diag.rollouts.live import sample_judged
 from posttrain_diag.stages.data.rows import replayed
 from posttrain_diag.stages.session.session import Session
@@ -49,22 +48,6 @@ class Rollouts:
             bare = Prompt(problem.prompt, problem.messages)
             self._bare_ids[problem_id] = self.session.policy.engine.prompt_ids(bare)
         return self._bare_ids[problem_id] + self.hint(problem_id)
-
-    def vllm(self, *, hinted: bool = False) -> dict[str, Any]:
-        """Arguments of TRL's configs: whether vLLM draws, its share of memory, and a context no longer than needed.
-
-        Left to itself vLLM makes room for the model's whole context, which can be more than there is.
-        """
-        session = self.session
-        if not session.config.use_vllm:
-            return {}
-        longest = longest_prompt(session.policy.engine, session.inputs.train)
-        needed = longest + session.params.max_new_tokens * (2 if hinted else 1)  # a hint is shorter than a response
-        return {
-            "use_vllm": True,
-            "vllm_gpu_memory_utilization": session.config.vllm_memory,
-            "vllm_max_model_length": min(needed, session.policy.engine.info.context_length or needed),
-        }
 
     def sample(self, asked: Sequence[str]) -> list[list[int]]:
         """One draw for each entry of `asked`; draws depend on seed, step, process and problem alone."""

@@ -35,7 +35,8 @@ OFFSETS = "hint_offsets"
 def run(session: Session) -> None:
     """Group-relative policy optimization from demonstration prefixes."""
     hints = Hints(session)
-    fit_rl(session, "guided-rl", RLPlan("grpo", hint=hints.of, after_step=hints.adapt))
+    zero_steps = session.config.zero_steps
+    fit_rl(session, "guided-rl", RLPlan("grpo", hint=hints.of, after_step=hints.adapt, zero_steps=zero_steps))
 
 
 class Hints:

@@ -26,7 +26,8 @@ CUTS = (0.25, 0.5, 0.75)
 def run(session: Session) -> None:
     """Policy optimization on the gains in value along each draw."""
     values = BranchValues(session)
-    fit_rl(session, "process-rl", RLPlan("grpo", reward=values.rewards, credit=values.credit))
+    zero_steps = session.config.zero_steps
+    fit_rl(session, "process-rl", RLPlan("grpo", reward=values.rewards, credit=values.credit, zero_steps=zero_steps))
 
 
 def outcome(draw: Judged) -> float:

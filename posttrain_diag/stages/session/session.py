@@ -92,6 +92,8 @@ class Session:
         self.replay_share = replay_share(config, inputs, default_replay)
         self.rate_factor = 1.0
         """Of the next optimizer step's learning rate."""
+        self.most_zero_steps: int | None = None
+        """Steps in a row without one passing draw after which the stage ends; None: it does not end for that."""
         self.progress = progress or Progress()
         self.say = say or _silent
         self.processes = processes_of(policy.device)

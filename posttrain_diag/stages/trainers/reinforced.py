@@ -14,6 +14,7 @@ from posttrain_diag.stages.data.rows import in_turn, prompt_dataset
 from posttrain_diag.stages.session.session import Session
 from posttrain_diag.stages.trainers.supervised import count
 from posttrain_diag.stages.trainers.trl import Companion, Hooks, Part, arguments, build, grpo_trainer, rloo_trainer
+from posttrain_diag.stages.trainers.vllm import vllm_arguments
 
 Algorithm = Literal["grpo", "rloo"]
 Groups = Mapping[str, Sequence[Judged]]
@@ -39,6 +40,8 @@ class RLPlan:
     companion: Callable[[], Part] | None = None
     """Rows whose cross-entropy joins the loss of this step over all processes, replay aside; asked for once the
     draws of the step are judged, the same at every call within it."""
+    zero_steps: int | None = None
+    """Stop after so many steps in a row without a passing draw; None: go on, there is another signal to learn from."""
 
 
 @dataclass
@@ -70,6 +73,7 @@ def fit_rl(session: Session, phase: str, plan: RLPlan, *, steps: int | None = No
         UsageError: the batch does not hold whole groups.
     """
     runner = _Runner(session, plan)
+    session.most_zero_steps = plan.zero_steps
     config = session.config
     if config.batch_size % config.group_size:
         raise UsageError(f"batch_size {config.batch_size} is not a multiple of group_size {config.group_size}")
@@ -103,7 +107,7 @@ def fit_rl(session: Session, phase: str, plan: RLPlan, *, steps: int | None = No
                 temperature=config.temperature,
                 beta=config.kl,
                 shuffle_dataset=False,
-                **runner.vllm(hinted=plan.hint is not None),
+                **vllm_arguments(session, hinted=plan.hint is not None),
             ),
             processing_class=session.policy.tokenizer,
             train_dataset=prompt_dataset(order),
@@ -152,7 +156,7 @@ class _Runner(Rollouts):
         """The reward of each draw; keeps the bill and tells the plan."""
         session, step = self.session, self.step
         draws = [self._judged(key, tuple(ids)) for key, ids in zip(prompts, completion_ids, strict=True)]
-        if self.plan.companion is None:  # demonstrations beside RL are a signal of their own
+        if self.plan.zero_steps is not None:
             session.state.zero_steps += 1  # unless a draw passes, one of the plan's included
         rewards = [float(d.passed) for d in draws] if self.plan.reward is None else self.plan.reward(draws, step)
         everywhere = count_draws(session, draws)
