@@ -20,7 +20,7 @@ import typer.main
 from posttrain_probes import all_probes
 
 from posttrain_diag.cli.app import app
-from posttrain_diag.recommend import CATALOGUE
+from posttrain_diag.stages.catalogue import CATALOGUE
 
 DOCS = Path(__file__).resolve().parent
 CHECKS = re.compile(r"(<!-- checks -->\n).*?(<!-- end of checks -->)", re.DOTALL)

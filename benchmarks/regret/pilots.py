@@ -29,7 +29,7 @@ from posttrain_diag.recommend.forecast import Forecast
 from posttrain_diag.recommend.pilots import MEASURED, ROLLOUTS, Piloted, PilotRun, run_pilot, run_pilots
 from posttrain_diag.recommend.rules import OPTIONS, WORTH_IT, no_stage, plan_from
 from posttrain_diag.stages import make_stage_config, tokens_so_far
-from posttrain_diag.stages.catalogue import stage_card
+from posttrain_diag.stages.catalogue import stage_record
 
 WORK = Path("runs/bench-pilots")
 """Where records lie unless told otherwise."""
@@ -79,7 +79,7 @@ class Pilots:
         Raises:
             NotRun: it was not made, and is not to be.
         """
-        few = question.setting.few and "demos" in stage_card(variant.stage).needs
+        few = question.setting.few and "demos" in stage_record(variant.stage).needs
         case = Case(variant, question.situation, "16 demos" if few else "full")
         slug = "".join(c if c.isalnum() else "-" for c in case.name)
         path = self.work / f"{slug}-{rung}.json"

@@ -13,7 +13,7 @@ from benchmarks.stages.cases import FEW_DEMOS, SITUATIONS, SMALL_BUDGET, STAGES,
 from benchmarks.stages.run import within
 from posttrain_diag.recommend import Resources
 from posttrain_diag.recommend.forecast import RETENTION_WEIGHT
-from posttrain_diag.stages.catalogue import stage_card
+from posttrain_diag.stages.catalogue import stage_record
 from posttrain_diag.types import Plan
 
 BUDGET = 1_500_000
@@ -71,12 +71,12 @@ class Question:
         for variant in STAGES:
             if variant.stage == "replay" or (variant.stage == "filter" and self.setting.few):
                 continue  # an option of the others; with a few right demonstrations it is sft
-            if possible(variant, self.situation) and all(has.has(need) for need in stage_card(variant.stage).needs):
+            if possible(variant, self.situation) and not stage_record(variant.stage).lacks(has.there):
                 yield variant
 
     def runs_of(self, variant: Variant, records: Sequence[Record]) -> list[Record]:
         """The runs of a stage with what the setting gives it."""
-        few = self.setting.few and "demos" in stage_card(variant.stage).needs
+        few = self.setting.few and "demos" in stage_record(variant.stage).needs
         wanted = (variant.name, self.situation.name, "16 demos" if few else "full")
         return [run for run in records if (run["variant"], run["situation"], run["flavour"]) == wanted]
 

@@ -27,7 +27,7 @@ from benchmarks.stages.cases import SITUATIONS, Case, Variant, inputs_of
 from benchmarks.vllm_on_cpu import environment, train_command, widen_heads
 from posttrain_diag.rollouts.collect import Judgements
 from posttrain_diag.stages import make_stage_config, train_stage
-from posttrain_diag.stages.registry import learning_rate, stage_entry
+from posttrain_diag.stages.catalogue import learning_rate, stage_record
 from posttrain_diag.stages.trainers import reinforced, supervised
 from posttrain_diag.stages.trainers import trl as bridge
 from posttrain_diag.zoo import resolve_model
@@ -94,7 +94,7 @@ def by_hand(stage: str, folder: Path) -> float:
     model: Any = AutoModelForCausalLM.from_pretrained(inputs.model, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(inputs.model)
     config = make_stage_config(watch_every=10 * STEPS)
-    rate = learning_rate(stage_entry(stage), 162_000, lora=False)
+    rate = learning_rate(stage_record(stage), 162_000, lora=False)
     common = bridge.arguments(
         config, folder, steps=STEPS, learning_rate=rate, device=torch.device("cpu"), n_parameters=162_000
     ) | {"save_strategy": "no", "remove_unused_columns": stage == "sft"}

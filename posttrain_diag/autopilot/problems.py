@@ -74,5 +74,9 @@ def problems_of(config: AutopilotConfig) -> RunProblems:
 
 def _load(config: AutopilotConfig, source: str) -> tuple[Problem, ...]:
     return load_tasks(
-        source, mapping=config.mapping or None, verifier=config.verifier, allow_code=config.allow_code
+        source,
+        mapping=config.mapping or None,
+        verifier=config.verifier,
+        limit=config.limit,
+        allow_code=config.allow_code,
     ).problems

@@ -1,6 +1,6 @@
 """What `diag analyze` was asked for: config.yaml of a run directory, composed of blocks.
 
-What an analysis and a whole `diag run` have in common is `DiagnosisSettings`. The reasons of defaults stand beside them.
+What an analysis and a whole `diag run` have in common is `DiagnosisSettings`.
 """
 
 from __future__ import annotations

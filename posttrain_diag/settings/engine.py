@@ -1,8 +1,8 @@
 """Which engine runs a model, and what each engine reads.
 
 config.yaml and the command line hold the settings of all engines side by side (`EngineSettings`). An engine gets the
-dataclass that is named after it (`EngineSettings.chosen`): its fields are what it reads, declared here and nowhere else.
-All engines read the prompt settings and `trust_remote_code` besides.
+dataclass that is named after it (`EngineSettings.chosen`): its fields are what the engine reads, declared here alone.
+All engines read the prompt settings and `trust_remote_code` besides (`EngineSettings.reading`).
 """
 
 from __future__ import annotations

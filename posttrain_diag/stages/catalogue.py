@@ -92,7 +92,8 @@ CATALOGUE: tuple[StageRecord, ...] = (
         prescribe_when="compress or hand off; the teacher solves what the student never does",
         known_failure="imitation of surface",
         needs=("teacher",),
-        built_on="TRL's SFTTrainer on the teacher's texts, or its DistillationTrainer (beta=0) on them with the teacher's laws",
+        built_on="TRL's SFTTrainer on the teacher's texts, or its DistillationTrainer (beta=0) on them with the "
+        "teacher's laws",
         learns_from="teacher",
         recipe="distill_offline",
         epochs=EPOCHS,

@@ -16,6 +16,7 @@ from typing import Any
 from posttrain_diag.errors import UsageError
 from posttrain_diag.rollouts.collect import Progress
 from posttrain_diag.settings.analysis import load_config
+from posttrain_diag.settings.stage import make_stage_config, said_settings
 from posttrain_diag.settings.tasks import TaskSettings
 from posttrain_diag.stages import (
     STAGES,
@@ -23,11 +24,11 @@ from posttrain_diag.stages import (
     StageConfig,
     StageInputs,
     StageResult,
-    load_stage_config,
     split_tasks,
     take_watched,
     train_stage,
 )
+from posttrain_diag.stages.catalogue import refuse_unread, stage_record
 from posttrain_diag.store import RunDir, Store
 from posttrain_diag.tasks import load_problems, load_tasks
 from posttrain_diag.types import Problem
@@ -72,8 +73,11 @@ def prepare(request: TrainRequest) -> Prepared:
     """Read everything a stage needs; loads no model.
 
     Raises:
-        DiagError: something is missing or cannot be read; the message says what to give.
+        DiagError: something is missing or cannot be read, there is no such stage, or it does not read a setting that
+            was given for it; the message says what to give.
     """
+    if request.stage is not None:
+        stage_record(request.stage)
     return _of_run(request) if request.run is not None else _of_model(request)
 
 
@@ -133,7 +137,7 @@ def _of_model(request: TrainRequest) -> Prepared:
             f"{' and '.join(missing)} missing: diag train RUN [--stage NAME], or "
             "diag train --model M --stage NAME --tasks FILE --out DIR"
         )
-    config = load_stage_config(request.config_file, **request.settings)
+    config = _config_of(stage, request, {})
     everything = _tasks(tasks, request)
     inputs, notes = _inputs(directory_of(model), everything, config, request)
     return Prepared(stage, inputs, config, out, None, notes)
@@ -158,7 +162,7 @@ def _of_run(request: TrainRequest) -> Prepared:
     }
     if sampling["temperature"] == 0:
         raise UsageError(f"{request.run}: was sampled at temperature 0, and training needs draws that differ")
-    config = load_stage_config(request.config_file, defaults=defaults, **request.settings)
+    config = _config_of(stage, request, defaults)
     asked = replace(
         request, mapping=request.mapping or analyzed.mapping, verifier=request.verifier or analyzed.verifier
     )
@@ -176,6 +180,13 @@ def _of_run(request: TrainRequest) -> Prepared:
     inputs, notes = _inputs(directory_of(model), everything, config, asked)
     out = request.out or _stage_folder(run.path, stage)
     return Prepared(stage, inputs, config, out, run if model == analyzed.model else None, notes)
+
+
+def _config_of(stage: str, request: TrainRequest, defaults: Mapping[str, Any]) -> StageConfig:
+    """The settings of a stage: a run's own values, and on top what was given for it, which it must read."""
+    said = said_settings(request.config_file, request.settings)
+    refuse_unread(stage, said)
+    return make_stage_config(**{**defaults, **said})
 
 
 def planned_stage(run: RunDir) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from posttrain_diag.stages.session.session import Session
@@ -61,8 +61,8 @@ class StageRecord:
     built_on: str
     """The trainer that runs it, and what is composed around it."""
     learns_from: LearnsFrom
-    """Where what it teaches comes from: `own passes` wins nothing where no draw passes, `teacher` nothing but what another
-    model solves."""
+    """Where what it teaches comes from: a stage of `own passes` wins nothing where no draw passes, one of a `teacher`
+    nothing but what another model solves."""
     recipe: str
     """Module in `stages/recipes`."""
     function: str = "run"
@@ -87,6 +87,10 @@ class StageRecord:
         """Every field of `StageConfig` that changes what the stage does."""
         of_trainers = (*(TRAINING if self.trains else ()), *(VLLM if self.samples else ()))
         return frozenset((*COMMON, *of_trainers, *self.reads))
+
+    def read_of(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Of some settings those that it reads."""
+        return {name: value for name, value in settings.items() if name in self.settings}
 
     def lacks(self, there: Collection[Need]) -> tuple[str, ...]:
         """What it needs and is not there, in words."""

@@ -12,7 +12,7 @@ import pytest
 from posttrain_diag.cli import completion
 from posttrain_diag.export.rows import SETS
 from posttrain_diag.export.write import Target
-from posttrain_diag.stages.registry import STAGES
+from posttrain_diag.stages.catalogue import STAGES
 
 
 def ask(*words: str, shell: str = "bash") -> list[str]:

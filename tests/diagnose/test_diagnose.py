@@ -15,7 +15,7 @@ from posttrain_probes.synthetic import frame_of, make_evidence, make_problem, ro
 from posttrain_diag.diagnose import diagnose, diagnosis_json
 from posttrain_diag.diagnose.bottleneck import label_probabilities
 from posttrain_diag.evidence import Evidence, tally
-from posttrain_diag.recommend import CATALOGUE
+from posttrain_diag.stages.catalogue import CATALOGUE
 from posttrain_diag.types import CLASSES, Diagnosis, Estimate
 
 

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from posttrain_probes import all_probes
 
-from posttrain_diag.recommend import CATALOGUE
+from posttrain_diag.stages.catalogue import CATALOGUE
 
 from .doc_sessions import FENCE
 from .docs_pages import DOCS, PAGES, ROOT

@@ -15,12 +15,13 @@ from posttrain_probes.synthetic import make_evidence
 
 from posttrain_diag.diagnose import diagnose
 from posttrain_diag.errors import UsageError
-from posttrain_diag.recommend import CATALOGUE, Facts, Resources, recommend
+from posttrain_diag.recommend import Facts, Resources, recommend
 from posttrain_diag.recommend.forecast import chances, forecast
 from posttrain_diag.recommend.outcomes import Outcome, apart_from, shipped_outcomes
 from posttrain_diag.recommend.pilots import PilotRun, updated
 from posttrain_diag.recommend.replan import replan
 from posttrain_diag.recommend.rules import forecast_all, plan_from
+from posttrain_diag.stages.catalogue import CATALOGUE
 from posttrain_diag.store import RunDir
 
 

@@ -22,8 +22,8 @@ from posttrain_diag.stages import (
     take_watched,
     train_stage,
 )
+from posttrain_diag.stages.catalogue import default_steps, learning_rate, stage_record
 from posttrain_diag.stages.data.rows import IGNORED, TokenRow, check_lengths, demo_rows, mixed, row_dataset
-from posttrain_diag.stages.registry import default_steps, learning_rate, stage_entry
 from posttrain_diag.stages.session import session as session_module
 from posttrain_diag.stages.session.session import Session
 from posttrain_diag.stages.session.watch import Watcher
@@ -158,7 +158,7 @@ def test_an_inputs_lack_is_named_before_anything_is_loaded() -> None:
     with pytest.raises(UsageError, match="there are no training problems"):
         check_stage("rft", replace(inputs, train=()), config)
     for name in STAGES:
-        assert callable(stage_entry(name).runner())
+        assert callable(stage_record(name).runner())
 
 
 def test_lengths_follow_the_training_problems_where_responses_are_given() -> None:

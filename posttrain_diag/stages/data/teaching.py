@@ -30,14 +30,14 @@ def lessons(session: Session, n: int, *, keep: int, same_tokens: bool) -> list[L
 
     def make() -> list[Lesson]:
         teachers = enumerate(session.inputs.teachers)
-        return [one for i, name in teachers for one in _of_teacher(session, i, name, n, keep=keep, same_tokens=same_tokens)]
+        return [
+            one for i, name in teachers for one in _of_teacher(session, i, name, n, keep=keep, same_tokens=same_tokens)
+        ]
 
     return session.made_once("lessons.jsonl", make, load_lessons)
 
 
-def _of_teacher(
-    session: Session, index: int, name: str, n: int, *, keep: int, same_tokens: bool
-) -> list[Lesson]:
+def _of_teacher(session: Session, index: int, name: str, n: int, *, keep: int, same_tokens: bool) -> list[Lesson]:
     config, problems, student = session.config, session.inputs.train, session.policy.engine
     teacher = load_hf_engine(
         name,

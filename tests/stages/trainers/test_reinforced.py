@@ -13,12 +13,12 @@ import torch
 from posttrain_diag.engines.contract import Prompt, ScoreRequest
 from posttrain_diag.rollouts.live import Judged, State, sample_from
 from posttrain_diag.stages import StageInputs, make_stage_config
+from posttrain_diag.stages.catalogue import STAGES
 from posttrain_diag.stages.data.rows import text_row
 from posttrain_diag.stages.policy.policy import load_policy
 from posttrain_diag.stages.recipes import guided_rl, interleaved, process_rl
 from posttrain_diag.stages.recipes.guided_rl import LEVEL, Hints
 from posttrain_diag.stages.recipes.process_rl import BranchValues, cuts_of, outcome
-from posttrain_diag.stages.registry import STAGES
 from posttrain_diag.stages.session.session import Session
 from posttrain_diag.stages.trainers import reinforced
 from posttrain_diag.stages.trainers.reinforced import RLPlan, fit_rl
