@@ -71,9 +71,14 @@ class NotEnoughRollouts(StatsError):
     """An estimator needs more rollouts than some problem has."""
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """What to add to a message about a name that does not exist: ` (did you mean 'grpo'?)`, or nothing."""
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that one which does not exist was probably meant to be; None: none is near."""
     from difflib import get_close_matches
 
-    found = get_close_matches(name, list(known), n=1)
-    return f" (did you mean {found[0]!r}?)" if found else ""
+    return next(iter(get_close_matches(name, list(known), n=1)), None)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """What to add to a message about a name that does not exist: ` (did you mean 'grpo'?)`, or nothing."""
+    found = nearest(name, known)
+    return "" if found is None else f" (did you mean {found!r}?)"

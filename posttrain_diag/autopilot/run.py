@@ -186,6 +186,8 @@ def open_run(config: AutopilotConfig, out: Path, steps: Steps) -> Generator[Run]
     begun = state_path.exists()
     if not begun and out.is_dir() and any(path.name not in _BEGUN for path in out.iterdir()):
         raise StoreError(f"{out}: not empty and not a folder of `diag run`; choose another --out")
+    if not begun:
+        check_settings(config, problems)
     out.mkdir(parents=True, exist_ok=True)
     lock = lock_folder(out)
     try:
@@ -195,7 +197,6 @@ def open_run(config: AutopilotConfig, out: Path, steps: Steps) -> Generator[Run]
             if changed := [name for name, sha in problems.shas.items() if state.shas.get(name) != sha]:
                 raise UsageError(f"{out}: the {' and '.join(changed)} problems have changed since it began; {RESUMED}")
         else:
-            check_settings(config, problems)
             problems.write(out / "tasks")
             write_atomic(config_path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
             state = State(shas=problems.shas)

@@ -11,7 +11,7 @@ import typer
 from posttrain_diag.cli import completion
 from posttrain_diag.cli.analyze_command import parse_mapping
 from posttrain_diag.cli.terminal import echo, echo_json, say, say_nothing
-from posttrain_diag.errors import UsageError, did_you_mean
+from posttrain_diag.errors import UsageError, nearest
 from posttrain_diag.stages.catalogue import STAGES, stage_record
 
 if TYPE_CHECKING:
@@ -162,11 +162,13 @@ def refuse_names(run: Path | None, stage: str | None) -> None:
     if stage is not None:
         stage_record(stage)
     if run is not None and not run.exists():
-        meant = str(run) if str(run) in STAGES else "NAME"
-        raise UsageError(
-            f"{run}: there is no such run directory{did_you_mean(str(run), STAGES)}; a stage is named by --stage: "
-            f"diag train RUN --stage {meant}"
+        meant = nearest(str(run), STAGES)
+        hint = (
+            "diag train RUN, RUN being made by `diag analyze`"
+            if meant is None
+            else f"did you mean the stage {meant!r}? diag train RUN --stage {meant}"
         )
+        raise UsageError(f"{run}: there is no such run directory; {hint}")
 
 
 def parse_settings(pairs: list[str] | None) -> dict[str, Any]:

@@ -96,14 +96,14 @@ def piloted_plan(
     """The plan after short runs of the stages between which the forecasts do not decide."""
     forecasts = forecast_all(facts, has)
     ready = [name for name in forecasts if name in STAGES and name not in OPTIONS and not lacking(name, has)]
-    inputs, config_of = _of_all_stages(path, request)
+    inputs, config_of = inputs_and_configs(path, request)
     able = [name for name in ready if not inputs.missing(name)]
     attempt = attempts(inputs, config_of, path / "pilots", store=RunDir(path).store, progress=progress)
     piloted = run_pilots(forecasts, able, attempt, say=say)
     return plan_from(piloted.forecasts, facts, has, str(path), piloted.last), piloted
 
 
-def _of_all_stages(path: Path, request: TrainRequest) -> tuple[StageInputs, Callable[[str], StageConfig]]:
+def inputs_and_configs(path: Path, request: TrainRequest) -> tuple[StageInputs, Callable[[str], StageConfig]]:
     """The inputs of all stages, and the settings of each: of those in the request what it reads."""
     said = said_settings(request.config_file, request.settings)
     common = {name: said[name] for name in COMMON if name in said}

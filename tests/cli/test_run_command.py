@@ -74,8 +74,8 @@ def test_a_stage_by_hand_is_the_same_stage(tmp_path: Path) -> None:
         rollouts=7,
     )  # fmt: skip
     assert analyze_command(config) == (
-        f"diag analyze m --tasks t --out {tmp_path}/o --rollouts 7 --teacher a --teacher b --map prompt=q --allow-code "
-        "--no-chat-template"
+        f"diag analyze m --tasks t --out {tmp_path}/o --no-chat-template --map prompt=q --allow-code --teacher a "
+        "--teacher b --rollouts 7"
     )
     request = TrainRequest(run=Path("r"), stage="sft", train_tasks="t t", settings={"replay": 0.75, "loss": "ipo"})
     assert train_command(request) == "diag train r --stage sft --train-tasks 't t' --set replay=0.75 --set loss=ipo"

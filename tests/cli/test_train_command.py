@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from posttrain_diag.cli.app import app, error_text
 from posttrain_diag.errors import DiagError
+from posttrain_diag.recommend.replan import inputs_and_configs
 from posttrain_diag.stages.prepare import TrainRequest, planned_stage, prepare
 from posttrain_diag.tasks import write_tasks
 from posttrain_diag.zoo import problems
@@ -78,13 +79,34 @@ def test_a_stage_without_what_it_needs_says_which_are_possible(tmp_path: Path) -
     bare = tmp_path / "bare.jsonl"
     write_tasks([replace(row, demos=()) for row in problems("S", 12)], bare)
     command = ["train", "--model", "zoo:base", "--stage", "sft", "--tasks", str(bare), "--out", str(tmp_path / "out")]
-    with pytest.raises(DiagError, match=r"sft needs demonstrations .*possible with what is there: .*grpo"):
+    with pytest.raises(DiagError, match=r"sft needs demonstrations: .*possible with what is there: .*grpo"):
         CliRunner().invoke(app, command, catch_exceptions=False)
     assert not (tmp_path / "out").exists()
-    with pytest.raises(DiagError, match=r"there is no stage 'grop'; stages: .*grpo"):
+    with pytest.raises(DiagError, match=r"there is no stage 'grop' \(did you mean 'grpo'\?\); stages: .*grpo"):
         CliRunner().invoke(app, [*command[:4], "grop", *command[5:]], catch_exceptions=False)
     with pytest.raises(DiagError, match="tasks to retain"):
         CliRunner().invoke(app, [*command[:4], "grpo", *command[5:], "--replay", "0.2"], catch_exceptions=False)
+
+
+def test_settings_and_stages_that_do_not_go_together_are_refused_before_tasks_are_read(
+    tasks: Path, tmp_path: Path
+) -> None:
+    request = TrainRequest(stage="sft", model="zoo:base", tasks="no-such-file.jsonl", out=tmp_path / "out")
+
+    def refused(stage: str, settings: dict[str, Any], **more: Any) -> str:
+        return said(TrainRequest(**{**vars(request), "stage": stage, "settings": settings, **more}))
+
+    told = "diag: stage sft does not read loss; stages that do: preference, online-preference\n"
+    assert refused("sft", {"loss": "orpo"}) == told
+    (tmp_path / "own.yaml").write_text("loss: orpo\nsteps: 3\n")
+    assert refused("sft", {}, config_file=tmp_path / "own.yaml") == told
+    assert "stage merge does not read lora_rank; stages that do: all others" in refused("merge", {"lora_rank": 4})
+    assert "stage grpo does not read own_rollouts; " in refused("grpo", {"own_rollouts": 8})
+    assert "there is no stage 'grpoo' (did you mean 'grpo'?); " in refused("grpoo", {"stepz": 1})
+    assert "unknown stage setting 'stepz' (did you mean 'steps'?); " in refused("sft", {"stepz": 1, "loss": "orpo"})
+    asked = {"loss": "orpo", "beta": 0.2}
+    found = prepare(TrainRequest(**{**vars(request), "stage": "preference", "tasks": str(tasks), "settings": asked}))
+    assert found.config.model_dump(include=set(asked)) == asked
 
 
 def test_a_run_is_trained_by_its_plan_and_the_same_command_does_it_once(tasks: Path, tmp_path: Path) -> None:
@@ -109,12 +131,34 @@ def test_a_run_is_trained_by_its_plan_and_the_same_command_does_it_once(tasks: P
     assert (folder / "checkpoint" / "model.safetensors").stat().st_mtime_ns == made
     with pytest.raises(DiagError, match="no such file"):
         prepare(TrainRequest(run=run, config_file=tmp_path / "nowhere.yaml"))
+    with pytest.raises(DiagError, match=r"^stage merge does not read steps; "):
+        prepare(TrainRequest(run=run, stage="merge", settings={"steps": 2}))
+    merged = prepare(TrainRequest(run=run, stage="merge", settings={"merge": "soup"}))  # what a run gives is no error
+    assert (merged.config.merge, merged.config.max_new_tokens) == ("soup", result_cap(run))
+    pilots_get_what_each_stage_reads(run)
     (tmp_path / "stage.yaml").write_text("seed: 5\nkl: 0.1\n")
     told = prepare(TrainRequest(run=run, config_file=tmp_path / "stage.yaml", settings={"kl": 0.2})).config
     assert (told.seed, told.kl, told.max_new_tokens) == (5, 0.2, prepare(TrainRequest(run=run)).config.max_new_tokens)
     changed = ["train", str(run), "--steps", "3", "--json", "--quiet", *small(), "--out", str(folder)]
     with pytest.raises(DiagError, match="another config"):
         CliRunner().invoke(app, changed, catch_exceptions=False)
+
+
+def result_cap(run: Path) -> int:
+    return json.loads((run / "run.json").read_text())["sampling"]["max_new_tokens"]
+
+
+def pilots_get_what_each_stage_reads(run: Path) -> None:
+    given = {"loss": "orpo", "rounds": 2, "seed": 3, "budget_tokens": 100, "watch_problems": 2}
+    inputs, config_of = inputs_and_configs(run, TrainRequest(run=run, settings=given))
+    assert len(inputs.watched) == 2
+    read = {stage: config_of(stage).model_dump(include=set(given)) for stage in ("sft", "rft", "preference", "merge")}
+    unread = {"loss": "sigmoid+sft", "rounds": 1}
+    assert read["sft"] == {**given, **unread}
+    assert read["rft"] == {**given, "loss": "sigmoid+sft"}
+    assert read["preference"] == {**given, "rounds": 1}
+    assert read["merge"] == {**given, **unread, "budget_tokens": None}
+    assert all(config_of(stage).max_new_tokens == result_cap(run) for stage in read)
 
 
 def test_training_tasks_are_read_as_the_analysis_read_its_own(tmp_path: Path) -> None:

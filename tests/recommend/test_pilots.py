@@ -14,7 +14,7 @@ from posttrain_diag.autopilot.bill import pilot_tokens
 from posttrain_diag.errors import StoreError
 from posttrain_diag.recommend.forecast import DRAWS, Forecast
 from posttrain_diag.recommend.pilots import RUNGS, Attempt, PilotRun, attempts, run_pilots
-from posttrain_diag.stages import make_stage_config
+from posttrain_diag.stages import StageConfig, make_stage_config
 
 
 def forecast(stage: str, gains: list[float]) -> Forecast:
@@ -68,11 +68,15 @@ def test_what_is_learned_late_is_not_given_up() -> None:
 CONFIG = make_stage_config(**{**TINY, "steps": 50, "max_new_tokens": 24, "own_rollouts": 2})
 
 
+def config_of(_stage: str) -> StageConfig:
+    return CONFIG
+
+
 def test_runs_share_a_measurement_go_on_where_they_stopped_and_agree_with_the_bill(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inputs = zoo_inputs(n=16)
-    attempt = attempts(inputs, CONFIG, tmp_path)
+    attempt = attempts(inputs, config_of, tmp_path)
     first, second = attempt("sft", 0), attempt("preference" if inputs.train[0].pairs else "rft", 0)
     assert first.steps == round(RUNGS[0] * 50) == second.steps
     assert first.before == second.before and first.tokens > second.tokens
@@ -88,20 +92,20 @@ def test_runs_share_a_measurement_go_on_where_they_stopped_and_agree_with_the_bi
 
     for name in ("result.json", "after.json"):  # as a kill in the middle of the second leaves it
         (folders[1] / name).unlink()
-    assert attempts(inputs, CONFIG, tmp_path)(second.stage, 0) == second
+    assert attempts(inputs, config_of, tmp_path)(second.stage, 0) == second
     monkeypatch.setattr("posttrain_diag.stages.run.load_policy", lambda *_: pytest.fail("a whole run was begun again"))
-    assert [attempts(inputs, CONFIG, tmp_path)(run.stage, 0) for run in (first, second)] == [first, second]
+    assert [attempts(inputs, config_of, tmp_path)(run.stage, 0) for run in (first, second)] == [first, second]
 
 
 def test_a_run_with_nothing_to_learn_from_is_refused_and_paid_for(tmp_path: Path) -> None:
     inputs = zoo_inputs("T", n=16)
-    run = attempts(inputs, CONFIG, tmp_path)("rft", 0)
+    run = attempts(inputs, config_of, tmp_path)("rft", 0)
     assert "pass" in run.refused and run.tokens > 0
     assert pilot_tokens(tmp_path).total == run.tokens
 
 
 def test_a_folder_of_other_pilots_is_no_refusal(tmp_path: Path) -> None:
     inputs = zoo_inputs(n=16)
-    attempts(inputs, CONFIG, tmp_path)("sft", 0)
+    attempts(inputs, config_of, tmp_path)("sft", 0)
     with pytest.raises(StoreError, match="another train"):
-        attempts(replace(inputs, train=inputs.train[1:]), CONFIG, tmp_path)("sft", 0)
+        attempts(replace(inputs, train=inputs.train[1:]), config_of, tmp_path)("sft", 0)

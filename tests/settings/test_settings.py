@@ -15,6 +15,7 @@ from posttrain_diag.engines.vllm.engine import load_vllm_engine
 from posttrain_diag.errors import UsageError
 from posttrain_diag.settings.analysis import AnalyzeConfig, load_config, make_config
 from posttrain_diag.settings.autopilot import AutopilotConfig, check_same, make_autopilot_config
+from posttrain_diag.settings.block import Block
 from posttrain_diag.settings.engine import EngineSettings, HFChoice, RayChoice, read_by
 from posttrain_diag.settings.stage import StageConfig, make_stage_config, said_settings
 
@@ -60,9 +61,18 @@ def test_an_engine_gets_what_it_reads_under_its_own_type() -> None:
             {"base_url": "http://x"},
             "--base-url: the engine hf does not read it; engines that do: openai, ray with --ray-engine openai",
         ),
-        ({"engine": "openai", "device": "cpu"}, "--device: the engine openai does not read it; engines that do: hf, ray"),
-        ({"engine": "vllm", "concurrency": 2}, "--concurrency: the engine vllm does not read it; engines that do: openai"),
-        ({"engine": "vllm", "ray_engine": "vllm"}, "--ray-engine: the engine vllm does not read it; engines that do: ray"),
+        (
+            {"engine": "openai", "device": "cpu"},
+            "--device: the engine openai does not read it; engines that do: hf, ray",
+        ),
+        (
+            {"engine": "vllm", "concurrency": 2},
+            "--concurrency: the engine vllm does not read it; engines that do: openai",
+        ),
+        (
+            {"engine": "vllm", "ray_engine": "vllm"},
+            "--ray-engine: the engine vllm does not read it; engines that do: ray",
+        ),
         (
             {"engine": "ray", "tokenizer": "x"},
             "--tokenizer: the engine ray with hf workers does not read it; engines that do: openai, ray with ",
@@ -199,14 +209,18 @@ def test_the_analyses_of_a_run_get_its_settings(tmp_path: Path) -> None:
     assert (made.tasks, made.train_tasks) == (str(tmp_path / "held-out.jsonl"), str(tmp_path / "train.jsonl"))
 
 
+def owners(config: type[Block], name: str) -> set[type]:
+    """The classes that declare a setting."""
+    return {kind for kind in config.__mro__ if name in inspect.get_annotations(kind)}
+
+
 def test_a_setting_is_declared_once() -> None:
     """What two configs share comes from one block, but for the temperature that training bounds, and for namesakes."""
     namesakes = {"demos", "target", "budget_tokens"}
     for one, other in ((AnalyzeConfig, AutopilotConfig), (AnalyzeConfig, StageConfig), (AutopilotConfig, StageConfig)):
         apart = {"temperature", *(namesakes if other is StageConfig else ())}
         for name in set(one.model_fields) & set(other.model_fields) - apart:
-            owners = [{c for c in kind.__mro__ if name in c.__dict__.get("__annotations__", {})} for kind in (one, other)]
-            assert owners[0] == owners[1], name
+            assert owners(one, name) == owners(other, name), name
 
 
 def test_stage_settings_of_file_and_command_line(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from posttrain_diag.stages import StageInputs, make_stage_config
 from posttrain_diag.stages.catalogue import STAGES
 from posttrain_diag.stages.data.rows import text_row
 from posttrain_diag.stages.policy.policy import load_policy
-from posttrain_diag.stages.recipes import guided_rl, interleaved, process_rl
+from posttrain_diag.stages.recipes import grpo, guided_rl, interleaved, process_rl
 from posttrain_diag.stages.recipes.guided_rl import LEVEL, Hints
 from posttrain_diag.stages.recipes.process_rl import BranchValues, cuts_of, outcome
 from posttrain_diag.stages.session.session import Session
@@ -184,7 +184,7 @@ def test_draws_depend_on_the_seed_alone(opened: Opened, batches: list[dict[str, 
 
 def test_rl_stops_where_nothing_ever_passes(opened: Opened) -> None:
     session = opened("T", steps=8, zero_steps=3)
-    fit_rl(session, "grpo", RLPlan("grpo"))
+    grpo.run(session)
     assert session.state.steps == 3
     assert session.state.stopped is not None and "3 steps" in session.state.stopped
 
@@ -200,7 +200,9 @@ def test_a_right_text_without_its_end_earns_nothing(opened: Opened, batches: lis
     seen: list[Judged] = []
     lengths = {len(problem.demos[0]) for problem in problems("R", 40, split="training")}
     session = opened("R", n=40, cap=min(lengths), steps=1)
-    plan = RLPlan("grpo", after_step=lambda groups: seen.extend(d for draws in groups.values() for d in draws))
+    plan = RLPlan(
+        "grpo", after_step=lambda groups: seen.extend(d for draws in groups.values() for d in draws), zero_steps=2
+    )
     fit_rl(session, "grpo", plan)
     right = [d for d in seen if d.text == session.problems[d.problem_id].answer]
     assert right, "the cap leaves room for the shortest answers, not for their stop token"
@@ -328,7 +330,7 @@ def test_a_branch_that_passes_is_a_signal(opened: Opened, monkeypatch: pytest.Mo
     process_rl.run(session)
     assert session.state.zero_steps == 0, "the draws failed, their continued prefixes passed"
     plain = opened("R", n=2, folder="plain", steps=1)
-    fit_rl(plain, "grpo", RLPlan("grpo"))
+    grpo.run(plain)
     assert plain.state.zero_steps == 1
 
 

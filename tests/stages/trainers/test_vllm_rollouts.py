@@ -19,6 +19,7 @@ from benchmarks.vllm_on_cpu import environment, train_command, widen_heads
 from posttrain_diag.errors import UsageError
 from posttrain_diag.stages import check_stage, make_stage_config
 from posttrain_diag.stages.data.rollouts import Rollouts
+from posttrain_diag.stages.trainers.vllm import vllm_arguments
 from posttrain_diag.zoo import resolve_model
 from stages.zoo_stage import zoo_inputs, zoo_session
 
@@ -30,23 +31,23 @@ def test_without_vllm_nothing_is_measured_first(monkeypatch: pytest.MonkeyPatch)
     asked = make_stage_config(use_vllm=True)
     with pytest.raises(UsageError, match=r"use_vllm: vLLM is not installed .*pip install 'trl\[vllm\]'"):
         check_stage("grpo", zoo_inputs(), asked)
-    check_stage("sft", zoo_inputs(), asked)  # draws nothing as it trains, and ignores what it does not use
+    check_stage("sft", zoo_inputs(), asked)  # draws nothing as it trains
 
 
 def test_vllm_makes_room_for_what_is_drawn_and_no_more(tmp_path: Path) -> None:
     rollouts = Rollouts(zoo_session(tmp_path, zoo_inputs(), cap=24, use_vllm=True, vllm_memory=0.4))
     longest = max(len(rollouts.prompt_ids(key)) for key in rollouts.session.problems)
-    assert rollouts.vllm() == {
+    assert vllm_arguments(rollouts.session) == {
         "use_vllm": True,
         "vllm_gpu_memory_utilization": 0.4,
         "vllm_max_model_length": longest + 24,
     }
     context = rollouts.session.policy.engine.info.context_length
     assert context is not None
-    long = Rollouts(zoo_session(tmp_path / "long", zoo_inputs(), cap=context, use_vllm=True))
-    assert long.vllm(hinted=True)["vllm_max_model_length"] == context
-    long.session.config = make_stage_config()
-    assert long.vllm() == {}
+    long = zoo_session(tmp_path / "long", zoo_inputs(), cap=context, use_vllm=True)
+    assert vllm_arguments(long, hinted=True)["vllm_max_model_length"] == context
+    long.config = make_stage_config()
+    assert vllm_arguments(long) == {}
 
 
 real = pytest.mark.skipif(PYTHON is None, reason="VLLM_PYTHON is not set: the Python of an environment with vLLM")
