@@ -98,6 +98,7 @@ def cards() -> dict[str, str]:
             ("pays when", stage.prescribe_when),
             ("fails by", stage.known_failure),
             ("needs", ", ".join(stage.needs) or "nothing more"),
+            ("settings of its own", ", ".join(f"`{name}`" for name in stage.own_settings) or "none"),
             ("built on", stage.built_on),
         )
         found[stage.name] = f"{card}\n\n{measured(results, stage.name)}"

@@ -45,6 +45,7 @@ def stages(
         echo(f"  when: {card.prescribe_when}")
         echo(f"  fails by: {card.known_failure}")
         echo(f"  needs: {', '.join(card.needs) or 'nothing more'}; runs on {card.built_on}")
+        echo(f"  settings of its own: {', '.join(card.own_settings) or 'none'}")
 
 
 def _stage_json(stage: StageRecord) -> dict[str, Any]:

@@ -83,10 +83,14 @@ class StageRecord:
     """Settings that it reads beyond COMMON, TRAINING and VLLM."""
 
     @property
+    def own_settings(self) -> tuple[str, ...]:
+        """Settings that it reads beyond those of every stage with a trainer."""
+        return (*self.reads, *(VLLM if self.samples else ()))
+
+    @property
     def settings(self) -> frozenset[str]:
         """Every field of `StageConfig` that changes what the stage does."""
-        of_trainers = (*(TRAINING if self.trains else ()), *(VLLM if self.samples else ()))
-        return frozenset((*COMMON, *of_trainers, *self.reads))
+        return frozenset((*COMMON, *(TRAINING if self.trains else ()), *self.own_settings))
 
     def read_of(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Of some settings those that it reads."""

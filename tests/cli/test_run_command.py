@@ -77,8 +77,11 @@ def test_a_stage_by_hand_is_the_same_stage(tmp_path: Path) -> None:
         f"diag analyze m --tasks t --out {tmp_path}/o --no-chat-template --map prompt=q --allow-code --teacher a "
         "--teacher b --rollouts 7"
     )
-    request = TrainRequest(run=Path("r"), stage="sft", train_tasks="t t", settings={"replay": 0.75, "loss": "ipo"})
-    assert train_command(request) == "diag train r --stage sft --train-tasks 't t' --set replay=0.75 --set loss=ipo"
+    request = TrainRequest(
+        run=Path("r"), stage="preference", train_tasks="t t", settings={"replay": 0.75, "loss": "ipo"}
+    )
+    told = "diag train r --stage preference --train-tasks 't t' --set replay=0.75 --set loss=ipo"
+    assert train_command(request) == told
 
 
 def test_dry_run_writes_nothing(tmp_path: Path) -> None:
@@ -109,6 +112,10 @@ def test_dry_run_writes_nothing(tmp_path: Path) -> None:
         (["zoo:nothing", "--tasks", "builtin:zoo/S"], "there is no zoo model 'zoo:nothing'"),
         (["zoo:base", "--tasks", "builtin:zoo/S", "--temperature", "0"], "--temperature: got 0.0"),
         (["zoo:base", "--tasks", "builtin:zoo/S", "--set", "stepz=3"], "unknown stage setting 'stepz'"),
+        (
+            ["zoo:base", "--tasks", "builtin:zoo/S", "--set", "target=logits"],
+            "no stage that this run can choose reads it",
+        ),
         (["zoo:base", "--tasks", "builtin:zoo/S", "--sibling", "zoo:base"], "is the model itself"),
         (["zoo:base", "--tasks", "builtin:zoo/S", "--keep", "2"], "--keep: got 2.0"),
     ],

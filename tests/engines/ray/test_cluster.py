@@ -21,7 +21,7 @@ from posttrain_diag.engines.hf.engine import load_hf_engine
 from posttrain_diag.engines.ray.cluster import Crew, Need, connect
 from posttrain_diag.engines.ray.engine import RayEngine, load_ray_engine
 from posttrain_diag.errors import EngineError, ModelError
-from posttrain_diag.settings.analysis import make_config
+from posttrain_diag.settings.engine import EngineSettings
 from posttrain_diag.types import SamplingParams
 from posttrain_diag.zoo import resolve_model
 
@@ -117,7 +117,7 @@ def test_a_prompt_that_kills_workers_is_named() -> None:
 def test_hf_draws_and_scores_are_those_of_the_hf_engine() -> None:
     model = str(resolve_model("zoo:base"))
     plain = load_hf_engine(model, device="cpu")
-    engine = load_ray_engine(make_config(model=model, tasks="-", out="-", engine="ray", ray_workers=2), model)
+    engine = load_ray_engine(EngineSettings(engine="ray", ray_workers=2), model)
     try:
         assert engine.info.model_sha == plain.info.model_sha and engine.info.vocab_size == plain.info.vocab_size
         asked = [
@@ -143,10 +143,9 @@ def test_hf_draws_and_scores_are_those_of_the_hf_engine() -> None:
 @pytest.mark.usefixtures("cluster")
 def test_a_model_only_the_driver_has_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = str(resolve_model("zoo:base"))
-    config = make_config(model=model, tasks="-", out="-", engine="ray", ray_workers=1)
     monkeypatch.setattr("posttrain_diag.engines.open.open_engine", _elsewhere)
     with pytest.raises(ModelError, match=r"worker on node .*does not exist.*same path on every node"):
-        load_ray_engine(config, model)
+        load_ray_engine(EngineSettings(engine="ray", ray_workers=1), model)
 
 
 def _elsewhere(config: Any, model: str) -> Any:
