@@ -136,9 +136,9 @@ def test_a_run_is_trained_by_its_plan_and_the_same_command_does_it_once(tasks: P
     merged = prepare(TrainRequest(run=run, stage="merge", settings={"merge": "soup"}))  # what a run gives is no error
     assert (merged.config.merge, merged.config.max_new_tokens) == ("soup", result_cap(run))
     pilots_get_what_each_stage_reads(run)
-    (tmp_path / "stage.yaml").write_text("seed: 5\nkl: 0.1\n")
-    told = prepare(TrainRequest(run=run, config_file=tmp_path / "stage.yaml", settings={"kl": 0.2})).config
-    assert (told.seed, told.kl, told.max_new_tokens) == (5, 0.2, prepare(TrainRequest(run=run)).config.max_new_tokens)
+    (tmp_path / "stage.yaml").write_text("seed: 5\nweight_decay: 0.1\n")
+    told = prepare(TrainRequest(run=run, config_file=tmp_path / "stage.yaml", settings={"weight_decay": 0.2})).config
+    assert (told.seed, told.weight_decay, told.max_new_tokens) == (5, 0.2, result_cap(run))
     changed = ["train", str(run), "--steps", "3", "--json", "--quiet", *small(), "--out", str(folder)]
     with pytest.raises(DiagError, match="another config"):
         CliRunner().invoke(app, changed, catch_exceptions=False)
