@@ -304,6 +304,16 @@ def test_watcher_sees_collapse_and_keeps_the_best_weights(tmp_path: Path, monkey
     assert again.seen == watcher.seen
 
 
+@pytest.mark.parametrize("later", [[8, 0] * 16, [6, 0] * 16])
+def test_a_fall_of_pass_at_k_without_a_rise_of_pass_1_is_no_collapse(
+    later: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watcher = _scripted(tmp_path, monkeypatch, [[4] * 32, later], [0.8] * 2)
+    watcher.begin()
+    found = watcher.look(10)
+    assert found.pass_1 <= 0.5 and found.pass_k == 0.5 and not found.collapse
+
+
 def test_regained_retention_makes_a_better_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     watcher = _scripted(tmp_path, monkeypatch, [[6] * 32] * 2, [0.1, 0.9])
     watcher.begin()
