@@ -346,15 +346,6 @@ def current_tallies(
     return add_tallies(counts)
 
 
-def current_rollouts(
-    store: Store, model_sha: str, owed: Sequence[Owed], problems: Mapping[str, Problem]
-) -> pd.DataFrame:
-    """All stored rollouts that a plan speaks of, judged by today's verifiers."""
-    spans = spans_of(owed)
-    current_tallies(store, model_sha, spans, problems)
-    return store.rows(model_sha, spans)
-
-
 def current_evidence(base: Evidence, store: Store, owed: Sequence[Owed]) -> Evidence:
     """`base` with what the store holds of a plan: exact counts, and rows as far as they fit in memory.
 
