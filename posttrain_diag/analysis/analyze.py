@@ -31,12 +31,16 @@ from posttrain_diag.errors import UsageError
 from posttrain_diag.evidence import MAIN, DrawSpec, Evidence, Settings
 from posttrain_diag.recommend import Facts, Resources, recommend
 from posttrain_diag.recommend.duration import with_times
-from posttrain_diag.rollouts.collect import Collector, Owed, Phase, Progress, current_evidence, token_cap
+from posttrain_diag.rollouts.collect import Collector, Owed
 from posttrain_diag.rollouts.other_models import check_teachers, with_teachers
-from posttrain_diag.settings.analysis import HELD_OUT, AnalyzeConfig
+from posttrain_diag.rollouts.progress import Phase, Progress
+from posttrain_diag.rollouts.stored import current_evidence
+from posttrain_diag.rollouts.token_cap import token_cap
+from posttrain_diag.settings.analysis import AnalyzeConfig
 from posttrain_diag.store import RunDir, write_atomic
 from posttrain_diag.store.speed import keep_speed, stored_speed
 from posttrain_diag.tasks import TaskSet, load_problems, load_tasks, reference_completions, write_tasks
+from posttrain_diag.tasks.problems.split import FEWEST, divide
 from posttrain_diag.types import Diagnosis, Measurement, Plan, ProblemClass, SamplingParams
 
 
@@ -182,12 +186,15 @@ def task_card(tasks: TaskSet) -> dict[str, Any]:
 
 
 def resources_of(config: AnalyzeConfig, tasks: TaskSet) -> Resources:
-    """What there is to train with, as far as this command says."""
-    if config.train_tasks is None:
-        problems = tasks.problems[: round((1 - HELD_OUT) * len(tasks.problems))]
+    """What there is to train with, as far as this command says: `diag train` on this run trains on these problems."""
+    given = None
+    if config.train_tasks is not None:
+        apart = {"tasks": config.train_tasks, "demos": None, "limit": None}
+        given = load_problems(config.model_copy(update=apart)).problems
+    if given is None and len(tasks.problems) < FEWEST:
+        problems = tasks.problems  # too few to train on; `diag train` says what to give
     else:
-        given = {"tasks": config.train_tasks, "demos": None, "limit": None}
-        problems = load_problems(config.model_copy(update=given)).problems
+        problems = divide(tasks.problems, given, seed=config.seed).train
     if config.retain is not None:
         load_tasks(config.retain, allow_code=config.allow_code)  # a file that cannot be read is an error now
     return Resources.of_problems(problems, teacher=bool(config.teacher), retained=config.retain is not None)

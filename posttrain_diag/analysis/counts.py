@@ -15,7 +15,7 @@ from posttrain_diag.errors import StatsError, UsageError
 from posttrain_diag.evidence import Evidence, Settings
 from posttrain_diag.importers import CountsTable
 from posttrain_diag.recommend import Resources
-from posttrain_diag.rollouts.collect import Progress
+from posttrain_diag.rollouts.progress import Progress
 from posttrain_diag.stats import Counts, sampling_flaws
 from posttrain_diag.store import RunDir
 from posttrain_diag.tasks import TaskSet, write_tasks

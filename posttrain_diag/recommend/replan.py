@@ -14,7 +14,7 @@ from posttrain_diag.errors import UsageError
 from posttrain_diag.recommend.facts import Facts, Resources
 from posttrain_diag.recommend.pilots import RUNGS, Piloted, attempts, run_pilots
 from posttrain_diag.recommend.rules import OPTIONS, forecast_all, lacking, no_stage, plan_from, recommend
-from posttrain_diag.rollouts.collect import Progress
+from posttrain_diag.rollouts.progress import Progress
 from posttrain_diag.stages import STAGES
 from posttrain_diag.stages.prepare import TrainRequest, prepare
 from posttrain_diag.store import RunDir, write_atomic

@@ -10,7 +10,7 @@ sft, grpo, ...                             one file per stage
 """
 
 from posttrain_diag.settings.stage import StageConfig, load_stage_config, make_stage_config
-from posttrain_diag.stages.inputs import StageInputs, split_tasks, take_watched
+from posttrain_diag.stages.inputs import StageInputs
 from posttrain_diag.stages.registry import STAGES
 from posttrain_diag.stages.run import (
     Measured,
@@ -35,8 +35,6 @@ __all__ = [
     "planned_steps",
     "read_measured",
     "read_result",
-    "split_tasks",
-    "take_watched",
     "tokens_so_far",
     "train_stage",
 ]

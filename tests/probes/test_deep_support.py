@@ -25,7 +25,9 @@ from posttrain_diag.engines.hf.engine import load_hf_engine
 from posttrain_diag.engines.hf.random import choose_tilted
 from posttrain_diag.errors import EngineError
 from posttrain_diag.evidence import MAIN, DrawSpec, Evidence, Settings
-from posttrain_diag.rollouts.collect import Collector, Progress, spans_of
+from posttrain_diag.rollouts.collect import Collector
+from posttrain_diag.rollouts.progress import Progress
+from posttrain_diag.rollouts.stored import spans_of
 from posttrain_diag.store import RolloutStore
 from posttrain_diag.tasks import load_tasks, reference_completions, verify
 from posttrain_diag.types import Problem, SamplingParams

@@ -10,7 +10,9 @@ from fake_engine import FakeEngine, make_problems
 
 from posttrain_diag.evidence import MAIN, DrawSpec
 from posttrain_diag.rollouts import collect
-from posttrain_diag.rollouts.collect import Collector, Progress, draw_seed
+from posttrain_diag.rollouts.collect import Collector
+from posttrain_diag.rollouts.identity import draw_seed
+from posttrain_diag.rollouts.progress import Progress
 from posttrain_diag.store import RolloutStore
 from posttrain_diag.types import SamplingParams
 

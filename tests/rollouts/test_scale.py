@@ -23,7 +23,7 @@ from posttrain_diag.evidence import tally
 from posttrain_diag.rollouts import batch as batch_module
 from posttrain_diag.rollouts import collect
 from posttrain_diag.rollouts.batch import Batch
-from posttrain_diag.store import ParquetStore, RolloutStore, RunDir
+from posttrain_diag.store import ParquetStore, RolloutStore, RunDir, Span
 from posttrain_diag.types import Rollout
 
 Run = Callable[..., Analysis]
@@ -242,11 +242,11 @@ def test_stores_of_older_versions_are_brought_up(tmp_path: Path, version: int) -
         (row,) = store.frame("m").to_dict("records")
         assert (row["text"], row["logprob"], row["extracted"], row["n_tokens"]) == ("old", -1.5, "x", 2)
         assert np.isnan(row["policy_logprob"]) if version == 1 else row["policy_logprob"] == -2.5
-        assert [(i, t.tolist()) for i, t in store.tokens("m", "q", "s")] == [(4, [5, 6])]
+        assert [(r.sample_idx, r.ids_T.tolist()) for r in store.token_rows("m", [Span("q", "s")])] == [(4, [5, 6])]
         store.close()
     store = RolloutStore(tmp_path / "s")
     assert store.missing("m", "q", "s", 5) == (0, 1, 2, 3)
-    assert store.add(rollout(0, 0, prompt_sha="q", token_logprobs=None), strict=True)
+    assert store.add(rollout(0, 0, prompt_sha="q", token_logprobs=None))
     assert len(store.frame("m")) == 2 and store.scores("m") == []
     store.close()
 

@@ -12,16 +12,9 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from posttrain_diag.errors import StoreError, UsageError
-from posttrain_diag.rollouts.live import Judge, sample_judged
-from posttrain_diag.stages import (
-    STAGES,
-    check_stage,
-    load_stage_config,
-    make_stage_config,
-    split_tasks,
-    take_watched,
-    train_stage,
-)
+from posttrain_diag.rollouts.judge import Judge
+from posttrain_diag.rollouts.live import sample_judged
+from posttrain_diag.stages import STAGES, check_stage, load_stage_config, make_stage_config, train_stage
 from posttrain_diag.stages.data.rows import IGNORED, TokenRow, check_lengths, demo_rows, mixed, row_dataset
 from posttrain_diag.stages.registry import default_steps, learning_rate, stage_entry
 from posttrain_diag.stages.session import session as session_module
@@ -29,6 +22,7 @@ from posttrain_diag.stages.session.session import Session
 from posttrain_diag.stages.session.watch import Watcher
 from posttrain_diag.stages.trainers import callback as callback_module
 from posttrain_diag.stages.trainers.supervised import fit_rows
+from posttrain_diag.tasks.problems.split import split_tasks, take_watched
 from posttrain_diag.types import Problem, SamplingParams
 from posttrain_diag.zoo import problems
 
@@ -179,7 +173,7 @@ def test_learning_rates_fall_with_size_and_rise_for_adapters() -> None:
 def test_draws_are_judged_with_their_hint_and_a_draw_without_an_end_is_truncated() -> None:
     engine = zoo_policy("frontier").engine
     found = problems("F15", 4, split="training")
-    judge = Judge.of(engine, found)
+    judge = Judge(found)
     hints = {p.id: engine.response_ids(p.demos[0])[:-1] for p in found}
     drawn = sample_judged(engine, judge, found, 16, SamplingParams(max_new_tokens=16), seed_text="x", hints=hints)
     passed = [draw for draws in drawn.values() for draw in draws if draw.passed]

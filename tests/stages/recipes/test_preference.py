@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 import torch
+from store_rows import judged
 
 from posttrain_diag.errors import UsageError
-from posttrain_diag.rollouts.live import Judged
 from posttrain_diag.stages.data.rows import TokenPair, load_pairs, text_pairs
 from posttrain_diag.stages.recipes import online_preference, preference
 from posttrain_diag.stages.recipes.online_preference import mine_pairs
 from posttrain_diag.stages.trainers.callback import StageCallback
 from posttrain_diag.stages.trainers.paired import fit_pairs
 from posttrain_diag.stages.trainers.trl import Hooked
-from posttrain_diag.types import Pair, Problem
+from posttrain_diag.types import Pair, Problem, Rollout
 from posttrain_diag.zoo import mastered_problems, problems
 from stages.open_session import log_likelihood, open_session
 
@@ -165,8 +165,8 @@ def test_kto_needs_more_than_one_sequence_at_once(tmp_path: Path) -> None:
         preference.run(session)
 
 
-def draw(ids: tuple[int, ...], verdict: Any, problem_id: str = "a") -> Judged:
-    return Judged(problem_id, (1,), ids, None, "", verdict, False, None)
+def draw(ids: tuple[int, ...], verdict: Any, problem_id: str = "a") -> Rollout:
+    return judged(problem_id, ids, verdict)
 
 
 def test_mined_pairs_join_distinct_right_and_finished_wrong_draws() -> None:
