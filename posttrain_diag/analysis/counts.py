@@ -98,9 +98,7 @@ def analyze_counts(
         counts=table.counts,
         unrecorded=tuple(sorted(unknown_law | absent)),
     )
-    run = RunDir(out, create=True)
-    run.lock()
-    try:
+    with RunDir(out, create=True).locked() as run:
         run.claim({"model_sha": f"counts:{table.sha}", "sampling": None, "model": None, "tasks": table.source})
         if problems.known:
             write_tasks(tuple(problems.known.values()), run.path / "tasks.jsonl")
@@ -108,8 +106,6 @@ def analyze_counts(
         source = TaskSet((), table.sha, table.source, "counts", table.columns, table.notes)
         has = Resources.of_problems(list(problems.known.values()))
         return conclude(evidence, source, run, progress, command, has)
-    finally:
-        run.unlock()
 
 
 def refuse_fatal_flaws(table: CountsTable, temperature: float | None) -> None:

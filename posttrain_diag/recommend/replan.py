@@ -54,16 +54,13 @@ def replan(
     facts, has = Facts.read(data), _changed(Resources(**data["resources"]), changes)
     if not pilot or no_stage(facts):
         return _json(recommend(facts, has, str(path)), has, None)
-    run.lock()
-    try:
+    with run.locked():
         plan, piloted = piloted_plan(path, facts, has, request or _request(path, has), progress, say)
         found, diagnosis = _json(plan, has, piloted), run.read_json("diagnosis.json")
         run.write_json("diagnosis.json", {**diagnosis, **{k: found[k] for k in ("plan", "not_proposed", "pilots")}})
         write_atomic(path / "plan.yaml", yaml.safe_dump(found["plan"], sort_keys=False, allow_unicode=True))
         run.event("pilot", reason=piloted.reason, tokens=piloted.tokens, first=found["plan"][:1])
         return found
-    finally:
-        run.unlock()
 
 
 def _request(path: Path, has: Resources) -> TrainRequest:

@@ -8,7 +8,9 @@ RUN ──► plan's first stage that can run ──┐
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ from posttrain_diag.stages import (
     load_stage_config,
     train_stage,
 )
-from posttrain_diag.store import RunDir, Store
+from posttrain_diag.store import RunDir
 from posttrain_diag.tasks import load_problems, load_tasks
 from posttrain_diag.tasks.problems.split import divide
 from posttrain_diag.types import Problem
@@ -90,37 +92,23 @@ def train(
         say: told a line now and then.
         before: the model as another stage with these held-out problems and settings measured it; see `train_stage`.
     """
-    run = prepared.run
-    store: Callable[[], Store] | None = None
-    if run is not None:
-        if _is_main():
-            run.lock()
+    run, writes = prepared.run, os.environ.get("RANK", "0") == "0"  # before accelerate is asked
+    with run.locked() if run is not None and writes else nullcontext():
+        if run is not None and writes:
             run.event("train", stage=prepared.stage, out=str(prepared.out))
-        store = run.store
-    try:
         result = train_stage(
             prepared.stage,
             prepared.inputs,
             prepared.config,
             prepared.out,
-            store=store,
+            store=None if run is None else run.store,
             before=before,
             progress=progress,
             say=say,
         )
-        if run is not None and _is_main():
+        if run is not None and writes:
             run.event("trained", stage=prepared.stage, checkpoint=result.checkpoint, stopped=result.stopped)
         return result
-    finally:
-        if run is not None:
-            run.unlock()
-
-
-def _is_main() -> bool:
-    """Whether this is the process that writes, before accelerate is asked."""
-    import os
-
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _of_model(request: TrainRequest) -> Prepared:
