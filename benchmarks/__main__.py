@@ -25,6 +25,8 @@ class Benchmark:
     """The first line of its docstring."""
     by_name_only: str
     """Why it does not run unless it is named; empty where it does."""
+    parts: tuple[str, ...] = ()
+    """Words that its main.py takes first; such a benchmark is named alone, and gets everything behind its name."""
 
 
 def find_benchmarks(folder: Path) -> dict[str, Benchmark]:
@@ -36,18 +38,18 @@ def find_benchmarks(folder: Path) -> dict[str, Benchmark]:
 
 def _read(name: str, main: Path) -> Benchmark:
     tree = ast.parse(main.read_text(encoding="utf-8"))
-    reasons = [
-        ast.literal_eval(line.value)
-        for line in tree.body
-        if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "BY_NAME_ONLY"
-    ]
+    said = {ast.unparse(line.targets[0]): line.value for line in tree.body if isinstance(line, ast.Assign)}
+    reason, parts = (ast.literal_eval(said[key]) if key in said else None for key in ("BY_NAME_ONLY", "PARTS"))
     question = (ast.get_docstring(tree) or "").partition("\n")[0]
-    return Benchmark(name, question, next(iter(reasons), ""))
+    return Benchmark(name, question, reason or "", parts or ())
 
 
 def main() -> int:
     """Run the named benchmarks; the exit code counts failures."""
     benchmarks = find_benchmarks(Path(__file__).parent)
+    if len(sys.argv) > 1 and (named := benchmarks.get(sys.argv[1])) is not None and named.parts:
+        command = [sys.executable, "-m", f"benchmarks.{named.name}.main", *sys.argv[2:]]
+        return subprocess.run(command, check=False).returncode
     first_flag = next((i for i, arg in enumerate(sys.argv) if i and arg.startswith("-")), len(sys.argv))
     names, flags = sys.argv[1:first_flag], sys.argv[first_flag:]
     if not names and flags and flags[0] in {"--list", "--help", "-h"}:

@@ -20,7 +20,7 @@ from posttrain_probes.deep_support import ARM, REACH, tilt_towards
 from benchmarks.machine import write
 from posttrain_diag.engines.contract import Engine, Prompt, SampleRequest
 from posttrain_diag.engines.hf.engine import load_hf_engine
-from posttrain_diag.rollouts.collect import draw_seed
+from posttrain_diag.rollouts.identity import draw_seed
 from posttrain_diag.stats import betting_lower_bound, deep_support, importance_terms
 from posttrain_diag.tasks import load_tasks, verify
 from posttrain_diag.types import Problem, SamplingParams

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -227,8 +227,3 @@ def grouped(contestants: Sequence[Contestant]) -> Iterator[list[Contestant]]:
         elif one.group not in seen:
             seen.add(one.group)
             yield [other for other in contestants if other.group == one.group]
-
-
-def as_settings(*parts: Any) -> dict[str, Any]:
-    """Dataclasses as one comparable record."""
-    return {type(part).__name__: asdict(part) for part in parts}

@@ -15,7 +15,6 @@ from typing import Any
 
 DRAWS = 64
 KS = (1, 4, 16, 64)
-OUTSIDE_LIMIT = 0.05
 
 
 class Timed:

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-Ids = Sequence[int]
 MODULES = {
     "ours": "benchmarks.engines.ours",
     "generate": "benchmarks.engines.rivals",

@@ -26,7 +26,7 @@ from posttrain_diag.diagnose import diagnose
 from posttrain_diag.diagnose.bottleneck import NAMED, label_probabilities
 from posttrain_diag.diagnose.classes import class_posterior
 from posttrain_diag.evidence import Evidence, Settings
-from posttrain_diag.rollouts.collect import Progress
+from posttrain_diag.rollouts.progress import Progress
 from posttrain_diag.settings.analysis import make_config
 from posttrain_diag.store import RunDir
 from posttrain_diag.tasks import load_problems, load_tasks, write_tasks

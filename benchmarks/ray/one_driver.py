@@ -22,7 +22,9 @@ import numpy as np
 from posttrain_diag.engines.contract import Draw, EngineInfo, Prompt, SampleRequest
 from posttrain_diag.engines.ray.shards import Scheduler, Shard
 from posttrain_diag.evidence import MAIN, DrawSpec
-from posttrain_diag.rollouts.collect import Collector, Progress, draw_seed
+from posttrain_diag.rollouts.collect import Collector
+from posttrain_diag.rollouts.identity import draw_seed
+from posttrain_diag.rollouts.progress import Progress
 from posttrain_diag.store import RolloutStore
 from posttrain_diag.tasks import verify
 from posttrain_diag.types import Problem, SamplingParams

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from posttrain_diag.stages import StageInputs, take_watched
+from posttrain_diag.stages import StageInputs
+from posttrain_diag.tasks.problems.split import take_watched
 from posttrain_diag.types import Pair, Problem
 from posttrain_diag.zoo import WORLDS, World, family, family_of, mastered_problems, problems, resolve_model
 

@@ -25,7 +25,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from benchmarks import machine
 from benchmarks.stages.cases import SITUATIONS, Case, Variant, inputs_of
 from benchmarks.vllm_on_cpu import environment, train_command, widen_heads
-from posttrain_diag.rollouts.collect import Judgements
+from posttrain_diag.rollouts.judge import Judge
 from posttrain_diag.stages import make_stage_config, train_stage
 from posttrain_diag.stages.catalogue import learning_rate, stage_record
 from posttrain_diag.stages.trainers import reinforced, supervised
@@ -105,7 +105,7 @@ def by_hand(stage: str, folder: Path) -> float:
             model, SFTConfig(**common, max_length=64), train_dataset=Dataset.from_list(rows), processing_class=tokenizer
         )
     else:
-        judge = Judgements({p.id: p for p in inputs.train})
+        judge = Judge(inputs.train)
 
         def reward(completions: list[str], completion_ids: list[list[int]], key: list[str], **_: Any) -> list[float]:
             ended = [ids[-1] == tokenizer.eos_token_id for ids in completion_ids]

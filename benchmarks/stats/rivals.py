@@ -6,7 +6,6 @@ Every rival maps counts to a dict figure -> (value, low, high); low and high are
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -142,6 +141,3 @@ def chen(n: IntArray, c: IntArray, k: int) -> float:
     fail = np.where(possible, n - c, k_P)
     log_none = gammaln(fail + 1) - gammaln(fail - k_P + 1) - gammaln(n + 1) + gammaln(n - k_P + 1)
     return float(np.where(possible, 1 - np.exp(log_none), 1.0).mean())
-
-
-Rival = Callable[[Counts, dict[str, Functional]], Figures]

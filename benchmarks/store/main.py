@@ -27,7 +27,7 @@ import numpy as np
 from benchmarks.machine import write
 from benchmarks.synthetic_engine import SyntheticEngine, make_problems
 from posttrain_diag.analysis import analyze as spine
-from posttrain_diag.rollouts.collect import Progress
+from posttrain_diag.rollouts.progress import Progress
 from posttrain_diag.settings.analysis import make_config
 from posttrain_diag.store import ParquetStore, RolloutStore, Span, Store
 from posttrain_diag.tasks import write_tasks
@@ -99,37 +99,35 @@ def analyze(
     }
 
 
-def rollouts(first: int, count: int, per_prompt: int) -> list[tuple[Rollout, bool]]:
+def rollouts(first: int, count: int, per_prompt: int) -> list[Rollout]:
     """Judged rollouts number first .. first + count, `per_prompt` of each prompt, ~60 tokens each."""
-    out: list[tuple[Rollout, bool]] = []
+    out: list[Rollout] = []
     for number in range(first, first + count):
         prompt, index = divmod(number, per_prompt)
         seed = number * 2654435761 % 2**32
         ids, logprobs, text = TRACES[seed % len(TRACES)]
         passed = seed % 3 == 0
         out.append(
-            (
-                Rollout(
-                    problem_id=f"p{prompt:07d}",
-                    arm="main",
-                    sample_idx=index,
-                    seed=seed,
-                    text=f"{text} #### {seed % 10_000}",
-                    token_ids=ids,
-                    token_logprobs=logprobs,
-                    finish_reason="stop",
-                    verdict="pass" if passed else "fail",
-                    lenient=passed,
-                    extracted=str(seed % 10_000),
-                    score=None,
-                    engine="synthetic",
-                    model_sha="0123456789abcdef",
-                    prompt_sha=f"{prompt * 2654435761:024x}",
-                    sampling_sha="fedcba9876543210",
-                    verifier_sha=f"{prompt * 40503:064x}",
-                    policy_logprob=-12.5,
-                ),
-                passed,
+            Rollout(
+                problem_id=f"p{prompt:07d}",
+                arm="main",
+                sample_idx=index,
+                seed=seed,
+                text=f"{text} #### {seed % 10_000}",
+                token_ids=ids,
+                token_logprobs=logprobs,
+                finish_reason="stop",
+                verdict="pass" if passed else "fail",
+                strict=passed,
+                lenient=passed,
+                extracted=str(seed % 10_000),
+                score=None,
+                engine="synthetic",
+                model_sha="0123456789abcdef",
+                prompt_sha=f"{prompt * 2654435761:024x}",
+                sampling_sha="fedcba9876543210",
+                verifier_sha=f"{prompt * 40503:064x}",
+                policy_logprob=-12.5,
             )
         )
     return out

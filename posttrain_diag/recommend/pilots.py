@@ -19,7 +19,7 @@ import numpy as np
 from posttrain_diag.errors import UsageError
 from posttrain_diag.recommend.forecast import DRAWS, Forecast, chances
 from posttrain_diag.recommend.rules import ALIKE, WORTH_IT
-from posttrain_diag.rollouts.collect import Progress
+from posttrain_diag.rollouts.progress import Progress
 from posttrain_diag.stages import (
     Measured,
     StageConfig,
@@ -31,8 +31,8 @@ from posttrain_diag.stages import (
     train_stage,
 )
 from posttrain_diag.stages.catalogue import stage_record
-from posttrain_diag.stages.inputs import some
 from posttrain_diag.store import Store
+from posttrain_diag.tasks.problems.split import some
 
 CANDIDATES = 4
 """Stages that are tried at most."""

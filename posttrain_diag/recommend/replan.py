@@ -14,7 +14,7 @@ from posttrain_diag.errors import UsageError, did_you_mean
 from posttrain_diag.recommend.facts import Facts, Resources
 from posttrain_diag.recommend.pilots import RUNGS, Piloted, attempts, run_pilots
 from posttrain_diag.recommend.rules import OPTIONS, forecast_all, lacking, no_stage, plan_from, recommend
-from posttrain_diag.rollouts.collect import Progress
+from posttrain_diag.rollouts.progress import Progress
 from posttrain_diag.settings.stage import StageConfig, make_stage_config, said_settings
 from posttrain_diag.stages.catalogue import STAGES, stage_record
 from posttrain_diag.stages.inputs import StageInputs
@@ -57,16 +57,13 @@ def replan(
     facts, has = Facts.read(data), _changed(Resources(**data["resources"]), changes)
     if not pilot or no_stage(facts):
         return _json(recommend(facts, has, str(path)), has, None)
-    run.lock()
-    try:
+    with run.locked():
         plan, piloted = piloted_plan(path, facts, has, request or _request(path, has), progress, say)
         found, diagnosis = _json(plan, has, piloted), run.read_json("diagnosis.json")
         run.write_json("diagnosis.json", {**diagnosis, **{k: found[k] for k in ("plan", "not_proposed", "pilots")}})
         write_atomic(path / "plan.yaml", yaml.safe_dump(found["plan"], sort_keys=False, allow_unicode=True))
         run.event("pilot", reason=piloted.reason, tokens=piloted.tokens, first=found["plan"][:1])
         return found
-    finally:
-        run.unlock()
 
 
 def _request(path: Path, has: Resources) -> TrainRequest:

@@ -28,9 +28,6 @@ LADDER_BY_EFFORT: dict[Effort, int] = {"quick": 8, "standard": 16, "thorough": 3
 TEACHER_ROLLOUTS_BY_EFFORT: dict[Effort, int] = {"quick": 16, "standard": 16, "thorough": 32}
 """Draws per problem of each other model: enough to tell solved from not, which is all that is asked of it."""
 
-HELD_OUT = 0.3
-"""Chance of a task to be kept for measuring a stage when no separate training tasks are given."""
-
 RESOLVED = 0.95
 """A problem is resolved when one class posterior reaches this."""
 

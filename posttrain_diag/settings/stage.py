@@ -22,6 +22,8 @@ Merge = Literal["interpolate", "soup", "task-vectors"]
 DemoSource = Literal["demos", "rewritten", "probability-weighted"]
 TeacherTarget = Literal["text", "logits"]
 
+WATCHED = 32
+"""Problems that are looked at while training, where the user says nothing."""
 RETENTION_WEIGHT = 0.5
 """A point of pass@1 lost on retained tasks counts as half a point on the tasks that a stage is for."""
 
@@ -63,7 +65,7 @@ class StageConfig(TrainingDrawSettings, PromptSettings, ModelSettings):
     hint_share: float = Field(default=0.9, gt=0, lt=1, description="guided-rl: share of a demonstration shown at first")
     process_branches: int = Field(default=4, ge=1, description="process-rl: continuations behind each value")
     watch_every: int = Field(default=25, ge=1, description="optimizer steps between two looks at the probe problems")
-    watch_problems: int = Field(default=32, ge=1, description="probe problems, kept out of training")
+    watch_problems: int = Field(default=WATCHED, ge=1, description="probe problems, kept out of training")
     watch_rollouts: int = Field(default=8, ge=1)
     target_pass_rate: float | None = Field(default=None, gt=0, le=1, description="stop at this pass@1 on the probe")
     zero_steps: int = Field(default=50, ge=1, description="RL: stop after so many steps without one success")

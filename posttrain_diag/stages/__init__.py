@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from posttrain_diag.settings.stage import StageConfig, make_stage_config
     from posttrain_diag.stages.catalogue import STAGES
-    from posttrain_diag.stages.inputs import StageInputs, split_tasks, take_watched
+    from posttrain_diag.stages.inputs import StageInputs
     from posttrain_diag.stages.run import (
         Measured,
         StageResult,
@@ -39,8 +39,6 @@ __all__ = [
     "planned_steps",
     "read_measured",
     "read_result",
-    "split_tasks",
-    "take_watched",
     "tokens_so_far",
     "train_stage",
 ]

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from posttrain_diag.errors import StoreError, UsageError
-from posttrain_diag.rollouts.collect import Progress, token_cap
-from posttrain_diag.rollouts.live import Judge, Judged, counts_of, sample_judged, truncated_share
+from posttrain_diag.rollouts.judge import Judge
+from posttrain_diag.rollouts.live import counts_of, sample_judged, truncated_share
+from posttrain_diag.rollouts.progress import Progress
+from posttrain_diag.rollouts.token_cap import token_cap
 from posttrain_diag.settings.stage import StageConfig
 from posttrain_diag.stages.catalogue import STAGES, default_steps, learning_rate, stage_record
-from posttrain_diag.stages.inputs import StageInputs, some
+from posttrain_diag.stages.inputs import StageInputs
 from posttrain_diag.stages.policy.policy import Policy, load_policy
 from posttrain_diag.stages.policy.sharding import check_launch
 from posttrain_diag.stages.session.session import Session, replay_share
@@ -24,7 +26,8 @@ from posttrain_diag.stages.trainers.trl import require_trl, require_vllm
 from posttrain_diag.stats import pass_at_k
 from posttrain_diag.store import Store, write_atomic
 from posttrain_diag.tasks.problems.references import reference_completions
-from posttrain_diag.types import Estimate, Problem, SamplingParams
+from posttrain_diag.tasks.problems.split import some
+from posttrain_diag.types import Estimate, Problem, Rollout, SamplingParams
 
 RETENTION_ROLLOUTS = 8
 
@@ -217,9 +220,9 @@ def measure(policy: Policy, inputs: StageInputs, config: StageConfig, params: Sa
     """pass@k on held-out problems, and the pass rate on retained ones."""
     policy.sync()
     problems = some(inputs.held_out, config.eval_problems, seed=config.seed)
-    judge = Judge.of(policy.engine, [*problems, *inputs.retained])
+    judge = Judge([*problems, *inputs.retained])
 
-    def draw(tasks: tuple[Problem, ...], n: int, name: str) -> dict[str, list[Judged]]:
+    def draw(tasks: tuple[Problem, ...], n: int, name: str) -> dict[str, list[Rollout]]:
         return sample_judged(policy.engine, judge, tasks, n, params, seed_text=name)
 
     held = draw(problems, config.eval_rollouts, "measure")
@@ -235,7 +238,7 @@ def measure(policy: Policy, inputs: StageInputs, config: StageConfig, params: Sa
     )
 
 
-def _passes(drawn: Mapping[str, Sequence[Judged]]) -> dict[str, tuple[int, int]]:
+def _passes(drawn: Mapping[str, Sequence[Rollout]]) -> dict[str, tuple[int, int]]:
     """Passes and judged draws by problem."""
     return {key: (sum(d.passed for d in own), sum(d.verdict != "error" for d in own)) for key, own in drawn.items()}
 

@@ -15,7 +15,7 @@ from posttrain_diag.autopilot.journal import Journal
 from posttrain_diag.autopilot.judge import judge
 from posttrain_diag.autopilot.state import State
 from posttrain_diag.errors import DiagError, UsageError
-from posttrain_diag.rollouts.collect import Progress
+from posttrain_diag.rollouts.progress import Progress
 from posttrain_diag.tasks import load_tasks
 
 from .fake_world import Killed, Model, World, estimate, gains, measured, read_model, tasks_file

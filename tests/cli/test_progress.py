@@ -22,7 +22,7 @@ from posttrain_diag.analysis.allocate import classes_of
 from posttrain_diag.autopilot.bill import Metered
 from posttrain_diag.cli import progress as module
 from posttrain_diag.cli.progress import Meter, PlainProgress, clock, make_progress
-from posttrain_diag.rollouts.collect import Progress
+from posttrain_diag.rollouts.progress import Progress
 from posttrain_diag.types import CLASSES, Problem
 
 from .hostile import EVIL, harmless

@@ -109,6 +109,23 @@ def test_settings_and_stages_that_do_not_go_together_are_refused_before_tasks_ar
     assert found.config.model_dump(include=set(asked)) == asked
 
 
+def test_the_plan_counts_the_demonstrations_that_training_gets(tmp_path: Path) -> None:
+    """Demonstrations on the last rows alone: they are counted where they are trained on, not by place in the file."""
+    from dataclasses import replace
+
+    from posttrain_diag.store import RunDir
+
+    rows = problems("T", 40)
+    tasks, run = tmp_path / "tasks.jsonl", tmp_path / "run"
+    write_tasks([replace(row, demos=row.demos if i >= 28 else ()) for i, row in enumerate(rows)], tasks)
+    diag("analyze", "zoo:base", "--tasks", str(tasks), "--rollouts", "4", "--out", str(run), "--json", "--quiet")
+    request = TrainRequest(run=run, stage="sft")
+    taught = sum(bool(problem.demos) for problem in prepare(request).inputs.train)
+    assert json.loads((run / "facts.json").read_text())["resources"]["demos"] == taught > 0
+    planned = TrainRequest(run=run, stage=planned_stage(RunDir(run)))
+    assert prepare(planned).inputs.missing(planned.stage or "") == ()
+
+
 def test_a_run_is_trained_by_its_plan_and_the_same_command_does_it_once(tasks: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     diag("analyze", "zoo:base", "--tasks", str(tasks), "--rollouts", "16", "--out", str(run), "--json", "--quiet")

@@ -9,11 +9,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from fake_engine import FakeEngine, Killed, Law, make_problems
+from posttrain_probes.synthetic import make_evidence
 
 from posttrain_diag.analysis.analyze import Analysis
 from posttrain_diag.analysis.report_data import stored_report
 from posttrain_diag.errors import UsageError
 from posttrain_diag.evidence import MAIN
+from posttrain_diag.rollouts.other_models import open_problems
 from posttrain_diag.store import RunDir
 from posttrain_diag.types import Problem
 
@@ -90,6 +92,15 @@ def test_what_is_mastered_is_asked_of_nobody(run_analysis: Run, problems: list[P
     done = run_analysis(always(1.0), problems, teachers=[idle], out=half.run.path.parent / "done")
     assert (done.diagnosis.bottleneck, idle.drawn) == ("saturated", 0)
     assert "asked nothing" in done.json["estimates"]["solved_elsewhere_share"]["reason"]
+
+
+def test_only_the_surely_mastered_is_asked_of_nobody() -> None:
+    """All are likelier mastered than not; only where that is surer than .95 is nothing left to ask."""
+    evidence = make_evidence([(64, 64)] * 10 + [(16, 15), (16, 14), (16, 13), (32, 28), (32, 27)] + [(64, 8)] * 10)
+    mastered_P = evidence.law.class_posterior(evidence.settings.eps, evidence.settings.mastery)[:, 2]
+    between = [f"p{i}" for i in range(10, 15) if 0.5 < mastered_P[i] < 0.95]
+    assert len(between) == 4 and mastered_P[10] > 0.95
+    assert open_problems(evidence) == between + [f"p{i}" for i in range(15, 25)]
 
 
 def test_the_best_of_several_counts(run_analysis: Run, problems: list[Problem]) -> None:

@@ -21,9 +21,9 @@ from posttrain_diag.analysis.report_data import stored_comparison, stored_report
 from posttrain_diag.errors import StoreError
 from posttrain_diag.evidence import tally
 from posttrain_diag.rollouts import batch as batch_module
-from posttrain_diag.rollouts import collect
+from posttrain_diag.rollouts import stored
 from posttrain_diag.rollouts.batch import Batch
-from posttrain_diag.store import ParquetStore, RolloutStore, RunDir
+from posttrain_diag.store import ParquetStore, RolloutStore, RunDir, Span
 from posttrain_diag.types import Rollout
 
 Run = Callable[..., Analysis]
@@ -48,14 +48,14 @@ def test_only_what_is_durable_is_reported(tmp_path: Path) -> None:
         assert sum(c for c, _ in told[-1:]) >= count
 
     with Batch(store, stored) as batch:
-        for pair in rows(2, 4):
-            batch.add(*pair)
+        for one in rows(2, 4):
+            batch.add(one)
         assert told == [], "not a transaction per rollout"
         deadline = time.monotonic() + 5
         while not told and time.monotonic() < deadline:
             time.sleep(0.02)
         assert told == [(8, 12)], "an engine that needs long for its next draw leaves nothing in hand"
-        batch.add(rollout(5, 5), False)
+        batch.add(rollout(5, 5))
     assert told[-1] == (9, 1) and threading.active_count() < 20
     store.close()
 
@@ -63,7 +63,7 @@ def test_only_what_is_durable_is_reported(tmp_path: Path) -> None:
 def test_what_is_in_hand_is_written_when_the_engine_fails(tmp_path: Path) -> None:
     store = ParquetStore(tmp_path / "s")
     with pytest.raises(Killed), Batch(store, lambda *_: None) as batch:
-        batch.add(rollout(0, 0), True)
+        batch.add(rollout(0, 0))
         raise Killed
     assert len(store.frame("m")) == 1
     store.close()
@@ -72,14 +72,14 @@ def test_what_is_in_hand_is_written_when_the_engine_fails(tmp_path: Path) -> Non
 def test_a_store_that_cannot_be_written_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = RolloutStore(tmp_path / "s")
 
-    def full(_: Sequence[tuple[Rollout, bool]]) -> int:
+    def full(_: Sequence[Rollout]) -> int:
         raise StoreError("full")
 
     monkeypatch.setattr(store, "add_many", full)
     monkeypatch.setattr(batch_module, "MOST_S", 0.01)
     with pytest.raises(StoreError, match="full"), Batch(store, lambda *_: None) as batch:
         for index in range(1000):
-            batch.add(rollout(0, index), True)
+            batch.add(rollout(0, index))
             time.sleep(0.01)
     assert index < 900, "the error is met while drawing, not at the end"
     store.close()
@@ -156,7 +156,7 @@ def test_counts_are_exact_where_only_a_sample_is_read(
     run_analysis: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = run_analysis(law, make_problems(N, word), rollouts=16, out=tmp_path / "whole")
-    monkeypatch.setattr(collect.first_draws, "__defaults__", (130,))
+    monkeypatch.setattr(stored.first_draws, "__defaults__", (130,))
     part = run_analysis(law, make_problems(N, word), rollouts=16, store="parquet")
     main = part.evidence.arm("main")
     assert len(main) < len(whole.evidence.arm("main")) == N * 16
@@ -176,11 +176,11 @@ def test_counts_are_exact_where_only_a_sample_is_read(
 def test_the_largest_sample_that_fits() -> None:
     tallies = pd.DataFrame({"c": [3, 10, 200], "failed": [0, 0, 55], "truncated": 0, "errored": 0})
     for most in (3, 4, 9, 10, 16, 30, 100, 267):
-        first = collect.first_draws(tallies, most)
+        first = stored.first_draws(tallies, most)
         size = lambda k: np.minimum([3, 10, 255], k).sum()  # noqa: E731
         assert size(first) <= most < size(first + 1)
-    assert collect.first_draws(tallies, 268) > 255
-    assert collect.first_draws(tallies, 1) == 1, "one draw of each in any case"
+    assert stored.first_draws(tallies, 268) > 255
+    assert stored.first_draws(tallies, 1) == 1, "one draw of each in any case"
 
 
 def test_rounds_do_not_count_again_what_they_counted(run_analysis: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,11 +242,11 @@ def test_stores_of_older_versions_are_brought_up(tmp_path: Path, version: int) -
         (row,) = store.frame("m").to_dict("records")
         assert (row["text"], row["logprob"], row["extracted"], row["n_tokens"]) == ("old", -1.5, "x", 2)
         assert np.isnan(row["policy_logprob"]) if version == 1 else row["policy_logprob"] == -2.5
-        assert [(i, t.tolist()) for i, t in store.tokens("m", "q", "s")] == [(4, [5, 6])]
+        assert [(r.sample_idx, r.ids_T.tolist()) for r in store.token_rows("m", [Span("q", "s")])] == [(4, [5, 6])]
         store.close()
     store = RolloutStore(tmp_path / "s")
     assert store.missing("m", "q", "s", 5) == (0, 1, 2, 3)
-    assert store.add(rollout(0, 0, prompt_sha="q", token_logprobs=None), strict=True)
+    assert store.add(rollout(0, 0, prompt_sha="q", token_logprobs=None))
     assert len(store.frame("m")) == 2 and store.scores("m") == []
     store.close()
 

@@ -41,8 +41,8 @@ def by_key(tallies: pd.DataFrame) -> dict[tuple[str, ...], list[int]]:
 def test_both_stores_say_the_same(tmp_path: Path) -> None:
     sqlite, parquet = RolloutStore(tmp_path / "a"), ParquetStore(tmp_path / "b", shard_rows=40)
     told = rows(7, 13)
-    unknown = [(replace(r, sample_idx=50, token_ids=(), token_logprobs=None, token_count=9), s) for r, s in told[:7]]
-    other = [(replace(r, arm="longer", sampling_sha="t", extracted=None), s) for r, s in told[:20]]
+    unknown = [replace(r, sample_idx=50, token_ids=(), token_logprobs=None, token_count=9) for r in told[:7]]
+    other = [replace(r, arm="longer", sampling_sha="t", extracted=None) for r in told[:20]]
     shuffled = [*told, *unknown, *other]
     random.Random(0).shuffle(shuffled)
     for store in (sqlite, parquet):
@@ -61,9 +61,9 @@ def test_both_stores_say_the_same(tmp_path: Path) -> None:
         assert sorted(map(key, sqlite.spans("m", {"p2", "p6"}))) == [("q2", "s"), ("q2", "t"), ("q6", "s"), ("q6", "t")]
         assert store.spans("m", {"p99"}) == sqlite.spans("m", ()) == store.spans("other", {"p2"}) == []
         assert store.missing("m", "q3", "s", 52) == sqlite.missing("m", "q3", "s", 52) == (*range(13, 50), 51)
-        assert {(i, tuple(t)) for i, t in store.tokens("m", "q1", "s")} == {
-            (i, tuple(t)) for i, t in sqlite.tokens("m", "q1", "s")
-        }
+        span = [Span("q1", "s")]
+        drawn, wanted = ({(r.sample_idx, *r.ids_T.tolist()) for r in s.token_rows("m", span)} for s in (store, sqlite))
+        assert drawn == wanted
     frame = parquet.rows("m", [Span("q1", "s", 50)])
     assert frame["logprob"].isna().all() and frame["n_tokens"].tolist() == [9]
     for store in (sqlite, parquet, reopened):
@@ -133,7 +133,7 @@ def test_a_crash_in_compaction_loses_and_doubles_nothing(
         store.close()
     for _ in range(2):  # the first opening finishes the compaction, the second finds nothing to do
         again = ParquetStore(tmp_path / "s", shard_rows=25)
-        assert identities(again) == sorted((r.prompt_sha, r.sample_idx) for r, _ in told)
+        assert identities(again) == sorted((r.prompt_sha, r.sample_idx) for r in told)
         assert all(again.missing("m", f"q{p}", "s", 10) == () for p in range(6))
         assert again.add_many(told) == 0
         again.close()
@@ -146,7 +146,7 @@ def test_random_crashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     position = 0
     for life in range(25):
         store = ParquetStore(tmp_path / "s", shard_rows=rng.randint(10, 50))
-        expected = sorted((r.prompt_sha, r.sample_idx) for r, _ in told[:position])
+        expected = sorted((r.prompt_sha, r.sample_idx) for r in told[:position])
         assert identities(store) == expected, life
         with monkeypatch.context() as patch:
             for step in range(rng.randint(1, 4)):
@@ -196,7 +196,7 @@ def test_kill_minus_nine_keeps_what_was_reported(tmp_path: Path) -> None:
         found = identities(store)
         store.close()
         assert len(found) == len(set(found)) >= reported
-        assert found[: len(found)] == sorted((r.prompt_sha, r.sample_idx) for r, _ in rows(40, 400)[: len(found)])
+        assert found[: len(found)] == sorted((r.prompt_sha, r.sample_idx) for r in rows(40, 400)[: len(found)])
 
 
 def test_a_damaged_shard_and_a_full_disk_are_clear_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

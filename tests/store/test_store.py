@@ -25,6 +25,7 @@ ROLLOUT = Rollout(
     token_logprobs=(-0.5, -1.0, -0.25),
     finish_reason="stop",
     verdict="pass",
+    strict=True,
     lenient=True,
     extracted="text",
     score=None,
@@ -47,8 +48,8 @@ def store(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Store]:
 
 
 def test_a_draw_is_stored_once(store: Store) -> None:
-    assert store.add(ROLLOUT, strict=True)
-    assert not store.add(replace(ROLLOUT, text="another"), strict=True)
+    assert store.add(ROLLOUT)
+    assert not store.add(replace(ROLLOUT, text="another"))
     frame = store.frame("m")
     assert len(frame) == 1
     assert frame.loc[0, "text"] == "text \\ud800 with a lone surrogate\0"
@@ -58,29 +59,27 @@ def test_a_draw_is_stored_once(store: Store) -> None:
 
 def test_missing_lists_what_is_owed(store: Store) -> None:
     for index in (0, 3, 7):
-        store.add(replace(ROLLOUT, sample_idx=index), strict=True)
+        store.add(replace(ROLLOUT, sample_idx=index))
     assert store.missing("m", "q", "s", 6) == (1, 2, 4, 5)
     assert store.missing("m", "q", "other law", 2) == (0, 1)
     assert store.missing("other model", "q", "s", 1) == (0,)
 
 
 def test_tokens_come_back_as_they_were(store: Store) -> None:
-    store.add(ROLLOUT, strict=True)
-    ((index, tokens),) = store.tokens("m", "q", "s")
-    assert (index, tokens.tolist()) == (3, [5, 6, 2])
+    store.add(ROLLOUT)
     (row,) = store.token_rows("m", [Span("q", "s")])
     assert (row.prompt_sha, row.sampling_sha, row.sample_idx, row.ids_T.tolist()) == ("q", "s", 3, [5, 6, 2])
     assert row.logprobs_T is not None
     assert row.logprobs_T.tolist() == pytest.approx(list(ROLLOUT.token_logprobs or ()))
     assert not list(store.token_rows("m", [Span("q", "s", 0, 3)])), "spans bound what is read"
-    store.add(replace(ROLLOUT, sample_idx=4, token_logprobs=None), strict=True)
+    store.add(replace(ROLLOUT, sample_idx=4, token_logprobs=None))
     assert [r.logprobs_T for r in store.token_rows("m", [Span("q", "s", 4)])] == [None]
 
 
 def test_rejudging_replaces_the_verdict_only(store: Store) -> None:
-    store.add(ROLLOUT, strict=True)
+    store.add(ROLLOUT)
     judged = Judgement(strict=False, lenient=True, extracted="x")
-    store.add(replace(ROLLOUT, sample_idx=4, verifier_sha="v2"), strict=True)
+    store.add(replace(ROLLOUT, sample_idx=4, verifier_sha="v2"))
     asked: list[tuple[str, str, str]] = []
 
     def judge(problem_id: str, text: str, finish_reason: str) -> tuple[Verdict, Judgement]:

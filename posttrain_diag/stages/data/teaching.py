@@ -8,11 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from posttrain_diag.engines.contract import Engine, Prompt
 from posttrain_diag.engines.hf.engine import load_hf_engine
 from posttrain_diag.errors import UsageError
-from posttrain_diag.rollouts.live import Judged
 from posttrain_diag.stages.data.rows import Lesson, TokenRow, load_lessons, stop_id
 from posttrain_diag.stages.session.session import Session
 from posttrain_diag.tasks.problems.references import reference_completions
-from posttrain_diag.types import Problem
+from posttrain_diag.types import Problem, Rollout
 
 
 def lessons(session: Session, n: int, *, keep: int, same_tokens: bool) -> list[Lesson]:
@@ -66,7 +65,7 @@ def _of_teacher(session: Session, index: int, name: str, n: int, *, keep: int, s
     return found
 
 
-def _lesson(student: Engine, index: int, drawn: Sequence[Judged], keep: int, same_tokens: bool) -> Lesson:
+def _lesson(student: Engine, index: int, drawn: Sequence[Rollout], keep: int, same_tokens: bool) -> Lesson:
     passing = [draw for draw in drawn if draw.passed]
     ends = stop_id(student)
     if same_tokens:  # decode -> encode is not the identity

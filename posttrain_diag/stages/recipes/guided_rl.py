@@ -75,8 +75,8 @@ class Hints:
         return demo[: max(length, 0)]
 
     def _passes(self, problem_id: str, ids: tuple[int, ...]) -> bool:
-        judge = self.session.judge
-        return judge.judgements(problem_id, judge.engine.decode(ids)).strict
+        session = self.session
+        return session.judge(problem_id, session.policy.engine.decode(ids)).strict
 
     def adapt(self, groups: Groups) -> None:
         """Give less where draws succeed, more where none does."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from posttrain_diag.engines.hf.memory import free_bytes, usable_bytes
 from posttrain_diag.engines.model.files import find_model
-from posttrain_diag.rollouts.collect import longest_prompt
+from posttrain_diag.rollouts.token_cap import longest_prompt
 from posttrain_diag.stages.catalogue import stage_record
 from posttrain_diag.stages.trainers.trl import checkpointed, computes_in_bf16
 from posttrain_diag.store import write_atomic

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from posttrain_diag.rollouts.collect import longest_prompt
+from posttrain_diag.rollouts.token_cap import longest_prompt
 from posttrain_diag.stages.session.session import Session
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from posttrain_diag.tasks.problems.split import take_watched
+
 pytest.importorskip("trl")
 
 import torch
@@ -20,7 +22,7 @@ from transformers import AutoModelForCausalLM
 from posttrain_diag.engines.hf.engine import load_hf_engine
 from posttrain_diag.engines.hf.load import quiet
 from posttrain_diag.errors import UsageError
-from posttrain_diag.stages import StageInputs, StageResult, make_stage_config, take_watched, train_stage
+from posttrain_diag.stages import StageInputs, StageResult, make_stage_config, train_stage
 from posttrain_diag.stages.data.rows import Lesson, TokenRow, load_lessons, text_row
 from posttrain_diag.stages.data.teaching import routes
 from posttrain_diag.stages.policy.policy import load_policy

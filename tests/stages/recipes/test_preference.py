@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 import torch
+from store_rows import judged
 
 from posttrain_diag.errors import UsageError
-from posttrain_diag.rollouts.live import Judged
 from posttrain_diag.stages.data.rows import TokenPair, load_pairs, text_pairs
 from posttrain_diag.stages.recipes import online_preference, preference
 from posttrain_diag.stages.recipes.online_preference import mine_pairs
 from posttrain_diag.stages.trainers.callback import StageCallback
 from posttrain_diag.stages.trainers.paired import fit_pairs
 from posttrain_diag.stages.trainers.trl import Hooked
-from posttrain_diag.types import Pair, Problem
+from posttrain_diag.types import Pair, Problem, Rollout
 from posttrain_diag.zoo import mastered_problems, problems
 from stages.open_session import log_likelihood, open_session
 
@@ -133,6 +133,22 @@ def test_chosen_gains_on_rejected(loss: str, tmp_path: Path) -> None:
         assert after[0] > before[0]
 
 
+@pytest.mark.parametrize(("beta", "used"), [(None, 2.0), (5.0, 5.0)])
+def test_simpo_wants_half_a_nat_per_token_whatever_its_beta(
+    beta: float | None, used: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """-log sigmoid(beta x (margin - 0.5)), margin in nats per token: arXiv:2405.14734, eq. 6."""
+    session = open_session(tmp_path, paired_problems()[:1], loss="simpo", steps=1, beta=beta)
+    pairs, spy = text_pairs(session.policy.engine, session.inputs.train), Spy(monkeypatch)
+    problem = session.problems[pairs[0].problem_id]
+    chosen, rejected = (
+        log_likelihood(session, problem, ids) / len(ids) for ids in (pairs[0].chosen_ids, pairs[0].rejected_ids)
+    )
+    fit_pairs(session, "p", pairs)
+    wanted = math.log1p(math.exp(-used * (chosen - rejected - 0.5)))
+    assert spy.losses[0] == pytest.approx(wanted, rel=1e-4)
+
+
 def test_replay_joins_the_batch(tmp_path: Path) -> None:
     retain = mastered_problems(per_family=8)
     plain = open_session(tmp_path / "plain", paired_problems(), retain=retain, steps=1)
@@ -149,8 +165,8 @@ def test_kto_needs_more_than_one_sequence_at_once(tmp_path: Path) -> None:
         preference.run(session)
 
 
-def draw(ids: tuple[int, ...], verdict: Any, problem_id: str = "a") -> Judged:
-    return Judged(problem_id, (1,), ids, None, "", verdict, False, None)
+def draw(ids: tuple[int, ...], verdict: Any, problem_id: str = "a") -> Rollout:
+    return judged(problem_id, ids, verdict)
 
 
 def test_mined_pairs_join_distinct_right_and_finished_wrong_draws() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from store_rows import judged
 
 from posttrain_diag.errors import UsageError
-from posttrain_diag.rollouts.live import Judged
 from posttrain_diag.stages import make_stage_config, train_stage
 from posttrain_diag.stages.data.own import balanced, own_rows, passing
 from posttrain_diag.stages.data.rows import TokenRow, demo_rows, load_rows
@@ -18,7 +18,7 @@ from posttrain_diag.stages.recipes import filter as filter_stage
 from posttrain_diag.stages.recipes import replay, rft, search_transfer, sft_model_aware
 from posttrain_diag.stages.session.session import Session
 from posttrain_diag.stages.trainers.supervised import fit_rows
-from posttrain_diag.types import Problem
+from posttrain_diag.types import Problem, Rollout
 from posttrain_diag.zoo import problems
 from stages.zoo_stage import TINY, zoo_inputs, zoo_session
 
@@ -34,8 +34,8 @@ def fitted(monkeypatch: pytest.MonkeyPatch) -> Fitted:
     return seen
 
 
-def _draw(problem_id: str, *ids: int, verdict: str = "pass", text: str = "") -> Judged:
-    return Judged(problem_id, (1,), ids, None, text, verdict, False, None)  # pyright: ignore[reportArgumentType]
+def _draw(problem_id: str, *ids: int, verdict: str = "pass", text: str = "") -> Rollout:
+    return judged(problem_id, ids, verdict, text=text)  # pyright: ignore[reportArgumentType]
 
 
 def _texts(session: Session, rows: list[TokenRow]) -> dict[str, Counter[str]]:
@@ -85,7 +85,7 @@ def test_rft_keeps_the_rows_of_problems_that_no_longer_pass(tmp_path: Path, fitt
     session = zoo_session(tmp_path, zoo_inputs(), rounds=2)
     real = session.own_draws
 
-    def forgetful(tasks: Any, n: int, *, version: str = "") -> Mapping[str, list[Judged]]:
+    def forgetful(tasks: Any, n: int, *, version: str = "") -> Mapping[str, list[Rollout]]:
         drawn = real(tasks, n)
         return drawn if not version else {key: [replace(d, verdict="fail") for d in own] for key, own in drawn.items()}
 
@@ -169,7 +169,7 @@ def test_a_chat_model_is_asked_to_rewrite(tmp_path: Path, fitted: Fitted, monkey
     session = zoo_session(tmp_path, zoo_inputs(model="stories-chat", train=train))
     asked: list[Problem] = []
 
-    def drawn(tasks: list[Problem], n: int, *, arm: str = "main", **_: Any) -> Mapping[str, list[Judged]]:
+    def drawn(tasks: list[Problem], n: int, *, arm: str = "main", **_: Any) -> Mapping[str, list[Rollout]]:
         if arm == "rewrite":
             asked.extend(tasks)
         ids = session.policy.engine.response_ids("one.")
@@ -252,7 +252,7 @@ def test_majority_never_asks_for_the_gold(tmp_path: Path, fitted: Fitted) -> Non
     assert session.state.extra["search-transfer"]["picked_right"] == 0
 
 
-def _votes(texts: list[str], **verifier: Any) -> tuple[Problem, dict[str, list[Judged]]]:
+def _votes(texts: list[str], **verifier: Any) -> tuple[Problem, dict[str, list[Rollout]]]:
     (problem,) = problems("S", 1, split="training")
     task = replace(problem, verifier=verifier or problem.verifier)
     return task, {task.id: [_draw(task.id, i, verdict="fail", text=text) for i, text in enumerate(texts)]}

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from store_rows import judged
 
 from posttrain_diag.engines.contract import Prompt, ScoreRequest
-from posttrain_diag.rollouts.live import Judged, State, sample_from
+from posttrain_diag.rollouts.live import State, sample_from
 from posttrain_diag.stages import StageInputs, make_stage_config
 from posttrain_diag.stages.catalogue import STAGES
 from posttrain_diag.stages.data.rows import text_row
@@ -23,7 +24,7 @@ from posttrain_diag.stages.session.session import Session
 from posttrain_diag.stages.trainers import reinforced
 from posttrain_diag.stages.trainers.reinforced import RLPlan, fit_rl
 from posttrain_diag.stages.trainers.trl import Hooked, Part
-from posttrain_diag.types import Problem, SamplingParams
+from posttrain_diag.types import Problem, Rollout, SamplingParams
 from posttrain_diag.zoo import mastered_problems, problems, resolve_model
 
 
@@ -131,8 +132,8 @@ def test_hints_shrink_with_success_and_are_gone_at_the_end_without(opened: Opene
     hints = Hints(session)
     first, second = session.inputs.train[:2]
 
-    def group(problem: Problem, *passed: bool) -> list[Judged]:
-        return [Judged(problem.id, (), (5,), None, "", "pass" if p else "fail", p, None) for p in passed]
+    def group(problem: Problem, *passed: bool) -> list[Rollout]:
+        return [judged(problem.id, (5,), "pass" if p else "fail") for p in passed]
 
     hints.adapt({first.id: group(first, False, False), second.id: group(second, False, False)})
     assert hints.level == session.config.hint_share, "nothing passed: nothing is taken back"
@@ -197,7 +198,7 @@ def test_demonstrations_beside_rl_are_a_signal_where_nothing_passes(opened: Open
 
 
 def test_a_right_text_without_its_end_earns_nothing(opened: Opened, batches: list[dict[str, Any]]) -> None:
-    seen: list[Judged] = []
+    seen: list[Rollout] = []
     lengths = {len(problem.demos[0]) for problem in problems("R", 40, split="training")}
     session = opened("R", n=40, cap=min(lengths), steps=1)
     plan = RLPlan(
@@ -209,6 +210,23 @@ def test_a_right_text_without_its_end_earns_nothing(opened: Opened, batches: lis
     assert not any(d.passed for d in seen)
     assert session.state.zero_steps == 1
     assert [outcome(d) for d in seen] == [0.0] * len(seen)
+
+
+def test_the_verifier_sees_each_draw_once_whatever_its_length(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    from posttrain_diag.rollouts import judge as judge_module
+
+    monkeypatch.setattr(judge_module, "REMEMBERED_CHARS", -1)  # every text is as good as one of 2,500 characters
+    seen: list[str] = []
+    compiled = judge_module.compile_verifier
+
+    def counting(spec: Any) -> Any:
+        verifier = compiled(spec)
+        return lambda text, problem: (seen.append(text), verifier(text, problem))[1]
+
+    monkeypatch.setattr(judge_module, "compile_verifier", counting)
+    session = opened("S", steps=2)
+    fit_rl(session, "grpo", RLPlan("grpo"))
+    assert len(seen) == session.state.rollouts == 2 * session.config.batch_size
 
 
 def companion(session: Session, weight: float) -> RLPlan:
@@ -274,7 +292,7 @@ def test_credit_sums_to_the_gain_over_the_group(opened: Opened, batches: list[di
     values: list[BranchValues] = []
     real = BranchValues.rewards
 
-    def kept(self: BranchValues, draws: Sequence[Judged], step: int) -> list[float]:
+    def kept(self: BranchValues, draws: Sequence[Rollout], step: int) -> list[float]:
         values.append(self)
         return real(self, draws, step)
 
@@ -311,7 +329,8 @@ def test_values_are_what_continuing_the_prefix_gives(opened: Opened) -> None:
     right = (*engine.response_ids(problem.demos[0]), engine.info.stop_token_ids[0])
     wrong = (right[1], *right[1:])
     draws = [
-        Judged(problem.id, (), ids, None, *session.judge.verdict(problem.id, (), ids)) for ids in (right, wrong, right)
+        judged(problem.id, ids, "pass" if session.judge(problem.id, engine.decode(ids[:-1])).strict else "fail")
+        for ids in (right, wrong, right)
     ]
     values = BranchValues(session)
     assert values.rewards(draws, 0) == [1.0, 0.0, 1.0]
@@ -334,12 +353,12 @@ def test_a_branch_that_passes_is_a_signal(opened: Opened, monkeypatch: pytest.Mo
     assert plain.state.zero_steps == 1
 
 
-def failed(self: Any, problem_id: str, ids: tuple[int, ...]) -> Judged:
-    return Judged(problem_id, (), ids, None, "", "fail", False, None)
+def failed(self: Any, problem_id: str, ids: tuple[int, ...]) -> Rollout:
+    return judged(problem_id, ids, "fail")
 
 
 def test_partial_credit_counts_and_cut_off_draws_do_not() -> None:
-    draw = Judged("a", (), (5,), None, "", "fail", False, 0.4)
+    draw = judged("a", (5,), "fail", score=0.4)
     assert outcome(draw) == 0.4
     assert outcome(replace(draw, score=None)) == 0.0
     assert outcome(replace(draw, verdict="truncated")) == 0.0
