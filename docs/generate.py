@@ -20,7 +20,7 @@ import typer.main
 from posttrain_probes import all_probes
 
 from posttrain_diag.cli.app import app
-from posttrain_diag.recommend import CATALOGUE
+from posttrain_diag.stages.catalogue import CATALOGUE
 
 DOCS = Path(__file__).resolve().parent
 CHECKS = re.compile(r"(<!-- checks -->\n).*?(<!-- end of checks -->)", re.DOTALL)
@@ -98,6 +98,7 @@ def cards() -> dict[str, str]:
             ("pays when", stage.prescribe_when),
             ("fails by", stage.known_failure),
             ("needs", ", ".join(stage.needs) or "nothing more"),
+            ("settings of its own", ", ".join(f"`{name}`" for name in stage.own_settings) or "none"),
             ("built on", stage.built_on),
         )
         found[stage.name] = f"{card}\n\n{measured(results, stage.name)}"

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from posttrain_diag.compare.types import Comparison
-    from posttrain_diag.rollouts.collect import Progress
+    from posttrain_diag.rollouts.progress import Progress
     from posttrain_diag.store.run_index import RunEntry
     from posttrain_diag.types import Estimate
 

@@ -17,6 +17,8 @@ command line turns an error into text (stderr, exit code 2; a traceback with DIA
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class DiagError(Exception):
     """Base of every error this package raises on purpose."""
@@ -67,3 +69,16 @@ class StatsError(DiagError, ValueError):
 
 class NotEnoughRollouts(StatsError):
     """An estimator needs more rollouts than some problem has."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that one which does not exist was probably meant to be; None: none is near."""
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(name, list(known), n=1)), None)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """What to add to a message about a name that does not exist: ` (did you mean 'grpo'?)`, or nothing."""
+    found = nearest(name, known)
+    return "" if found is None else f" (did you mean {found!r}?)"

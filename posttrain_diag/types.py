@@ -144,6 +144,8 @@ class Rollout:
     the engine does not tell it."""
     finish_reason: FinishReason
     verdict: Verdict
+    strict: bool
+    """The strict reading of its text, whether or not the draw was finished (a truncated text can read right)."""
     lenient: bool
     """The lenient reading of the verifier passed (also judged on truncated text)."""
     extracted: str | None
@@ -162,6 +164,13 @@ class Rollout:
     """log q of the proposal that drew it, nats; None for draws from the policy."""
     token_count: int | None = None
     """Generated tokens where `token_ids` does not hold them."""
+    prompt_ids: tuple[int, ...] = ()
+    """What the model was conditioned on, the given prefix included, where a trainer asked for it; never stored."""
+
+    @property
+    def passed(self) -> bool:
+        """Strictly right, and finished."""
+        return self.verdict == "pass"
 
     @property
     def n_tokens(self) -> int:

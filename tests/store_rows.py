@@ -19,6 +19,7 @@ def rollout(prompt: int, index: int, **values: object) -> Rollout:
         "token_logprobs": tuple(-0.5 for _ in range(index % 4)),
         "finish_reason": {"truncated": "length", "error": "error"}.get(verdict, "stop"),
         "verdict": verdict,
+        "strict": verdict == "pass",
         "lenient": verdict == "pass" or index % 3 == 0,
         "extracted": None if index % 2 else f"answer {index}",
         "score": None,
@@ -31,5 +32,15 @@ def rollout(prompt: int, index: int, **values: object) -> Rollout:
     return Rollout(**{**fields, **values})  # pyright: ignore
 
 
-def rows(prompts: int, n: int, start: int = 0) -> list[tuple[Rollout, bool]]:
-    return [(rollout(p, i), VERDICTS[(p + i) % 5] == "pass") for i in range(start, n) for p in range(prompts)]
+def judged(
+    problem_id: str, ids: tuple[int, ...], verdict: Verdict, *, text: str = "", score: float | None = None
+) -> Rollout:
+    """A rollout as a stage draws it, after a prompt of one token."""
+    return rollout(
+        0, 0, problem_id=problem_id, token_ids=ids, token_logprobs=None, verdict=verdict, strict=verdict == "pass",
+        lenient=False, text=text, score=score, prompt_ids=(1,),
+    )  # fmt: skip
+
+
+def rows(prompts: int, n: int, start: int = 0) -> list[Rollout]:
+    return [rollout(p, i) for i in range(start, n) for p in range(prompts)]

@@ -10,16 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli.hostile import EVIL, LONG, comparison, diagnosis, harmless
 
 import posttrain_diag as diag
 from posttrain_diag.analysis import analyze as analyze_module
 from posttrain_diag.api import ComparedRuns, Run
 from posttrain_diag.errors import StoreError, UsageError
 from posttrain_diag.types import Estimate, Problem
-
-sys.path.insert(0, str(Path(__file__).parent / "cli"))
-from hostile import EVIL, LONG, diagnosis, harmless
-from test_terminal import comparison
 
 PROBLEMS = [Problem(f"p{i}", f"q{i}", None, "1", {"type": "exact"}) for i in range(12)]
 

@@ -17,7 +17,9 @@ from posttrain_probes.golds import MIN_GROUP, separating_draws
 
 from posttrain_diag.diagnose.bottleneck import label_probabilities
 from posttrain_diag.evidence import MAIN, DrawSpec, Evidence, add_tallies
-from posttrain_diag.rollouts.collect import Collector, Owed, Progress, current_tallies, spans_of
+from posttrain_diag.rollouts.collect import Collector, Owed
+from posttrain_diag.rollouts.progress import Progress
+from posttrain_diag.rollouts.stored import current_tallies, spans_of
 from posttrain_diag.settings.analysis import RESOLVED, Allocation
 from posttrain_diag.stats import FIRST_BLOCK, Counts, next_blocks
 from posttrain_diag.types import ProblemClass

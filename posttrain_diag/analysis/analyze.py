@@ -31,13 +31,17 @@ from posttrain_diag.errors import UsageError
 from posttrain_diag.evidence import MAIN, DrawSpec, Evidence, Settings
 from posttrain_diag.recommend import Facts, Resources, recommend
 from posttrain_diag.recommend.duration import with_times
-from posttrain_diag.rollouts.collect import Collector, Owed, Phase, Progress, current_evidence, token_cap
+from posttrain_diag.rollouts.collect import Collector, Owed
 from posttrain_diag.rollouts.other_models import check_teachers, with_teachers
-from posttrain_diag.settings.analysis import HELD_OUT, AnalyzeConfig
+from posttrain_diag.rollouts.progress import Phase, Progress
+from posttrain_diag.rollouts.stored import current_evidence
+from posttrain_diag.rollouts.token_cap import token_cap
+from posttrain_diag.settings.analysis import AnalyzeConfig
 from posttrain_diag.store import RunDir, write_atomic
 from posttrain_diag.store.speed import keep_speed, stored_speed
 from posttrain_diag.tasks import TaskSet, load_problems, load_tasks, reference_completions, write_tasks
-from posttrain_diag.types import Diagnosis, Measurement, Plan, ProblemClass, SamplingParams
+from posttrain_diag.tasks.problems.split import FEWEST, divide
+from posttrain_diag.types import Diagnosis, Measurement, Plan, ProbeFailure, ProblemClass, SamplingParams
 
 
 @dataclass(frozen=True)
@@ -95,44 +99,44 @@ def analyze(config: AnalyzeConfig, progress: Progress | None = None, command: st
     progress.phase("load", config.model)
     tasks = load_problems(config)
     has = resources_of(config, tasks)
-    engine = load_engine(config)
-    try:
-        return _analyze(config, tasks, has, engine, progress, command)
-    finally:
-        engine.close()
-
-
-def _analyze(
-    config: AnalyzeConfig, tasks: TaskSet, has: Resources, engine: Engine, progress: Progress, command: str
-) -> Analysis:
-    run = RunDir(config.out, create=True)
-    run.lock()
-    try:
-        references = references_of(tasks)
-        sampling = sampling_of(config, tasks, references, engine)
-        identity = {"model_sha": engine.info.model_sha, "sampling": sampling.identity()}
-        named = {"model": config.model, "tasks": config.tasks, "tasks_sha": tasks.sha, "store": config.store}
-        resumed = run.claim({**identity, **named})
-        save_inputs(run, config, tasks, engine.info)
-        run.event("analyze", resumed=resumed, command=command, rollouts=config.rollouts_per_problem)
-        base = Evidence(
-            problems={problem.id: problem for problem in tasks.problems},
-            rollouts=pd.DataFrame(),
-            scores=(),
-            settings=Settings.of(config, sampling),
-            model=replace(engine.info, model=config.model),
-            references=references,
-        )
+    with closing(load_engine(config)) as engine, RunDir(config.out, create=True).locked() as run:
+        base = begin(config, tasks, engine, run, command)
         with settled_heap():
             evidence = gather(config, base, engine, run, progress)
-        if news := [notice for notice in engine.info.notices if notice not in (base.model or engine.info).notices]:
-            run.event("engine", notices=news)
         engine.close()  # its memory is free before another model or the statistics begin
         if config.teacher:
             evidence = with_teachers(evidence, config.teacher, partial(load_other, config), run, progress)
         return conclude(evidence, tasks, run, progress, command, has)
-    finally:
-        run.unlock()
+
+
+def begin(config: AnalyzeConfig, tasks: TaskSet, engine: Engine, run: RunDir, command: str) -> Evidence:
+    """Bind the run directory to this model and sampling law; the evidence before the first draw.
+
+    Args:
+        config: what was asked for.
+        tasks: its problems.
+        engine: of the model.
+        run: the run directory, locked.
+        command: the command line, for the event log.
+
+    Raises:
+        StoreError: the directory belongs to another model or sampling law.
+    """
+    references = references_of(tasks)
+    sampling = sampling_of(config, tasks, references, engine)
+    identity = {"model_sha": engine.info.model_sha, "sampling": sampling.identity()}
+    named = {"model": config.model, "tasks": config.tasks, "tasks_sha": tasks.sha, "store": config.store}
+    resumed = run.claim({**identity, **named})
+    save_inputs(run, config, tasks, engine.info)
+    run.event("analyze", resumed=resumed, command=command, rollouts=config.rollouts_per_problem)
+    return Evidence(
+        problems={problem.id: problem for problem in tasks.problems},
+        rollouts=pd.DataFrame(),
+        scores=(),
+        settings=Settings.of(config, sampling),
+        model=replace(engine.info, model=config.model),
+        references=references,
+    )
 
 
 @contextmanager
@@ -153,9 +157,14 @@ def conclude(
 ) -> Analysis:
     """Everything after sampling: probes, diagnosis, plan, files, report. Needs no model."""
     progress.phase("diagnose", "probes, posteriors, verdict")
-    outcomes = [boundary(probe, evidence) for probe in all_probes()]
-    measurements = [outcome for outcome in outcomes if isinstance(outcome, Measurement)]
-    failures = [outcome for outcome in outcomes if not isinstance(outcome, Measurement)]
+    measurements: list[Measurement] = []
+    failures: list[ProbeFailure] = []
+    for probe in all_probes():
+        outcome = boundary(probe, evidence)
+        if isinstance(outcome, Measurement):
+            measurements.append(outcome)
+        else:
+            failures.append(outcome)
     diagnosis = diagnose(evidence, measurements, failures)
     found: list[ProblemClass] = diagnosis.per_problem["class"].tolist()
     progress.resolved(Counter(found))
@@ -182,12 +191,15 @@ def task_card(tasks: TaskSet) -> dict[str, Any]:
 
 
 def resources_of(config: AnalyzeConfig, tasks: TaskSet) -> Resources:
-    """What there is to train with, as far as this command says."""
-    if config.train_tasks is None:
-        problems = tasks.problems[: round((1 - HELD_OUT) * len(tasks.problems))]
+    """What there is to train with, as far as this command says: `diag train` on this run trains on these problems."""
+    given = None
+    if config.train_tasks is not None:
+        apart = {"tasks": config.train_tasks, "demos": None, "limit": None}
+        given = load_problems(config.model_copy(update=apart)).problems
+    if given is None and len(tasks.problems) < FEWEST:
+        problems = tasks.problems  # too few to train on; `diag train` says what to give
     else:
-        given = {"tasks": config.train_tasks, "demos": None, "limit": None}
-        problems = load_problems(config.model_copy(update=given)).problems
+        problems = divide(tasks.problems, given, seed=config.seed).train
     if config.retain is not None:
         load_tasks(config.retain, allow_code=config.allow_code)  # a file that cannot be read is an error now
     return Resources.of_problems(problems, teacher=bool(config.teacher), retained=config.retain is not None)
@@ -211,6 +223,9 @@ def gather(config: AnalyzeConfig, base: Evidence, engine: Engine, run: RunDir, p
             del main  # its rows are read again, among the others
             main = current_evidence(base, store, owed)
         keep_vocabulary(run, engine, store, main.rollouts)
+        told = () if base.model is None else base.model.notices
+        if news := [notice for notice in engine.info.notices if notice not in told]:
+            run.event("engine", notices=news)
         keep_speed(run, engine.info.engine, engine.info.device, collector.tokens, collector.time_s)
         return replace(main, scores=scores, notes=notes)
     finally:

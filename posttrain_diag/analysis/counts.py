@@ -15,7 +15,7 @@ from posttrain_diag.errors import StatsError, UsageError
 from posttrain_diag.evidence import Evidence, Settings
 from posttrain_diag.importers import CountsTable
 from posttrain_diag.recommend import Resources
-from posttrain_diag.rollouts.collect import Progress
+from posttrain_diag.rollouts.progress import Progress
 from posttrain_diag.stats import Counts, sampling_flaws
 from posttrain_diag.store import RunDir
 from posttrain_diag.tasks import TaskSet, write_tasks
@@ -98,9 +98,7 @@ def analyze_counts(
         counts=table.counts,
         unrecorded=tuple(sorted(unknown_law | absent)),
     )
-    run = RunDir(out, create=True)
-    run.lock()
-    try:
+    with RunDir(out, create=True).locked() as run:
         run.claim({"model_sha": f"counts:{table.sha}", "sampling": None, "model": None, "tasks": table.source})
         if problems.known:
             write_tasks(tuple(problems.known.values()), run.path / "tasks.jsonl")
@@ -108,8 +106,6 @@ def analyze_counts(
         source = TaskSet((), table.sha, table.source, "counts", table.columns, table.notes)
         has = Resources.of_problems(list(problems.known.values()))
         return conclude(evidence, source, run, progress, command, has)
-    finally:
-        run.unlock()
 
 
 def refuse_fatal_flaws(table: CountsTable, temperature: float | None) -> None:

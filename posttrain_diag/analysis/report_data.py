@@ -31,7 +31,7 @@ from posttrain_diag.analysis.token_texts import Key, stored_vocabulary, tokens_b
 from posttrain_diag.errors import StoreError
 from posttrain_diag.evidence import tally
 from posttrain_diag.recommend.duration import with_times
-from posttrain_diag.rollouts.collect import first_draws, first_rollouts
+from posttrain_diag.rollouts.stored import first_draws, first_rollouts
 from posttrain_diag.store import RunDir, TokenRow
 from posttrain_diag.store.speed import stored_speed
 from posttrain_diag.tasks import find_written

@@ -13,7 +13,7 @@ import pandas as pd
 
 from posttrain_diag.engines.contract import Engine
 from posttrain_diag.evidence import tally
-from posttrain_diag.rollouts.collect import first_draws
+from posttrain_diag.rollouts.stored import first_draws
 from posttrain_diag.store import RunDir, Span, Store
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from posttrain_diag.recommend.pilots import MEASURED, ROLLOUTS
-from posttrain_diag.rollouts.collect import Phase, Progress
+from posttrain_diag.rollouts.progress import Phase, Progress
 from posttrain_diag.stages import StageConfig, StageInputs, planned_steps, read_result, tokens_so_far
 from posttrain_diag.stages.run import RETENTION_ROLLOUTS
 from posttrain_diag.stages.session.watch import MOST_RETAINED

@@ -8,7 +8,7 @@ from typing import Any
 
 from posttrain_diag.autopilot.state import Round
 from posttrain_diag.stages import STAGES, StageConfig, StageInputs, StageResult
-from posttrain_diag.stages.registry import stage_entry
+from posttrain_diag.stages.catalogue import stage_record
 from posttrain_diag.stages.session.session import replay_share
 from posttrain_diag.stages.session.watch import Look, rise_at_the_end
 
@@ -93,7 +93,7 @@ def more_steps(found: StageResult, looks: Sequence[Look], config: StageConfig) -
         looks: at the probe problems.
         config: its settings but for what the run itself set.
     """
-    if config.steps is not None or found.stopped is not None or not stage_entry(found.stage).trains:
+    if config.steps is not None or found.stopped is not None or not stage_record(found.stage).trains:
         return 0, 0.0
     rise = rise_at_the_end(looks)
     return (LONGER * found.steps if found.best_step > 0.75 * found.steps and rise > LEAST_GAIN else 0), rise
@@ -113,7 +113,7 @@ def more_replay(tried: Round, inputs: StageInputs, config: StageConfig) -> tuple
         return 0.0, f"it had been tried with more replay than in round {tried.retry_of} already"
     if config.replay is not None:
         return 0.0, f"its replay share was set to {config.replay:g} by the user"
-    if not stage_entry(tried.stage).trains:
+    if not stage_record(tried.stage).trains:
         return 0.0, "it trains nothing that replay could be mixed into"
-    share = min(MOST_REPLAY, (1 + replay_share(config, inputs, stage_entry(tried.stage).replay)) / 2)
+    share = min(MOST_REPLAY, (1 + replay_share(config, inputs, stage_record(tried.stage).replay)) / 2)
     return share, ""

@@ -16,7 +16,9 @@ _FLAGS = {"mapping": "map", "teachers": "teacher", "siblings": "sibling", "confi
 
 def analyze_command(config: AnalyzeConfig) -> str:
     """`diag analyze` with everything that is not its default."""
-    return _command(["analyze", config.model], config.model_dump(mode="json", exclude_defaults=True, exclude={"model"}))
+    told = config.model_dump(mode="json", exclude_defaults=True, exclude={"model"})
+    first = {name: told.pop(name) for name in ("tasks", "out")}
+    return _command(["analyze", config.model], {**first, **told})
 
 
 def train_command(request: TrainRequest) -> str:

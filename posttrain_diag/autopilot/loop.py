@@ -126,7 +126,7 @@ def _budget_spent(run: Run, state: State) -> State:
 
 def pilot(run: Run, state: State) -> State:
     """Short runs of the stages between which the plan of the current checkpoint does not decide."""
-    number, each, request = state.current, state.pilot_tokens, run.next_request("grpo")
+    number, each, request = state.current, state.pilot_tokens, run.pilot_request()
     has, settings = dict(run.resources), dict(request.settings)
     if each is not None and run.left is not None:
         has["budget_tokens"] = run.left + run.tokens(number).pilot  # as before the first of them

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from posttrain_diag.errors import UsageError
 from posttrain_diag.settings.autopilot import AutopilotConfig
-from posttrain_diag.stages import split_tasks
-from posttrain_diag.stages.prepare import without_held_out
 from posttrain_diag.tasks import load_tasks, with_demos, write_tasks
+from posttrain_diag.tasks.problems.split import split_tasks, without_held_out
 from posttrain_diag.tasks.problems.taskset import tasks_sha
 from posttrain_diag.types import Problem
 
@@ -60,7 +59,7 @@ def problems_of(config: AutopilotConfig) -> RunProblems:
         train, held_out = split_tasks(tasks, seed=config.seed)
         notes.append(f"{len(held_out)} of the {len(tasks)} problems are held out (--train-tasks FILE trains on others)")
     else:
-        train, notes = without_held_out(given, tasks, notes)
+        train, notes = without_held_out(given, tasks)
         held_out = tasks
     if len(held_out) < FEWEST_HELD_OUT or len(train) < FEWEST_TRAINED:
         more = "more problems, or --train-tasks FILE beside --tasks FILE" if given is None else "more of them"
@@ -74,5 +73,9 @@ def problems_of(config: AutopilotConfig) -> RunProblems:
 
 def _load(config: AutopilotConfig, source: str) -> tuple[Problem, ...]:
     return load_tasks(
-        source, mapping=config.mapping or None, verifier=config.verifier, allow_code=config.allow_code
+        source,
+        mapping=config.mapping or None,
+        verifier=config.verifier,
+        limit=config.limit,
+        allow_code=config.allow_code,
     ).problems

@@ -19,11 +19,13 @@ from posttrain_diag.autopilot.problems import RunProblems, problems_of
 from posttrain_diag.autopilot.state import Round, State, load_state
 from posttrain_diag.autopilot.steps import Steps
 from posttrain_diag.errors import StoreError, UsageError
+from posttrain_diag.recommend.rules import OPTIONS
 from posttrain_diag.settings.analysis import AnalyzeConfig
 from posttrain_diag.settings.autopilot import RESUMED, AutopilotConfig, check_same
 from posttrain_diag.stages import Measured, StageResult, read_result
-from posttrain_diag.stages.catalogue import stage_card
+from posttrain_diag.stages.catalogue import readers, stage_record
 from posttrain_diag.stages.prepare import Prepared, TrainRequest, directory_of, prepare
+from posttrain_diag.stages.record import needs_met
 from posttrain_diag.store import lock_folder, write_atomic
 
 
@@ -106,16 +108,16 @@ class Run:
 
     def request(self, begun: Round) -> TrainRequest:
         """The stage of a round, as `diag train` takes it."""
-        needs = stage_card(begun.stage).needs
+        record = stage_record(begun.stage)
         return TrainRequest(
             run=self.analysis(begun.start),
             stage=begun.stage,
             train_tasks=str(self.tasks / "train.jsonl"),
             retain=self.config.retain,
-            teachers=self.config.teacher if "teacher" in needs else (),
-            siblings=self.siblings(begun) if "siblings" in needs else (),
+            teachers=self.config.teacher if "teacher" in record.needs else (),
+            siblings=self.siblings(begun) if "siblings" in record.needs else (),
             out=self.out / "rounds" / begun.folder / "stage",
-            settings={**self.config.settings, **begun.settings},
+            settings=record.read_of({**self.config.settings, **begun.settings}),
             allow_code=self.config.runs_code,
         )
 
@@ -128,6 +130,10 @@ class Run:
         """A stage from the current checkpoint, with all other models that there are."""
         begun = Round(len(self.state.rounds) + 1, stage, self.state.current, {}, "")
         return replace(self.request(begun), teachers=self.config.teacher, siblings=self.siblings(begun))
+
+    def pilot_request(self) -> TrainRequest:
+        """What pilots from the current checkpoint get: settings of all stages, of which each takes what it reads."""
+        return replace(self.next_request("grpo"), stage=None, settings=dict(self.config.settings))
 
     def prepared(self, stage: str) -> Prepared:
         """What such a stage would get."""
@@ -180,6 +186,8 @@ def open_run(config: AutopilotConfig, out: Path, steps: Steps) -> Generator[Run]
     begun = state_path.exists()
     if not begun and out.is_dir() and any(path.name not in _BEGUN for path in out.iterdir()):
         raise StoreError(f"{out}: not empty and not a folder of `diag run`; choose another --out")
+    if not begun:
+        check_settings(config, problems)
     out.mkdir(parents=True, exist_ok=True)
     lock = lock_folder(out)
     try:
@@ -206,10 +214,35 @@ def first_cost(config: AutopilotConfig) -> tuple[RunProblems, Estimated]:
     """
     check_inputs(config)
     problems = problems_of(config)
+    check_settings(config, problems)
     with TemporaryDirectory() as name:
         problems.write(Path(name))
         analysis = config.analysis(config.model, Path(name), Path(name) / "run", ())
         return problems, estimate_cost(analysis)
+
+
+def check_settings(config: AutopilotConfig, problems: RunProblems) -> None:
+    """Refuse a stage setting that no stage reads which this run can come to.
+
+    Args:
+        config: with the settings for whichever stage runs.
+        problems: of the run.
+
+    Raises:
+        UsageError: names the setting, the stages that read it, and what they lack.
+    """
+    there = needs_met(
+        demos=any(problem.demos for problem in problems.train),
+        pairs=any(problem.pairs for problem in problems.train),
+        teacher=bool(config.teacher),
+        siblings=True,  # once a stage is kept there are two checkpoints
+        retained=config.retain is not None,
+    )
+    for name in config.settings:
+        lacks = {stage: stage_record(stage).lacks(there) for stage in readers(name) if stage not in OPTIONS}
+        if all(lacks.values()):
+            why = "; ".join(f"{stage} needs {' and '.join(lack)}" for stage, lack in lacks.items())
+            raise UsageError(f"stage setting {name}: no stage that this run can choose reads it: {why}")
 
 
 _BEGUN = {".lock", "tasks", "config.yaml"}

@@ -11,7 +11,7 @@ from typing import Any
 
 from posttrain_reports import write_comparison_report
 
-from posttrain_diag.rollouts.collect import Progress
+from posttrain_diag.rollouts.progress import Progress
 from posttrain_diag.settings.analysis import AnalyzeConfig
 from posttrain_diag.stages import Measured
 from posttrain_diag.stages.prepare import TrainRequest

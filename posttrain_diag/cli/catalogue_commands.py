@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from posttrain_diag.cli import completion
 from posttrain_diag.cli.terminal import echo, echo_json
+
+if TYPE_CHECKING:
+    from posttrain_diag.stages.record import StageRecord
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -26,7 +29,7 @@ def stages(
     ] = None,
 ) -> None:
     """List every post-training stage family: provenance, interface, role, needs, known failure."""
-    from posttrain_diag.recommend import CATALOGUE
+    from posttrain_diag.stages.catalogue import CATALOGUE
 
     if launch is not None:
         from posttrain_diag.stages.policy.sharding import launch_config
@@ -34,7 +37,7 @@ def stages(
         echo(launch_config(launch))
         return
     if as_json:
-        echo_json([asdict(card) for card in CATALOGUE])
+        echo_json([_stage_json(stage) for stage in CATALOGUE])
         return
     for card in CATALOGUE:
         echo(f"{card.name}: {card.title}")
@@ -42,6 +45,15 @@ def stages(
         echo(f"  when: {card.prescribe_when}")
         echo(f"  fails by: {card.known_failure}")
         echo(f"  needs: {', '.join(card.needs) or 'nothing more'}; runs on {card.built_on}")
+        echo(f"  settings of its own: {', '.join(card.own_settings) or 'none'}")
+
+
+def _stage_json(stage: StageRecord) -> dict[str, Any]:
+    """The record without where its code lies, and with all settings that it reads."""
+    shown = asdict(stage)
+    for internal in ("recipe", "function"):
+        del shown[internal]
+    return {**shown, "reads": sorted(stage.settings)}
 
 
 def probes(

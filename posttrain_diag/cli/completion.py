@@ -14,11 +14,6 @@ from typing import get_args
 VARIABLE = "_DIAG_COMPLETE"
 """Set by the shell's script when it asks for completions."""
 
-STAGES = (
-    "sft", "sft-model-aware", "filter", "distill-offline", "preference", "rft", "grpo", "rloo", "online-preference",
-    "process-rl", "distill-onpolicy", "guided-rl", "interleaved", "replay", "merge", "search-transfer",
-)  # fmt: skip
-"""The stages of `diag train`; their registry takes a second to load."""
 EXPORTS = ("sft", "pairs", "prompts", "parquet")
 SETS = ("rl-band", "repair-format", "needs-demonstration", "replay", "undecided")
 LAUNCH = ("ddp", "fsdp2", "deepspeed_zero2", "deepspeed_zero3")
@@ -98,7 +93,9 @@ def zoo_names(incomplete: str) -> list[str]:
 
 def stages(incomplete: str) -> list[str]:
     """Stages of `diag train`."""
-    return _starting(STAGES, incomplete)
+    from posttrain_diag.stages.catalogue import STAGES
+
+    return _starting(list(STAGES), incomplete)
 
 
 def efforts(incomplete: str) -> list[str]:
@@ -117,14 +114,14 @@ def allocations(incomplete: str) -> list[str]:
 
 def engines(incomplete: str) -> list[str]:
     """Values of --engine."""
-    from posttrain_diag.settings.analysis import EngineName
+    from posttrain_diag.settings.engine import EngineName
 
     return _starting(get_args(EngineName), incomplete)
 
 
 def worker_engines(incomplete: str) -> list[str]:
     """Values of --ray-engine."""
-    from posttrain_diag.settings.analysis import WorkerEngine
+    from posttrain_diag.settings.engine import WorkerEngine
 
     return _starting(get_args(WorkerEngine), incomplete)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +15,9 @@ from posttrain_diag.cli.terminal import echo_json
 from posttrain_diag.errors import UsageError
 
 app = typer.Typer(help="Diagnose from evidence that was measured elsewhere.", no_args_is_help=True)
+
+ASSUMED_CAP = 256
+"""Tokens: counts do not say at which length their draws were cut."""
 
 
 @app.callback()
@@ -51,22 +53,22 @@ def counts(
     from posttrain_diag.cli.progress import make_progress
     from posttrain_diag.evidence import Settings
     from posttrain_diag.importers import read_counts
-    from posttrain_diag.settings.analysis import make_config
+    from posttrain_diag.settings.analysis import VerdictSettings
+    from posttrain_diag.settings.block import build
+    from posttrain_diag.settings.sampling import SamplingSettings
     from posttrain_diag.tasks import load_tasks
 
     ks = parse_ks(k)
-    config = make_config(
-        model="counts", tasks=file, out=out, rollout_budget=rollout_budget, mastery=mastery, level=level, seed=seed,
-        temperature=1.0 if temperature is None else temperature,
-    )  # fmt: skip
-    if config.eps >= config.mastery:
+    verdict = build(VerdictSettings, {"rollout_budget": rollout_budget, "mastery": mastery, "level": level})
+    drawn = build(SamplingSettings, {"seed": seed, "temperature": 1.0 if temperature is None else temperature})
+    if verdict.eps >= verdict.mastery:
         raise UsageError(f"--rollout-budget {rollout_budget}: 1/B must lie below --mastery {mastery:g}")
     with make_progress(quiet=quiet) as progress:
         progress.phase("load", file)
         table = read_counts(file, mapping=parse_mapping(mapping))
         known = None if tasks is None else load_tasks(tasks, allow_code=allow_code)
         command = shlex.join(["diag", *sys.argv[1:]])
-        settings = replace(Settings.of(config, config.sampling(256)), ks=ks)
+        settings = Settings(drawn.sampling(ASSUMED_CAP), rollout_budget, mastery, level, ks=ks)
         analysis = analyze_counts(
             table, out, settings, tasks=known, temperature=temperature, progress=progress, command=command
         )

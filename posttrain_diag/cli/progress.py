@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from posttrain_diag.cli import terminal
 from posttrain_diag.cli.classes import class_bar, class_words
 from posttrain_diag.cli.terminal import live_terminal, one_line, say
-from posttrain_diag.rollouts.collect import Phase, Progress
+from posttrain_diag.rollouts.progress import Phase, Progress
 from posttrain_diag.types import ProblemClass
 from posttrain_diag.wording.numbers import count, duration, token_count
 

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from posttrain_diag.cli.terminal import echo_json, print_line, print_table, say, say_nothing
-from posttrain_diag.cli.verdict import print_actions
 from posttrain_diag.wording.estimates import points_column, share_text
 from posttrain_diag.wording.numbers import UNDEFINED, class_percent, token_count
 
@@ -50,6 +49,8 @@ def recommend(
 
 def print_plan(data: Mapping[str, Any]) -> None:
     """A table of the proposals, the reasons of the first, and what speaks against the others."""
+    from posttrain_diag.cli.verdict import print_actions
+
     if (pilots := data["pilots"]) is not None:
         print_line(f"{len(pilots['runs'])} pilots, {token_count(pilots['tokens'])} tokens: {pilots['reason']}")
         print_line()

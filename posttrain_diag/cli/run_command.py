@@ -117,7 +117,7 @@ def run(
         device=device,
         trust_remote_code=trust_remote_code,
     )
-    folder = out or common.named_out(model, tasks, asked.model_dump_json(), prefix="auto-")
+    folder = out or common.named_out(model, tasks, asked.identity, prefix="auto-")
     if dry_run:
         show_cost(asked, folder, as_json)
         return

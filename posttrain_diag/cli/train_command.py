@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import yaml
 
 from posttrain_diag.cli import completion
 from posttrain_diag.cli.analyze_command import parse_mapping
 from posttrain_diag.cli.terminal import echo, echo_json, say, say_nothing
-from posttrain_diag.errors import UsageError
+from posttrain_diag.errors import UsageError, nearest
+from posttrain_diag.stages.catalogue import STAGES, stage_record
 from posttrain_diag.wording.estimates import change_text
 from posttrain_diag.wording.numbers import count, duration, token_count
 
@@ -24,7 +24,8 @@ Run = Annotated[Path | None, typer.Argument(help="Run of `diag analyze`: its mod
 Stage = Annotated[
     str | None,
     typer.Option(
-        help="Stage (`diag stages`). Default: the first of the plan that can run.", autocompletion=completion.stages
+        help=f"{', '.join(STAGES)}; `diag stages` describes them. Default: the first of the plan that can run.",
+        autocompletion=completion.stages,
     ),
 ]
 Model = Annotated[
@@ -103,6 +104,7 @@ def train(
 
     Several GPUs: accelerate launch -m posttrain_diag train ...
     """
+    refuse_names(run, stage)
     from posttrain_diag.cli.progress import make_progress
     from posttrain_diag.stages.prepare import TrainRequest, prepare, result_json
     from posttrain_diag.stages.prepare import train as run_stage
@@ -153,12 +155,32 @@ def train(
         show_result(result)
 
 
+def refuse_names(run: Path | None, stage: str | None) -> None:
+    """Refuse a run or a stage that is none, before anything is loaded.
+
+    Raises:
+        UsageError: there is no such stage, or no such run directory; a stage given in its place is recognised.
+    """
+    if stage is not None:
+        stage_record(stage)
+    if run is not None and not run.exists():
+        meant = nearest(str(run), STAGES)
+        hint = (
+            "diag train RUN, RUN being made by `diag analyze`"
+            if meant is None
+            else f"did you mean the stage {meant!r}? diag train RUN --stage {meant}"
+        )
+        raise UsageError(f"{run}: there is no such run directory; {hint}")
+
+
 def parse_settings(pairs: list[str] | None) -> dict[str, Any]:
     """KEY=VALUE pairs, values read as YAML.
 
     Raises:
         UsageError: a pair without "=", or a value that is no YAML.
     """
+    import yaml
+
     out: dict[str, Any] = {}
     for pair in pairs or []:
         key, separator, value = pair.partition("=")
@@ -185,6 +207,7 @@ def show_prepared(prepared: Prepared, as_json: bool) -> None:
         "retain": len(inputs.retain),
     }
     settings = prepared.config.model_dump(mode="json")
+    read = stage_record(prepared.stage).settings
     if as_json:
         data = {"stage": prepared.stage, "model": inputs.model, "out": str(prepared.out), **sizes, "config": settings}
         echo_json(data)
@@ -193,7 +216,8 @@ def show_prepared(prepared: Prepared, as_json: bool) -> None:
     for note in prepared.notes:
         echo(f"  {note}")
     for key, value in settings.items():
-        echo(f"  {key}: {value}")
+        if key in read:
+            echo(f"  {key}: {value}")
     echo(f"folder: {prepared.out}")
 
 

@@ -10,7 +10,6 @@ import typer
 
 from posttrain_diag.cli import completion
 from posttrain_diag.cli.terminal import echo, echo_json, say, say_nothing
-from posttrain_diag.tasks.problems.rows import BUILTIN
 from posttrain_diag.wording.numbers import count, nats, plain
 
 if TYPE_CHECKING:
@@ -141,6 +140,7 @@ def truth(
 
 def _shipped_truth(family: str) -> pd.DataFrame:
     from posttrain_diag.errors import UsageError
+    from posttrain_diag.tasks.problems.rows import BUILTIN
     from posttrain_diag.zoo import load_truth
 
     frame = load_truth()
@@ -154,6 +154,7 @@ def _shipped_truth(family: str) -> pd.DataFrame:
 def _computed_truth(family: str, model: str | None, *, prefix: bool) -> pd.DataFrame:
     from posttrain_diag.errors import UsageError
     from posttrain_diag.tasks import load_tasks
+    from posttrain_diag.tasks.problems.rows import BUILTIN
     from posttrain_diag.zoo import exact_success, list_families, resolve_model, true_classes
     from posttrain_diag.zoo.classes import after_prefixes
 

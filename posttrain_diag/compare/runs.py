@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from posttrain_diag.compare.types import Check, ComparedRun
-from posttrain_diag.errors import StoreError, UsageError
+from posttrain_diag.errors import StoreError, UsageError, did_you_mean
 from posttrain_diag.stats import Counts
 from posttrain_diag.store import RunDir
 from posttrain_diag.tasks import load_tasks, verifier_sha
@@ -277,7 +277,8 @@ def find_stage(before: Side, after: Side, name: str | None) -> StageFolder | Non
     if not named and name not in planned:
         known = sorted({*planned, *(stage.name for _, stage in found)})
         raise UsageError(
-            f"--stage {name}: {before.path} has neither run nor planned it; known there: {', '.join(known) or 'none'}"
+            f"--stage {name}: {before.path} has neither run nor planned it{did_you_mean(name, known)}; known there: "
+            f"{', '.join(known) or 'none'}"
         )
     return replace(named[-1], led_here=False) if named else None
 

@@ -15,9 +15,9 @@ from posttrain_diag.engines.model.prompts import plain_text
 from posttrain_diag.errors import StoreError, UsageError
 from posttrain_diag.evidence import MAIN
 from posttrain_diag.settings.analysis import load_config
-from posttrain_diag.stages import split_tasks
 from posttrain_diag.store import RunDir, Span, Store
 from posttrain_diag.tasks import load_tasks
+from posttrain_diag.tasks.problems.split import split_tasks
 from posttrain_diag.types import Problem
 
 Form = Literal["auto", "text", "conversational"]

@@ -1,7 +1,6 @@
-"""Recommendation: the stage catalogue as data, and the rules that turn a diagnosis into an ordered plan."""
+"""Recommendation: the rules that turn a diagnosis into an ordered plan of stages."""
 
 from posttrain_diag.recommend.facts import Facts, Resources
 from posttrain_diag.recommend.rules import recommend
-from posttrain_diag.stages.catalogue import CATALOGUE, StageCard
 
-__all__ = ["CATALOGUE", "Facts", "Resources", "StageCard", "recommend"]
+__all__ = ["Facts", "Resources", "recommend"]

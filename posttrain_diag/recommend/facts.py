@@ -10,7 +10,7 @@ import numpy as np
 from posttrain_probes.stopping import UNIFORM_SHARE, near_uniform
 
 from posttrain_diag.evidence import MAIN, Evidence
-from posttrain_diag.stages.catalogue import Need
+from posttrain_diag.stages.record import Need, needs_met
 from posttrain_diag.types import CLASSES, Bottleneck, Diagnosis, InstrumentStatus, Problem, ProblemClass
 
 Part = ProblemClass
@@ -41,21 +41,17 @@ class Resources:
         """Read demonstrations and pairs off the problems to train on."""
         return Resources(sum(bool(p.demos) for p in problems), sum(bool(p.pairs) for p in problems), **more)
 
-    def has(self, need: Need) -> bool:
-        """Whether something that a stage needs is there; own rollouts are worth what a verifier makes of them."""
-        match need:
-            case "demos":
-                return self.demos > 0
-            case "pairs":
-                return self.pairs > 0
-            case "verifier" | "own_rollouts":
-                return self.verifier
-            case "teacher":
-                return self.teacher
-            case "siblings":
-                return self.siblings
-            case "retained_tasks":
-                return self.retained
+    @property
+    def there(self) -> frozenset[Need]:
+        """What stages may need and the user has."""
+        return needs_met(
+            demos=self.demos > 0,
+            pairs=self.pairs > 0,
+            teacher=self.teacher,
+            siblings=self.siblings,
+            retained=self.retained,
+            verifier=self.verifier,
+        )
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from posttrain_diag.recommend.facts import Facts, Part, Resources
 from posttrain_diag.recommend.outcomes import Outcome
 from posttrain_diag.settings.stage import RETENTION_WEIGHT
-from posttrain_diag.stages.catalogue import stage_card
+from posttrain_diag.stages.catalogue import stage_record
 from posttrain_diag.types import CLASSES, Estimate
 
 Floats = NDArray[np.float64]
@@ -32,9 +32,6 @@ SPREAD = 0.02
 """Standard deviation of the share won between situations that look alike."""
 FIRST_DRAWS = 6400
 """Draws within which an on-policy stage must see a pass: 50 steps of 128, after which it stops."""
-OWN_PASSES = {"grpo", "rloo", "rft", "preference", "online-preference", "process-rl", "search-transfer"}
-"""Stages that select among what the policy draws."""
-TAUGHT_BY_MODEL = {"distill-offline", "distill-onpolicy"}
 LIKE: dict[Part, Part] = {"format": "reshaping"}
 """Where no precedent of a class is known, that of another stands in: a format is drawn sometimes, like any answer."""
 NO_REPLAY_LOSS = {"grpo": 0.03, "rloo": 0.03, "rft": 0.05, "search-transfer": 0.05, "process-rl": 0.03}
@@ -106,19 +103,19 @@ def forecast(stage: str, facts: Facts, has: Resources, outcomes: Sequence[Outcom
         outcomes: precedents.
         seed: of the draws; equal seeds compare stages on the same situations.
     """
-    own = [o for o in outcomes if o.stage == stage]
-    room = facts.reachable(stage in TAUGHT_BY_MODEL, has.teacher)
+    record, own = stage_record(stage), [o for o in outcomes if o.stage == stage]
+    room = facts.reachable(record.learns_from == "teacher", has.teacher)
     rng = np.random.default_rng(seed)
     pick_D, new_D = rng.random(DRAWS), rng.random(DRAWS)
     after_D = np.full(DRAWS, facts.pass_1)
     used: list[Outcome] = []
-    demos = has.demos if "demos" in stage_card(stage).needs else None
+    demos = has.demos if "demos" in record.needs else None
     for part in CLASSES:
         if room.get(part, 0.0) <= 0:
             continue
         rows = [o for o in own if o.part == part] or [o for o in own if o.part == LIKE.get(part)]
         won_D = _won(_by_situation(rows, demos, has.budget_tokens, facts), pick_D, new_D, rng)
-        if stage in OWN_PASSES and part in {"reshaping", "format"}:
+        if record.learns_from == "own passes" and part in {"reshaping", "format"}:
             expected = FIRST_DRAWS * sum(facts.success.get(p, 0.0) for p in ("reshaping", "format"))
             won_D = np.where(rng.random(DRAWS) < 1 - np.exp(-expected), won_D, 0.0)
         after_D += room[part] * won_D

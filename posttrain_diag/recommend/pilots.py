@@ -19,7 +19,7 @@ import numpy as np
 from posttrain_diag.errors import UsageError
 from posttrain_diag.recommend.forecast import DRAWS, Forecast, chances
 from posttrain_diag.recommend.rules import ALIKE, WORTH_IT
-from posttrain_diag.rollouts.collect import Progress
+from posttrain_diag.rollouts.progress import Progress
 from posttrain_diag.stages import (
     Measured,
     StageConfig,
@@ -30,8 +30,9 @@ from posttrain_diag.stages import (
     tokens_so_far,
     train_stage,
 )
-from posttrain_diag.stages.inputs import some
+from posttrain_diag.stages.catalogue import stage_record
 from posttrain_diag.store import Store
+from posttrain_diag.tasks.problems.split import some
 from posttrain_diag.wording.estimates import share_text
 from posttrain_diag.wording.numbers import percent
 
@@ -153,7 +154,7 @@ def worth_knowing(forecasts: Mapping[str, Forecast]) -> float:
 
 def attempts(
     inputs: StageInputs,
-    config: StageConfig,
+    config_of: Callable[[str], StageConfig],
     folder: Path,
     *,
     store: Callable[[], Store] | None = None,
@@ -165,7 +166,7 @@ def attempts(
 
     Args:
         inputs: what each stage gets.
-        config: settings of each; `max_new_tokens` is set.
+        config_of: the settings of a stage; `max_new_tokens` is set.
         folder: for the runs; each is a stage's folder.
         store: opens the store whose draws of the model all may use, as in `train_stage`.
         progress: shown while rollouts are drawn.
@@ -174,6 +175,7 @@ def attempts(
     def attempt(stage: str, rung: int) -> PilotRun:
         known = sorted(folder.glob("*/before.json"))
         before = read_measured(json.loads(known[0].read_text(encoding="utf-8"))) if known else None
+        config = config_of(stage)
         within = "" if config.budget_tokens is None else f"-{config.budget_tokens}"
         own = folder / f"{rung}-{stage}{within}"
         return run_pilot(stage, rung, inputs, config, own, store=store, before=before, progress=progress)
@@ -222,7 +224,7 @@ def run_pilot(
         }
     )
     small = replace(
-        inputs, train=some(rest, TRAINED, seed=config.seed) if stage in _SAMPLED else rest, held_out=measured
+        inputs, train=some(rest, TRAINED, seed=config.seed) if _draws_first(stage) else rest, held_out=measured
     )
     try:
         result = train_stage(stage, small, short, folder, store=store, before=before, progress=progress)
@@ -239,8 +241,10 @@ def run_pilot(
     )
 
 
-_SAMPLED = {"grpo", "rloo", "process-rl", "rft", "online-preference", "search-transfer"}
-"""Stages whose cost grows with the problems they draw from before they begin."""
+def _draws_first(stage: str) -> bool:
+    """Whether the cost of a stage grows with the problems it draws from before it begins."""
+    record = stage_record(stage)
+    return record.learns_from == "own passes" and "pairs" not in record.needs
 
 
 def _pass_1(measured: Measured) -> float:

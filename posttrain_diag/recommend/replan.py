@@ -10,13 +10,16 @@ from typing import Any
 import yaml
 
 from posttrain_diag.diagnose.contract import plan_json
-from posttrain_diag.errors import UsageError
+from posttrain_diag.errors import UsageError, did_you_mean
 from posttrain_diag.recommend.facts import Facts, Resources
 from posttrain_diag.recommend.pilots import RUNGS, Piloted, attempts, run_pilots
 from posttrain_diag.recommend.rules import OPTIONS, forecast_all, lacking, no_stage, plan_from, recommend
-from posttrain_diag.rollouts.collect import Progress
-from posttrain_diag.stages import STAGES
+from posttrain_diag.rollouts.progress import Progress
+from posttrain_diag.settings.stage import StageConfig, make_stage_config, said_settings
+from posttrain_diag.stages.catalogue import STAGES, stage_record
+from posttrain_diag.stages.inputs import StageInputs
 from posttrain_diag.stages.prepare import TrainRequest, prepare
+from posttrain_diag.stages.record import COMMON
 from posttrain_diag.store import RunDir, write_atomic
 from posttrain_diag.types import Plan
 
@@ -54,16 +57,13 @@ def replan(
     facts, has = Facts.read(data), _changed(Resources(**data["resources"]), changes)
     if not pilot or no_stage(facts):
         return _json(recommend(facts, has, str(path)), has, None)
-    run.lock()
-    try:
+    with run.locked():
         plan, piloted = piloted_plan(path, facts, has, request or _request(path, has), progress, say)
         found, diagnosis = _json(plan, has, piloted), run.read_json("diagnosis.json")
         run.write_json("diagnosis.json", {**diagnosis, **{k: found[k] for k in ("plan", "not_proposed", "pilots")}})
         write_atomic(path / "plan.yaml", yaml.safe_dump(found["plan"], sort_keys=False, allow_unicode=True))
         run.event("pilot", reason=piloted.reason, tokens=piloted.tokens, first=found["plan"][:1])
         return found
-    finally:
-        run.unlock()
 
 
 def _request(path: Path, has: Resources) -> TrainRequest:
@@ -93,19 +93,30 @@ def piloted_plan(
     """The plan after short runs of the stages between which the forecasts do not decide."""
     forecasts = forecast_all(facts, has)
     ready = [name for name in forecasts if name in STAGES and name not in OPTIONS and not lacking(name, has)]
-    prepared = prepare(replace(request, stage="grpo", out=path / "unused"))  # inputs and settings are of all stages
-    inputs, config = prepared.inputs, prepared.config
+    inputs, config_of = inputs_and_configs(path, request)
     able = [name for name in ready if not inputs.missing(name)]
-    attempt = attempts(inputs, config, path / "pilots", store=RunDir(path).store, progress=progress)
+    attempt = attempts(inputs, config_of, path / "pilots", store=RunDir(path).store, progress=progress)
     piloted = run_pilots(forecasts, able, attempt, say=say)
     return plan_from(piloted.forecasts, facts, has, str(path), piloted.last), piloted
+
+
+def inputs_and_configs(path: Path, request: TrainRequest) -> tuple[StageInputs, Callable[[str], StageConfig]]:
+    """The inputs of all stages, and the settings of each: of those in the request what it reads."""
+    said = said_settings(request.config_file, request.settings)
+    common = {name: said[name] for name in COMMON if name in said}
+    # the inputs, and what a run gives as defaults, are those of any stage
+    prepared = prepare(replace(request, stage="grpo", out=path / "unused", config_file=None, settings=common))
+    known = prepared.config.model_dump(include=set(COMMON))
+    return prepared.inputs, lambda stage: make_stage_config(**{**known, **stage_record(stage).read_of(said)})
 
 
 def _changed(has: Resources, changes: Mapping[str, Any]) -> Resources:
     known = {f.name: f for f in fields(Resources)}
     for name, value in changes.items():
         if name not in known:
-            raise UsageError(f"--set {name}: there is no such resource; there are {', '.join(known)}")
+            raise UsageError(
+                f"--set {name}: there is no such resource{did_you_mean(name, known)}; there are {', '.join(known)}"
+            )
         if isinstance(getattr(has, name), bool):
             right, kind = isinstance(value, bool), "yes or no"
         else:

@@ -9,9 +9,10 @@ from typing import Any
 
 from posttrain_diag.diagnose.bottleneck import count_text
 from posttrain_diag.recommend.facts import Facts, Resources
-from posttrain_diag.recommend.forecast import LIKE, TAUGHT_BY_MODEL, Forecast, chances, forecast
+from posttrain_diag.recommend.forecast import LIKE, Forecast, chances, forecast
 from posttrain_diag.recommend.outcomes import Outcome, shipped_outcomes
-from posttrain_diag.stages.catalogue import CATALOGUE, Need, StageCard, stage_card
+from posttrain_diag.stages.catalogue import CATALOGUE, stage_record
+from posttrain_diag.stages.record import StageRecord
 from posttrain_diag.types import Cost, Estimate, Plan, ProblemClass, StageProposal
 
 WORTH_IT = 0.02
@@ -30,15 +31,6 @@ SURE_ENOUGH, MANY_PROBLEMS = 0.9, 30
 """With an undecided verdict over no fewer problems a stage is proposed that is worth it with this probability."""
 ROLES: Mapping[ProblemClass, str] = {"format": "repair", "guided": "expansion", "support": "expansion"}
 """Class -> the role of what is gained on its problems; of all others reshaping."""
-DEMANDS: Mapping[Need, str] = {
-    "demos": "demonstrations: add a `demos` field to the tasks, or --demos FILE",
-    "pairs": "preference pairs (`chosen`, `rejected`); without them the stage online-preference mines its own",
-    "teacher": "a teacher model that solves these tasks: --teacher M",
-    "verifier": "a verifier that may be used for training",
-    "own_rollouts": "a verifier that may be used for training",
-    "siblings": "another checkpoint of the same architecture: --sibling M",
-    "retained_tasks": "tasks to retain: --retain FILE",
-}
 
 
 def recommend(facts: Facts, has: Resources, run: str, outcomes: Sequence[Outcome] | None = None) -> Plan:
@@ -52,19 +44,19 @@ def recommend(facts: Facts, has: Resources, run: str, outcomes: Sequence[Outcome
     """
     reason = no_stage(facts)
     if reason:
-        return Plan((), {card.name: reason for card in CATALOGUE})
+        return Plan((), {record.name: reason for record in CATALOGUE})
     return plan_from(forecast_all(facts, has, outcomes), facts, has, run)
 
 
 def forecast_all(facts: Facts, has: Resources, outcomes: Sequence[Outcome] | None = None) -> dict[str, Forecast]:
     """What every stage of the catalogue would do; one that lacks something is forecast as if it were there."""
     known = shipped_outcomes() if outcomes is None else outcomes
-    return {card.name: forecast(card.name, facts, _with_needs(card, has), known) for card in CATALOGUE}
+    return {stage.name: forecast(stage.name, facts, _with_needs(stage, has), known) for stage in CATALOGUE}
 
 
 def lacking(stage: str, has: Resources) -> tuple[str, ...]:
     """What a stage needs and the user has not, in words."""
-    return tuple(dict.fromkeys(DEMANDS[need] for need in stage_card(stage).needs if not has.has(need)))
+    return stage_record(stage).lacks(has.there)
 
 
 def plan_from(
@@ -99,10 +91,10 @@ def plan_from(
     return Plan(tuple(proposals), rejected)
 
 
-def _with_needs(card: StageCard, has: Resources) -> Resources:
+def _with_needs(stage: StageRecord, has: Resources) -> Resources:
     """The resources as if the stage had what it needs: what it would be worth to provide it."""
     given: dict[str, Any] = {"demos": MANY, "pairs": MANY, "teacher": True}
-    return replace(has, **{need: given[need] for need in card.needs if need in given and not has.has(need)})
+    return replace(has, **{need: given[need] for need in stage.needs if need in given and need not in has.there})
 
 
 def _ordered(forecasts: Mapping[str, Forecast]) -> list[str]:
@@ -142,7 +134,7 @@ def _against(found: Forecast, needs: tuple[str, ...], best: float, facts: Facts)
     """Why a stage is not proposed, in numbers."""
     if found.stage in OPTIONS:
         return OPTIONS[found.stage]
-    if found.stage in TAUGHT_BY_MODEL and facts.taught and not needs:
+    if _taught(found) and facts.taught and not needs:
         solved = sum(facts.taught.values()) / max(1e-9, sum(facts.headroom.values()))
         if solved < TEACHES:
             return f"the compared models solve {solved:.0%} of what this one does not"
@@ -167,7 +159,7 @@ def _proposal(
     if facts.counts_only:
         needs += ("the model and the tasks: run `diag analyze MODEL --tasks FILE`; counts alone cannot be trained on",)
     gain, after = found.gain, found.after
-    if facts.random_like and found.stage not in TAUGHT_BY_MODEL:
+    if facts.random_like and not _taught(found):
         reason = "the policy is close to uniform on correct traces: no outcome was ever measured on such a model"
         gain, after = (Estimate(None, e.low, e.high, e.level, e.n, "undefined", reason) for e in (gain, after))
     why = _why(found.stage, facts)
@@ -196,14 +188,19 @@ def role(found: Forecast, facts: Facts) -> str:
     consolidation: another model supplies what this one lacks; repair: most of the gain is on format-limited problems;
     reshaping or expansion: most of it is on problems inside, or outside, effective support.
     """
-    if found.stage in {"merge", "replay"} or (found.stage in TAUGHT_BY_MODEL and facts.bottleneck == "consolidation"):
+    if found.stage in {"merge", "replay"} or (_taught(found) and facts.bottleneck == "consolidation"):
         return "consolidation"
-    room = facts.reachable(found.stage in TAUGHT_BY_MODEL, True)
+    room = facts.reachable(_taught(found), True)
     won: dict[str, float] = dict.fromkeys(("repair", "reshaping", "expansion"), 0.0)
     for part, weight in room.items():
         rows = [o.won for o in found.precedents if o.part in (part, LIKE.get(part))]
         won[ROLES.get(part, "reshaping")] += weight * (max(0.0, sum(rows) / len(rows)) if rows else 0.0)
     return max(won, key=lambda name: won[name])
+
+
+def _taught(found: Forecast) -> bool:
+    """Whether another model supplies the stage's targets."""
+    return stage_record(found.stage).learns_from == "teacher"
 
 
 def _cost(found: Forecast, facts: Facts) -> Cost:
@@ -222,7 +219,7 @@ def _evidence(found: Forecast) -> str:
         return "no precedent"
     shown = sorted(rows, key=lambda o: (o.part, o.situation, -o.demos))[:6]
     cases = ", ".join(
-        f"{o.model} {o.family} ({o.part}{f', {o.demos} demos' if 'demos' in stage_card(o.stage).needs else ''}): "
+        f"{o.model} {o.family} ({o.part}{f', {o.demos} demos' if 'demos' in stage_record(o.stage).needs else ''}): "
         f"{o.before:.2f} to {o.after:.2f}, other tasks {o.kept:+.2f}"
         for o in shown
     )

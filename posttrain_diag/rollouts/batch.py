@@ -31,7 +31,7 @@ class Batch:
     def __init__(self, store: Store, stored: Callable[[int, int], None]) -> None:
         self._store = store
         self._stored = stored
-        self._rows: list[tuple[Rollout, bool]] = []
+        self._rows: list[Rollout] = []
         self._lock = threading.Lock()
         self._failed = False
         self._over = threading.Event()
@@ -46,14 +46,14 @@ class Batch:
         self._clock.join()
         self.flush()
 
-    def add(self, rollout: Rollout, strict: bool) -> None:
+    def add(self, rollout: Rollout) -> None:
         """Take one judged rollout.
 
         Raises:
             StoreError: the batch is full and cannot be written.
         """
         with self._lock:
-            self._rows.append((rollout, strict))
+            self._rows.append(rollout)
             full = len(self._rows) >= MOST_ROWS
         if full or self._failed:
             self.flush()
@@ -67,7 +67,7 @@ class Batch:
         with self._lock:
             if self._rows:
                 self._store.add_many(self._rows)
-                count, tokens = len(self._rows), sum(rollout.n_tokens for rollout, _ in self._rows)
+                count, tokens = len(self._rows), sum(rollout.n_tokens for rollout in self._rows)
                 self._rows = []
                 self._stored(count, tokens)
 

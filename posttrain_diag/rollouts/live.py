@@ -1,77 +1,21 @@
-"""Judged draws of the policy as it is now: for RL rewards, for watching and for measuring."""
+"""Rollout draws of the policy as it is now: for RL rewards, for watching and for measuring."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from posttrain_diag.engines.contract import Draw, Engine, Prompt, SampleRequest
-from posttrain_diag.rollouts.collect import Judgements, draw_seed
+from posttrain_diag.rollouts.identity import draw_seed, sampling_sha
+from posttrain_diag.rollouts.judge import Asked, Judge
 from posttrain_diag.stats import Counts
-from posttrain_diag.store.base import verdict_of
-from posttrain_diag.types import Problem, SamplingParams, Verdict
+from posttrain_diag.types import Problem, Rollout, SamplingParams
 
-
-@dataclass(frozen=True)
-class Judged:
-    """One draw with its verdict."""
-
-    problem_id: str
-    prompt_ids: tuple[int, ...]
-    """What the model was conditioned on, a hint included."""
-    token_ids: tuple[int, ...]
-    """What was drawn, the stop token included where one was drawn."""
-    token_logprobs: tuple[float, ...] | None
-    text: str
-    """The whole response, the hint included."""
-    verdict: Verdict
-    lenient: bool
-    score: float | None
-
-    @property
-    def passed(self) -> bool:
-        """Strictly right, and finished."""
-        return self.verdict == "pass"
-
-
-def read_judged(row: Mapping[str, Any]) -> Judged:
-    """A draw from its JSON form."""
-    lists = ("prompt_ids", "token_ids", "token_logprobs")
-    values: dict[str, Any] = {**row, **{key: tuple(row[key]) for key in lists if row[key] is not None}}
-    return Judged(**values)
-
-
-@dataclass(frozen=True)
-class Judge:
-    """Turns token ids of responses into verdicts."""
-
-    engine: Engine
-    judgements: Judgements
-
-    @staticmethod
-    def of(engine: Engine, problems: Sequence[Problem]) -> Judge:
-        """A judge of these problems' responses."""
-        return Judge(engine, Judgements({problem.id: problem for problem in problems}))
-
-    def verdict(
-        self, problem_id: str, hint: Sequence[int], token_ids: Sequence[int]
-    ) -> tuple[str, Verdict, bool, float | None]:
-        """Text, verdict, lenient reading and partial credit of a response.
-
-        Args:
-            problem_id: of the problem.
-            hint: response tokens that were given.
-            token_ids: response tokens that were drawn; a draw without a stop token at its end was cut off.
-        """
-        stops = set(self.engine.info.stop_token_ids)
-        finished = bool(token_ids) and token_ids[-1] in stops
-        text = self.engine.decode([*hint, *(token for token in token_ids if token not in stops)])
-        judged = self.judgements(problem_id, text)
-        return text, verdict_of(judged, "stop" if finished else "length"), judged.lenient, judged.score
+LIVE = "live"
+"""Arm of rollouts that a stage draws of weights which exist for a step: they are never stored."""
 
 
 def sample_judged(
@@ -83,7 +27,7 @@ def sample_judged(
     *,
     seed_text: str,
     hints: Mapping[str, tuple[int, ...]] | None = None,
-) -> dict[str, list[Judged]]:
+) -> dict[str, list[Rollout]]:
     """Draw n times for each problem; the draws by problem id, in the order of their index.
 
     Args:
@@ -119,7 +63,7 @@ class State:
 
 def sample_from(
     engine: Engine, judge: Judge, states: Sequence[State], n: int, params: SamplingParams
-) -> list[list[Judged]]:
+) -> list[list[Rollout]]:
     """Draw n times from each state; by state and index; the cap on new tokens holds for prefix and draw together."""
     found: list[dict[int, Draw]] = [{} for _ in states]
     for members, cap in _calls(engine, states, params.max_new_tokens):
@@ -134,11 +78,12 @@ def sample_from(
         ]
         for draw in engine.sample(requests, replace(params, max_new_tokens=cap)):
             found[int(draw.key.partition(":")[0])][draw.sample_idx] = draw
-    out: list[list[Judged]] = []
+    law = sampling_sha(params)
+    out: list[list[Rollout]] = []
     for state, drawn in zip(states, found, strict=True):
-        prompt_ids = engine.prompt_ids(state.prompt)
         cap = params.max_new_tokens - len(state.prefix_ids)
-        out.append([_judged(judge, state, prompt_ids, draw, cap) for _, draw in sorted(drawn.items())])
+        asked = Asked(state.problem.id, state.seed_text, law, LIVE, state.prefix_ids, engine.prompt_ids(state.prompt))
+        out.append([judge.rollout(engine, asked, _within(draw, cap, engine)) for _, draw in sorted(drawn.items())])
     return out
 
 
@@ -155,27 +100,36 @@ def _calls(engine: Engine, states: Sequence[State], cap: int) -> list[tuple[list
     return [(list(range(len(states))), cap - min(by_length))] if states else []
 
 
-def _judged(judge: Judge, state: State, prompt_ids: tuple[int, ...], draw: Draw, cap: int) -> Judged:
+def _within(draw: Draw, cap: int, engine: Engine) -> Draw:
+    """A draw as it would be under this cap; draws of several caps are made in one call."""
+    if len(draw.token_ids) <= cap:
+        return draw
     ids = draw.token_ids[:cap]
-    logprobs = None if draw.token_logprobs is None else draw.token_logprobs[: len(ids)]
-    verdict = judge.verdict(state.problem.id, state.prefix_ids, ids)
-    return Judged(state.problem.id, prompt_ids, ids, logprobs, *verdict)
+    logprobs = None if draw.token_logprobs is None else draw.token_logprobs[:cap]
+    return replace(
+        draw,
+        text=engine.decode(ids),
+        token_ids=ids,
+        token_logprobs=logprobs,
+        finish_reason="length",
+        token_policy_logprobs=None,
+    )
 
 
-def counts_of(judged: Mapping[str, Sequence[Judged]]) -> Counts:
+def counts_of(judged: Mapping[str, Sequence[Rollout]]) -> Counts:
     """Draws and passes per problem."""
     n_P = np.array([len(draws) for draws in judged.values()], dtype=np.int64)
     c_P = np.array([sum(draw.passed for draw in draws) for draws in judged.values()], dtype=np.int64)
     return Counts(n_P, c_P)
 
 
-def truncated_share(judged: Mapping[str, Sequence[Judged]]) -> float:
+def truncated_share(judged: Mapping[str, Sequence[Rollout]]) -> float:
     """Share of draws cut off at the token cap."""
     flags = [draw.verdict == "truncated" for draws in judged.values() for draw in draws]
     return float(np.mean(flags)) if flags else 0.0
 
 
-def passed_P(judged: Mapping[str, Sequence[Judged]]) -> NDArray[np.float64]:
+def passed_P(judged: Mapping[str, Sequence[Rollout]]) -> NDArray[np.float64]:
     """Share of passing draws per problem, shape (P,)."""
     counts = counts_of(judged)
     return counts.c_P / counts.n_P

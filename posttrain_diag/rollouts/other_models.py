@@ -14,7 +14,9 @@ import pandas as pd
 from posttrain_diag.engines.contract import Engine
 from posttrain_diag.errors import UsageError
 from posttrain_diag.evidence import MAIN, DrawSpec, Evidence, tally
-from posttrain_diag.rollouts.collect import Collector, Progress, current_tallies, spans_of
+from posttrain_diag.rollouts.collect import Collector
+from posttrain_diag.rollouts.progress import Progress
+from posttrain_diag.rollouts.stored import current_tallies, spans_of
 from posttrain_diag.settings.analysis import RESOLVED
 from posttrain_diag.store import RunDir
 

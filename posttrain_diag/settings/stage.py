@@ -1,4 +1,7 @@
-"""What a user may set for a training stage, with the defaults and their reasons; the same tree for every stage."""
+"""What a user may set for a training stage, with the defaults and their reasons.
+
+One config holds the settings of all stages; which of them a stage reads stands in its record (`stages/catalogue.py`).
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from posttrain_diag.errors import UsageError
+from posttrain_diag.settings.block import build, read_settings
+from posttrain_diag.settings.model import ModelSettings
+from posttrain_diag.settings.prompt import PromptSettings
+from posttrain_diag.settings.sampling import TrainingDrawSettings
 
 PreferenceLoss = Literal["sigmoid+sft", "sigmoid", "ipo", "kto", "simpo", "orpo"]
 Search = Literal["best-of-n", "majority"]
@@ -16,14 +22,14 @@ Merge = Literal["interpolate", "soup", "task-vectors"]
 DemoSource = Literal["demos", "rewritten", "probability-weighted"]
 TeacherTarget = Literal["text", "logits"]
 
+WATCHED = 32
+"""Problems that are looked at while training, where the user says nothing."""
 RETENTION_WEIGHT = 0.5
 """A point of pass@1 lost on retained tasks counts as half a point on the tasks that a stage is for."""
 
 
-class StageConfig(BaseModel):
-    """Settings of one stage; what a stage does not use is ignored by it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class StageConfig(TrainingDrawSettings, PromptSettings, ModelSettings):
+    """The settings of all stages; one that the chosen stage does not read is refused where a person gives it."""
 
     steps: int | None = Field(default=None, ge=1, description="optimizer steps; None: the stage's own number")
     budget_tokens: int | None = Field(default=None, ge=1, description="stop after so many generated and trained tokens")
@@ -37,9 +43,6 @@ class StageConfig(BaseModel):
     warmup_steps: int = Field(default=10, ge=0)
     schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
     weight_decay: float = Field(default=0.0, ge=0)
-    max_new_tokens: int | None = Field(default=None, ge=1, description="cap of a draw; None: from the references")
-    temperature: float = Field(default=1.0, gt=0)
-    seed: int = 0
     lora_rank: int = Field(default=0, ge=0, description="0 trains all weights")
     lora_alpha: int | None = Field(default=None, ge=1, description="None: twice the rank")
     replay: float | None = Field(
@@ -62,14 +65,13 @@ class StageConfig(BaseModel):
     hint_share: float = Field(default=0.9, gt=0, lt=1, description="guided-rl: share of a demonstration shown at first")
     process_branches: int = Field(default=4, ge=1, description="process-rl: continuations behind each value")
     watch_every: int = Field(default=25, ge=1, description="optimizer steps between two looks at the probe problems")
-    watch_problems: int = Field(default=32, ge=1, description="probe problems, kept out of training")
+    watch_problems: int = Field(default=WATCHED, ge=1, description="probe problems, kept out of training")
     watch_rollouts: int = Field(default=8, ge=1)
     target_pass_rate: float | None = Field(default=None, gt=0, le=1, description="stop at this pass@1 on the probe")
     zero_steps: int = Field(default=50, ge=1, description="RL: stop after so many steps without one success")
     stop_on_collapse: bool = False
     eval_problems: int = Field(default=64, ge=1, description="held-out problems before and after")
     eval_rollouts: int = Field(default=64, ge=1)
-    device: str | None = None
     bf16: bool | None = Field(
         default=None, description="compute in bfloat16 over float32 weights; None: on GPUs that have it"
     )
@@ -77,10 +79,6 @@ class StageConfig(BaseModel):
     vllm_memory: float = Field(default=0.3, gt=0, lt=1, description="share of each GPU's memory that vLLM takes")
     gradient_checkpointing: bool | None = Field(default=None, description="None: on a GPU from a billion weights on")
     report_to: tuple[str, ...] = Field(default=(), description="wandb, tensorboard, mlflow, ...: what TRL reports to")
-    template: str | None = None
-    chat_template: bool | None = None
-    system_prompt: str | None = None
-    trust_remote_code: bool = False
 
     @property
     def micro(self) -> int:
@@ -94,40 +92,19 @@ def make_stage_config(**values: Any) -> StageConfig:
     Raises:
         UsageError: an unknown setting, or a value out of range or of the wrong type.
     """
-    try:
-        return StageConfig(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise UsageError(
-                f"unknown stage setting {name!r}; there are: {', '.join(StageConfig.model_fields)}"
-            ) from error
-        raise UsageError(f"stage setting {name}: got {first.get('input')!r}; {first['msg']}") from error
+    return build(StageConfig, values, called=lambda name: f"stage setting {name}", what="stage setting")
 
 
-def load_stage_config(path: Path | None, *, defaults: Mapping[str, Any] | None = None, **overrides: Any) -> StageConfig:
-    """A YAML file of settings, with what the command line says on top.
+def said_settings(path: Path | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The stage settings that a person gave, by name, as JSON: those of a YAML file, on top those given one by one.
 
     Args:
         path: of the file; None: there is none.
-        defaults: what holds where the file says nothing.
-        overrides: what the command line says; None says nothing.
+        given: one by one; None says nothing.
 
     Raises:
-        UsageError: the file is missing, is no mapping, or holds unknown or wrong values.
+        UsageError: the file cannot be read, or there is an unknown setting or a wrong value.
     """
-    import yaml
-
-    values: Any = {}
-    if path is not None:
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except FileNotFoundError as error:
-            raise UsageError(f"{path}: no such file; --config takes a YAML file of stage settings") from error
-        except yaml.YAMLError as error:
-            raise UsageError(f"{path}: not valid YAML: {error}") from error
-        if not isinstance(values, dict):
-            raise UsageError(f"{path}: expected a mapping of settings, got {type(values).__name__}")
-    said = {key: value for key, value in overrides.items() if value is not None}
-    return make_stage_config(**{**(defaults or {}), **values, **said})
+    said = {} if path is None else read_settings(path, missing="--config takes a YAML file of stage settings")
+    said |= {name: value for name, value in given.items() if value is not None}
+    return make_stage_config(**said).model_dump(mode="json", exclude_unset=True)

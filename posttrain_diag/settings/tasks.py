@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from posttrain_diag.settings.block import Block
 
 
-class TaskSettings(BaseModel):
+class TaskSettings(Block):
     """A source of tasks and how it is read; what `posttrain_diag.tasks.load_problems` takes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     tasks: str
     demos: str | None = Field(default=None, description="demonstrations in a file of their own, joined by problem id")

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from posttrain_diag.errors import UsageError
-from posttrain_diag.settings.analysis import HELD_OUT
-from posttrain_diag.stages.catalogue import Need, stage_card
+from posttrain_diag.stages.catalogue import stage_record
+from posttrain_diag.stages.record import Need, needs_met
+from posttrain_diag.tasks.problems.split import rank_of
 from posttrain_diag.types import Problem
 
 RETAIN_SPLIT = 0
 """Seed of the split of the tasks to retain: the same for every stage of a plan."""
-MOST_WATCHED = 0.2
-"""At most this share of the training problems is taken out for watching."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +37,7 @@ class StageInputs:
 
         Not every other one: where lengths or families take turns, the two halves would be of different kinds.
         """
-        ranked = sorted(self.retain, key=lambda problem: _rank(problem.id, RETAIN_SPLIT))
+        ranked = sorted(self.retain, key=lambda problem: rank_of(problem.id, RETAIN_SPLIT))
         chosen = {problem.id for problem in ranked[: (len(ranked) + 1) // 2]}
         return tuple(problem for problem in self.retain if problem.id in chosen)
 
@@ -52,75 +47,21 @@ class StageInputs:
         replayed = {problem.id for problem in self.replayed}
         return tuple(problem for problem in self.retain if problem.id not in replayed) or self.retain
 
-    def missing(self, stage: str) -> tuple[str, ...]:
-        """What a stage needs and these inputs lack, in words."""
-        return tuple(_LACK[need] for need in stage_card(stage).needs if not self._has(need))
-
-    def _has(self, need: Need) -> bool:
-        match need:
-            case "demos":
-                return any(problem.demos for problem in self.train)
-            case "pairs":
-                return any(problem.pairs for problem in self.train)
-            case "teacher":
-                return bool(self.teachers)
-            case "siblings":
-                return bool(self.siblings)
-            case "retained_tasks":
-                return bool(self.retain)
-            case "verifier" | "own_rollouts":
-                return True  # every problem carries a verifier, and the policy can be sampled
-
-
-_LACK: dict[Need, str] = {
-    "demos": "demonstrations (a `demos` field in the training tasks, or --demos FILE)",
-    "pairs": "preference pairs (a `pairs` field with `chosen` and `rejected` in the training tasks)",
-    "teacher": "a teacher (--teacher MODEL)",
-    "siblings": "another checkpoint of the same architecture (--sibling MODEL)",
-    "retained_tasks": "tasks to retain (--retain FILE)",
-}
-
-
-def split_tasks(problems: Sequence[Problem], *, seed: int) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
-    """Seeded split by problem, each held out with chance 0.3: (to train on, held out).
-
-    A problem's side does not depend on the others, so that more problems leave the known ones where they are.
-
-    Raises:
-        UsageError: too few problems to hold any out.
-    """
-    if len(problems) < 4:
-        raise UsageError(
-            f"{len(problems)} problems are too few to train on some and measure on others: give at least 4, or "
-            "--train-tasks FILE beside --tasks FILE"
+    @property
+    def there(self) -> frozenset[Need]:
+        """What stages may need and these inputs hold; every problem carries a verifier."""
+        return needs_met(
+            demos=any(problem.demos for problem in self.train),
+            pairs=any(problem.pairs for problem in self.train),
+            teacher=bool(self.teachers),
+            siblings=bool(self.siblings),
+            retained=bool(self.retain),
         )
-    ranked = sorted(problems, key=lambda problem: _rank(problem.id, seed))
-    limit = int(HELD_OUT * 2**64).to_bytes(8, "big")
-    count = sum(_rank(problem.id, seed) < limit for problem in ranked)
-    held = {problem.id for problem in ranked[: min(max(1, count), len(ranked) - 1)]}  # neither side is empty
-    return (
-        tuple(problem for problem in problems if problem.id not in held),
-        tuple(problem for problem in problems if problem.id in held),
-    )
 
+    def missing(self, stage: str) -> tuple[str, ...]:
+        """What a stage needs and these inputs lack, in words.
 
-def take_watched(train: Sequence[Problem], most: int, *, seed: int) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
-    """(to train on, to watch): at most `most` problems and a fifth of them all are watched."""
-    count = min(most, int(MOST_WATCHED * len(train)))
-    watched = {problem.id for problem in sorted(train, key=lambda p: _rank(p.id, seed + 1))[:count]}
-    return (
-        tuple(problem for problem in train if problem.id not in watched),
-        tuple(problem for problem in train if problem.id in watched),
-    )
-
-
-def _rank(problem_id: str, seed: int) -> bytes:
-    return hashlib.blake2b(f"{seed}|{problem_id}".encode(), digest_size=8).digest()
-
-
-def some(problems: Sequence[Problem], most: int, *, seed: int) -> tuple[Problem, ...]:
-    """At most `most` of the problems, seeded, in their order."""
-    if len(problems) <= most:
-        return tuple(problems)
-    picked = set(random.Random(seed).sample(range(len(problems)), most))
-    return tuple(problem for i, problem in enumerate(problems) if i in picked)
+        Raises:
+            UsageError: there is no such stage.
+        """
+        return stage_record(stage).lacks(self.there)

@@ -8,14 +8,17 @@ RUN ──► plan's first stage that can run ──┐
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from posttrain_diag.errors import UsageError
-from posttrain_diag.rollouts.collect import Progress
+from posttrain_diag.rollouts.progress import Progress
 from posttrain_diag.settings.analysis import load_config
+from posttrain_diag.settings.stage import make_stage_config, said_settings
 from posttrain_diag.settings.tasks import TaskSettings
 from posttrain_diag.stages import (
     STAGES,
@@ -23,13 +26,12 @@ from posttrain_diag.stages import (
     StageConfig,
     StageInputs,
     StageResult,
-    load_stage_config,
-    split_tasks,
-    take_watched,
     train_stage,
 )
-from posttrain_diag.store import RunDir, Store
+from posttrain_diag.stages.catalogue import refuse_unread, stage_record
+from posttrain_diag.store import RunDir
 from posttrain_diag.tasks import load_problems, load_tasks
+from posttrain_diag.tasks.problems.split import divide
 from posttrain_diag.types import Problem
 
 
@@ -72,8 +74,11 @@ def prepare(request: TrainRequest) -> Prepared:
     """Read everything a stage needs; loads no model.
 
     Raises:
-        DiagError: something is missing or cannot be read; the message says what to give.
+        DiagError: something is missing or cannot be read, there is no such stage, or it does not read a setting that
+            was given for it; the message says what to give.
     """
+    if request.stage is not None:
+        stage_record(request.stage)
     return _of_run(request) if request.run is not None else _of_model(request)
 
 
@@ -91,37 +96,23 @@ def train(
         say: told a line now and then.
         before: the model as another stage with these held-out problems and settings measured it; see `train_stage`.
     """
-    run = prepared.run
-    store: Callable[[], Store] | None = None
-    if run is not None:
-        if _is_main():
-            run.lock()
+    run, writes = prepared.run, os.environ.get("RANK", "0") == "0"  # before accelerate is asked
+    with run.locked() if run is not None and writes else nullcontext():
+        if run is not None and writes:
             run.event("train", stage=prepared.stage, out=str(prepared.out))
-        store = run.store
-    try:
         result = train_stage(
             prepared.stage,
             prepared.inputs,
             prepared.config,
             prepared.out,
-            store=store,
+            store=None if run is None else run.store,
             before=before,
             progress=progress,
             say=say,
         )
-        if run is not None and _is_main():
+        if run is not None and writes:
             run.event("trained", stage=prepared.stage, checkpoint=result.checkpoint, stopped=result.stopped)
         return result
-    finally:
-        if run is not None:
-            run.unlock()
-
-
-def _is_main() -> bool:
-    """Whether this is the process that writes, before accelerate is asked."""
-    import os
-
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _of_model(request: TrainRequest) -> Prepared:
@@ -133,7 +124,7 @@ def _of_model(request: TrainRequest) -> Prepared:
             f"{' and '.join(missing)} missing: diag train RUN [--stage NAME], or "
             "diag train --model M --stage NAME --tasks FILE --out DIR"
         )
-    config = load_stage_config(request.config_file, **request.settings)
+    config = _config_of(stage, request, {})
     everything = _tasks(tasks, request)
     inputs, notes = _inputs(directory_of(model), everything, config, request)
     return Prepared(stage, inputs, config, out, None, notes)
@@ -158,7 +149,7 @@ def _of_run(request: TrainRequest) -> Prepared:
     }
     if sampling["temperature"] == 0:
         raise UsageError(f"{request.run}: was sampled at temperature 0, and training needs draws that differ")
-    config = load_stage_config(request.config_file, defaults=defaults, **request.settings)
+    config = _config_of(stage, request, defaults)
     asked = replace(
         request, mapping=request.mapping or analyzed.mapping, verifier=request.verifier or analyzed.verifier
     )
@@ -176,6 +167,13 @@ def _of_run(request: TrainRequest) -> Prepared:
     inputs, notes = _inputs(directory_of(model), everything, config, asked)
     out = request.out or _stage_folder(run.path, stage)
     return Prepared(stage, inputs, config, out, run if model == analyzed.model else None, notes)
+
+
+def _config_of(stage: str, request: TrainRequest, defaults: Mapping[str, Any]) -> StageConfig:
+    """The settings of a stage: a run's own values, and on top what was given for it, which it must read."""
+    said = said_settings(request.config_file, request.settings)
+    refuse_unread(stage, said)
+    return make_stage_config(**{**defaults, **said})
 
 
 def planned_stage(run: RunDir) -> str:
@@ -227,37 +225,14 @@ def _inputs(
     model: str, tasks: tuple[Problem, ...], config: StageConfig, request: TrainRequest
 ) -> tuple[StageInputs, tuple[str, ...]]:
     """Split what was given into what is trained on, watched and held out."""
-    notes: list[str] = []
-    if request.train_tasks is None:
-        train, held_out = split_tasks(tasks, seed=config.seed)
-        share = f"{len(held_out)} of the {len(tasks)} problems"
-        notes.append(f"{share} are held out for measuring (--train-tasks FILE trains on others)")
-    else:
-        plain = replace(request, demos=None)
-        train, held_out = _tasks(request.train_tasks, plain), tasks
-        train, notes = without_held_out(train, held_out, notes)
-    train, watched = take_watched(train, config.watch_problems, seed=config.seed)
-    notes.append(f"{len(train)} problems to train on, {len(watched)} to watch")
+    given = None if request.train_tasks is None else _tasks(request.train_tasks, replace(request, demos=None))
+    split = divide(tasks, given, watched=config.watch_problems, seed=config.seed)
     retain = () if request.retain is None else load_tasks(request.retain, allow_code=request.allow_code).problems
-    taken = {problem.id for problem in (*train, *watched, *held_out)}
+    taken = {problem.id for problem in (*split.train, *split.watched, *split.held_out)}
     retain = tuple(replace(p, id=f"retain:{p.id}") if p.id in taken else p for p in retain)
     teachers = tuple(directory_of(name) for name in request.teachers)
     siblings = tuple(directory_of(name) for name in request.siblings)
-    return StageInputs(model, train, watched, held_out, retain, teachers, siblings), tuple(notes)
-
-
-def without_held_out(
-    train: tuple[Problem, ...], held_out: tuple[Problem, ...], notes: list[str]
-) -> tuple[tuple[Problem, ...], list[str]]:
-    """Training problems that are no held-out ones, by prompt; equal ids of different problems are told apart."""
-    prompts = {problem.prompt_text for problem in held_out}
-    fresh = tuple(problem for problem in train if problem.prompt_text not in prompts)
-    if not fresh:
-        raise UsageError("--train-tasks holds only problems of --tasks: every claim is measured on held-out ones")
-    if len(fresh) < len(train):
-        notes.append(f"{len(train) - len(fresh)} training problems are in --tasks too and are left out")
-    ids = {problem.id for problem in held_out}
-    return tuple(replace(p, id=f"train:{p.id}") if p.id in ids else p for p in fresh), notes
+    return StageInputs(model, split.train, split.watched, split.held_out, retain, teachers, siblings), split.notes
 
 
 def result_json(result: StageResult) -> dict[str, Any]:

@@ -11,21 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from posttrain_diag.errors import StoreError, UsageError
-from posttrain_diag.rollouts.collect import Progress, token_cap
-from posttrain_diag.rollouts.live import Judge, Judged, counts_of, sample_judged, truncated_share
+from posttrain_diag.rollouts.judge import Judge
+from posttrain_diag.rollouts.live import counts_of, sample_judged, truncated_share
+from posttrain_diag.rollouts.progress import Progress
+from posttrain_diag.rollouts.token_cap import token_cap
 from posttrain_diag.settings.stage import StageConfig
-from posttrain_diag.stages.catalogue import stage_card
-from posttrain_diag.stages.inputs import StageInputs, some
+from posttrain_diag.stages.catalogue import STAGES, default_steps, learning_rate, stage_record
+from posttrain_diag.stages.inputs import StageInputs
 from posttrain_diag.stages.policy.policy import Policy, load_policy
 from posttrain_diag.stages.policy.sharding import check_launch
-from posttrain_diag.stages.registry import STAGES, default_steps, learning_rate, stage_entry
 from posttrain_diag.stages.session.session import Session, replay_share
 from posttrain_diag.stages.trainers.memory import settle_micro_batch
 from posttrain_diag.stages.trainers.trl import require_trl, require_vllm
 from posttrain_diag.stats import pass_at_k
 from posttrain_diag.store import Store, write_atomic
 from posttrain_diag.tasks.problems.references import reference_completions
-from posttrain_diag.types import Estimate, Problem, SamplingParams
+from posttrain_diag.tasks.problems.split import some
+from posttrain_diag.types import Estimate, Problem, Rollout, SamplingParams
 from posttrain_diag.wording.estimates import share_text
 from posttrain_diag.wording.numbers import plain
 
@@ -88,16 +90,16 @@ def check_stage(stage: str, inputs: StageInputs, config: StageConfig) -> None:
     Raises:
         UsageError: says what is missing and which stages are possible.
     """
-    entry = stage_entry(stage)
+    record = stage_record(stage)
     missing = inputs.missing(stage)
     if config.replay and not inputs.retain:
         missing = (*missing, "tasks to retain, for the replay that was asked for (--retain FILE)")
     if missing:
         possible = [name for name in STAGES if not inputs.missing(name)]
         raise UsageError(f"{stage} needs {' and '.join(missing)}; possible with what is there: {', '.join(possible)}")
-    if config.use_vllm and entry.samples:
+    if record.samples and config.use_vllm:
         require_vllm()
-    if config.lora_rank and not entry.trains:
+    if config.lora_rank and not record.trains:
         raise UsageError(f"{stage} combines whole weights and trains no adapter: leave lora_rank at 0")
     if not inputs.train:
         raise UsageError(f"{stage}: there are no training problems")
@@ -137,7 +139,7 @@ def train_stage(
     require_trl()
     check_stage(stage, inputs, config)
     check_launch(config)
-    entry = stage_entry(stage)
+    record = stage_record(stage)
     if os.environ.get("RANK", "0") == "0":  # the others come to their first barrier only after this one
         _claim(out, stage, inputs, config)
     if (out / "result.json").exists():
@@ -145,7 +147,7 @@ def train_stage(
     started, cpu = time.perf_counter(), time.process_time()
     policy = load_policy(inputs.model, config)
     params = sampling_of(config, policy, inputs)
-    rate = config.learning_rate or learning_rate(entry, policy.n_parameters, lora=policy.lora)
+    rate = config.learning_rate or learning_rate(record, policy.n_parameters, lora=policy.lora)
     session = Session(
         inputs,
         config,
@@ -154,7 +156,7 @@ def train_stage(
         out,
         steps=planned_steps(stage, inputs, config),
         learning_rate=rate,
-        default_replay=entry.replay,
+        default_replay=record.replay,
         store=store,
         progress=progress,
         say=say,
@@ -166,16 +168,17 @@ def train_stage(
     if session.is_main:
         session.watcher.begin()
     session.processes.wait_for_everyone()
-    entry.runner()(session)
+    record.runner()(session)
     return _finish(stage, session, measured, out, started, cpu)
 
 
 def planned_steps(stage: str, inputs: StageInputs, config: StageConfig) -> int:
     """Optimizer steps of a stage if nothing stops it early."""
-    entry, by_demos = stage_entry(stage), "demos" in stage_card(stage).needs
+    record = stage_record(stage)
+    by_demos = "demos" in record.needs
     learned_from = sum(bool(problem.demos) or not by_demos for problem in inputs.train)
-    replay = replay_share(config, inputs, entry.replay)
-    return config.steps or default_steps(entry, learned_from, config.batch_size, replay)
+    replay = replay_share(config, inputs, record.replay)
+    return config.steps or default_steps(record, learned_from, config.batch_size, replay)
 
 
 def _finish(stage: str, session: Session, before: Measured, out: Path, started: float, cpu: float) -> StageResult:
@@ -219,9 +222,9 @@ def measure(policy: Policy, inputs: StageInputs, config: StageConfig, params: Sa
     """pass@k on held-out problems, and the pass rate on retained ones."""
     policy.sync()
     problems = some(inputs.held_out, config.eval_problems, seed=config.seed)
-    judge = Judge.of(policy.engine, [*problems, *inputs.retained])
+    judge = Judge([*problems, *inputs.retained])
 
-    def draw(tasks: tuple[Problem, ...], n: int, name: str) -> dict[str, list[Judged]]:
+    def draw(tasks: tuple[Problem, ...], n: int, name: str) -> dict[str, list[Rollout]]:
         return sample_judged(policy.engine, judge, tasks, n, params, seed_text=name)
 
     held = draw(problems, config.eval_rollouts, "measure")
@@ -237,7 +240,7 @@ def measure(policy: Policy, inputs: StageInputs, config: StageConfig, params: Sa
     )
 
 
-def _passes(drawn: Mapping[str, Sequence[Judged]]) -> dict[str, tuple[int, int]]:
+def _passes(drawn: Mapping[str, Sequence[Rollout]]) -> dict[str, tuple[int, int]]:
     """Passes and judged draws by problem."""
     return {key: (sum(d.passed for d in own), sum(d.verdict != "error" for d in own)) for key, own in drawn.items()}
 

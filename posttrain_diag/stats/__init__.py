@@ -4,10 +4,10 @@ Counts ──► measured (pass@k for k <= n) · MixingLaw (forecasts, per-probl
 two runs ──► paired tests · Crossing (support gained and lost) · null resample.
 """
 
-from posttrain_diag.stats.allocation import FIRST_BLOCK, RESOLVED, Settled, next_blocks, verdict_settled
+from posttrain_diag.stats.allocation import FIRST_BLOCK, RESOLVED, next_blocks
 from posttrain_diag.stats.bounds import assumption_free_bounds
 from posttrain_diag.stats.certify import certified_below, certified_share, e_bh, log_e_below
-from posttrain_diag.stats.chance import ChanceFloor, chance_floor, guess_rate_per_problem
+from posttrain_diag.stats.chance import ChanceFloor, chance_floor
 from posttrain_diag.stats.counts import Counts
 from posttrain_diag.stats.crossing import FATES, Crossing, crossing
 from posttrain_diag.stats.detect import SamplingFlaw, sampling_flaws
@@ -30,14 +30,11 @@ from posttrain_diag.stats.intervals import clopper_pearson, mean_interval, wilso
 from posttrain_diag.stats.mixing_law import MixingLaw, fit_mixing_law
 from posttrain_diag.stats.null_resample import NullScores, null_resample
 from posttrain_diag.stats.paired import (
-    McNemar,
     PairedComparison,
     compare_pass_at_k,
-    mcnemar_exact,
     paired_difference,
 )
 from posttrain_diag.stats.pass_at_k import (
-    cover_at_tau,
     maj_at_k,
     pass_at_k,
     pass_at_k_per_problem,
@@ -53,12 +50,10 @@ __all__ = [
     "Counts",
     "Crossing",
     "Functional",
-    "McNemar",
     "MixingLaw",
     "NullScores",
     "PairedComparison",
     "SamplingFlaw",
-    "Settled",
     "WeightHealth",
     "assumption_free_bounds",
     "below",
@@ -68,16 +63,13 @@ __all__ = [
     "chance_floor",
     "clopper_pearson",
     "compare_pass_at_k",
-    "cover_at_tau",
     "crossing",
     "deep_support",
     "e_bh",
     "fit_mixing_law",
-    "guess_rate_per_problem",
     "importance_terms",
     "log_e_below",
     "maj_at_k",
-    "mcnemar_exact",
     "mean_interval",
     "mixed_group",
     "next_blocks",
@@ -91,7 +83,6 @@ __all__ = [
     "pass_hat_k_per_problem",
     "sampling_flaws",
     "solve_rate",
-    "verdict_settled",
     "weight_health",
     "wilson",
 ]

@@ -1,12 +1,10 @@
-"""Where the next rollouts go, and when more of them cannot change the verdict.
+"""Where the next rollouts go.
 
 Pure functions of the counts and class posteriors: valid under optional stopping, because the posterior is.
-Suffixes: `P` problems, `K` classes, `B` simulated outcomes.
+Suffixes: `P` problems, `K` classes.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,20 +15,6 @@ FIRST_BLOCK = 4
 """Rollouts of every problem in the first round."""
 RESOLVED = 0.95
 """A problem is resolved when one class has at least this posterior."""
-_OUTCOMES = 2000
-
-
-@dataclass(frozen=True)
-class Settled:
-    """Could the remaining budget still change which class is the most common?"""
-
-    settled: bool
-    leader: int
-    """Class with the largest expected share."""
-    change_probability: float
-    """Probability of another leader once every problem the budget can reach were known exactly."""
-    n_reachable: int
-    """Unresolved problems the budget can reach."""
 
 
 def _check(class_posterior_PK: FloatArray, problems: int, budget: int) -> None:
@@ -100,48 +84,3 @@ def next_blocks(
         if len(zeros):
             _fill(zeros, block_P, left, out_P)
     return out_P
-
-
-def verdict_settled(
-    counts: Counts,
-    class_posterior_PK: FloatArray,
-    budget: int,
-    *,
-    seed: int,
-    resolved: float = RESOLVED,
-    tolerance: float = 0.01,
-) -> Settled:
-    """Can the remaining rollouts still change which class is the most common?
-
-    Simulates perfect knowledge of every unresolved problem that the budget can reach (its next block each, cheapest
-    first): real rollouts tell less, so a leader that survives this survives them.
-
-    Args:
-        counts: rollouts so far.
-        class_posterior_PK: class probabilities, shape (P, K).
-        budget: rollouts left.
-        seed: seeds the simulated outcomes.
-        resolved: posterior from which a problem counts as known.
-        tolerance: settled when the leader changes with at most this probability.
-
-    Returns:
-        Whether sampling can stop, the leader and the probability that it changes.
-    """
-    _check(class_posterior_PK, len(counts), budget)
-    share_K = class_posterior_PK.mean(axis=0)
-    leader = int(np.argmax(share_K))
-    open_rows = np.flatnonzero(class_posterior_PK.max(axis=1) < resolved)
-    cost = np.maximum(counts.n_P[open_rows], 2)
-    order = np.argsort(cost, kind="stable")
-    reach = open_rows[order][: int((np.cumsum(cost[order]) <= budget).sum())]
-    if len(reach) == 0:
-        return Settled(True, leader, 0.0, 0)
-    classes = class_posterior_PK.shape[1]
-    rest_K = class_posterior_PK.sum(axis=0) - class_posterior_PK[reach].sum(axis=0)
-    rng = np.random.default_rng(seed)
-    cumulative = np.cumsum(class_posterior_PK[reach], axis=1)
-    outcomes_BK = np.tile(rest_K, (_OUTCOMES, 1))
-    for row in cumulative:
-        outcomes_BK[np.arange(_OUTCOMES), np.minimum(np.searchsorted(row, rng.random(_OUTCOMES)), classes - 1)] += 1.0
-    change = float((outcomes_BK.argmax(axis=1) != leader).mean())
-    return Settled(change <= tolerance, leader, change, len(reach))

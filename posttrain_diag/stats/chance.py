@@ -126,17 +126,3 @@ def chance_floor(
         corrected=corrected,
         p_value=p_value,
     )
-
-
-def guess_rate_per_problem(n: ArrayLike, passes: ArrayLike) -> FloatArray:
-    """Mean rate at which rollouts of the other problems pass against each problem's answer, shape (P,).
-
-    Args:
-        n: rollouts of each problem, shape (P,), P >= 2.
-        passes: c[i, j] as in `chance_floor`, shape (P, P).
-    """
-    n_P, matrix_PP = np.asarray(n, dtype=np.float64), np.asarray(passes, dtype=np.float64)
-    if matrix_PP.shape != (len(n_P), len(n_P)) or len(n_P) < 2 or (n_P < 1).any():
-        raise StatsError(f"passes has shape {matrix_PP.shape} for {len(n_P)} problems: give (P, P) with P >= 2, n >= 1")
-    rate_PP = matrix_PP / n_P[:, None]
-    return (rate_PP.sum(axis=0) - np.diag(rate_PP)) / (len(n_P) - 1)

@@ -103,11 +103,6 @@ class Counts:
         """Every problem has the same n."""
         return bool((self.n_P == self.n_P[0]).all())
 
-    @property
-    def rate_P(self) -> FloatArray:
-        """c/n per problem, NaN where n = 0, shape (P,)."""
-        return np.divide(self.c_P, self.n_P, out=np.full(len(self), np.nan), where=self.n_P > 0)
-
     @cached_property
     def table(self) -> CountTable:
         """The distinct (n, c) pairs."""

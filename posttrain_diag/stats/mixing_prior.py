@@ -157,10 +157,6 @@ class Family:
             grad_D[self.n_core :] = data.basis_MJ @ score_J
         return grad_D
 
-    def log_room(self, theta_SD: FloatArray) -> FloatArray:
-        """Log factor of the prior beyond its normal law: none, shape (S,)."""
-        return np.zeros(len(theta_SD))
-
     def start_D(self, data: Likelihood) -> FloatArray:
         """Where the search for the mode begins, whatever the data."""
         del data

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import bdtr
 
 from posttrain_diag.errors import StatsError
 from posttrain_diag.stats.counts import Counts, FloatArray, IntArray
@@ -34,16 +33,6 @@ class PairedComparison:
     n_better: int
     n_worse: int
     n_clusters: int
-
-
-@dataclass(frozen=True)
-class McNemar:
-    """Exact test on problems that one run solves and the other does not."""
-
-    n_gained: int
-    n_lost: int
-    p_value: float
-    """Two-sided, exact binomial."""
 
 
 def _cluster_codes(clusters: Sequence[Hashable] | None, problems: int) -> IntArray:
@@ -152,26 +141,3 @@ def compare_pass_at_k(
     return paired_difference(
         pass_at_k_per_problem(a, k), pass_at_k_per_problem(b, k), seed=seed, clusters=clusters, level=level
     )
-
-
-def mcnemar_exact(solved_a: ArrayLike, solved_b: ArrayLike) -> McNemar:
-    """Do the problems that changed hands between two runs favour one of them?
-
-    Args:
-        solved_a: 0/1 per problem in run A, shape (P,).
-        solved_b: the same problems in run B.
-
-    Raises:
-        StatsError: unequal lengths or entries other than 0 and 1.
-
-    References:
-        McNemar 1947, doi:10.1007/BF02295996.
-    """
-    a_P, b_P = np.asarray(solved_a), np.asarray(solved_b)
-    if a_P.shape != b_P.shape or a_P.ndim != 1 or not (np.isin(a_P, (0, 1)).all() and np.isin(b_P, (0, 1)).all()):
-        raise StatsError(f"solved has shapes {a_P.shape} and {b_P.shape}: give 0 or 1 for the same problems")
-    gained = int(((a_P == 0) & (b_P == 1)).sum())
-    lost = int(((a_P == 1) & (b_P == 0)).sum())
-    changed = gained + lost
-    p_value = 1.0 if changed == 0 else min(1.0, 2.0 * float(bdtr(min(gained, lost), changed, 0.5)))
-    return McNemar(gained, lost, p_value)

@@ -103,27 +103,6 @@ def pass_hat_k(counts: Counts, k: int, *, level: float = 0.9) -> Estimate:
         return Estimate.undefined(str(error), level)
 
 
-def cover_at_tau(counts: Counts, tau: float, *, level: float = 0.9) -> Estimate:
-    """Share of problems whose observed pass rate is at least tau.
-
-    A plug-in of c/n: noisy near tau at small n. `MixingLaw.share_at_least` removes that noise.
-
-    Args:
-        counts: at least one rollout of every problem.
-        tau: pass rate in (0, 1].
-        level: nominal coverage of the interval over problems.
-
-    References:
-        Dragoi et al. 2025, arXiv:2510.08325 (Cover@tau).
-    """
-    if not 0.0 < tau <= 1.0:
-        raise StatsError(f"tau is {tau}: give a pass rate in (0, 1]")
-    empty_P = counts.n_P == 0
-    if empty_P.any():
-        return Estimate.undefined(f"no rollouts of {counts.names(empty_P)}", level)
-    return _over_problems((counts.c_P >= tau * counts.n_P - 1e-9).astype(np.float64), level)
-
-
 def _binomial_mass(count: IntArray, n: int, p: float) -> FloatArray:
     """Binomial probabilities of the counts (scipy.stats would double the import time)."""
     log_mass = _log_choose(np.full(len(count), n), count) + xlogy(count, p) + xlog1py(n - count, -p)

@@ -25,7 +25,7 @@ NO_END = 2**62
 TALLIED = ("c", "failed", "truncated", "errored", "lenient", "tokens")
 """Counts of a tally: one per verdict, lenient passes among finished draws, generated tokens."""
 
-Judge = Callable[[str, str, str], tuple[Verdict, Judgement]]
+VerdictOf = Callable[[str, str, str], tuple[Verdict, Judgement]]
 """(problem id, text, finish reason) -> verdict and judgement."""
 
 
@@ -88,17 +88,12 @@ class Store(Protocol):
         """The file or directory that holds them."""
         ...
 
-    def add(self, rollout: Rollout, strict: bool) -> bool:
-        """Store one rollout; False when exactly this draw is already there.
-
-        Args:
-            rollout: the judged draw.
-            strict: the strict reading of its text, kept beside the verdict (a truncated text can read right).
-        """
+    def add(self, rollout: Rollout) -> bool:
+        """Store one rollout; False when exactly this draw is already there."""
         ...
 
-    def add_many(self, rows: Sequence[tuple[Rollout, bool]]) -> int:
-        """Store rollouts with their strict readings, all or none; durable on return. How many were new.
+    def add_many(self, rollouts: Sequence[Rollout]) -> int:
+        """Store rollouts, all or none; durable on return. How many were new.
 
         Raises:
             StoreError: they cannot be written.
@@ -129,15 +124,11 @@ class Store(Protocol):
         """All rollouts of a model as `rows` gives them."""
         ...
 
-    def tokens(self, model_sha: str, prompt_sha: str, sampling_sha: str) -> Iterable[tuple[int, NDArray[np.int32]]]:
-        """(sample_idx, token ids) of one prompt's draws, by sample index."""
-        ...
-
     def token_rows(self, model_sha: str, spans: Iterable[Span]) -> Iterable[TokenRow]:
         """Token ids and log-probabilities of the rollouts of some spans, in any order."""
         ...
 
-    def rejudge(self, model_sha: str, spans: Iterable[Span], shas: Mapping[str, str], judge: Judge) -> int:
+    def rejudge(self, model_sha: str, spans: Iterable[Span], shas: Mapping[str, str], judge: VerdictOf) -> int:
         """Judge again what was judged by another verifier than today's; how many that were.
 
         Args:

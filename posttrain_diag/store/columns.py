@@ -96,7 +96,7 @@ def clean_or_none(text: str | None) -> str | None:
     return None if text is None else clean(text)
 
 
-def values_of(rollout: Rollout, strict: bool) -> tuple[Any, ...]:
+def values_of(rollout: Rollout) -> tuple[Any, ...]:
     """A rollout's values in the order of COLUMNS; token arrays as bytes (int32, float32)."""
     logprobs = rollout.token_logprobs
     return (
@@ -108,7 +108,7 @@ def values_of(rollout: Rollout, strict: bool) -> tuple[Any, ...]:
         rollout.arm,
         rollout.verifier_sha,
         rollout.verdict,
-        strict,
+        rollout.strict,
         rollout.lenient,
         rollout.n_tokens,
         rollout.seed,

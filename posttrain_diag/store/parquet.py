@@ -17,11 +17,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from posttrain_diag.errors import StoreError
 from posttrain_diag.store import shards
-from posttrain_diag.store.base import Judge, Span, TokenRow
+from posttrain_diag.store.base import Span, TokenRow, VerdictOf
 from posttrain_diag.store.columns import (
     COLUMNS,
     FRAME_COLUMNS,
@@ -107,21 +106,21 @@ class ParquetStore(ScoreTable):
             self._db.execute("DELETE FROM batches")
             self._db.execute("UPDATE next_shard SET number=?", (next_shard,))
 
-    def add(self, rollout: Rollout, strict: bool) -> bool:
+    def add(self, rollout: Rollout) -> bool:
         """Store one rollout; False when exactly this draw is already there."""
-        return self.add_many([(rollout, strict)]) == 1
+        return self.add_many([rollout]) == 1
 
-    def add_many(self, rows: Sequence[tuple[Rollout, bool]]) -> int:
-        """Store rollouts with their strict readings as one batch of the log; how many were new."""
+    def add_many(self, rollouts: Sequence[Rollout]) -> int:
+        """Store rollouts as one batch of the log; how many were new."""
         new: list[tuple[Any, ...]] = []
         bits: dict[tuple[str, ...], int] = {}
-        for rollout, strict in rows:
+        for rollout in rollouts:
             key = (rollout.model_sha, rollout.prompt_sha, rollout.sampling_sha)
             bit = 1 << rollout.sample_idx
             if (self._have.get(key, 0) | bits.get(key, 0)) & bit:
                 continue
             bits[key] = bits.get(key, 0) | bit
-            new.append(values_of(rollout, strict))
+            new.append(values_of(rollout))
         if not new:
             return 0
         blob = memoryview(record_batch(new).serialize())
@@ -217,16 +216,6 @@ class ParquetStore(ScoreTable):
         """All rollouts of a model as `rows` gives them."""
         return self.rows(model_sha, self.spans(model_sha))
 
-    def tokens(self, model_sha: str, prompt_sha: str, sampling_sha: str) -> Iterator[tuple[int, NDArray[np.int32]]]:
-        """(sample_idx, token ids) of one prompt's draws, by sample index."""
-        asked = {(prompt_sha, sampling_sha): shards.endless()}
-        found = {
-            int(row["sample_idx"]): np.asarray(row["token_ids"], np.int32)
-            for table in self._filtered(model_sha, asked, ("token_ids",))
-            for row in table.to_pylist()
-        }
-        yield from sorted(found.items())
-
     def token_rows(self, model_sha: str, spans: Iterable[Span]) -> Iterator[TokenRow]:
         """Token ids and log-probabilities of the rollouts of some spans."""
         asked = shards.wanted(spans)
@@ -241,7 +230,7 @@ class ParquetStore(ScoreTable):
                     None if given is None else np.asarray(given, np.float32),
                 )
 
-    def rejudge(self, model_sha: str, spans: Iterable[Span], shas: Mapping[str, str], judge: Judge) -> int:
+    def rejudge(self, model_sha: str, spans: Iterable[Span], shas: Mapping[str, str], judge: VerdictOf) -> int:
         """Judge again what another verifier than today's judged, shard by shard; each is replaced at once."""
         import pyarrow as pa
 

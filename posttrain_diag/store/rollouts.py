@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from posttrain_diag.errors import StoreError
-from posttrain_diag.store.base import TALLIED, Judge, ScoreRow, Span, TokenRow, verdict_of
+from posttrain_diag.store.base import TALLIED, ScoreRow, Span, TokenRow, VerdictOf, verdict_of
 from posttrain_diag.store.columns import (
     COLUMNS,
     FRAME_COLUMNS,
@@ -95,15 +94,15 @@ class RolloutStore(ScoreTable):
             self._db.execute("ALTER TABLE brought_up RENAME TO rollouts")
             self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 
-    def add(self, rollout: Rollout, strict: bool) -> bool:
+    def add(self, rollout: Rollout) -> bool:
         """Store one rollout; False when exactly this draw is already there."""
-        return self.add_many([(rollout, strict)]) == 1
+        return self.add_many([rollout]) == 1
 
-    def add_many(self, rows: Sequence[tuple[Rollout, bool]]) -> int:
-        """Store rollouts with their strict readings in one transaction; how many were new."""
+    def add_many(self, rollouts: Sequence[Rollout]) -> int:
+        """Store rollouts in one transaction; how many were new."""
         before = self._db.total_changes
         with transaction(self._db, self.path):
-            self._db.executemany(_INSERT, [values_of(rollout, strict) for rollout, strict in rows])
+            self._db.executemany(_INSERT, [values_of(rollout) for rollout in rollouts])
         return self._db.total_changes - before
 
     def missing(self, model_sha: str, prompt_sha: str, sampling_sha: str, n: int) -> tuple[int, ...]:
@@ -162,16 +161,6 @@ class RolloutStore(ScoreTable):
         """All rollouts of a model as `rows` gives them."""
         return self.rows(model_sha, self.spans(model_sha))
 
-    def tokens(self, model_sha: str, prompt_sha: str, sampling_sha: str) -> Iterator[tuple[int, NDArray[np.int32]]]:
-        """(sample_idx, token ids) of one prompt's draws, by sample index."""
-        rows = self._db.execute(
-            "SELECT sample_idx, token_ids FROM rollouts WHERE model_sha=? AND prompt_sha=? AND sampling_sha=? "
-            "ORDER BY sample_idx",
-            (model_sha, prompt_sha, sampling_sha),
-        )
-        for index, blob in rows:
-            yield int(index), np.frombuffer(blob, np.int32)
-
     def token_rows(self, model_sha: str, spans: Iterable[Span]) -> Iterator[TokenRow]:
         """Token ids and log-probabilities of the rollouts of some spans."""
         self._select(spans)
@@ -180,7 +169,7 @@ class RolloutStore(ScoreTable):
             given = None if logprobs is None else np.frombuffer(logprobs, np.float32)
             yield TokenRow(prompt_sha, sampling_sha, int(index), np.frombuffer(ids, np.int32), given)
 
-    def rejudge(self, model_sha: str, spans: Iterable[Span], shas: Mapping[str, str], judge: Judge) -> int:
+    def rejudge(self, model_sha: str, spans: Iterable[Span], shas: Mapping[str, str], judge: VerdictOf) -> int:
         """Judge again what another verifier than today's judged, prompt by prompt."""
         self._select(spans)
         self._db.execute("DROP TABLE IF EXISTS temp.today")
@@ -198,7 +187,7 @@ class RolloutStore(ScoreTable):
                     self._rejudge_span(model_sha, span, (problem_id, sha), judge)
         return sum(int(row[6]) for row in stale)
 
-    def _rejudge_span(self, model_sha: str, span: Sequence[Any], today: tuple[str, str], judge: Judge) -> None:
+    def _rejudge_span(self, model_sha: str, span: Sequence[Any], today: tuple[str, str], judge: VerdictOf) -> None:
         where = "model_sha=? AND prompt_sha=? AND sampling_sha=? AND sample_idx"
         rows = self._db.execute(
             f"SELECT sample_idx, text, finish_reason FROM rollouts WHERE {where}>=? AND sample_idx<? "

@@ -7,7 +7,8 @@ import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -135,6 +136,19 @@ class RunDir:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+    @contextmanager
+    def locked(self) -> Generator[RunDir]:
+        """The only writer for as long as the context lasts.
+
+        Raises:
+            StoreError: another process is writing to this run.
+        """
+        self.lock()
+        try:
+            yield self
+        finally:
+            self.unlock()
 
     def claim(self, identity: Mapping[str, Any]) -> bool:
         """Bind the directory to (model, sampling law); returns True when this continues an earlier run.

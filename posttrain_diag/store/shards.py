@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from posttrain_diag.errors import StoreError
-from posttrain_diag.store.base import NO_END, TALLIED, Judge, Span
+from posttrain_diag.store.base import NO_END, TALLIED, Span, VerdictOf
 from posttrain_diag.store.columns import IDENTITY, REPEATED, arrow_schema, clean_or_none
 
 ROW_GROUP = 16_384
@@ -196,7 +196,7 @@ def stale(table: Any, model_sha: str, spans: Wanted, shas: Mapping[str, str]) ->
     return keep_N & np.repeat(old_R, np.diff(np.append(start_R, table.num_rows)))
 
 
-def rejudged(table: Any, stale_N: BoolArray, shas: Mapping[str, str], judge: Judge) -> Any:
+def rejudged(table: Any, stale_N: BoolArray, shas: Mapping[str, str], judge: VerdictOf) -> Any:
     """A whole table with new verdicts in the stale rows."""
     import pyarrow as pa
 

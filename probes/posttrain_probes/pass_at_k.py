@@ -60,7 +60,9 @@ def measure(evidence: Evidence) -> Measurement:
     counts = Counts(table["n"].to_numpy(np.int64), table["c"].to_numpy(np.int64))
     ks = curve_ks(n_min)
     asked = {16, 256, evidence.settings.rollout_budget, *evidence.settings.ks}
-    curve = {k: pass_estimate(evidence, k) for k in sorted({*ks, *asked})}
+    curve: dict[int, Estimate] = {}
+    for k in sorted({*ks, *asked}):
+        curve[k] = pass_estimate(evidence, k)
     summary = {f"pass@{k}": estimate for k, estimate in curve.items()}
     for k in (4, n_min):
         if 1 < k <= n_min:

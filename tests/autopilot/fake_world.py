@@ -13,7 +13,7 @@ from store_rows import rollout
 
 from posttrain_diag.autopilot import Steps, autopilot, make_autopilot_config
 from posttrain_diag.diagnose.contract import estimate_json
-from posttrain_diag.rollouts.collect import Progress
+from posttrain_diag.rollouts.progress import Progress
 from posttrain_diag.settings.analysis import AnalyzeConfig
 from posttrain_diag.stages import Measured, StageConfig, StageResult
 from posttrain_diag.stages.prepare import TrainRequest, prepare

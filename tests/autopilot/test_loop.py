@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_world import Killed, Model, World, estimate, gains, measured, read_model, tasks_file
 
 from posttrain_diag.autopilot.bill import BudgetSpent, Metered, analysis_tokens
 from posttrain_diag.autopilot.journal import Journal
 from posttrain_diag.autopilot.judge import judge
 from posttrain_diag.autopilot.state import State
 from posttrain_diag.errors import DiagError, UsageError
-from posttrain_diag.rollouts.collect import Progress
+from posttrain_diag.rollouts.progress import Progress
 from posttrain_diag.tasks import load_tasks
+
+from .fake_world import Killed, Model, World, estimate, gains, measured, read_model, tasks_file
 
 
 @pytest.fixture
@@ -288,6 +289,53 @@ def test_pilots_take_a_share_of_the_budget_or_are_left_out(tmp_path: Path) -> No
     world.run(pilot=True, budget_tokens=20_000, max_stages=1)
     assert not [name for name in world.work if name.startswith("pilot")]
     assert "for each, which measuring would take" in world.told("no pilots")[0]["text"]
+
+
+def test_each_stage_gets_of_the_settings_what_it_reads(world: World) -> None:
+    settings = {"rounds": 2, "kl": 0.1, "steps": 50}
+    world.effects = {"grpo": gains(0.0), "rft": gains(0.8)}
+    result = world.run(settings=settings, budget_tokens=10**6)
+    assert [r["stage"] for r in result["rounds"]] == ["grpo", "rft"]
+    given = [{name: r.settings[name] for name in settings if name in r.settings} for r in world.requests]
+    assert given == [{"kl": 0.1, "steps": 50}, {"rounds": 2, "steps": 50}]
+    assert ["--set kl=0.1" in c for r in result["rounds"] for c in r["commands"][:1]] == [True, False]
+    assert all("budget_tokens" in request.settings for request in world.requests)
+
+
+def test_a_merge_gets_no_budget_that_it_would_not_read(world: World) -> None:
+    world.plan, world.effects = [("merge", 0.3)], {"merge": gains(0.3)}
+    world.run(sibling=(str(world.folder / "other"),), budget_tokens=10**6, settings={"merge": "soup"}, max_stages=1)
+    assert [request.settings for request in world.requests] == [{"merge": "soup"}]
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        (
+            {"steps": 5, "hint_share": 0.5},
+            "stage setting hint_share: no stage that this run can choose reads it: guided-rl needs demonstrations: ",
+        ),
+        (
+            {"target": "logits"},
+            "setting target: no stage that this run can choose reads it: distill-offline needs a teac",
+        ),
+    ],
+)
+def test_a_setting_that_no_stage_of_the_run_reads_is_refused(world: World, settings: dict[str, Any], text: str) -> None:
+    assert text in said(world, settings=settings)
+    assert not world.out.exists() and not world.work
+
+
+def test_a_setting_is_taken_where_a_stage_that_reads_it_can_be_chosen(world: World) -> None:
+    tasks = tasks_file(world.folder / "shown.jsonl", 12, demos=True, name="t")
+    world.run(train_tasks=tasks, settings={"hint_share": 0.5, "loss": "ipo", "merge": "soup"})
+    assert [request.settings for request in world.requests] == [{}, {}]
+
+
+def test_pilots_get_the_settings_of_all_stages(world: World) -> None:
+    world.run(pilot=True, settings={"rounds": 2, "kl": 0.1}, max_stages=1)
+    piloted = [work for work in world.work if work.startswith("pilot ")]
+    assert piloted == ["pilot rounds/00-start {'kl': 0.1, 'rounds': 2}"]
 
 
 def test_pilots_that_were_cut_off_go_on_under_the_same_settings(world: World) -> None:

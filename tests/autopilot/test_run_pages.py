@@ -7,12 +7,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from fake_world import World
 
 from posttrain_diag.analysis.analyze import Analysis
 from posttrain_diag.autopilot.run import Run
 from posttrain_diag.autopilot.steps import compare_runs
 from posttrain_diag.types import Problem
+
+from .fake_world import World
 
 
 def problem(name: str) -> Problem:

@@ -65,3 +65,18 @@ def harmless(shown: str) -> None:
     """No character of the text reaches the reader as a command."""
     for char in FORBIDDEN:
         assert char not in shown, f"{char!r} is in the output"
+
+
+def comparison(text: str = "x") -> dict[str, Any]:
+    changed = {"before": estimate(0.128), "after": estimate(1.0), "change": estimate(0.87), "p_value": 0.00025}
+    counts = {name: estimate(0.5) for name in ("preserved", "expanded", "shrunk", "outside", "srr", "ndr", "nscr")}
+    null = {"observed": 1.0, "expected": 0.1, "high": 0.2, "p_value": 0.01, "exceeds": True}
+    side = {"path": text, "model": text, "counted": False}
+    parts = {name: estimate(0.0) for name in ("reshaping", "expansion", "attrition", "outside")}
+    problems = {"n": 100, "gained": [{"id": text}], "lost": [], "kept": [], "outside": 1, "unresolved": 2}
+    return {
+        "before": side, "after": side, "role": "reshaping", "reason": text, "pass@k": {"1": changed, "16": changed},
+        "settings": {"rollout_budget": 256}, "support": counts, "null": {"expanded": null, "shrunk": null},
+        "decomposition": {**parts, "forgetting": None, "net": 0.1}, "problems": problems, "forecast": None,
+        "checks": [{"severity": "warning", "message": text}],
+    }  # fmt: skip

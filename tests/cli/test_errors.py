@@ -116,6 +116,11 @@ def test_every_bad_row_is_named(tmp_path: Path) -> None:
         (["--effort", "heroic"], "--effort"),
         (["--map", "prompt"], "FIELD=COLUMN"),
         (["--engine", "abacus"], "--engine"),
+        (["--base-url", "http://x"], "--base-url: the engine hf does not read it; engines that do: openai"),
+        (
+            ["--engine", "vllm", "--device", "cpu"],
+            "--device: the engine vllm does not read it; engines that do: hf, ray",
+        ),
     ],
 )
 def test_bad_flag_values(flags: list[str], word: str, tasks: Path, tmp_path: Path) -> None:

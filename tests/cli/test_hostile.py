@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from hostile import EVIL, LONG, diagnosis, harmless
+
+from .hostile import EVIL, LONG, diagnosis, harmless
 
 NAME = "run\x1b[2J\u202e[bold red]x[link=y]\x9b31m" + os.fsdecode(b"\xff")
 

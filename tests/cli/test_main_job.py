@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from posttrain_probes import BUILTIN
 
-from posttrain_diag.recommend import CATALOGUE
+from posttrain_diag.stages.catalogue import CATALOGUE
 
 ANALYZE = (
     "analyze",

@@ -16,15 +16,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hostile import EVIL, harmless
 
 from posttrain_diag.analysis import analyze as analyze_module
 from posttrain_diag.analysis.allocate import classes_of
 from posttrain_diag.autopilot.bill import Metered
 from posttrain_diag.cli import progress as module
 from posttrain_diag.cli.progress import Meter, PlainProgress, make_progress
-from posttrain_diag.rollouts.collect import Progress
+from posttrain_diag.rollouts.progress import Progress
 from posttrain_diag.types import CLASSES, Problem
+
+from .hostile import EVIL, harmless
 
 SHOW = """
 import sys, time

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile import EVIL, LONG, diagnosis, estimate, harmless, proposal
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +20,8 @@ from posttrain_diag.cli.recommend_command import print_plan
 from posttrain_diag.cli.run_command import show_result
 from posttrain_diag.cli.verdict import print_verdict
 
+from .hostile import EVIL, LONG, comparison, diagnosis, estimate, harmless, proposal
+
 BOX = "│╭╮╰╯─┃"
 COMMAND = "diag train " + "very-long-folder-name/" * 9 + "run --stage sft"
 
@@ -29,21 +30,6 @@ COMMAND = "diag train " + "very-long-folder-name/" * 9 + "run --stage sft"
 def width(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setenv("COLUMNS", str(request.param))
     return request.param
-
-
-def comparison(text: str = "x") -> dict[str, Any]:
-    changed = {"before": estimate(0.128), "after": estimate(1.0), "change": estimate(0.87), "p_value": 0.00025}
-    counts = {name: estimate(0.5) for name in ("preserved", "expanded", "shrunk", "outside", "srr", "ndr", "nscr")}
-    null = {"observed": 1.0, "expected": 0.1, "high": 0.2, "p_value": 0.01, "exceeds": True}
-    side = {"path": text, "model": text, "counted": False}
-    parts = {name: estimate(0.0) for name in ("reshaping", "expansion", "attrition", "outside")}
-    problems = {"n": 100, "gained": [{"id": text}], "lost": [], "kept": [], "outside": 1, "unresolved": 2}
-    return {
-        "before": side, "after": side, "role": "reshaping", "reason": text, "pass@k": {"1": changed, "16": changed},
-        "settings": {"rollout_budget": 256}, "support": counts, "null": {"expanded": null, "shrunk": null},
-        "decomposition": {**parts, "forgetting": None, "net": 0.1}, "problems": problems, "forecast": None,
-        "checks": [{"severity": "warning", "message": text}],
-    }  # fmt: skip
 
 
 def test_the_box_fits_and_no_command_is_broken(width: int, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile import EVIL, diagnosis, estimate, harmless
 from posttrain_reports.index import render_index
-from test_terminal import comparison
 
 from posttrain_diag.cli.serve import FILES, RunServer, kind_of
 from posttrain_diag.errors import UsageError
 from posttrain_diag.store.run_index import RunIndex
+
+from .hostile import EVIL, comparison, diagnosis, estimate, harmless
 
 NAMED = {"schema": 1, "model": "zoo:base", "tasks": "builtin:zoo/S"}
 

@@ -115,7 +115,9 @@ def test_parts_sum_to_the_change():
     assert parts.outside.value < -0.001 < parts.outside.high + 0.01 and parts.outside.low < parts.outside.high
     total = parts.reshaping.value + parts.expansion.value - parts.attrition.value + parts.outside.value
     assert total == pytest.approx(change.value, abs=1e-12)
-    assert change.value == pytest.approx((run.after.rate_P - run.before.rate_P).mean(), abs=1e-12)
+    assert change.value == pytest.approx(
+        (run.after.c_P / run.after.n_P - run.before.c_P / run.before.n_P).mean(), abs=1e-12
+    )
     assert parts.net == pytest.approx(change.value - lost.value, abs=1e-12)
 
 
@@ -166,7 +168,7 @@ def test_fates_are_probabilities_and_do_not_depend_on_the_order():
     rng = np.random.default_rng(7)
     p = law("zeros", 50, rng)
     before, after = draws(p, 16, rng), draws(changed("gain", p, rng), rng.choice([8, 16], 50), rng)
-    delta = np.nan_to_num(after.rate_P - before.rate_P)
+    delta = after.c_P / after.n_P - before.c_P / before.n_P
 
     def run(order):
         laws = fit_mixing_law(before.take(order)), fit_mixing_law(after.take(order))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from doc_sessions import blocks, commands, differs, run_page
-from docs_pages import PAGES, ROOT
+
+from .doc_sessions import blocks, commands, differs, run_page
+from .docs_pages import PAGES, ROOT
 
 SLOW = "<!-- slow: "
 RUN = [page for page in PAGES if any(block.language == "console" for block in blocks(page.read_text(encoding="utf-8")))]

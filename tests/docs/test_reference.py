@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 import yaml
-from doc_sessions import FENCE
-from docs_pages import DOCS, PAGES, ROOT
 from posttrain_probes import all_probes
 
-from posttrain_diag.recommend import CATALOGUE
+from posttrain_diag.stages.catalogue import CATALOGUE
+
+from .doc_sessions import FENCE
+from .docs_pages import DOCS, PAGES, ROOT
 
 FOREIGN = frozenset(
     {"--entrypoint-num-cpus", "--address", "--head", "--port", "--num-cpus", "--requeue", "--config_file", "--cpu"}

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from tiny_models import make_model, make_tokenizer, write_model
+from .tiny_models import make_model, make_tokenizer, write_model
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -26,9 +26,9 @@ from posttrain_diag.evidence import Settings
 from posttrain_diag.export import export
 from posttrain_diag.importers import read_counts
 from posttrain_diag.settings.analysis import make_config
-from posttrain_diag.stages import split_tasks
 from posttrain_diag.store import RunDir
 from posttrain_diag.tasks import load_tasks, write_tasks
+from posttrain_diag.tasks.problems.split import split_tasks
 from posttrain_diag.types import SamplingParams
 
 N = 24

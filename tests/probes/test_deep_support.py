@@ -25,7 +25,9 @@ from posttrain_diag.engines.hf.engine import load_hf_engine
 from posttrain_diag.engines.hf.random import choose_tilted
 from posttrain_diag.errors import EngineError
 from posttrain_diag.evidence import MAIN, DrawSpec, Evidence, Settings
-from posttrain_diag.rollouts.collect import Collector, Progress, current_rollouts
+from posttrain_diag.rollouts.collect import Collector
+from posttrain_diag.rollouts.progress import Progress
+from posttrain_diag.rollouts.stored import spans_of
 from posttrain_diag.store import RolloutStore
 from posttrain_diag.tasks import load_tasks, reference_completions, verify
 from posttrain_diag.types import Problem, SamplingParams
@@ -176,11 +178,11 @@ def gathered(engine: Any, problems: list[Problem], store: RolloutStore) -> Evide
     collector = Collector(engine, store, by_id, PARAMS)
     owed = collector.owed(DrawSpec(key, MAIN, 64) for key in by_id)
     collector.draw(owed, Progress())
-    rollouts = current_rollouts(store, engine.info.model_sha, owed, by_id)
+    rollouts = store.rows(engine.info.model_sha, spans_of(owed))
     main = Evidence(by_id, rollouts, (), Settings(PARAMS), engine.info, references)
     owed += (extra := collector.owed(deep_support.plan(main, engine).draws))
     collector.draw(extra, Progress())
-    return replace(main, rollouts=current_rollouts(store, engine.info.model_sha, owed, by_id))
+    return replace(main, rollouts=store.rows(engine.info.model_sha, spans_of(owed)))
 
 
 def test_bounds_of_a_hard_family_are_valid_and_tight(zoo: Callable[[str], Any], tmp_path: Path) -> None:

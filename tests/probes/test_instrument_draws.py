@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_engine import FakeEngine, make_problems
-from judged import confident, findings
 from posttrain_probes import rendering, repeats
 from posttrain_probes.synthetic import make_evidence, rollout_row
 
 from posttrain_diag.engines.contract import Prompt
 from posttrain_diag.evidence import Evidence, Settings
 from posttrain_diag.types import SamplingParams
+
+from .judged import confident, findings
 
 TEXTS = ("one", "two", "three", "four")
 RAW = np.array([0.4, 0.3, 0.2, 0.1])

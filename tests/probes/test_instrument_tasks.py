@@ -5,14 +5,15 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from judged import confident, findings, judged, problem, verdict
 from posttrain_probes import problem_set, reasoning
 from posttrain_probes.synthetic import make_evidence, make_problem
-from test_probes import info
 
 from posttrain_diag.diagnose.bottleneck import distinct_prompts
 from posttrain_diag.evidence import Evidence
 from posttrain_diag.types import Diagnosis, Problem
+
+from .judged import confident, findings, judged, problem, verdict
+from .test_probes import info
 
 
 def mixed(problems: list[Problem], p: float = 0.3, draws: int = 32) -> list[list[str]]:

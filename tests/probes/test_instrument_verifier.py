@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from judged import confident, findings, judged, problem
 from posttrain_probes import acceptance, rejection
 from posttrain_probes.synthetic import make_evidence, rollout_row
+
+from .judged import confident, findings, judged, problem
 
 NUMBERS = [str(100 + 37 * i) for i in range(24)]
 NUMERIC = {"type": "numeric"}

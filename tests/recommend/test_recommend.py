@@ -15,12 +15,13 @@ from posttrain_probes.synthetic import make_evidence
 
 from posttrain_diag.diagnose import diagnose
 from posttrain_diag.errors import UsageError
-from posttrain_diag.recommend import CATALOGUE, Facts, Resources, recommend
+from posttrain_diag.recommend import Facts, Resources, recommend
 from posttrain_diag.recommend.forecast import chances, forecast
 from posttrain_diag.recommend.outcomes import Outcome, apart_from, shipped_outcomes
 from posttrain_diag.recommend.pilots import PilotRun, updated
 from posttrain_diag.recommend.replan import replan
 from posttrain_diag.recommend.rules import forecast_all, plan_from
+from posttrain_diag.stages.catalogue import CATALOGUE
 from posttrain_diag.store import RunDir
 
 
@@ -49,6 +50,15 @@ def test_what_was_won_elsewhere_is_won_here_in_proportion_to_the_headroom() -> N
     assert found.gain.value == pytest.approx(0.5 * facts.headroom["reshaping"], abs=0.02)
     assert found.gain.low is not None and found.gain.high is not None
     assert found.gain.low < found.gain.value < found.gain.high < 0.6
+
+
+def test_a_trained_token_costs_six_flops_per_weight() -> None:
+    facts = facts_of(RESHAPING, mean_tokens=10.0, n_parameters=7_000)
+    known = [outcome("grpo", "reshaping", 0.9, situation=f"s{i}", sequences=1e5) for i in range(5)]
+    (found, *_) = recommend(facts, EVERYTHING, "runs/x", known).proposals
+    assert (found.stage, found.cost.tokens, found.cost.flops) == ("grpo", 1_000_000, 6.0 * 7_000 * 1_000_000)
+    (counted, *_) = recommend(replace(facts, n_parameters=0), EVERYTHING, "runs/x", known).proposals
+    assert (counted.cost.tokens, counted.cost.flops) == (1_000_000, None)  # the size of the model is not known
 
 
 def test_few_precedents_leave_more_open() -> None:

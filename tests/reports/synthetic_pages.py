@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from posttrain_reports import AutopilotData, ComparisonData
-from synthetic_run import interval, make_problems, make_transcripts
+
+from .synthetic_run import interval, make_problems, make_transcripts
 
 FATES = ("gained", "lost", "kept", "outside", "unresolved")
 

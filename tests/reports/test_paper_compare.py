@@ -7,7 +7,8 @@ import pytest
 from posttrain_reports.autopilot import checkpoints_of, write_autopilot_report
 from posttrain_reports.comparison import write_comparison_report
 from posttrain_reports.comparison_figures import waterfall_steps
-from synthetic_pages import make_autopilot, make_comparison
+
+from .synthetic_pages import make_autopilot, make_comparison
 
 
 def test_comparison_figures_are_written_on_demand(tmp_path: Path) -> None:

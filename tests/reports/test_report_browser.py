@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from browser import chromium, needs_chromium, opened, overflow, repeated_ids, violations
 from playwright.sync_api import expect
 from posttrain_reports import render_html
 from posttrain_reports.autopilot import render_autopilot
 from posttrain_reports.comparison import render_comparison
 from posttrain_reports.index import render_index
 from posttrain_reports.page import embed_json
-from synthetic_pages import make_autopilot, make_comparison
-from synthetic_run import make_run
 
 from posttrain_diag.store.run_index import RunEntry
+
+from .browser import chromium, needs_chromium, opened, overflow, repeated_ids, violations
+from .synthetic_pages import make_autopilot, make_comparison
+from .synthetic_run import make_run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

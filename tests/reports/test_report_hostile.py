@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
-from browser import chromium, needs_chromium, opened, overflow
 from posttrain_reports import (
     ReportData,
     render_autopilot,
@@ -21,9 +20,11 @@ from posttrain_reports import (
 )
 from posttrain_reports.autopilot import AutopilotData
 from posttrain_reports.comparison import ComparisonData
-from synthetic_pages import KEYWORDS, make_autopilot, make_comparison
-from synthetic_run import HOSTILE, RUN_KEYWORDS, make_run, poisoned
-from test_report_html import Page
+
+from .browser import chromium, needs_chromium, opened, overflow
+from .synthetic_pages import KEYWORDS, make_autopilot, make_comparison
+from .synthetic_run import HOSTILE, RUN_KEYWORDS, make_run, poisoned
+from .test_report_html import Page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -13,10 +13,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from posttrain_reports import ReportData, render_html, render_markdown, selection
-from synthetic_run import BOTTLENECKS, CLASSES, HOSTILE, RUN_KEYWORDS, make_diagnosis, make_problems, make_run, poisoned
 
 from posttrain_diag.errors import StoreError, UsageError
 from posttrain_diag.wording.text import clip, visible
+
+from .synthetic_run import (
+    BOTTLENECKS,
+    CLASSES,
+    HOSTILE,
+    RUN_KEYWORDS,
+    make_diagnosis,
+    make_problems,
+    make_run,
+    poisoned,
+)
 
 
 class Page(HTMLParser):

@@ -15,11 +15,12 @@ from posttrain_reports.blocks import fallback_table, token_views
 from posttrain_reports.comparison import render_comparison
 from posttrain_reports.figdata import demo_scatter, ladder, p_histogram, points
 from posttrain_reports.markdown import code_block, escape_markdown
-from synthetic_pages import make_comparison
-from synthetic_run import CLASSES, make_problems, make_run, make_transcripts
 
 from posttrain_diag.errors import StoreError
 from posttrain_diag.wording.text import visible
+
+from .synthetic_pages import make_comparison
+from .synthetic_run import CLASSES, make_problems, make_run, make_transcripts
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), min_size=1, max_size=50))

@@ -19,14 +19,11 @@ from posttrain_diag.stats import (
     deep_support,
     e_bh,
     fit_mixing_law,
-    guess_rate_per_problem,
     importance_terms,
     log_e_below,
-    mcnemar_exact,
     next_blocks,
     paired_difference,
     pass_at,
-    verdict_settled,
     weight_health,
 )
 
@@ -204,7 +201,6 @@ def test_guessing_has_no_corrected_coverage():
     assert floor.observed.value > 0.7
     assert floor.corrected.low <= 0.0 <= floor.corrected.high
     assert floor.p_value > 0.05
-    assert guess_rate_per_problem(np.full(60, 16), passes).mean() == pytest.approx(0.1, abs=0.02)
 
 
 def test_knowledge_is_seen_through_the_guesses():
@@ -275,21 +271,6 @@ def test_sign_flip_is_exact_for_few_problems():
         compare_pass_at_k(Counts([4, 4], [1, 1]), Counts([4], [1]), seed=0)
 
 
-@given(st.integers(0, 30), st.integers(0, 30))
-def test_mcnemar_is_the_exact_binomial_test(gained, lost):
-    a = np.array([0] * gained + [1] * lost + [1, 0])
-    b = np.array([1] * gained + [0] * lost + [1, 0])
-    result = mcnemar_exact(a, b)
-    expected = binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
-    assert result.p_value == pytest.approx(expected)
-    assert (result.n_gained, result.n_lost) == (gained, lost)
-
-
-def test_mcnemar_refuses_counts():
-    with pytest.raises(StatsError, match="0 or 1"):
-        mcnemar_exact([0, 2], [0, 1])
-
-
 # -- allocation -----------------------------------------------------------------------------------------
 
 SURE, UNSURE, TORN = [0.99, 0.01, 0.0], [0.7, 0.3, 0.0], [0.4, 0.6, 0.0]
@@ -324,17 +305,6 @@ def test_blocks_never_exceed_the_budget(rows, budget):
     assert blocks.sum() <= budget
     assert (blocks >= 0).all()
     assert (blocks[(top >= 0.95) & (n > 0)] == 0).all()
-
-
-def test_settled_only_when_the_rest_cannot_turn_it():
-    counts = Counts([8] * 20, [0] * 20)
-    lead = np.array([SURE] * 14 + [TORN] * 6)
-    assert verdict_settled(counts, lead, 1000, seed=0).settled
-    close = np.array([SURE] * 5 + [[0.01, 0.99, 0.0]] * 5 + [TORN] * 10)
-    verdict = verdict_settled(counts, close, 1000, seed=0)
-    assert not verdict.settled
-    assert verdict.n_reachable == 10
-    assert verdict_settled(counts, close, 5, seed=0).settled
 
 
 def test_adaptive_rounds_resolve_more_than_uniform():

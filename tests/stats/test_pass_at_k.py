@@ -11,7 +11,6 @@ from posttrain_diag.errors import NotEnoughRollouts, StatsError
 from posttrain_diag.stats import (
     Counts,
     clopper_pearson,
-    cover_at_tau,
     maj_at_k,
     mean_interval,
     pass_at_k,
@@ -74,15 +73,6 @@ def test_interval_over_problems_covers():
         estimate = pass_at_k(Counts(np.full(40, 16), rng.binomial(16, p)), 4)
         hits += estimate.low <= truth <= estimate.high
     assert 0.86 <= hits / 400 <= 0.96
-
-
-def test_cover_at_tau():
-    counts = Counts([10] * 4, [0, 3, 5, 10])
-    assert cover_at_tau(counts, 0.3).value == 0.75
-    assert cover_at_tau(counts, 1.0).value == 0.25
-    assert cover_at_tau(Counts([4, 0], [1, 0]), 0.3).label == "undefined"
-    with pytest.raises(StatsError, match="tau"):
-        cover_at_tau(counts, 0.0)
 
 
 def majority_by_enumeration(answers, correct, k):

@@ -138,7 +138,7 @@ def _details(connection: Connection, model: str, front: Front | None, dialect: D
     """What one accepted request and two or three more say about log-probabilities and ids."""
     found = choices(answer, dialect)
     told = bool(found) and found[0].logprobs is not None
-    dialect = replace(dialect, logprobs=told, returns_ids=bool(found) and bool(found[0].ids))
+    dialect = replace(dialect, logprobs=told)
     if told:
         dialect = replace(dialect, raw_logprobs=_raw(connection, model, front, dialect))
     if dialect.takes_ids and front is not None:

@@ -36,7 +36,6 @@ class Dialect:
     logprobs: bool = False
     raw_logprobs: bool = False
     """Log-probabilities do not depend on the temperature."""
-    returns_ids: bool = False
     prompt_logprobs: bool = False
     max_key: str = "max_tokens"
 

@@ -22,10 +22,11 @@ from posttrain_diag.engines.ray.cluster import Crew, Event, Need, Remote, cluste
 from posttrain_diag.engines.ray.shards import Scheduler, Shard, ShardSizer, ShardStats
 from posttrain_diag.engines.ray.worker import BATCH_S, Batch, Failure, Hello, unpack_draw
 from posttrain_diag.errors import DiagError, EngineError, ModelError
+from posttrain_diag.settings.engine import RayChoice
 from posttrain_diag.types import SamplingParams
 
 if TYPE_CHECKING:
-    from posttrain_diag.settings.analysis import AnalyzeConfig
+    from posttrain_diag.settings.engine import EngineSettings
 
 WAIT_S = 0.5
 BATCHES_PER_S = 500
@@ -53,11 +54,11 @@ class Codec(Protocol):
         ...
 
 
-def load_ray_engine(config: AnalyzeConfig, model: str) -> RayEngine:
-    """Join or start a Ray cluster and open `config.ray_engine` on it.
+def load_ray_engine(settings: EngineSettings, model: str) -> RayEngine:
+    """Join or start a Ray cluster and open `settings.ray_engine` on it.
 
     Args:
-        config: `ray_address`, `ray_workers`, `ray_engine`, and the settings of that engine.
+        settings: of the `ray` engine and of the engine that its workers run.
         model: directory that every node sees, or hub id, or what a server calls its model.
 
     Raises:
@@ -69,36 +70,32 @@ def load_ray_engine(config: AnalyzeConfig, model: str) -> RayEngine:
 
     if Path(model).is_dir():
         model = str(Path(model).resolve())  # workers have another working directory
-    inner = config.model_copy(update={"engine": config.ray_engine})
+    own = settings.chosen
+    assert isinstance(own, RayChoice)
+    inner = settings.model_copy(update={"engine": own.ray_engine})
     opener = partial(open_engine, inner, model)
     codec, sha, n_parameters = _front(inner, model)
-    ray, own = connect(config.ray_address)
-    gpus = int(config.ray_engine != "openai" and config.device != "cpu" and cluster_gpus(ray))
+    ray, started = connect(own.ray_address)
+    gpus = int(own.ray_engine != "openai" and own.device != "cpu" and cluster_gpus(ray))
     cpus = _CPUS_LARGE if n_parameters >= _SMALL_MODEL and not gpus else 1
     need = Need(cpus, gpus, 0 if gpus else _WORKER_BYTES + int(1.2 * 4 * n_parameters))
-    shut = ray.shutdown if own else None
-    engine = RayEngine(Crew(ray, opener, need, config.ray_workers), codec, model, sha, shut)
+    shut = ray.shutdown if started else None
+    engine = RayEngine(Crew(ray, opener, need, own.ray_workers), codec, model, sha, shut)
     engine.wait_for_first()
     return engine
 
 
-def _front(config: AnalyzeConfig, model: str) -> tuple[Codec, str, int]:
+def _front(settings: EngineSettings, model: str) -> tuple[Codec, str, int]:
     """The driver's own view of the model: codec, identity, parameters."""
-    if config.engine == "openai":
+    if settings.engine == "openai":
         from posttrain_diag.engines.open import open_engine
 
-        client = open_engine(config, model)  # holds no weights
+        client = open_engine(settings, model)  # holds no weights
         return client, client.info.model_sha, 0
     from posttrain_diag.engines.model.files import model_sha
     from posttrain_diag.engines.model.front import n_parameters, open_front
 
-    front = open_front(
-        model,
-        template=config.template,
-        use_chat_template=config.chat_template,
-        system_prompt=config.system_prompt,
-        trust_remote_code=config.trust_remote_code,
-    )
+    front = open_front(model, **settings.reading)
     return front.codec, model_sha(front.files), n_parameters(front.files)
 
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from posttrain_diag.errors import UsageError
-from posttrain_diag.rollouts.live import Judged
 from posttrain_diag.stages.data.rows import TokenRow
-from posttrain_diag.stages.registry import STAGES
 from posttrain_diag.stages.session.session import Session
+from posttrain_diag.types import Rollout
 
 BEYOND_DRAWS = ("sft", "sft-model-aware", "guided-rl", "interleaved", "distill-offline")
 """Stages that bring answers which the model does not draw itself."""
 
 
-def passing(draws: Iterable[Judged], most: int) -> list[Judged]:
+def passing(draws: Iterable[Rollout], most: int) -> list[Rollout]:
     """The first `most` distinct draws that pass: what is drawn often comes first, and stays the policy's habit."""
     return list({draw.token_ids: draw for draw in reversed(list(draws)) if draw.passed}.values())[::-1][:most]
 
 
-def own_rows(drawn: Mapping[str, Sequence[Judged]], most: int) -> dict[str, list[TokenRow]]:
+def own_rows(drawn: Mapping[str, Sequence[Rollout]], most: int) -> dict[str, list[TokenRow]]:
     """Rows of the problems that have a passing draw, at most `most` different ones of each, by problem."""
     kept = {key: passing(draws, most) for key, draws in drawn.items()}
     return {key: [TokenRow(key, d.prompt_ids, d.token_ids) for d in own] for key, own in kept.items() if own}
@@ -40,7 +39,7 @@ def balanced(rows: Mapping[str, Sequence[TokenRow]]) -> list[TokenRow]:
 
 def nothing_passed(session: Session, stage: str, draws: int, problems: int) -> UsageError:
     """The error of a stage that found no right draw to learn from."""
-    open_now = [name for name in BEYOND_DRAWS if name in STAGES and name != stage and not session.inputs.missing(name)]
+    open_now = [name for name in BEYOND_DRAWS if name != stage and not session.inputs.missing(name)]
     instead = (
         f"use a stage that brings answers the model does not draw: {', '.join(open_now)}"
         if open_now

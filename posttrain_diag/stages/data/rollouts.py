@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from posttrain_diag.engines.contract import Prompt
-from posttrain_diag.rollouts.collect import longest_prompt
-from posttrain_diag.rollouts.live import sample_judged
+from posttrain_diag.engines.contract import Draw, Prompt
+from posttrain_diag.rollouts.judge import Asked
+from posttrain_diag.rollouts.live import LIVE, sample_judged
 from posttrain_diag.stages.data.rows import replayed
 from posttrain_diag.stages.session.session import Session
 from posttrain_diag.stages.trainers.trl import Part
+from posttrain_diag.types import Rollout
 
 
 class Rollouts:
@@ -25,6 +26,8 @@ class Rollouts:
         """Of the replayed rows' mean cross-entropy per token: one of them counts as much as a row that is taught."""
         self._batch = (-1, 0)
         self._bare_ids: dict[str, tuple[int, ...]] = {}
+        self._drawn: dict[tuple[str, tuple[int, ...]], Rollout] = {}
+        """(problem id, drawn tokens) -> rollout, of the draws that were made and not yet rewarded."""
 
     @property
     def step(self) -> int:
@@ -50,26 +53,11 @@ class Rollouts:
             self._bare_ids[problem_id] = self.session.policy.engine.prompt_ids(bare)
         return self._bare_ids[problem_id] + self.hint(problem_id)
 
-    def vllm(self, *, hinted: bool = False) -> dict[str, Any]:
-        """Arguments of TRL's configs: whether vLLM draws, its share of memory, and a context no longer than needed.
-
-        Left to itself vLLM makes room for the model's whole context, which can be more than there is.
-        """
-        session = self.session
-        if not session.config.use_vllm:
-            return {}
-        longest = longest_prompt(session.policy.engine, session.inputs.train)
-        needed = longest + session.params.max_new_tokens * (2 if hinted else 1)  # a hint is shorter than a response
-        return {
-            "use_vllm": True,
-            "vllm_gpu_memory_utilization": session.config.vllm_memory,
-            "vllm_max_model_length": min(needed, session.policy.engine.info.context_length or needed),
-        }
-
     def sample(self, asked: Sequence[str]) -> list[list[int]]:
         """One draw for each entry of `asked`; draws depend on seed, step, process and problem alone."""
         session = self.session
         session.policy.sync()
+        self._drawn = {}
         times = Counter(asked)
         process = session.processes.process_index
         drawn: dict[str, list[list[int]]] = {}
@@ -85,7 +73,27 @@ class Rollouts:
                 hints={problem.id: self.hint(problem.id) for problem in problems},
             )
             drawn |= {key: [list(draw.token_ids) for draw in draws] for key, draws in found.items()}
+            self._drawn |= {(key, draw.token_ids): draw for key, draws in found.items() for draw in draws}
         return [drawn[key].pop(0) for key in asked]
+
+    def judged(self, problem_id: str, token_ids: tuple[int, ...]) -> Rollout:
+        """The rollout that a trainer asks the reward of: as it was judged when it was drawn.
+
+        Only what vLLM drew within the trainer is judged here, for nobody has seen it before.
+
+        Args:
+            problem_id: of the problem.
+            token_ids: drawn tokens; without a stop token at their end the draw was cut off.
+        """
+        if (known := self._drawn.get((problem_id, token_ids))) is not None:
+            return known
+        session, engine = self.session, self.session.policy.engine
+        stops = set(engine.info.stop_token_ids)
+        text = engine.decode([token for token in token_ids if token not in stops])
+        ended = bool(token_ids) and token_ids[-1] in stops
+        draw = Draw("", 0, 0, text, token_ids, None, "stop" if ended else "length")
+        asked = Asked(problem_id, "", "", LIVE, self.hint(problem_id), self.prompt_ids(problem_id))
+        return session.judge.rollout(engine, asked, draw)
 
     @property
     def micro_batch(self) -> int:

@@ -8,19 +8,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from posttrain_diag.engines.contract import Engine, Prompt
 from posttrain_diag.engines.hf.engine import load_hf_engine
 from posttrain_diag.errors import UsageError
-from posttrain_diag.rollouts.live import Judged
 from posttrain_diag.stages.data.rows import Lesson, TokenRow, load_lessons, stop_id
 from posttrain_diag.stages.session.session import Session
 from posttrain_diag.tasks.problems.references import reference_completions
-from posttrain_diag.types import Problem
+from posttrain_diag.types import Problem, Rollout
 
 
-def lessons(session: Session, n: int, *, same_tokens: bool) -> list[Lesson]:
+def lessons(session: Session, n: int, *, keep: int, same_tokens: bool) -> list[Lesson]:
     """What every teacher makes of every training problem; drawn and judged once, each teacher opened in turn.
 
     Args:
         session: of the stage.
         n: draws per problem and teacher.
+        keep: different passing responses that are kept of them.
         same_tokens: refuse a teacher that reads or writes other token ids than the student.
 
     Raises:
@@ -29,12 +29,14 @@ def lessons(session: Session, n: int, *, same_tokens: bool) -> list[Lesson]:
 
     def make() -> list[Lesson]:
         teachers = enumerate(session.inputs.teachers)
-        return [one for i, name in teachers for one in _of_teacher(session, i, name, n, same_tokens)]
+        return [
+            one for i, name in teachers for one in _of_teacher(session, i, name, n, keep=keep, same_tokens=same_tokens)
+        ]
 
     return session.made_once("lessons.jsonl", make, load_lessons)
 
 
-def _of_teacher(session: Session, index: int, name: str, n: int, same_tokens: bool) -> list[Lesson]:
+def _of_teacher(session: Session, index: int, name: str, n: int, *, keep: int, same_tokens: bool) -> list[Lesson]:
     config, problems, student = session.config, session.inputs.train, session.policy.engine
     teacher = load_hf_engine(
         name,
@@ -54,7 +56,7 @@ def _of_teacher(session: Session, index: int, name: str, n: int, same_tokens: bo
         drawn = session.draws_of(teacher, problems, n)
     finally:
         teacher.close()
-    found = [_lesson(student, index, drawn[problem.id], config.keep_per_problem, gap is None) for problem in problems]
+    found = [_lesson(student, index, drawn[problem.id], keep, gap is None) for problem in problems]
     if not any(lesson.c for lesson in found):
         raise UsageError(
             f"teacher {name} passes on none of the {len(problems)} training problems in {n} draws each: it has nothing "
@@ -63,7 +65,7 @@ def _of_teacher(session: Session, index: int, name: str, n: int, same_tokens: bo
     return found
 
 
-def _lesson(student: Engine, index: int, drawn: Sequence[Judged], keep: int, same_tokens: bool) -> Lesson:
+def _lesson(student: Engine, index: int, drawn: Sequence[Rollout], keep: int, same_tokens: bool) -> Lesson:
     passing = [draw for draw in drawn if draw.passed]
     ends = stop_id(student)
     if same_tokens:  # decode -> encode is not the identity

@@ -20,7 +20,7 @@ def run(session: Session) -> None:
     """
     config = session.config
     logits = config.target == "logits"
-    found = lessons(session, config.own_rollouts, same_tokens=logits)
+    found = lessons(session, config.own_rollouts, keep=config.keep_per_problem, same_tokens=logits)
     route = routes(found, seed=config.seed)
     rows = taught_rows(session, found, route)
     if not logits:

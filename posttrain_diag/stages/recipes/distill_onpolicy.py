@@ -6,6 +6,7 @@ from posttrain_diag.stages.data.rollouts import Rollouts
 from posttrain_diag.stages.data.teaching import lessons, routes
 from posttrain_diag.stages.session.session import Session
 from posttrain_diag.stages.trainers.distilled import REVERSE_KL, fit_teachers
+from posttrain_diag.stages.trainers.vllm import vllm_arguments
 
 ROUTING_DRAWS = 8
 """Draws of each teacher per training problem: which problems it solves, and how often."""
@@ -17,8 +18,8 @@ def run(session: Session) -> None:
     Raises:
         UsageError: a teacher passes nowhere, or its tokens are not the student's.
     """
-    config = session.config
-    route = routes(lessons(session, ROUTING_DRAWS, same_tokens=True), seed=config.seed)
+    found = lessons(session, ROUTING_DRAWS, keep=0, same_tokens=True)  # the student's draws are trained on, not these
+    route = routes(found, seed=session.config.seed)
 
     def count_draws(draws: int, tokens: int) -> None:
         state = session.state
@@ -32,6 +33,6 @@ def run(session: Session) -> None:
         list(route),
         route.__getitem__,
         beta=REVERSE_KL,
-        vllm=config.use_vllm,
+        vllm=vllm_arguments(session),
         count_draws=count_draws,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from posttrain_diag.errors import UsageError
-from posttrain_diag.rollouts.collect import Judgements
+from posttrain_diag.rollouts.judge import Judge
 from posttrain_diag.stages.data.rows import TokenRow, text_row
 from posttrain_diag.stages.session.session import Session
 from posttrain_diag.stages.trainers.supervised import fit_rows
@@ -19,7 +19,7 @@ def run(session: Session) -> None:
 
 
 def _rows(session: Session) -> list[TokenRow]:
-    judge = Judgements(session.problems)
+    judge = Judge(session.inputs.train)
     demos = [(problem, demo, judge(problem.id, demo)) for problem in session.inputs.train for demo in problem.demos]
     kept = [(problem, demo) for problem, demo, judged in demos if judged.strict]
     errors = [(problem.id, judged.error) for problem, _, judged in demos if judged.error is not None]

@@ -35,7 +35,8 @@ OFFSETS = "hint_offsets"
 def run(session: Session) -> None:
     """Group-relative policy optimization from demonstration prefixes."""
     hints = Hints(session)
-    fit_rl(session, "guided-rl", RLPlan("grpo", hint=hints.of, after_step=hints.adapt))
+    zero_steps = session.config.zero_steps
+    fit_rl(session, "guided-rl", RLPlan("grpo", hint=hints.of, after_step=hints.adapt, zero_steps=zero_steps))
 
 
 class Hints:
@@ -74,8 +75,8 @@ class Hints:
         return demo[: max(length, 0)]
 
     def _passes(self, problem_id: str, ids: tuple[int, ...]) -> bool:
-        judge = self.session.judge
-        return judge.judgements(problem_id, judge.engine.decode(ids)).strict
+        session = self.session
+        return session.judge(problem_id, session.policy.engine.decode(ids)).strict
 
     def adapt(self, groups: Groups) -> None:
         """Give less where draws succeed, more where none does."""

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import random
 
+from posttrain_diag.stages.catalogue import learning_rate, stage_record
 from posttrain_diag.stages.data.rows import TokenRow, check_lengths, demo_rows
-from posttrain_diag.stages.registry import learning_rate, stage_entry
 from posttrain_diag.stages.session.session import Session
 from posttrain_diag.stages.trainers.reinforced import Groups, RLPlan, fit_rl
 from posttrain_diag.stages.trainers.trl import Part
@@ -25,6 +25,7 @@ UNSOLVED = "unsolved"
 def run(session: Session) -> None:
     """Group-relative policy optimization with demonstrations of what no draw solved."""
     demos = Demonstrations(session)
+    # without zero_steps: demonstrations beside RL are a signal of their own
     fit_rl(session, "interleaved", RLPlan("grpo", after_step=demos.note, companion=lambda: demos.part))
 
 
@@ -41,7 +42,7 @@ class Demonstrations:
         self.part = Part((), 0.0)
         """Of this step."""
         size, lora = session.policy.n_parameters, session.policy.lora
-        rates = [learning_rate(stage_entry(name), size, lora=lora) for name in ("sft", "interleaved")]
+        rates = [learning_rate(stage_record(name), size, lora=lora) for name in ("sft", "interleaved")]
         self.supervised = rates[0] / rates[1]
         """How much higher SFT's learning rate is than RL's."""
 

@@ -6,10 +6,10 @@ import random
 from collections.abc import Mapping, Sequence
 
 from posttrain_diag.errors import UsageError
-from posttrain_diag.rollouts.live import Judged
 from posttrain_diag.stages.data.rows import TokenPair
 from posttrain_diag.stages.session.session import Session
 from posttrain_diag.stages.trainers.paired import fit_pairs
+from posttrain_diag.types import Rollout
 
 
 def run(session: Session) -> None:
@@ -51,7 +51,7 @@ def _mined(session: Session, number: int) -> list[TokenPair]:
     return pairs
 
 
-def mine_pairs(drawn: Mapping[str, Sequence[Judged]], most: int, *, seed_text: str) -> list[TokenPair]:
+def mine_pairs(drawn: Mapping[str, Sequence[Rollout]], most: int, *, seed_text: str) -> list[TokenPair]:
     """Pairs of distinct passing and distinct finished failing draws of the same problem.
 
     Args:

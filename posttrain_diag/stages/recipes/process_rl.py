@@ -15,9 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from posttrain_diag.rollouts.live import Judged, State, sample_from
+from posttrain_diag.rollouts.live import State, sample_from
 from posttrain_diag.stages.session.session import Session
 from posttrain_diag.stages.trainers.reinforced import RLPlan, count_draws, fit_rl
+from posttrain_diag.types import Rollout
 
 CUTS = (0.25, 0.5, 0.75)
 """Shares of a draw's tokens after which its prefix is valued."""
@@ -26,10 +27,11 @@ CUTS = (0.25, 0.5, 0.75)
 def run(session: Session) -> None:
     """Policy optimization on the gains in value along each draw."""
     values = BranchValues(session)
-    fit_rl(session, "process-rl", RLPlan("grpo", reward=values.rewards, credit=values.credit))
+    zero_steps = session.config.zero_steps
+    fit_rl(session, "process-rl", RLPlan("grpo", reward=values.rewards, credit=values.credit, zero_steps=zero_steps))
 
 
-def outcome(draw: Judged) -> float:
+def outcome(draw: Rollout) -> float:
     """1 for a pass, the verifier's partial credit where it gives one, 0 for what was cut off or failed."""
     if draw.passed:
         return 1.0
@@ -46,10 +48,10 @@ class BranchValues:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.draws: Sequence[Judged] = ()
+        self.draws: Sequence[Rollout] = ()
         self.value_of: dict[tuple[str, tuple[int, ...]], float] = {}
 
-    def rewards(self, draws: Sequence[Judged], step: int) -> list[float]:
+    def rewards(self, draws: Sequence[Rollout], step: int) -> list[float]:
         """Outcomes of this process's draws; their prefixes are valued on the way."""
         session, self.draws = self.session, draws
         prefixes = list(
@@ -76,7 +78,7 @@ class BranchValues:
             groups.setdefault(draw.problem_id, []).append(outcome(draw))
         return [self._gains(draw, sum(own := groups[draw.problem_id]) / len(own)) for draw in self.draws]
 
-    def _gains(self, draw: Judged, start: float) -> list[float]:
+    def _gains(self, draw: Rollout, start: float) -> list[float]:
         ids = draw.token_ids
         cuts = cuts_of(len(ids))
         values = [start, *(self.value_of[draw.problem_id, ids[:cut]] for cut in cuts), outcome(draw)]

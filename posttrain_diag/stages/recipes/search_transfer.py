@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 
 from posttrain_diag.engines.contract import Prompt, ScoreRequest
 from posttrain_diag.errors import UsageError
-from posttrain_diag.rollouts.collect import longest_prompt
-from posttrain_diag.rollouts.live import Judged
+from posttrain_diag.rollouts.token_cap import longest_prompt
 from posttrain_diag.stages.data.own import balanced, nothing_passed
 from posttrain_diag.stages.data.rows import TokenRow, text_row
 from posttrain_diag.stages.session.session import Session
 from posttrain_diag.stages.trainers.supervised import fit_rows
 from posttrain_diag.tasks import verify
-from posttrain_diag.types import Problem
+from posttrain_diag.types import Problem, Rollout
 
 LONGER = 4
 """The search may draw so many times the tokens of the bare policy."""
@@ -34,7 +33,7 @@ Right = Callable[[str], bool]
 class Selected:
     """What the search found for one problem."""
 
-    draws: tuple[Judged, ...]
+    draws: tuple[Rollout, ...]
     right: Right
     """Whether a text is right by the search's own standard; asked of shortened responses."""
 
@@ -90,7 +89,7 @@ def _long_cap(session: Session, problems: Sequence[Problem]) -> int:
     return min(cap, engine.info.context_length - longest_prompt(engine, problems))
 
 
-def _likeliest(session: Session, drawn: Mapping[str, Sequence[Judged]]) -> dict[str, Selected]:
+def _likeliest(session: Session, drawn: Mapping[str, Sequence[Rollout]]) -> dict[str, Selected]:
     """Of each problem the passing draw with the highest log-probability under the policy: the least foreign one."""
     passed = {key: {d.token_ids: d for d in draws if d.passed} for key, draws in drawn.items()}
     flat = [draw for own in passed.values() for draw in own.values()]
@@ -112,12 +111,12 @@ def _likeliest(session: Session, drawn: Mapping[str, Sequence[Judged]]) -> dict[
             best[draw.problem_id] = i
 
     def right(problem_id: str) -> Right:
-        return lambda text: session.judge.judgements(problem_id, text).strict
+        return lambda text: session.judge(problem_id, text).strict
 
     return {key: Selected((flat[i],), right(key)) for key, i in best.items()}
 
 
-def _majority(session: Session, drawn: Mapping[str, Sequence[Judged]]) -> dict[str, Selected]:
+def _majority(session: Session, drawn: Mapping[str, Sequence[Rollout]]) -> dict[str, Selected]:
     """Of each problem the draws with the answer that most finished draws give."""
     out: dict[str, Selected] = {}
     for key, draws in drawn.items():

@@ -6,12 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from posttrain_diag.rollouts.live import Judged
 from posttrain_diag.stages.data.own import balanced, own_rows, passing
 from posttrain_diag.stages.data.rows import TokenRow, demo_rows, text_row
 from posttrain_diag.stages.session.session import Session
 from posttrain_diag.stages.trainers.supervised import fit_rows
-from posttrain_diag.types import Problem
+from posttrain_diag.types import Problem, Rollout
 
 SHARES = (0.25, 0.5, 0.75)
 """Shares of a demonstration's tokens that are given, the smallest first: what is not given is the policy's own."""
@@ -106,7 +105,7 @@ def _continued(session: Session, problems: Sequence[Problem], share: float) -> d
     return {key: [_whole(draw, hints[key]) for draw in own] for key, own in kept.items() if own}
 
 
-def _whole(draw: Judged, hint: tuple[int, ...]) -> TokenRow:
+def _whole(draw: Rollout, hint: tuple[int, ...]) -> TokenRow:
     """The hint becomes part of the response."""
     bare = draw.prompt_ids[: len(draw.prompt_ids) - len(hint)]
     return TokenRow(draw.problem_id, bare, (*hint, *draw.token_ids))

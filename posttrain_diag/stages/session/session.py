@@ -18,8 +18,10 @@ from posttrain_diag.engines.contract import Engine
 from posttrain_diag.engines.hf.load import quiet
 from posttrain_diag.errors import UsageError
 from posttrain_diag.evidence import MAIN, DrawSpec
-from posttrain_diag.rollouts.collect import Collector, Progress, current_tallies, spans_of
-from posttrain_diag.rollouts.live import Judge, Judged
+from posttrain_diag.rollouts.collect import Collector
+from posttrain_diag.rollouts.judge import Judge
+from posttrain_diag.rollouts.progress import Progress
+from posttrain_diag.rollouts.stored import stored_rollouts
 from posttrain_diag.settings.stage import StageConfig
 from posttrain_diag.stages.data.rows import (
     Lesson,
@@ -37,7 +39,7 @@ from posttrain_diag.stages.session.ledger import Ledger
 from posttrain_diag.stages.session.watch import Watcher
 from posttrain_diag.stages.trainers.trl import processes_of
 from posttrain_diag.store import RolloutStore, Store, write_atomic
-from posttrain_diag.types import Problem, SamplingParams
+from posttrain_diag.types import Problem, Rollout, SamplingParams
 
 STATE = "stage_state.json"
 REPLAY_DRAWS = 8
@@ -92,11 +94,13 @@ class Session:
         self.replay_share = replay_share(config, inputs, default_replay)
         self.rate_factor = 1.0
         """Of the next optimizer step's learning rate."""
+        self.most_zero_steps: int | None = None
+        """Steps in a row without one passing draw after which the stage ends; None: it does not end for that."""
         self.progress = progress or Progress()
         self.say = say or _silent
         self.processes = processes_of(policy.device)
         self.state = StageState()
-        self.judge = Judge.of(policy.engine, [*inputs.train, *inputs.replayed])
+        self.judge = Judge([*inputs.train, *inputs.replayed])
         self.problems = {problem.id: problem for problem in inputs.train}
         self._ledger = Ledger()
         self._open_store = store or (lambda: RolloutStore(folder / "rollouts.sqlite"))
@@ -154,7 +158,7 @@ class Session:
         arm: str = MAIN,
         hints: Mapping[str, tuple[int, ...]] | None = None,
         cap: int | None = None,
-    ) -> dict[str, list[Judged]]:
+    ) -> dict[str, list[Rollout]]:
         """Draws of each problem by the policy as it is now, out of the store, topped up.
 
         Draws of the starting model are shared with other stages and analyses of it; those of later weights, which
@@ -187,7 +191,7 @@ class Session:
         hints: Mapping[str, tuple[int, ...]] | None = None,
         cap: int | None = None,
         open_store: Callable[[], Store] | None = None,
-    ) -> dict[str, list[Judged]]:
+    ) -> dict[str, list[Rollout]]:
         """Draws of each problem by the model of an engine, out of the store, topped up; they go on the bill.
 
         Args:
@@ -208,15 +212,10 @@ class Session:
             due = self._ledger.due(engine.info.model_sha, owed)
             self.progress.plan(n * len(by_id), n * len(by_id) - new, cap or self.params.max_new_tokens)
             collector.draw(owed, self.progress)
-            current_tallies(store, engine.info.model_sha, spans_of(owed, exact=True), by_id)
-            judge = Judge.of(engine, problems)
-            out: dict[str, list[Judged]] = {}
-            for item, billed in zip(owed, due, strict=True):
-                drawn = list(store.tokens(engine.info.model_sha, item.prompt_sha, item.sampling_sha))[:n]
-                prompt_ids = engine.prompt_ids(item.prompt)
-                key, hint = item.spec.problem_id, item.spec.response_prefix_ids
-                out[key] = [_judged(judge, key, prompt_ids, hint, tuple(ids.tolist())) for _, ids in drawn]
-                self.state.generated_tokens += sum(len(ids) for i, ids in drawn if i in billed)
+            out: dict[str, list[Rollout]] = {}
+            for item, drawn, billed in zip(owed, stored_rollouts(store, engine, owed, by_id), due, strict=True):
+                out[item.spec.problem_id] = drawn
+                self.state.generated_tokens += sum(draw.n_tokens for draw in drawn if draw.sample_idx in billed)
             self.state.rollouts += sum(map(len, due))
             return out
         finally:
@@ -314,10 +313,3 @@ def replay_share(config: StageConfig, inputs: StageInputs, default: float) -> fl
 
 def _silent(text: str) -> None:
     """Say nothing."""
-
-
-def _judged(
-    judge: Judge, problem_id: str, prompt_ids: tuple[int, ...], hint: tuple[int, ...], token_ids: tuple[int, ...]
-) -> Judged:
-    text, verdict, lenient, score = judge.verdict(problem_id, hint, token_ids)
-    return Judged(problem_id, prompt_ids, token_ids, None, text, verdict, lenient, score)

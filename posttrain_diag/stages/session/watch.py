@@ -11,21 +11,14 @@ from typing import Any
 import numpy as np
 
 from posttrain_diag.engines.contract import Prompt, ScoreRequest
-from posttrain_diag.rollouts.live import (
-    Judge,
-    Judged,
-    counts_of,
-    passed_P,
-    read_judged,
-    sample_judged,
-    truncated_share,
-)
+from posttrain_diag.rollouts.judge import Judge
+from posttrain_diag.rollouts.live import counts_of, passed_P, sample_judged, truncated_share
 from posttrain_diag.settings.stage import RETENTION_WEIGHT
-from posttrain_diag.stages.inputs import some
 from posttrain_diag.stages.policy.policy import Policy
 from posttrain_diag.stats import pass_at_k_per_problem
 from posttrain_diag.store import write_atomic
-from posttrain_diag.types import Problem, SamplingParams
+from posttrain_diag.tasks.problems.split import some
+from posttrain_diag.types import Problem, Rollout, SamplingParams
 from posttrain_diag.wording.numbers import nats, percent
 
 RETENTION_ROLLOUTS = 4
@@ -95,6 +88,21 @@ class Watched:
         return max(self.looks, key=lambda look: look.utility, default=None)
 
 
+@dataclass(frozen=True)
+class StartDraw:
+    """A draw of the starting policy, by which the distance from it is measured."""
+
+    problem_id: str
+    token_ids: tuple[int, ...]
+    token_logprobs: tuple[float, ...]
+    """Nats, under the starting policy."""
+
+    @staticmethod
+    def of(problem_id: str, token_ids: Sequence[int], token_logprobs: Sequence[float], **_: Any) -> StartDraw:
+        """From start_draws.json; earlier versions wrote more there."""
+        return StartDraw(problem_id, tuple(token_ids), tuple(token_logprobs))
+
+
 class Watcher:
     """Samples the probe and the retained problems from the weights of the last `Policy.sync`; keeps the best ones."""
 
@@ -113,8 +121,8 @@ class Watcher:
         self.params = params
         self.rollouts = rollouts
         self.folder = folder
-        self.judge = Judge.of(policy.engine, [*probe, *self.retained])
-        self.start_draws: list[Judged] = []
+        self.judge = Judge([*probe, *self.retained])
+        self.start_draws: list[StartDraw] = []
         self.seen = self._restored()
 
     def _restored(self) -> Watched:
@@ -133,7 +141,7 @@ class Watcher:
         """The look before the first step. After a restart the start's draws are read from disk."""
         path = self.folder / "start_draws.json"
         if self.seen.looks and path.exists():
-            self.start_draws = [read_judged(row) for row in json.loads(path.read_text())]
+            self.start_draws = [StartDraw.of(**row) for row in json.loads(path.read_text())]
             return
         draws = self._draw(self.probe, self.rollouts, "watch")
         counts = counts_of(draws) if draws else None
@@ -142,7 +150,12 @@ class Watcher:
             start_pass_k_P=[] if counts is None else pass_at_k_per_problem(counts, self.rollouts).tolist(),
             tokens=self.seen.tokens,
         )
-        self.start_draws = [draw for own in draws.values() for draw in own[:KL_DRAWS] if draw.token_logprobs]
+        self.start_draws = [
+            StartDraw(draw.problem_id, draw.token_ids, draw.token_logprobs)
+            for own in draws.values()
+            for draw in own[:KL_DRAWS]
+            if draw.token_logprobs
+        ]
         write_atomic(path, json.dumps([asdict(draw) for draw in self.start_draws]))
         self._record(self._look(0, draws))
 
@@ -152,7 +165,7 @@ class Watcher:
         self._record(found)
         return found
 
-    def _look(self, step: int, draws: dict[str, list[Judged]]) -> Look:
+    def _look(self, step: int, draws: dict[str, list[Rollout]]) -> Look:
         retention = self._retention()
         if self.seen.start_retention is None:
             self.seen.start_retention = retention
@@ -177,7 +190,7 @@ class Watcher:
             pass_1 + RETENTION_WEIGHT * won,
         )
 
-    def _draw(self, problems: Sequence[Problem], n: int, name: str) -> dict[str, list[Judged]]:
+    def _draw(self, problems: Sequence[Problem], n: int, name: str) -> dict[str, list[Rollout]]:
         if not problems:
             return {}
         draws = sample_judged(self.policy.engine, self.judge, problems, n, self.params, seed_text=name)
@@ -199,7 +212,7 @@ class Watcher:
             for i, d in enumerate(self.start_draws)
         ]
         gaps = [
-            sum(self.start_draws[int(score.key)].token_logprobs or ()) - float(score.logprob_T.sum())
+            sum(self.start_draws[int(score.key)].token_logprobs) - float(score.logprob_T.sum())
             for score in self.policy.engine.score(requests)
         ]
         return float(np.mean(gaps))

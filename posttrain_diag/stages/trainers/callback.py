@@ -48,7 +48,8 @@ class StageCallback(TrainerCallback):
 
     def _over_budget(self) -> str | None:
         own, config = self.session.state, self.session.config
-        if own.zero_steps >= config.zero_steps:
+        most = self.session.most_zero_steps
+        if most is not None and own.zero_steps >= most:
             return f"no draw passed in {own.zero_steps} steps: there is no signal to learn from"
         if config.budget_tokens is None:
             return None

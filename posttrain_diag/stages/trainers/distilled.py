@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from posttrain_diag.stages.data.rollouts import Rollouts
@@ -25,7 +26,7 @@ def fit_teachers(
     teacher_of: Callable[[str], int],
     *,
     beta: float,
-    vllm: bool = False,
+    vllm: Mapping[str, Any] = MappingProxyType({}),
     count_draws: Callable[[int, int], None] = lambda _rows, _tokens: None,
 ) -> None:
     """Move the policy towards its teachers' next-token laws on responses.
@@ -37,7 +38,7 @@ def fit_teachers(
         keys: what is trained on, in a new order each time round.
         teacher_of: place of a key's teacher among the session's.
         beta: FORWARD_KL or REVERSE_KL, mean over response tokens.
-        vllm: let TRL draw the responses by vLLM.
+        vllm: of `vllm_arguments`: let TRL draw the responses by vLLM; empty: `rollouts` gives them.
         count_draws: told the responses and tokens of each step.
     """
     config = session.config
@@ -57,7 +58,7 @@ def fit_teachers(
         order = in_turn(keys, session.steps * config.batch_size, seed=config.seed)
         trainer = build(
             distillation_trainer(),
-            _hooks(rollouts, teacher_of, count_draws, vllm),
+            _hooks(rollouts, teacher_of, count_draws, by_vllm=bool(vllm)),
             model=session.policy.model,
             teacher_model=teachers[0],
             args=DistillationConfig(
@@ -66,7 +67,7 @@ def fit_teachers(
                 temperature=config.temperature,
                 max_completion_length=session.params.max_new_tokens,
                 shuffle_dataset=False,
-                **(rollouts.vllm() if vllm else {}),
+                **vllm,
             ),
             processing_class=session.policy.tokenizer,
             train_dataset=prompt_dataset(order),
@@ -79,14 +80,14 @@ def fit_teachers(
 
 
 def _hooks(
-    rollouts: Rollouts, teacher_of: Callable[[str], int], count_draws: Callable[[int, int], None], vllm: bool
+    rollouts: Rollouts, teacher_of: Callable[[str], int], count_draws: Callable[[int, int], None], *, by_vllm: bool
 ) -> Hooks:
     session = rollouts.session
     companion = Companion(rollouts.parts, rollouts.pad_id) if rollouts.replay else None
     return Hooks(
         count_tokens=lambda tokens: count(session, tokens),
         prompt_ids=rollouts.prompt_ids,
-        sample=None if vllm else rollouts.sample,
+        sample=None if by_vllm else rollouts.sample,
         companion=companion,
         teacher_of=teacher_of,
         count_draws=count_draws,

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from posttrain_diag.engines.hf.memory import free_bytes, usable_bytes
 from posttrain_diag.engines.model.files import find_model
-from posttrain_diag.rollouts.collect import longest_prompt
-from posttrain_diag.stages.registry import stage_entry
+from posttrain_diag.rollouts.token_cap import longest_prompt
+from posttrain_diag.stages.catalogue import stage_record
 from posttrain_diag.stages.trainers.trl import checkpointed, computes_in_bf16
 from posttrain_diag.store import write_atomic
 from posttrain_diag.tasks.problems.references import reference_completions
@@ -73,7 +73,7 @@ def settle_micro_batch(stage: str, session: Session) -> StageConfig:
     All processes call it; the first one's memory decides.
     """
     config, path = session.config, session.folder / FILE
-    if config.micro_batch is not None or not stage_entry(stage).trains:
+    if config.micro_batch is not None or not stage_record(stage).trains:
         return config
     own = config.batch_size // session.processes.num_processes
     if session.is_main and not path.exists():
@@ -117,7 +117,7 @@ def token_bytes(stage: str, session: Session) -> float:
 
 def rows_beside(stage: str, session: Session) -> float:
     """Sequences in a pass for each of the micro-batch: replayed and taught ones join the loss of some trainers."""
-    if stage_entry(stage).rate not in ("rl", "preference", "teacher"):
+    if stage_record(stage).rate not in ("rl", "preference", "teacher"):
         return 1.0  # they are in the batch
     return 1 / (1 - session.replay_share) + (stage == "interleaved")
 
@@ -131,12 +131,12 @@ def training_room(stage: str, session: Session) -> float:
         held += 2 * policy.n_parameters
     if _compared(stage, config):
         held += sum(_float32_bytes(name) for name in session.inputs.teachers)
-    if stage_entry(stage).rate == "rl" and config.kl and not policy.lora:
+    if stage_record(stage).rate == "rl" and config.kl and not policy.lora:
         held += 4 * policy.n_parameters  # the reference
     free = float(free_bytes(policy.device)) - held
     if policy.device.type == "cpu":
         return min(usable_bytes(policy.device), free)
-    if config.use_vllm and stage_entry(stage).samples:
+    if stage_record(stage).samples and config.use_vllm:
         free -= config.vllm_memory * _total_bytes(policy.device)
     return USABLE * free
 

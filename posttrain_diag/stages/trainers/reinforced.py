@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from posttrain_diag.errors import UsageError
-from posttrain_diag.rollouts.live import Judged
 from posttrain_diag.stages.data.rollouts import Rollouts
 from posttrain_diag.stages.data.rows import in_turn, prompt_dataset
 from posttrain_diag.stages.session.session import Session
 from posttrain_diag.stages.trainers.supervised import count
 from posttrain_diag.stages.trainers.trl import Companion, Hooks, Part, arguments, build, grpo_trainer, rloo_trainer
+from posttrain_diag.stages.trainers.vllm import vllm_arguments
+from posttrain_diag.types import Rollout
 
 Algorithm = Literal["grpo", "rloo"]
-Groups = Mapping[str, Sequence[Judged]]
+Groups = Mapping[str, Sequence[Rollout]]
 """The draws of one step by problem, over all processes."""
 REPLAY_FACTOR = 5.0
 """A replayed row counts so much more beside RL than beside supervised rows: verdicts make noisy gradients, which take
@@ -30,7 +31,7 @@ class RLPlan:
     algorithm: Algorithm = "grpo"
     hint: Callable[[str, int], tuple[int, ...]] | None = None
     """(problem id, step) -> response tokens given at this step; the same for all draws of the problem."""
-    reward: Callable[[Sequence[Judged], int], list[float]] | None = None
+    reward: Callable[[Sequence[Rollout], int], list[float]] | None = None
     """(draws, step) -> rewards; None: 1 for a pass, else 0."""
     after_step: Callable[[Groups], None] | None = None
     """Told the draws of every step."""
@@ -39,6 +40,8 @@ class RLPlan:
     companion: Callable[[], Part] | None = None
     """Rows whose cross-entropy joins the loss of this step over all processes, replay aside; asked for once the
     draws of the step are judged, the same at every call within it."""
+    zero_steps: int | None = None
+    """Stop after so many steps in a row without a passing draw; None: go on, there is another signal to learn from."""
 
 
 @dataclass
@@ -49,7 +52,7 @@ class _Step:
     hints: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
 
 
-def count_draws(session: Session, draws: Sequence[Judged]) -> list[Judged]:
+def count_draws(session: Session, draws: Sequence[Rollout]) -> list[Rollout]:
     """Put draws of this process on the bill of all of them, and note whether one passed; returns those of all."""
     everywhere = list(draws)
     if session.processes.num_processes > 1:
@@ -70,6 +73,7 @@ def fit_rl(session: Session, phase: str, plan: RLPlan, *, steps: int | None = No
         UsageError: the batch does not hold whole groups.
     """
     runner = _Runner(session, plan)
+    session.most_zero_steps = plan.zero_steps
     config = session.config
     if config.batch_size % config.group_size:
         raise UsageError(f"batch_size {config.batch_size} is not a multiple of group_size {config.group_size}")
@@ -103,7 +107,7 @@ def fit_rl(session: Session, phase: str, plan: RLPlan, *, steps: int | None = No
                 temperature=config.temperature,
                 beta=config.kl,
                 shuffle_dataset=False,
-                **runner.vllm(hinted=plan.hint is not None),
+                **vllm_arguments(session, hinted=plan.hint is not None),
             ),
             processing_class=session.policy.tokenizer,
             train_dataset=prompt_dataset(order),
@@ -151,21 +155,17 @@ class _Runner(Rollouts):
     def rewards(self, prompts: list[str], completion_ids: list[list[int]], **_: Any) -> list[float]:
         """The reward of each draw; keeps the bill and tells the plan."""
         session, step = self.session, self.step
-        draws = [self._judged(key, tuple(ids)) for key, ids in zip(prompts, completion_ids, strict=True)]
-        if self.plan.companion is None:  # demonstrations beside RL are a signal of their own
+        draws = [self.judged(key, tuple(ids)) for key, ids in zip(prompts, completion_ids, strict=True)]
+        if self.plan.zero_steps is not None:
             session.state.zero_steps += 1  # unless a draw passes, one of the plan's included
         rewards = [float(d.passed) for d in draws] if self.plan.reward is None else self.plan.reward(draws, step)
         everywhere = count_draws(session, draws)
         if self.plan.after_step is not None:
-            groups: dict[str, list[Judged]] = {}
+            groups: dict[str, list[Rollout]] = {}
             for draw in everywhere:
                 groups.setdefault(draw.problem_id, []).append(draw)
             self.plan.after_step(groups)
         return rewards
-
-    def _judged(self, problem_id: str, ids: tuple[int, ...]) -> Judged:
-        text, verdict, lenient, score = self.session.judge.verdict(problem_id, self.hint(problem_id), ids)
-        return Judged(problem_id, self.prompt_ids(problem_id), ids, None, text, verdict, lenient, score)
 
     def parts(self) -> list[Part]:
         """Replay, and this process's share of the plan's rows: all micro-batches of a step together see each once."""
