@@ -138,8 +138,10 @@ def test_deepspeed_gives_the_weights_that_its_optimizer_keeps(monkeypatch: pytes
 
 SETTINGS = (
     "device=cpu", "batch_size=64", "micro_batch=16", "watch_every=10", "watch_rollouts=4", "eval_problems=24",
-    "eval_rollouts=32", "own_rollouts=16", "warmup_steps=2",
+    "eval_rollouts=32", "warmup_steps=2",
 )  # fmt: skip
+OWN = {"grpo": ("kl=0.1",), "online-preference": ("rounds=2", "beta=1", "own_rollouts=16"), "distill-onpolicy": ()}
+"""Settings that are read by one stage and not by another."""
 
 
 def start(out: Path, stage: str, kind: str | None, retain: Path, *more: str) -> subprocess.Popen[str]:
@@ -194,10 +196,10 @@ def test_two_processes_that_shard_reach_what_one_reaches(kind: str, stage: str, 
 @pytest.mark.parametrize("kind", KINDS)
 def test_weights_in_pieces_are_trained_as_whole_ones_are(kind: str, stage: str, tmp_path: Path, retain: Path) -> None:
     """Two rounds of pairs, each with its own reference; two teachers, of which a process may need one alone."""
-    more = ("steps=4", "rounds=2", "watch_rollouts=1", "eval_problems=1", "eval_rollouts=1", "micro_batch=4")
+    more = ("steps=4", "watch_rollouts=1", "eval_problems=1", "eval_rollouts=1", "micro_batch=4")
     whole, pieces = (tmp_path / name for name in ("whole", "pieces"))
     for out, spread in ((whole, "ddp"), (pieces, kind)):
-        finish(start(out, stage, spread, retain, "kl=0.1", "beta=1", *more))
+        finish(start(out, stage, spread, retain, *OWN[stage], *more))
     last = sorted(path.parent.name for path in whole.glob("phases/*/policy.safetensors"))[-1]
     one, other = (load_file(out / "phases" / last / "policy.safetensors") for out in (whole, pieces))
     first = weights(zoo_policy().model)
@@ -211,7 +213,9 @@ def test_weights_in_pieces_are_trained_as_whole_ones_are(kind: str, stage: str, 
 @pytest.mark.parametrize("kind", KINDS)
 def test_sharded_processes_that_are_killed_go_on_to_the_same_weights(kind: str, tmp_path: Path, retain: Path) -> None:
     """In the second of two phases: the first one's weights are read back whole, the second's from its checkpoint."""
-    more = ("steps=24", "rounds=2", "watch_every=4", "watch_rollouts=2", "eval_problems=8", "eval_rollouts=8")
+    more = (
+        "steps=24", "rounds=2", "own_rollouts=16", "watch_every=4", "watch_rollouts=2", "eval_problems=8", "eval_rollouts=8",
+    )  # fmt: skip
     whole, _ = finish(start(tmp_path / "whole", "rft", kind, retain, *more))
     process = start(tmp_path / "cut", "rft", kind, retain, *more)
     marker = tmp_path / "cut" / "phases" / "rft-2" / "trainer" / "checkpoint-4" / "stage_state.json"
