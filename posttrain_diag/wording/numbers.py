@@ -4,7 +4,7 @@
     interval    12.8% [11.7, 14.0]                               in the unit of the value before it
     change      +84.3 points [+82.1, +87.0]   −0.90 points       percentage points, always with their sign
     tokens      8,432   230 k   1.2 M   1.2 B                    three significant digits from 10,000 on
-    duration    0.43 s   1.9 s   45 s   3 min 20 s   2 h 5 min
+    duration    0.43 s   1.9 s   45 s   3 min 20 s   35 min   2 h 5 min
     p-value     p = 0.013   p < 0.001
     memory      1.5 GiB
     nats        −12.3 nats   0.043 nats
@@ -163,24 +163,21 @@ def token_count(number: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time in the units a person would use: 1.9 s, 45 s, 3 min 20 s, 2 h 5 min, 3 days 4 h."""
-    if seconds < 9.95 and seconds > 0 and not float(seconds).is_integer():
+    """A time in the units a person would use: 1.9 s, 45 s, 3 min 20 s, 35 min, 2 h 5 min, 12 h, 3 days 4 h, 12 days."""
+    if 0 < seconds < 9.95 and not float(seconds).is_integer():
         return f"{_digits(seconds)} s"
-    whole = max(0, round(seconds))
+    whole, minutes, hours = (round(max(0.0, seconds) / unit) for unit in (1, 60, 3600))
     if whole < 60:
         return f"{whole} s"
-    if whole < 3600:
-        return _two_units(*divmod(whole, 60), "min", "s")
-    minutes = round(seconds / 60)
-    if seconds >= _BEYOND_READING:
-        return f"{scientific(seconds / 86400)} days"
-    if minutes < 48 * 60:
-        return _two_units(*divmod(minutes, 60), "h", "min")
-    return _two_units(*divmod(round(seconds / 3600), 24), "days", "h")
+    if minutes < 60:
+        return _two_units(*divmod(whole, 60), "min", "s") if whole < 600 else f"{minutes} min"
+    if hours < 48:
+        return _two_units(*divmod(minutes, 60), "h", "min") if minutes < 600 else f"{hours} h"
+    return _two_units(*divmod(hours, 24), "days", "h") if hours < 240 else f"{count(round(hours / 24))} days"
 
 
 def _two_units(large: int, small: int, large_unit: str, small_unit: str) -> str:
-    return f"{large:,} {large_unit}" + (f" {small} {small_unit}" if small else "")
+    return f"{large} {large_unit}" + (f" {small} {small_unit}" if small else "")
 
 
 def memory(size_bytes: float) -> str:

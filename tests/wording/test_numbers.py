@@ -56,7 +56,7 @@ from posttrain_diag.wording.numbers import (
         (token_count(900), "900"), (token_count(8432), "8,432"), (token_count(229_999), "230 k"), (token_count(999_600), "1 M"),
         (token_count(1_200_000), "1.2 M"), (token_count(1.2e9), "1.2 B"), (token_count(3.41e12), "3.41 T"), (token_count(0), "0"),
         (duration(0.432), "0.43 s"), (duration(1.9), "1.9 s"), (duration(3.0), "3 s"), (duration(45.2), "45 s"), (duration(59.7), "1 min"),
-        (duration(200), "3 min 20 s"), (duration(3599.8), "1 h"), (duration(7500), "2 h 5 min"), (duration(270_000), "3 days 3 h"), (duration(0), "0 s"),
+        (duration(200), "3 min 20 s"), (duration(3599.8), "1 h"), (duration(3570), "1 h"), (duration(599.6), "10 min"), (duration(2108), "35 min"), (duration(7500), "2 h 5 min"), (duration(270_000), "3 days 3 h"), (duration(0), "0 s"),
         (memory(1.5 * 2**30), "1.5 GiB"), (p_value(0.0131), "0.013"), (p_value(1), "1.0"), (p_value(0.00025), "<0.001"),
         (p_test(0.2), "p = 0.20"), (p_test(0.0), "p < 0.001"), (nats(-12.34), "−12.3 nats"), (nats(0.0432), "0.043 nats"), (nats(-1e-9), "0 nats"),
         (plain(11.3), "11.3"), (plain(1234567), "1,234,567"), (plain(0.5), "0.5"), (plain(-24.1), "−24.1"), (plain(999.96), "1,000"),
