@@ -17,12 +17,12 @@ from statistics import mean
 from benchmarks.records import Record
 from benchmarks.stages.cases import SITUATIONS, SMALL_BUDGET, STAGES, Situation, held_out
 from benchmarks.stages.run import WORK, tokens_of, within
-from posttrain_diag.recommend.facts import Part
 from posttrain_diag.recommend.outcomes import Outcome
+from posttrain_diag.types import ProblemClass
 
 BY_NAME_ONLY = "writes the precedents of the product, from the records of stages and regret"
 
-PARTS: Mapping[str, Part] = {
+PARTS: Mapping[str, ProblemClass] = {
     **dict.fromkeys(("S", "N", "H"), "reshaping"),
     **dict.fromkeys(("F", "F15"), "guided"),
     **dict.fromkeys(("T", "U"), "support"),
@@ -31,7 +31,7 @@ PARTS: Mapping[str, Part] = {
 OUT = Path(__file__).parents[2] / "posttrain_diag" / "data" / "outcomes.json"
 
 
-def part_of(situation: Situation, family: str) -> Part:
+def part_of(situation: Situation, family: str) -> ProblemClass:
     """The class of a family's problems for the situation's model, by construction; ckA has mastered T."""
     if situation.model == "zoo:ckA" and family == "T":
         return "mastered"

@@ -32,7 +32,7 @@ from posttrain_diag.errors import StoreError
 from posttrain_diag.evidence import tally
 from posttrain_diag.recommend.duration import with_times
 from posttrain_diag.rollouts.stored import first_draws, first_rollouts
-from posttrain_diag.store import RunDir, TokenRow
+from posttrain_diag.store import RunDir, StoredTokens
 from posttrain_diag.store.speed import stored_speed
 from posttrain_diag.tasks import find_written
 from posttrain_diag.types import Problem
@@ -55,7 +55,7 @@ TRANSCRIPT_ROWS = 100_000
 """Rollouts a report chooses from at most: the first draws of every problem and arm."""
 
 
-def transcripts(rollouts: pd.DataFrame, tokens: Mapping[Key, TokenRow] | None = None) -> list[dict[str, Any]]:
+def transcripts(rollouts: pd.DataFrame, tokens: Mapping[Key, StoredTokens] | None = None) -> list[dict[str, Any]]:
     """Rollouts as the report reads them, with "token_ids" and "token_logprobs" where these are given."""
     if len(rollouts) > TRANSCRIPT_ROWS:
         rollouts = rollouts[rollouts["sample_idx"] < first_draws(tally(rollouts), TRANSCRIPT_ROWS)]

@@ -17,7 +17,7 @@ from posttrain_diag.rollouts.stored import first_draws
 from posttrain_diag.store import RunDir, Span, Store
 
 if TYPE_CHECKING:
-    from posttrain_diag.store import TokenRow
+    from posttrain_diag.store import StoredTokens
 
 TOKEN_ROWS = 20_000
 """Rollouts at most whose tokens a report can show: the first draws of every problem and arm."""
@@ -73,7 +73,7 @@ def stored_vocabulary(run: RunDir) -> dict[int, str]:
     return {int(token): str(text) for token, text in run.read_json("vocabulary.json")["texts"].items()}
 
 
-def tokens_by_draw(store: Store, model_sha: str, rollouts: pd.DataFrame) -> Mapping[Key, TokenRow]:
+def tokens_by_draw(store: Store, model_sha: str, rollouts: pd.DataFrame) -> Mapping[Key, StoredTokens]:
     """The tokens of the draws that a report may show, where their log-probabilities are known."""
     return {
         (row.prompt_sha, row.sampling_sha, row.sample_idx): row

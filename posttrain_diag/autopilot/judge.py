@@ -20,7 +20,7 @@ from posttrain_diag.types import Estimate
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Ruling:
     """What a stage did, and whether its checkpoint is kept."""
 
     keep: bool
@@ -38,7 +38,7 @@ class Verdict:
     """Retention after the stage less `keep` times the start's, paired by problem; None where nothing is retained."""
 
 
-def judge(before: Measured, after: Measured, start: Measured, *, keep: float, seed: int) -> Verdict:
+def judge(before: Measured, after: Measured, start: Measured, *, keep: float, seed: int) -> Ruling:
     """Weigh a stage.
 
     Args:
@@ -68,7 +68,7 @@ def judge(before: Measured, after: Measured, start: Measured, *, keep: float, se
         cause, why = "retention", f"half of the {lost:.3f} lost on retained tasks outweighs the gain"
     else:
         cause, why = "", "the gain is real" + (f" and {lost:.3f} was lost elsewhere" if lost else "")
-    return Verdict(not cause, cause, f"{why}: {shown}", gain, change.p_value, lost, utility, margin)
+    return Ruling(not cause, cause, f"{why}: {shown}", gain, change.p_value, lost, utility, margin)
 
 
 def _margin(after: Measured, start: Measured, keep: float, seed: int) -> Estimate | None:

@@ -23,8 +23,8 @@ from posttrain_diag.autopilot.commands import analyze_command
 from posttrain_diag.autopilot.judge import judge
 from posttrain_diag.autopilot.next_round import from_plan, go_on, retry, to_pilots
 from posttrain_diag.autopilot.result import write_result
-from posttrain_diag.autopilot.run import Run, open_run
-from posttrain_diag.autopilot.state import Phase, State
+from posttrain_diag.autopilot.run import AutopilotRun, open_run
+from posttrain_diag.autopilot.state import AutopilotState, Phase
 from posttrain_diag.autopilot.steps import Steps
 from posttrain_diag.errors import EngineError, ModelError, UsageError
 from posttrain_diag.settings.autopilot import AutopilotConfig
@@ -53,7 +53,7 @@ def autopilot(config: AutopilotConfig, out: Path, steps: Steps | None = None) ->
         return result
 
 
-def _greet(run: Run) -> None:
+def _greet(run: AutopilotRun) -> None:
     say, state = run.steps.say, run.state
     for note in run.problems.notes:
         say(note)
@@ -63,7 +63,7 @@ def _greet(run: Run) -> None:
         say(f"{run.out}: goes on at round {len(state.rounds)}, {state.phase}")
 
 
-def analyze(run: Run, state: State) -> State:
+def analyze(run: AutopilotRun, state: AutopilotState) -> AutopilotState:
     """Analyse the checkpoint of the open round; without one the current checkpoint, or more of it."""
     begun = state.open_round
     number = begun.number if begun else state.current
@@ -95,7 +95,7 @@ def analyze(run: Run, state: State) -> State:
     return state.at("compare" if begun else "choose")
 
 
-def choose(run: Run, state: State) -> State:
+def choose(run: AutopilotRun, state: AutopilotState) -> AutopilotState:
     """Name the next stage, ask for more draws, or end the run."""
     number = state.current
     if not run.analysed(number):  # kept, and the budget ended while its checkpoint was analysed
@@ -120,11 +120,11 @@ def choose(run: Run, state: State) -> State:
     return retry(run, state) or go_on(run, state) or to_pilots(run, state, found) or from_plan(run, state, found)
 
 
-def _budget_spent(run: Run, state: State) -> State:
+def _budget_spent(run: AutopilotRun, state: AutopilotState) -> AutopilotState:
     return state.ended("budget", f"the budget of {run.config.budget_tokens:,} tokens is used up")
 
 
-def pilot(run: Run, state: State) -> State:
+def pilot(run: AutopilotRun, state: AutopilotState) -> AutopilotState:
     """Short runs of the stages between which the plan of the current checkpoint does not decide."""
     number, each, request = state.current, state.pilot_tokens, run.pilot_request()
     has, settings = dict(run.resources), dict(request.settings)
@@ -140,7 +140,7 @@ def pilot(run: Run, state: State) -> State:
     return replace(state, phase="choose", piloted=True)
 
 
-def train(run: Run, state: State) -> State:
+def train(run: AutopilotRun, state: AutopilotState) -> AutopilotState:
     """Run the stage of the open round; what it cannot do is a failed round, not the end."""
     begun = state.rounds[-1]
     try:
@@ -168,7 +168,7 @@ def train(run: Run, state: State) -> State:
     return state.at("decide" if found.best_step == 0 else "analyze")
 
 
-def compare(run: Run, state: State) -> State:
+def compare(run: AutopilotRun, state: AutopilotState) -> AutopilotState:
     """What the stage did to every problem and which role it played, from the two analyses."""
     begun = state.rounds[-1]
     out = run.comparison(begun.number)
@@ -187,7 +187,7 @@ def compare(run: Run, state: State) -> State:
     return state.at("decide")
 
 
-def decide(run: Run, state: State) -> State:
+def decide(run: AutopilotRun, state: AutopilotState) -> AutopilotState:
     """Keep the checkpoint of the open round, or go on from the one before it."""
     begun = state.rounds[-1]
     found, start = run.result(begun.number), run.measured(0)
@@ -212,7 +212,7 @@ def decide(run: Run, state: State) -> State:
     return state.close(outcome, verdict.reason, verdict.cause)
 
 
-def finish(run: Run, state: State) -> State:
+def finish(run: AutopilotRun, state: AutopilotState) -> AutopilotState:
     """Copy the checkpoint that the run ends with, and say why it ended."""
     if state.current:
         target, scratch = run.out / "checkpoint", run.out / ".checkpoint"
@@ -228,7 +228,7 @@ def finish(run: Run, state: State) -> State:
     return state.at("done")
 
 
-PHASES: Mapping[Phase, Callable[[Run, State], State]] = {
+PHASES: Mapping[Phase, Callable[[AutopilotRun, AutopilotState], AutopilotState]] = {
     "analyze": analyze,
     "choose": choose,
     "pilot": pilot,

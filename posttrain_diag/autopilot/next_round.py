@@ -8,12 +8,12 @@ from typing import Any
 
 from posttrain_diag.autopilot.bill import MOST_PILOTS, PILOT_SHARE, WORTH_BEGINNING, measuring_a_pilot, set_aside
 from posttrain_diag.autopilot.choose import LEAST_GAIN, Option, more_replay, more_steps, weigh
-from posttrain_diag.autopilot.run import Run
-from posttrain_diag.autopilot.state import Round, State
+from posttrain_diag.autopilot.run import AutopilotRun
+from posttrain_diag.autopilot.state import AutopilotState, Round
 from posttrain_diag.stages.session.watch import read_looks
 
 
-def retry(run: Run, state: State) -> State | None:
+def retry(run: AutopilotRun, state: AutopilotState) -> AutopilotState | None:
     """Once more with more replay, where the last round was rolled back for retention alone."""
     last = state.rounds[-1] if state.rounds else None
     if last is None or last.cause != "retention":
@@ -31,7 +31,7 @@ def retry(run: Run, state: State) -> State | None:
     return _begin(run, state, option, {"replay": share, **(budget or {})}, retry_of=last.number)
 
 
-def go_on(run: Run, state: State) -> State | None:
+def go_on(run: AutopilotRun, state: AutopilotState) -> AutopilotState | None:
     """The same stage again, for longer, where the last round was kept and its steps ended while it still rose."""
     last = state.rounds[-1] if state.rounds else None
     found = run.result(last.number) if last is not None and last.outcome == "kept" else None
@@ -52,7 +52,7 @@ def go_on(run: Run, state: State) -> State | None:
     return _begin(run, state, option, {"steps": steps, **(budget or {})})
 
 
-def to_pilots(run: Run, state: State, found: Mapping[str, Any]) -> State | None:
+def to_pilots(run: AutopilotRun, state: AutopilotState, found: Mapping[str, Any]) -> AutopilotState | None:
     """Short runs first, where they were asked for and there is enough left for them."""
     if not run.config.pilot or state.piloted or not found["plan"]:
         return None
@@ -68,7 +68,7 @@ def to_pilots(run: Run, state: State, found: Mapping[str, Any]) -> State | None:
     return replace(state, phase="pilot", pilot_tokens=each)
 
 
-def from_plan(run: Run, state: State, found: Mapping[str, Any]) -> State:
+def from_plan(run: AutopilotRun, state: AutopilotState, found: Mapping[str, Any]) -> AutopilotState:
     """The first stage of the plan that nothing speaks against."""
     tried = {r.stage: r for r in state.rounds if r.start == state.current and r.outcome != "kept"}
     planned = found if state.piloted else run.steps.plan(run.analysis(state.current), run.resources)
@@ -97,7 +97,7 @@ def from_plan(run: Run, state: State, found: Mapping[str, Any]) -> State:
 
 
 def _afford(
-    run: Run, state: State, option: Option, settings: Mapping[str, Any]
+    run: AutopilotRun, state: AutopilotState, option: Option, settings: Mapping[str, Any]
 ) -> tuple[Mapping[str, int] | None, str]:
     """The stage's own token budget as a setting (None: no limit), or why what is left is too little for it."""
     left = run.left
@@ -116,14 +116,14 @@ def _afford(
 
 
 def _begin(
-    run: Run,
-    state: State,
+    run: AutopilotRun,
+    state: AutopilotState,
     option: Option,
     settings: Mapping[str, Any],
     *,
     others: Mapping[str, str] | None = None,
     retry_of: int | None = None,
-) -> State:
+) -> AutopilotState:
     """Open a round."""
     number = len(state.rounds) + 1
     run.journal.tell(

@@ -8,14 +8,14 @@ from dataclasses import asdict
 from typing import Any
 
 from posttrain_diag.autopilot.commands import analyze_command, compare_command, train_command
-from posttrain_diag.autopilot.run import Run
+from posttrain_diag.autopilot.run import AutopilotRun
 from posttrain_diag.autopilot.state import Round
 from posttrain_diag.settings.analysis import load_config
 from posttrain_diag.stages import Measured
 from posttrain_diag.store import write_atomic
 
 
-def write_result(run: Run) -> Mapping[str, Any]:
+def write_result(run: AutopilotRun) -> Mapping[str, Any]:
     """Write result.json from what is in the folder; returns it."""
     state, config = run.state, run.config
     data: dict[str, Any] = {
@@ -50,7 +50,7 @@ def write_result(run: Run) -> Mapping[str, Any]:
     return data
 
 
-def checkpoint_json(run: Run, number: int) -> dict[str, Any]:
+def checkpoint_json(run: AutopilotRun, number: int) -> dict[str, Any]:
     """A checkpoint on the held-out and the retained problems."""
     found = run.diagnosis(number) if run.analysed(number) else None
     measured = run.measured(number)
@@ -72,7 +72,7 @@ def measured_json(measured: Measured) -> dict[str, Any]:
     return {**estimates, "retention": None if kept is None else asdict(kept)}
 
 
-def round_json(run: Run, begun: Round) -> dict[str, Any]:
+def round_json(run: AutopilotRun, begun: Round) -> dict[str, Any]:
     """One round: what was run, why, what it did, what it cost."""
     found = run.result(begun.number)
     return {
@@ -87,7 +87,7 @@ def round_json(run: Run, begun: Round) -> dict[str, Any]:
     }
 
 
-def comparison_json(run: Run, number: int) -> dict[str, Any] | None:
+def comparison_json(run: AutopilotRun, number: int) -> dict[str, Any] | None:
     """Where a comparison lies, and what it found in short; None where none was made."""
     path = run.comparison(number)
     if not path.exists():
@@ -96,7 +96,7 @@ def comparison_json(run: Run, number: int) -> dict[str, Any] | None:
     return {"path": str(path), **{name: found[name] for name in ("role", "reason", "decomposition", "forecast")}}
 
 
-def commands(run: Run, begun: Round) -> list[str]:
+def commands(run: AutopilotRun, begun: Round) -> list[str]:
     """What repeats a round by hand."""
     out = [train_command(run.request(begun))]
     if run.analysed(begun.number):
@@ -105,7 +105,7 @@ def commands(run: Run, begun: Round) -> list[str]:
     return out
 
 
-def analysis_commands(run: Run, number: int) -> list[str]:
+def analysis_commands(run: AutopilotRun, number: int) -> list[str]:
     """What repeats the analysis of a round's checkpoint, as it was last asked for."""
     path = run.analysis(number) / "config.yaml"
     return [analyze_command(load_config(path))] if path.exists() else []

@@ -16,7 +16,7 @@ from posttrain_diag.analysis.analyze import Estimated, estimate_cost
 from posttrain_diag.autopilot.bill import Tokens, analysis_tokens, pilot_tokens, stage_tokens
 from posttrain_diag.autopilot.journal import Journal
 from posttrain_diag.autopilot.problems import RunProblems, problems_of
-from posttrain_diag.autopilot.state import Round, State, load_state
+from posttrain_diag.autopilot.state import AutopilotState, Round, load_state
 from posttrain_diag.autopilot.steps import Steps
 from posttrain_diag.errors import StoreError, UsageError
 from posttrain_diag.recommend.rules import OPTIONS
@@ -30,7 +30,7 @@ from posttrain_diag.store import lock_folder, write_atomic
 
 
 @dataclass
-class Run:
+class AutopilotRun:
     """What the phases work with; only `state` changes."""
 
     config: AutopilotConfig
@@ -38,7 +38,7 @@ class Run:
     problems: RunProblems
     steps: Steps
     journal: Journal
-    state: State
+    state: AutopilotState
     _drawn: dict[int, Tokens] = field(default_factory=dict[int, Tokens])
     """What analyses have drawn, by round, but for one that is drawing."""
 
@@ -47,7 +47,7 @@ class Run:
         """Folder of train.jsonl and held-out.jsonl; everything is measured on the latter."""
         return self.out / "tasks"
 
-    def save(self, state: State) -> None:
+    def save(self, state: AutopilotState) -> None:
         """Go on to another state."""
         state.save(self.out / "state.json")
         if (analysed := self._analysing) is not None:
@@ -172,7 +172,7 @@ class Run:
 
 
 @contextmanager
-def open_run(config: AutopilotConfig, out: Path, steps: Steps) -> Generator[Run]:
+def open_run(config: AutopilotConfig, out: Path, steps: Steps) -> Generator[AutopilotRun]:
     """Begin a run in a folder, or take up the one that the same command began there; held against other processes.
 
     Raises:
@@ -199,9 +199,9 @@ def open_run(config: AutopilotConfig, out: Path, steps: Steps) -> Generator[Run]
         else:
             problems.write(out / "tasks")
             write_atomic(config_path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-            state = State(shas=problems.shas)
+            state = AutopilotState(shas=problems.shas)
             state.save(state_path)
-        yield Run(config, out, problems, steps, Journal(out / "events.jsonl", steps.say), state)
+        yield AutopilotRun(config, out, problems, steps, Journal(out / "events.jsonl", steps.say), state)
     finally:
         lock.close()
 

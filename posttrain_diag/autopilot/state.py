@@ -58,7 +58,7 @@ class Round:
 
 
 @dataclass(frozen=True)
-class State:
+class AutopilotState:
     """Where a run stands."""
 
     phase: Phase = "analyze"
@@ -84,15 +84,15 @@ class State:
         """The stage that runs or is judged now."""
         return self.rounds[-1] if self.rounds and self.rounds[-1].outcome is None else None
 
-    def at(self, phase: Phase) -> State:
+    def at(self, phase: Phase) -> AutopilotState:
         """The same before another phase."""
         return replace(self, phase=phase)
 
-    def begin(self, opened: Round) -> State:
+    def begin(self, opened: Round) -> AutopilotState:
         """With a new round, before its stage."""
         return replace(self, phase="train", rounds=(*self.rounds, opened))
 
-    def close(self, outcome: Outcome, reason: str, cause: str = "") -> State:
+    def close(self, outcome: Outcome, reason: str, cause: str = "") -> AutopilotState:
         """With the open round decided; kept, its checkpoint is the current one."""
         closed = replace(self.rounds[-1], outcome=outcome, reason=reason, cause=cause)
         state = replace(self, phase="choose", rounds=(*self.rounds[:-1], closed))
@@ -100,7 +100,7 @@ class State:
             return state
         return replace(state, current=closed.number, rollouts=None, topups=0, piloted=False, pilot_tokens=None)
 
-    def ended(self, end: End, reason: str) -> State:
+    def ended(self, end: End, reason: str) -> AutopilotState:
         """With a reason to stop."""
         return replace(self, phase="finish", end=end, reason=reason)
 
@@ -109,7 +109,7 @@ class State:
         write_atomic(path, json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1) + "\n")
 
 
-def load_state(path: Path) -> State:
+def load_state(path: Path) -> AutopilotState:
     """Read state.json.
 
     Raises:
@@ -120,6 +120,6 @@ def load_state(path: Path) -> State:
         if data.pop("schema") != SCHEMA:
             raise StoreError(f"{path}: was written by another version of posttrain-diag; choose another --out")
         rounds = tuple(Round(**row) for row in data.pop("rounds"))
-        return State(rounds=rounds, **data)
+        return AutopilotState(rounds=rounds, **data)
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise StoreError(f"{path}: damaged ({error}); choose another --out") from error

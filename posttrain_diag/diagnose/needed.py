@@ -43,7 +43,7 @@ TINY = 1e-290
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
-Judge = Callable[[FloatArray, int], Bottleneck]
+VerdictOfShares = Callable[[FloatArray, int], Bottleneck]
 """The verdict from draws of the shares, shape (S, 5), and the number of problems they stand for."""
 
 
@@ -129,10 +129,10 @@ class _Present:
     """Success after the most helpful prefix; None where no prefix helps more than its controls."""
     ladder_rollouts: int
     seed: int
-    judge: Judge
+    judge: VerdictOfShares
 
     @staticmethod
-    def of(evidence: Evidence, judge: Judge) -> _Present:
+    def of(evidence: Evidence, judge: VerdictOfShares) -> _Present:
         """Read it off the evidence."""
         settings, table = evidence.settings, evidence.measured
         n_P, c_P = table["n"].to_numpy(np.int64), table["c"].to_numpy(np.int64)
@@ -209,7 +209,7 @@ class _Present:
         return self.judge(shares_of(members_of(~open_SP, low_SP, format_SP, reach_SP)), problems)
 
 
-def forecast(evidence: Evidence, judge: Judge) -> Needed:
+def forecast(evidence: Evidence, judge: VerdictOfShares) -> Needed:
     """The samples after which the verdict is likely to be named: more rollouts if they can do it, else more problems.
 
     Args:

@@ -15,7 +15,7 @@ from posttrain_diag.engines.hf.score import Target, score_targets
 from posttrain_diag.engines.model.front import Front
 from posttrain_diag.errors import EngineError, ModelError
 
-Part = tuple[Sequence[float], Sequence[int]]
+TokenScores = tuple[Sequence[float], Sequence[int]]
 """(log-probabilities, ranks from 0) of the tokens asked for."""
 
 
@@ -57,7 +57,7 @@ class SequenceScores:
                 ids = (*target.prompt, *target.ids[:-1], token)
                 start = len(target.prompt) if variant == 0 else len(ids) - 1
                 self.sequences.append(Sequenced(owner, variant, ids, start))
-        self._parts: dict[int, dict[int, Part]] = {}
+        self._parts: dict[int, dict[int, TokenScores]] = {}
 
     def _ends(self, target: Target) -> tuple[int, ...]:
         if not target.ids:
@@ -68,7 +68,7 @@ class SequenceScores:
         """Scores of completions without a token."""
         return [self._score(target, {}) for target in self._targets if not target.ids]
 
-    def add(self, sequence: Sequenced, part: Part) -> Score | None:
+    def add(self, sequence: Sequenced, part: TokenScores) -> Score | None:
         """Take one answer in; the score once it is complete.
 
         Raises:
@@ -82,7 +82,7 @@ class SequenceScores:
         del self._parts[sequence.owner]
         return self._score(target, parts)
 
-    def _score(self, target: Target, parts: Mapping[int, Part]) -> Score:
+    def _score(self, target: Target, parts: Mapping[int, TokenScores]) -> Score:
         logprob_T = np.array(parts[0][0] if parts else [], dtype=np.float64)
         rank_T = np.array(parts[0][1] if parts else [], dtype=np.int32)
         if len(parts) > 1:

@@ -28,7 +28,7 @@ from posttrain_diag.tasks.verifiers.spec import needs_code
 from posttrain_diag.types import Problem
 from posttrain_diag.wording.vocabulary import CLASSES
 
-Row = dict[str, Any]
+ExportRow = dict[str, Any]
 
 SETS: dict[str, str] = {
     "mastered": "replay",
@@ -86,12 +86,12 @@ class Standing:
         """The set its rows belong to."""
         return SETS[self.cls]
 
-    def columns(self, key: str, source: str, why: str) -> Row:
+    def columns(self, key: str, source: str, why: str) -> ExportRow:
         """What every row says beside its training columns."""
         return {"problem_id": key, "class": self.cls, "set": self.set, "source": source, "why": f"{self.text}; {why}"}
 
 
-def sft_rows(source: Source, per_problem: int, left: Left) -> Iterator[Row]:
+def sft_rows(source: Source, per_problem: int, left: Left) -> Iterator[ExportRow]:
     """Prompt-completion rows: the model's own passing draws, demonstrations where there are none to learn from.
 
     Args:
@@ -164,7 +164,7 @@ def _why_demo(standing: Standing) -> str:
     }[standing.set]
 
 
-def pair_rows(source: Source, per_problem: int, left: Left) -> Iterator[Row]:
+def pair_rows(source: Source, per_problem: int, left: Left) -> Iterator[ExportRow]:
     """Preference rows: a passing and a failing draw of one problem, the likeliest wrong answers first.
 
     Draws cut at the token cap are no rejected responses: a trainer would learn to be short.
@@ -215,7 +215,7 @@ def _likeliest(draws: pd.DataFrame, verdict: str, *, by_answer: bool) -> list[tu
     return [(max(texts[a], key=lambda text, a=a: texts[a][text]), times) for a, times in drawn.most_common()]
 
 
-def prompt_rows(source: Source, per_problem: int, left: Left) -> Iterator[Row]:
+def prompt_rows(source: Source, per_problem: int, left: Left) -> Iterator[ExportRow]:
     """One row per problem for trainers that draw for themselves: prompt, gold and verifier, pass rate, set.
 
     `prompt` and every other column reach a TRL reward function; `data_source`, `reward_model` and `extra_info` are

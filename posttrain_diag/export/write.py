@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Literal
 
 from posttrain_diag.errors import UsageError
-from posttrain_diag.export.rows import SETS, Left, Row, pair_rows, prompt_rows, sft_rows
+from posttrain_diag.export.rows import SETS, ExportRow, Left, pair_rows, prompt_rows, sft_rows
 from posttrain_diag.export.source import Form, Source, Split, open_source
 from posttrain_diag.store import write_atomic
 
 Target = Literal["sft", "pairs", "prompts", "parquet"]
-MAKERS: dict[str, Callable[[Source, int, Left], Iterator[Row]]] = {
+MAKERS: dict[str, Callable[[Source, int, Left], Iterator[ExportRow]]] = {
     "sft": sft_rows,
     "pairs": pair_rows,
     "prompts": prompt_rows,
@@ -105,11 +105,11 @@ def _notes(source: Source, to: str, split: Split) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _json_lines(rows: Sequence[Row]) -> str:
+def _json_lines(rows: Sequence[ExportRow]) -> str:
     return "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
 
 
-def _parquet(rows: Sequence[Row]) -> bytes:
+def _parquet(rows: Sequence[ExportRow]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -13,8 +13,6 @@ from posttrain_diag.evidence import MAIN, Evidence
 from posttrain_diag.stages.record import Need, needs_met
 from posttrain_diag.types import CLASSES, Bottleneck, Diagnosis, InstrumentStatus, Problem, ProblemClass
 
-Part = ProblemClass
-"""A class to which a problem can be resolved."""
 UNASKED_TEACHER = 0.7
 """A teacher that was not compared (`analyze --teacher`) is taken to solve this share of what the policy does not."""
 
@@ -65,11 +63,11 @@ class Facts:
     problems: int
     pass_1: float
     """Mean success probability over problems."""
-    headroom: Mapping[Part, float]
+    headroom: Mapping[ProblemClass, float]
     """Mean over problems of posterior x (1 - p): what the class could gain in pass@1."""
-    success: Mapping[Part, float]
+    success: Mapping[ProblemClass, float]
     """Mean over problems of posterior x p: successes per rollout that the class gives."""
-    taught: Mapping[Part, float]
+    taught: Mapping[ProblemClass, float]
     """The part of `headroom` on problems that a compared model solves; empty where none was compared."""
     mixed_groups: float | None
     """Of groups of 8 so many hold both passes and failures."""
@@ -122,7 +120,7 @@ class Facts:
         """From facts.json, that of an earlier version too, which held more."""
         return Facts(**{f.name: data[f.name] for f in fields(Facts)})
 
-    def reachable(self, stage_teaches: bool, teacher: bool) -> Mapping[Part, float]:
+    def reachable(self, stage_teaches: bool, teacher: bool) -> Mapping[ProblemClass, float]:
         """Headroom by class, of the problems that a stage can work on.
 
         Args:
@@ -136,7 +134,7 @@ class Facts:
         return {part: value * (UNASKED_TEACHER if teacher else 0.0) for part, value in self.headroom.items()}
 
 
-def _sums(rows: Any) -> tuple[dict[Part, float], ...]:
+def _sums(rows: Any) -> tuple[dict[ProblemClass, float], ...]:
     weights: dict[ProblemClass, Any] = {cls: rows[f"posterior_{cls}"].to_numpy() for cls in CLASSES}
     p_P = rows["p_mean"].to_numpy()
     solves_P = rows["other_solves"].to_numpy() if "other_solves" in rows else None

@@ -18,11 +18,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from posttrain_diag.recommend.facts import Facts, Part, Resources
+from posttrain_diag.recommend.facts import Facts, Resources
 from posttrain_diag.recommend.outcomes import Outcome
 from posttrain_diag.settings.stage import RETENTION_WEIGHT
 from posttrain_diag.stages.catalogue import stage_record
-from posttrain_diag.types import CLASSES, Estimate
+from posttrain_diag.types import CLASSES, Estimate, ProblemClass
 
 Floats = NDArray[np.float64]
 DRAWS = 4000
@@ -32,7 +32,7 @@ SPREAD = 0.02
 """Standard deviation of the share won between situations that look alike."""
 FIRST_DRAWS = 6400
 """Draws within which an on-policy stage must see a pass: 50 steps of 128, after which it stops."""
-LIKE: dict[Part, Part] = {"format": "reshaping"}
+LIKE: dict[ProblemClass, ProblemClass] = {"format": "reshaping"}
 """Where no precedent of a class is known, that of another stands in: a format is drawn sometimes, like any answer."""
 NO_REPLAY_LOSS = {"grpo": 0.03, "rloo": 0.03, "rft": 0.05, "search-transfer": 0.05, "process-rl": 0.03}
 """Mean pass rate lost on other tasks where nothing can be replayed, read off the table of TRAINERS.md ..."""

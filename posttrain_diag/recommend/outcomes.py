@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from posttrain_diag.recommend.facts import Part
+from posttrain_diag.types import ProblemClass
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Outcome:
     situation: str
     model: str
     family: str
-    part: Part
+    part: ProblemClass
     """The class of the family's problems for that model."""
     demos: int
     """Training problems with a demonstration."""

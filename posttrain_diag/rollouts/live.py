@@ -40,13 +40,13 @@ def sample_judged(
         hints: response tokens given to a problem, by its id.
     """
     given = hints or {}
-    states = [State(problem, given.get(problem.id, ()), f"{seed_text}|{problem.id}") for problem in problems]
+    states = [Start(problem, given.get(problem.id, ()), f"{seed_text}|{problem.id}") for problem in problems]
     found = sample_from(engine, judge, states, n, params)
     return {state.problem.id: draws for state, draws in zip(states, found, strict=True)}
 
 
 @dataclass(frozen=True)
-class State:
+class Start:
     """Where draws begin: a problem and the response so far."""
 
     problem: Problem
@@ -62,7 +62,7 @@ class State:
 
 
 def sample_from(
-    engine: Engine, judge: Judge, states: Sequence[State], n: int, params: SamplingParams
+    engine: Engine, judge: Judge, states: Sequence[Start], n: int, params: SamplingParams
 ) -> list[list[Rollout]]:
     """Draw n times from each state; by state and index; the cap on new tokens holds for prefix and draw together."""
     found: list[dict[int, Draw]] = [{} for _ in states]
@@ -87,7 +87,7 @@ def sample_from(
     return out
 
 
-def _calls(engine: Engine, states: Sequence[State], cap: int) -> list[tuple[list[int], int]]:
+def _calls(engine: Engine, states: Sequence[Start], cap: int) -> list[tuple[list[int], int]]:
     """(states drawn from together, cap of that call): all at once, or by length of prefix where context is short."""
     by_length: dict[int, list[int]] = {}
     for i, state in enumerate(states):

@@ -1,6 +1,6 @@
 """What is on disk: the rollout store (SQLite or Parquet) and the run directory around it."""
 
-from posttrain_diag.store.base import ScoreRow, Span, Store, TokenRow
+from posttrain_diag.store.base import ScoreRow, Span, Store, StoredTokens
 from posttrain_diag.store.parquet import ParquetStore
 from posttrain_diag.store.rollouts import RolloutStore
 from posttrain_diag.store.run_dir import RunDir, lock_folder, write_atomic
@@ -12,7 +12,7 @@ __all__ = [
     "ScoreRow",
     "Span",
     "Store",
-    "TokenRow",
+    "StoredTokens",
     "lock_folder",
     "write_atomic",
 ]

@@ -69,7 +69,7 @@ def verdict_of(judgement: Judgement, finish_reason: str) -> Verdict:
     return "pass" if judgement.strict else "fail"
 
 
-class TokenRow(NamedTuple):
+class StoredTokens(NamedTuple):
     """The tokens of one stored rollout of T tokens."""
 
     prompt_sha: str
@@ -124,7 +124,7 @@ class Store(Protocol):
         """All rollouts of a model as `rows` gives them."""
         ...
 
-    def token_rows(self, model_sha: str, spans: Iterable[Span]) -> Iterable[TokenRow]:
+    def token_rows(self, model_sha: str, spans: Iterable[Span]) -> Iterable[StoredTokens]:
         """Token ids and log-probabilities of the rollouts of some spans, in any order."""
         ...
 

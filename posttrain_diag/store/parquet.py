@@ -20,7 +20,7 @@ import pandas as pd
 
 from posttrain_diag.errors import StoreError
 from posttrain_diag.store import shards
-from posttrain_diag.store.base import Span, TokenRow, VerdictOf
+from posttrain_diag.store.base import Span, StoredTokens, VerdictOf
 from posttrain_diag.store.columns import (
     COLUMNS,
     FRAME_COLUMNS,
@@ -216,13 +216,13 @@ class ParquetStore(ScoreTable):
         """All rollouts of a model as `rows` gives them."""
         return self.rows(model_sha, self.spans(model_sha))
 
-    def token_rows(self, model_sha: str, spans: Iterable[Span]) -> Iterator[TokenRow]:
+    def token_rows(self, model_sha: str, spans: Iterable[Span]) -> Iterator[StoredTokens]:
         """Token ids and log-probabilities of the rollouts of some spans."""
         asked = shards.wanted(spans)
         for table in self._filtered(model_sha, asked, ("token_ids", "token_logprobs")):
             for row in table.to_pylist():
                 given = row["token_logprobs"]
-                yield TokenRow(
+                yield StoredTokens(
                     row["prompt_sha"],
                     row["sampling_sha"],
                     int(row["sample_idx"]),

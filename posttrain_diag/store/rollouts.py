@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from posttrain_diag.errors import StoreError
-from posttrain_diag.store.base import TALLIED, ScoreRow, Span, TokenRow, VerdictOf, verdict_of
+from posttrain_diag.store.base import TALLIED, ScoreRow, Span, StoredTokens, VerdictOf, verdict_of
 from posttrain_diag.store.columns import (
     COLUMNS,
     FRAME_COLUMNS,
@@ -161,13 +161,13 @@ class RolloutStore(ScoreTable):
         """All rollouts of a model as `rows` gives them."""
         return self.rows(model_sha, self.spans(model_sha))
 
-    def token_rows(self, model_sha: str, spans: Iterable[Span]) -> Iterator[TokenRow]:
+    def token_rows(self, model_sha: str, spans: Iterable[Span]) -> Iterator[StoredTokens]:
         """Token ids and log-probabilities of the rollouts of some spans."""
         self._select(spans)
         query = f"SELECT r.prompt_sha, r.sampling_sha, r.sample_idx, r.token_ids, r.token_logprobs {_OF_SPANS}"
         for prompt_sha, sampling_sha, index, ids, logprobs in self._db.execute(query, (model_sha,)):
             given = None if logprobs is None else np.frombuffer(logprobs, np.float32)
-            yield TokenRow(prompt_sha, sampling_sha, int(index), np.frombuffer(ids, np.int32), given)
+            yield StoredTokens(prompt_sha, sampling_sha, int(index), np.frombuffer(ids, np.int32), given)
 
     def rejudge(self, model_sha: str, spans: Iterable[Span], shas: Mapping[str, str], judge: VerdictOf) -> int:
         """Judge again what another verifier than today's judged, prompt by prompt."""

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from posttrain_diag.errors import UsageError
 
 Kind = Literal["analysis", "comparison", "autopilot"]
-State = Literal["finished", "unfinished", "damaged"]
+RunState = Literal["finished", "unfinished", "damaged"]
 
 MARKS: dict[str, Kind] = {"state.json": "autopilot", "comparison.json": "comparison", "run.json": "analysis"}
 """The file that makes a folder a run, and of what kind; the first that is there counts."""
@@ -43,7 +43,7 @@ class RunEntry:
     kind: Kind
     path: Path
     """Relative to the folder that was searched."""
-    state: State
+    state: RunState
     changed: float
     """When its last result was written, seconds since 1970."""
     page: str | None

@@ -27,7 +27,7 @@ MAX_PLAN = 40
 LONG_TEXT = 1200
 NAME_LIMIT = 160
 
-Span = tuple[float, float, float]
+BarSpan = tuple[float, float, float]
 """(low, value, high) in percent of a bar from 0 to 100%."""
 
 
@@ -44,7 +44,7 @@ class Action:
     gain_reason: str
     after: str
     """Expected pass@1 after it, with its interval; empty where the plan has none."""
-    after_bar: Span | None
+    after_bar: BarSpan | None
     now: float | None
     """pass@1 today in percent of the same bar."""
     now_words: str
@@ -99,7 +99,7 @@ def _retention(block: Mapping[str, Any]) -> str:
     return "" if finite(block.get("value")) is None else points_text(block)
 
 
-def span(low: float | None, value: float | None, high: float | None) -> Span:
+def span(low: float | None, value: float | None, high: float | None) -> BarSpan:
     """A share with its interval in percent of a bar; a missing end is drawn at 0."""
     held = [min(max(100 * (v or 0.0), 0.0), 100.0) for v in (low, value, high)]
     return held[0], held[1], held[2]

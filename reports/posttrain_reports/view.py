@@ -81,7 +81,7 @@ class Number:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class VerdictView:
     """What must be understood in ten seconds."""
 
     bottleneck: str
@@ -215,7 +215,7 @@ def share_rows(diagnosis: Mapping[str, Any], totals: Mapping[str, int]) -> tuple
     )
 
 
-def verdict(data: ReportData) -> Verdict:
+def verdict(data: ReportData) -> VerdictView:
     """The bottleneck as a sentence to act on, how sure it is, and whether the instrument can be trusted."""
     diagnosis = data.diagnosis
     name = str(diagnosis["bottleneck"])
@@ -229,7 +229,7 @@ def verdict(data: ReportData) -> Verdict:
     found = INSTRUMENT.get(status)
     next_step = _next_step(name, status, diagnosis)
     told = [clip(str(r), LONG_TEXT) for r in (diagnosis.get("reasons") or ())[:MAX_LIST]]
-    return Verdict(
+    return VerdictView(
         bottleneck=name,
         title=clip(verdict_title(name), NAME_LIMIT),
         hue=hue(name),

@@ -13,7 +13,7 @@ import pytest
 from posttrain_diag.autopilot.bill import BudgetSpent, Metered, analysis_tokens
 from posttrain_diag.autopilot.journal import Journal
 from posttrain_diag.autopilot.judge import judge
-from posttrain_diag.autopilot.state import State
+from posttrain_diag.autopilot.state import AutopilotState
 from posttrain_diag.errors import DiagError, UsageError
 from posttrain_diag.rollouts.progress import Progress
 from posttrain_diag.tasks import load_tasks
@@ -89,7 +89,7 @@ def test_killed_at_every_boundary_it_goes_on_to_the_same_end_and_does_nothing_tw
         ("rloo", "failed"), ("grpo", "rolled back"), ("grpo", "rolled back"), ("rft", "kept"),
     ]  # fmt: skip
     whole = files(world)
-    save, tell, boundary = State.save, Journal.tell, 0
+    save, tell, boundary = AutopilotState.save, Journal.tell, 0
     for at in range(1, 200):
         world, seen = fresh(), [0]
 
@@ -98,7 +98,7 @@ def test_killed_at_every_boundary_it_goes_on_to_the_same_end_and_does_nothing_tw
             if seen[0] == at:
                 raise Killed
 
-        def killed_save(self: State, path: Path, count: Any = count) -> None:
+        def killed_save(self: AutopilotState, path: Path, count: Any = count) -> None:
             count()
             save(self, path)
 
@@ -106,7 +106,7 @@ def test_killed_at_every_boundary_it_goes_on_to_the_same_end_and_does_nothing_tw
             count()
             tell(self, *args, **kwargs)
 
-        monkeypatch.setattr(State, "save", killed_save)
+        monkeypatch.setattr(AutopilotState, "save", killed_save)
         monkeypatch.setattr(Journal, "tell", killed_tell)
         try:
             world.run(retain=world.retain, pilot=True)

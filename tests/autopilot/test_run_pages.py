@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from posttrain_diag.analysis.analyze import Analysis
-from posttrain_diag.autopilot.run import Run
+from posttrain_diag.autopilot.run import AutopilotRun
 from posttrain_diag.autopilot.steps import compare_runs
 from posttrain_diag.types import Problem
 
@@ -31,7 +31,7 @@ def test_a_comparison_within_an_unfinished_run(
     out.mkdir()
     (out / "state.json").write_text("{}")
     run = SimpleNamespace(out=out, folder=lambda number: out / "rounds" / f"{number:02d}-rft")
-    path = Run.comparison(run, number)  # pyright: ignore[reportArgumentType]
+    path = AutopilotRun.comparison(run, number)  # pyright: ignore[reportArgumentType]
     compare_runs(tmp_path / "one", tmp_path / "two", path, 0)
     assert path.exists()
     assert "pass@1 rose" in path.with_name("report.html").read_text(encoding="utf-8")

@@ -32,7 +32,7 @@ _Item = TypeVar("_Item", np.int64, np.uint64, np.bool_)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class DecodedRow:
     """One draw still to be made."""
 
     request: SampleRequest
@@ -46,7 +46,7 @@ class Flight:
     """The rows in flight and what each has drawn so far; arrays have one entry per row, shape (B,) or (B, T)."""
 
     def __init__(self, capacity: int) -> None:
-        self.rows: list[Row] = []
+        self.rows: list[DecodedRow] = []
         self.step_B = np.zeros(0, np.int64)
         """Tokens drawn so far."""
         self.running_B = np.zeros(0, dtype=bool)
@@ -58,7 +58,7 @@ class Flight:
         self._logprobs_BT = np.zeros((capacity, 64), np.float32)
         self._policy_BT = np.zeros((capacity, 64), np.float32)
 
-    def admit(self, slots: Sequence[int], rows: Sequence[Row]) -> None:
+    def admit(self, slots: Sequence[int], rows: Sequence[DecodedRow]) -> None:
         """Begin new rows in finished slots or after the last one."""
         for slot, row in zip(slots, rows, strict=True):
             if slot == len(self.rows):
@@ -113,7 +113,7 @@ class Flight:
         self.tilt.reorder(order)
 
 
-def _distinct_prompts(rows: Sequence[Row]) -> tuple[list[tuple[int, ...]], dict[int, int]]:
+def _distinct_prompts(rows: Sequence[DecodedRow]) -> tuple[list[tuple[int, ...]], dict[int, int]]:
     """The different prompts, and the index of each by the `id` of its tuple.
 
     Rows of a request share one tuple, and hashing a long prompt for every draw would cost more than a small model does.
@@ -149,7 +149,7 @@ class Sampler:
     """Give unused memory back after an out-of-memory error."""
     device: torch.device
 
-    def draws(self, rows: Sequence[Row], params: SamplingParams, max_rows: int) -> Iterator[Draw]:
+    def draws(self, rows: Sequence[DecodedRow], params: SamplingParams, max_rows: int) -> Iterator[Draw]:
         """Make all draws; rows that do not fit into memory are drawn again with half as many at once.
 
         A draw depends on its seed and prompt only, so what is redone comes out the same.
@@ -187,7 +187,7 @@ class Sampler:
                 self.free_cache()
                 max_rows = max(1, min(capacity, len(unfinished) or capacity) // 2)
 
-    def _capacity(self, pending: deque[Row], params: SamplingParams, max_rows: int) -> int:
+    def _capacity(self, pending: deque[DecodedRow], params: SamplingParams, max_rows: int) -> int:
         """How many of the pending rows may be in flight together, at least one."""
         budget, used = self.budget(), 0.0
         longest, count = len(pending[0].ids), 0
@@ -209,7 +209,7 @@ class Sampler:
         self,
         state: Decode,
         flight: Flight,
-        pending: deque[Row],
+        pending: deque[DecodedRow],
         index_of: Mapping[int, int],
         params: SamplingParams,
         capacity: int,
@@ -276,7 +276,7 @@ class Sampler:
         )
 
 
-def _not_numbers(row: Row, step: int) -> ModelError:
+def _not_numbers(row: DecodedRow, step: int) -> ModelError:
     return ModelError(
         f"request {row.request.key!r}, draw {row.sample_idx}, token {step}: the model's logits are NaN or infinite; "
         "load it in float32 (dtype='float32'), and if that does not help, the checkpoint is broken"
@@ -285,7 +285,7 @@ def _not_numbers(row: Row, step: int) -> ModelError:
 
 def sample_rows(
     requests: Sequence[SampleRequest], codec: PromptCodec, n_ids: int, context: int | None, max_new_tokens: int
-) -> list[Row]:
+) -> list[DecodedRow]:
     """Requests as rows, every request checked before anything is drawn.
 
     Args:
@@ -299,7 +299,7 @@ def sample_rows(
         EngineError: a prompt leaves no room, keys repeat, or indices and seeds do not pair up.
         ModelError: the tokenizer gives ids that the model has no embedding for.
     """
-    rows: list[Row] = []
+    rows: list[DecodedRow] = []
     keys: set[str] = set()
     for request in requests:
         if request.key in keys:
@@ -327,7 +327,7 @@ def sample_rows(
                 + (f"use --max-new-tokens {room} or less" if room > 0 else "shorten the prompt, it leaves no room")
             )
         pairs = zip(request.sample_indices, request.seeds, strict=True)
-        rows.extend(Row(request, ids, index, seed) for index, seed in pairs)
+        rows.extend(DecodedRow(request, ids, index, seed) for index, seed in pairs)
     return rows
 
 

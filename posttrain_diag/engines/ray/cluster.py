@@ -12,7 +12,7 @@ from logging import ERROR
 from typing import Any, Literal
 
 from posttrain_diag.engines.contract import Engine
-from posttrain_diag.engines.ray.worker import Batch, Failure, Hello, Worker
+from posttrain_diag.engines.ray.worker import Failure, Hello, SentBatch, Worker
 from posttrain_diag.errors import EngineError, MissingExtra, UsageError
 
 POLL_S = 2.0
@@ -65,12 +65,12 @@ class Remote:
 
 @dataclass(frozen=True)
 class Event:
-    """Something a worker did. `value`: Hello, Batch, Failure, or why it died."""
+    """Something a worker did. `value`: Hello, SentBatch, Failure, or why it died."""
 
     kind: Literal["ready", "failed", "batch", "end", "died"]
     worker: str
     uid: int = -1
-    value: Hello | Failure | Batch | str = ""
+    value: Hello | Failure | SentBatch | str = ""
 
 
 def connect(address: str | None) -> tuple[Any, bool]:

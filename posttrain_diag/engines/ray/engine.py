@@ -20,7 +20,7 @@ from posttrain_diag import __version__
 from posttrain_diag.engines.contract import Draw, EngineInfo, Prompt, SampleRequest, Score, ScoreRequest
 from posttrain_diag.engines.ray.cluster import Crew, Event, Need, Remote, cluster_gpus, connect
 from posttrain_diag.engines.ray.shards import Scheduler, Shard, ShardSizer, ShardStats
-from posttrain_diag.engines.ray.worker import BATCH_S, Batch, Failure, Hello, unpack_draw
+from posttrain_diag.engines.ray.worker import BATCH_S, Failure, Hello, SentBatch, unpack_draw
 from posttrain_diag.errors import DiagError, EngineError, ModelError
 from posttrain_diag.settings.engine import RayChoice
 from posttrain_diag.types import SamplingParams
@@ -238,7 +238,7 @@ class RayEngine:
 
     def _take(self, scheduler: Scheduler, job: _Job, event: Event) -> Iterator[tuple[tuple[int, int], Any]]:
         now = time.monotonic()
-        if isinstance(event.value, Batch):
+        if isinstance(event.value, SentBatch):
             rows = dict(event.value.rows)
             shard = scheduler.shard(event.uid)
             fresh = scheduler.deliver(event.worker, event.uid, list(rows), event.value.tokens)

@@ -35,7 +35,7 @@ MAX_DEATHS = 3
 
 
 @dataclass(frozen=True)
-class Span:
+class PositionSpan:
     """Positions start..stop-1 of one request."""
 
     request: int
@@ -54,7 +54,7 @@ class Shard:
 
     uid: int
     """Unique over all calls of an engine: a late answer is never taken for another's."""
-    spans: tuple[Span, ...]
+    spans: tuple[PositionSpan, ...]
     deaths: int = 0
     """Workers that died while they ran these positions."""
 
@@ -135,7 +135,7 @@ class _Open:
     """Worker -> when it was given the shard."""
     deaths: int
 
-    def remaining(self) -> Iterator[Span]:
+    def remaining(self) -> Iterator[PositionSpan]:
         """The spans that nobody delivered yet."""
         base = 0
         for span in self.shard.spans:
@@ -143,7 +143,7 @@ class _Open:
             while (at := self.missing.find(1, at, base + span.size)) >= 0:
                 end = self.missing.find(0, at, base + span.size)
                 end = base + span.size if end < 0 else end
-                yield Span(span.request, span.start + at - base, span.start + end - base)
+                yield PositionSpan(span.request, span.start + at - base, span.start + end - base)
                 at = end
             base += span.size
 
@@ -321,11 +321,11 @@ class Scheduler:
             self._queue.extendleft(Shard(next(self._uids), part, entry.deaths) for part in reversed(parts))
         return given_up
 
-    def _cut(self) -> tuple[Span, ...]:
+    def _cut(self) -> tuple[PositionSpan, ...]:
         """The next spans that nobody was asked for; a request is kept in one shard where it fits."""
         fair = ceil(self._uncut / (2 * max(1, len(self._held))))
         target = max(1, min(self._sizer.size, max(MIN_SIZE, fair)))
-        spans: list[Span] = []
+        spans: list[PositionSpan] = []
         room = target
         while room > 0 and self._request < len(self._sizes):
             rest = self._sizes[self._request] - self._offset
@@ -333,7 +333,7 @@ class Scheduler:
                 break
             count = rest if rest <= room or (not spans and rest <= 1.5 * target) else room
             if count:
-                spans.append(Span(self._request, self._offset, self._offset + count))
+                spans.append(PositionSpan(self._request, self._offset, self._offset + count))
             self._offset += count
             if self._offset == self._sizes[self._request]:
                 self._request, self._offset = self._request + 1, 0

@@ -22,7 +22,7 @@ BATCH_BYTES = 500_000
 """A batch is handed over when it is this large."""
 
 
-Row = tuple[int, Any]
+SentRow = tuple[int, Any]
 Pack = Callable[[Any], tuple[Any, int, int]]
 """What to send -> (what is sent, its tokens, its bytes, roughly)."""
 
@@ -61,10 +61,10 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Batch:
+class SentBatch:
     """Finished positions of a shard: (position, what the driver needs to rebuild it)."""
 
-    rows: list[Row]
+    rows: list[SentRow]
     tokens: int
 
 
@@ -85,23 +85,23 @@ class Worker:
 
     def sample(
         self, requests: Sequence[SampleRequest], params: SamplingParams, hold_s: float = BATCH_S
-    ) -> Iterator[Batch | Failure]:
+    ) -> Iterator[SentBatch | Failure]:
         """Draw a shard; positions count its draws in order."""
         places = [(request.key, index) for request in requests for index in request.sample_indices]
         positions = {place: position for position, place in enumerate(places)}
 
-        def rows() -> Iterator[Row]:
+        def rows() -> Iterator[SentRow]:
             assert self._engine is not None
             for draw in self._engine.sample(requests, params):
                 yield positions[draw.key, draw.sample_idx], draw
 
         yield from batches(rows(), pack_draw, hold_s)
 
-    def score(self, requests: Sequence[ScoreRequest], hold_s: float = BATCH_S) -> Iterator[Batch | Failure]:
+    def score(self, requests: Sequence[ScoreRequest], hold_s: float = BATCH_S) -> Iterator[SentBatch | Failure]:
         """Score a shard; positions count its completions in order."""
         positions = {request.key: position for position, request in enumerate(requests)}
 
-        def rows() -> Iterator[Row]:
+        def rows() -> Iterator[SentRow]:
             assert self._engine is not None
             for score in self._engine.score(requests):
                 yield positions[score.key], score
@@ -114,9 +114,9 @@ class Worker:
             self._engine.close()
 
 
-def batches(rows: Iterator[Row], pack: Pack, hold_s: float = BATCH_S) -> Iterator[Batch | Failure]:
+def batches(rows: Iterator[SentRow], pack: Pack, hold_s: float = BATCH_S) -> Iterator[SentBatch | Failure]:
     """Rows in batches, soon after they come; an error of the `DiagError` tree ends them as a `Failure`."""
-    waiting: list[Row] = []
+    waiting: list[SentRow] = []
     tokens = n_bytes = 0
     last = 0.0
     try:
@@ -126,15 +126,15 @@ def batches(rows: Iterator[Row], pack: Pack, hold_s: float = BATCH_S) -> Iterato
             tokens, n_bytes = tokens + more, n_bytes + size
             now = time.monotonic()
             if now - last >= hold_s or n_bytes >= BATCH_BYTES:
-                yield Batch(waiting, tokens)
+                yield SentBatch(waiting, tokens)
                 waiting, tokens, n_bytes, last = [], 0, 0, now
     except DiagError as error:
         if waiting:
-            yield Batch(waiting, tokens)
+            yield SentBatch(waiting, tokens)
         yield Failure.of(error)
         return
     if waiting:
-        yield Batch(waiting, tokens)
+        yield SentBatch(waiting, tokens)
 
 
 def pack_draw(draw: Draw) -> tuple[Any, int, int]:

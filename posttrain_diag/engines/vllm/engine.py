@@ -20,7 +20,7 @@ from posttrain_diag.engines.hf.engine import check_params
 from posttrain_diag.engines.hf.load import DTYPES
 from posttrain_diag.engines.hf.memory import free_bytes
 from posttrain_diag.engines.hf.random import is_cut
-from posttrain_diag.engines.hf.sample import Row, sample_rows
+from posttrain_diag.engines.hf.sample import DecodedRow, sample_rows
 from posttrain_diag.engines.model.files import read_json
 from posttrain_diag.engines.model.front import Front, n_parameters, open_front
 from posttrain_diag.engines.sequence_scores import SequenceScores
@@ -188,12 +188,12 @@ class VLLMEngine:
             raise EngineError(f"request {tilted!r} asks for a tilted draw: {LACKS}")
         front = self._front
         rows = sample_rows(requests, front.codec, front.n_ids, self._context, params.max_new_tokens)
-        groups: dict[str, list[Row]] = {}
+        groups: dict[str, list[DecodedRow]] = {}
         for row in rows:
             groups.setdefault(row.request.key, []).append(row)
         return self._draws(process, list(groups.values()), params)
 
-    def _draws(self, process: VLLMProcess, groups: list[list[Row]], params: SamplingParams) -> Iterator[Draw]:
+    def _draws(self, process: VLLMProcess, groups: list[list[DecodedRow]], params: SamplingParams) -> Iterator[Draw]:
         if not groups:
             return
         settings = {
@@ -208,7 +208,7 @@ class VLLMEngine:
         for answer in process.answers(process.call(frame)):
             yield self._draw(groups[answer["request"]][answer["draw"]], answer, params)
 
-    def _draw(self, row: Row, answer: dict[str, Any], params: SamplingParams) -> Draw:
+    def _draw(self, row: DecodedRow, answer: dict[str, Any], params: SamplingParams) -> Draw:
         ids, logprobs = tuple(answer["ids"]), tuple(answer["logprobs"])
         if not np.isfinite(logprobs).all():
             raise ModelError(

@@ -11,7 +11,7 @@ from posttrain_diag.rollouts.judge import Asked
 from posttrain_diag.rollouts.live import LIVE, sample_judged
 from posttrain_diag.stages.data.rows import replayed
 from posttrain_diag.stages.session.session import Session
-from posttrain_diag.stages.trainers.trl import Part
+from posttrain_diag.stages.trainers.trl import LossPart
 from posttrain_diag.types import Rollout
 
 
@@ -101,11 +101,11 @@ class Rollouts:
         per_process = int(self.trainer.args.gradient_accumulation_steps)
         return self.session.processes.process_index * per_process + self._batch[1]
 
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[LossPart]:
         """What joins the loss of the next micro-batch: so many rows that the asked share of all is replayed."""
         self._batch = (self.step, self._batch[1] + 1 if self._batch[0] == self.step else 0)
         if not self.replay:
             return []
         share, micro = self.session.replay_share, self.trainer.args.per_device_train_batch_size
         seed_text = f"{self.session.config.seed}|{self.step}|{self.micro_batch}"
-        return [Part(replayed(self.replay, share, micro, seed_text=seed_text), self.replay_weight)]
+        return [LossPart(replayed(self.replay, share, micro, seed_text=seed_text), self.replay_weight)]

@@ -17,7 +17,7 @@ from posttrain_diag.stages.catalogue import learning_rate, stage_record
 from posttrain_diag.stages.data.rows import TokenRow, check_lengths, demo_rows
 from posttrain_diag.stages.session.session import Session
 from posttrain_diag.stages.trainers.reinforced import Groups, RLPlan, fit_rl
-from posttrain_diag.stages.trainers.trl import Part
+from posttrain_diag.stages.trainers.trl import LossPart
 
 UNSOLVED = "unsolved"
 
@@ -39,7 +39,7 @@ class Demonstrations:
         self.rows_of: dict[str, list[TokenRow]] = {}
         for row in rows:
             self.rows_of.setdefault(row.problem_id, []).append(row)
-        self.part = Part((), 0.0)
+        self.part = LossPart((), 0.0)
         """Of this step."""
         size, lora = session.policy.n_parameters, session.policy.lora
         rates = [learning_rate(stage_record(name), size, lora=lora) for name in ("sft", "interleaved")]
@@ -60,5 +60,5 @@ class Demonstrations:
         most = sum(len(groups[key]) for key in failed)
         keys = rng.sample(self.unsolved, min(most, len(self.unsolved)))
         share = len(failed) / len(groups)
-        self.part = Part([rng.choice(self.rows_of[key]) for key in keys], share)
+        self.part = LossPart([rng.choice(self.rows_of[key]) for key in keys], share)
         self.session.rate_factor = 1 + share * (self.supervised - 1)

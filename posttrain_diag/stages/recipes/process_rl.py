@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from posttrain_diag.rollouts.live import State, sample_from
+from posttrain_diag.rollouts.live import Start, sample_from
 from posttrain_diag.stages.session.session import Session
 from posttrain_diag.stages.trainers.reinforced import RLPlan, count_draws, fit_rl
 from posttrain_diag.types import Rollout
@@ -59,7 +59,7 @@ class BranchValues:
         )
         process = session.processes.process_index
         states = [
-            State(session.problems[key], ids, f"branch|{step}|{process}|{key}|{','.join(map(str, ids))}")
+            Start(session.problems[key], ids, f"branch|{step}|{process}|{key}|{','.join(map(str, ids))}")
             for key, ids in prefixes
         ]
         n = session.config.process_branches

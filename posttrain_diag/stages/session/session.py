@@ -45,7 +45,7 @@ STATE = "stage_state.json"
 REPLAY_DRAWS = 8
 """Draws of the starting policy per retained problem; those that pass are replayed."""
 
-Row = TypeVar("Row", TokenRow, TokenPair, Lesson)
+Trained = TypeVar("Trained", TokenRow, TokenPair, Lesson)
 
 
 @dataclass
@@ -111,7 +111,9 @@ class Session:
         """Whether this process writes."""
         return bool(self.processes.is_main_process)
 
-    def made_once(self, name: str, make: Callable[[], Sequence[Row]], load: Callable[[Path], list[Row]]) -> list[Row]:
+    def made_once(
+        self, name: str, make: Callable[[], Sequence[Trained]], load: Callable[[Path], list[Trained]]
+    ) -> list[Trained]:
         """Rows from a file of the stage, made by the main process where they are not there yet."""
         path = self.folder / name
         bill, noted = path.with_suffix(".bill.json"), path.with_suffix(".owed.json")

@@ -36,7 +36,7 @@ from posttrain_diag.stages.trainers.trl import (
     PAIR_LOSSES,
     Companion,
     Hooks,
-    Part,
+    LossPart,
     arguments,
     build,
     dpo_trainer,
@@ -165,10 +165,10 @@ class _Run:
             companion = Companion(self._parts, session.policy.tokenizer.pad_token_id)
         return Hooks(count_tokens=lambda tokens: count(session, tokens), companion=companion)
 
-    def _parts(self) -> list[Part]:
+    def _parts(self) -> list[LossPart]:
         config, share = self.session.config, self.session.replay_share
         seed_text = f"{config.seed}|{self.made.state.global_step}|{self.session.processes.process_index}"
-        return [Part(replayed(self.replay, share, config.micro, seed_text=seed_text), 1.0)]
+        return [LossPart(replayed(self.replay, share, config.micro, seed_text=seed_text), 1.0)]
 
 
 def _in_pairs(config: StageConfig) -> StageConfig:

@@ -12,7 +12,7 @@ from posttrain_diag.stages.data.rollouts import Rollouts
 from posttrain_diag.stages.data.rows import in_turn, prompt_dataset
 from posttrain_diag.stages.session.session import Session
 from posttrain_diag.stages.trainers.supervised import count
-from posttrain_diag.stages.trainers.trl import Companion, Hooks, Part, arguments, build, grpo_trainer, rloo_trainer
+from posttrain_diag.stages.trainers.trl import Companion, Hooks, LossPart, arguments, build, grpo_trainer, rloo_trainer
 from posttrain_diag.stages.trainers.vllm import vllm_arguments
 from posttrain_diag.types import Rollout
 
@@ -37,7 +37,7 @@ class RLPlan:
     """Told the draws of every step."""
     credit: Callable[[], list[list[float]]] | None = None
     """Advantage of each token of the draws that were rewarded last; None: the group-relative reward for all of them."""
-    companion: Callable[[], Part] | None = None
+    companion: Callable[[], LossPart] | None = None
     """Rows whose cross-entropy joins the loss of this step over all processes, replay aside; asked for once the
     draws of the step are judged, the same at every call within it."""
     zero_steps: int | None = None
@@ -167,7 +167,7 @@ class _Runner(Rollouts):
             self.plan.after_step(groups)
         return rewards
 
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[LossPart]:
         """Replay, and this process's share of the plan's rows: all micro-batches of a step together see each once."""
         parts = super().parts()
         if self.plan.companion is None or not (of_step := self.plan.companion()).rows:
@@ -175,4 +175,4 @@ class _Runner(Rollouts):
         batches = self.session.processes.num_processes * int(self.trainer.args.gradient_accumulation_steps)
         rows, index = of_step.rows, self.micro_batch % batches
         # where there are fewer rows than micro-batches some are repeated, so that each batch adds the same weight
-        return [*parts, Part(rows[index::batches] or [rows[index % len(rows)]], of_step.weight)]
+        return [*parts, LossPart(rows[index::batches] or [rows[index % len(rows)]], of_step.weight)]

@@ -124,7 +124,7 @@ def arguments(
 
 
 @dataclass(frozen=True)
-class Part:
+class LossPart:
     """Rows whose mean cross-entropy per token joins a loss with a weight."""
 
     rows: Sequence[TokenRow]
@@ -135,7 +135,7 @@ class Part:
 class Companion:
     """Rows whose cross-entropy is added to another objective: replay beside RL, demonstrations where draws fail."""
 
-    next_parts: Callable[[], Sequence[Part]]
+    next_parts: Callable[[], Sequence[LossPart]]
     """What joins the loss of the next micro-batch; may be empty."""
     pad_id: int
 

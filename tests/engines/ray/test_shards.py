@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posttrain_diag.engines.ray.shards import MAX_DEATHS, MAX_SIZE, Scheduler, Shard, ShardSizer, Span
+from posttrain_diag.engines.ray.shards import MAX_DEATHS, MAX_SIZE, PositionSpan, Scheduler, Shard, ShardSizer
 
 
 class Cluster:
@@ -157,7 +157,7 @@ def test_what_was_delivered_before_a_death_is_not_asked_for_again() -> None:
     scheduler.join("b", 1.0)
     again = scheduler.take("b", 1.0)
     assert again is not None and again.uid != shard.uid
-    assert again.spans == (Span(0, 1, 2), Span(0, 4, 9))
+    assert again.spans == (PositionSpan(0, 1, 2), PositionSpan(0, 4, 9))
     assert list(again.places(range(6))) == [(0, 1), *((0, i) for i in range(4, 9))]
     assert scheduler.stats.requeued == 6
 

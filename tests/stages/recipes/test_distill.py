@@ -30,7 +30,7 @@ from posttrain_diag.stages.recipes.distill_offline import _Written
 from posttrain_diag.stages.session.session import Session
 from posttrain_diag.stages.session.watch import Watcher
 from posttrain_diag.stages.trainers.distilled import FORWARD_KL, REVERSE_KL, fit_teachers, in_turn
-from posttrain_diag.stages.trainers.trl import Companion, Hooked, Hooks, Part
+from posttrain_diag.stages.trainers.trl import Companion, Hooked, Hooks, LossPart
 from posttrain_diag.tasks import verify
 from posttrain_diag.types import SamplingParams
 from posttrain_diag.zoo import mastered_problems, problems, resolve_model
@@ -275,7 +275,7 @@ def test_companion_counts_once_per_optimizer_step(scaled: bool | None, items: in
     row = TokenRow("x", (5, 6), (7, 2))
     trainer: Any = type("Trainer", (Hooked, Outer), {"loss_is_scaled_for_ga": scaled})()
     trainer.model, trainer.accelerator = model, SimpleNamespace(device=torch.device("cpu"))
-    trainer.hooks = Hooks(lambda _: None, companion=Companion(lambda: [Part([row], 0.5)], 0))
+    trainer.hooks = Hooks(lambda _: None, companion=Companion(lambda: [LossPart([row], 0.5)], 0))
     batch = {"input_ids": torch.tensor([row.input_ids]), "labels": torch.tensor([row.labels])}
     expected = 0.5 * float(model(**batch).loss.detach()) / divided
     assert float(trainer.compute_loss(model, {}, num_items_in_batch=items).detach()) == pytest.approx(expected)

@@ -12,7 +12,7 @@ import torch
 from store_rows import judged
 
 from posttrain_diag.engines.contract import Prompt, ScoreRequest
-from posttrain_diag.rollouts.live import State, sample_from
+from posttrain_diag.rollouts.live import Start, sample_from
 from posttrain_diag.stages import StageInputs, make_stage_config
 from posttrain_diag.stages.catalogue import STAGES
 from posttrain_diag.stages.data.rows import text_row
@@ -23,7 +23,7 @@ from posttrain_diag.stages.recipes.process_rl import BranchValues, cuts_of, outc
 from posttrain_diag.stages.session.session import Session
 from posttrain_diag.stages.trainers import reinforced
 from posttrain_diag.stages.trainers.reinforced import RLPlan, fit_rl
-from posttrain_diag.stages.trainers.trl import Hooked, Part
+from posttrain_diag.stages.trainers.trl import Hooked, LossPart
 from posttrain_diag.types import Problem, Rollout, SamplingParams
 from posttrain_diag.zoo import mastered_problems, problems, resolve_model
 
@@ -232,7 +232,7 @@ def test_the_verifier_sees_each_draw_once_whatever_its_length(opened: Opened, mo
 def companion(session: Session, weight: float) -> RLPlan:
     engine = session.policy.engine
     rows = [text_row(engine, problem, problem.demos[0]) for problem in session.inputs.train]
-    return RLPlan("grpo", companion=lambda: Part(rows, weight))
+    return RLPlan("grpo", companion=lambda: LossPart(rows, weight))
 
 
 def test_companion_rows_change_the_gradient_by_their_weight(opened: Opened) -> None:
@@ -255,7 +255,7 @@ def test_the_companion_weighs_the_same_in_micro_batches(
     for micro in (16, 8):
         session = opened("T", folder=f"m{micro}", steps=1, micro_batch=micro)
         row = text_row(session.policy.engine, session.inputs.train[0], session.inputs.train[0].demos[0])
-        plan = RLPlan(algorithm, companion=lambda row=row: Part([row], 1.0))
+        plan = RLPlan(algorithm, companion=lambda row=row: LossPart([row], 1.0))
         norms.append(grad_norm(session, plan, monkeypatch))
     assert norms[0] == pytest.approx(norms[1], rel=1e-4)
     assert norms[0] > 0
@@ -371,7 +371,7 @@ def test_the_cap_holds_for_prefix_and_draw_together(opened: Opened) -> None:
     engine, problem = session.policy.engine, session.inputs.train[0]
     demo = engine.response_ids(problem.demos[0])
     for cap in (5, 7):
-        states = [State(problem, demo[:length], "x") for length in (0, 2, 4)]
+        states = [Start(problem, demo[:length], "x") for length in (0, 2, 4)]
         found = sample_from(engine, session.judge, states, 3, replace(session.params, max_new_tokens=cap))
         assert [len(d.token_ids) for draws in found for d in draws] == [cap] * 3 + [cap - 2] * 3 + [cap - 4] * 3
         assert all(d.verdict == "truncated" for draws in found for d in draws)
@@ -388,7 +388,7 @@ def test_demonstrations_of_unsolved_problems_join_the_loss(opened: Opened, monke
     shown: list[tuple[set[str], float]] = []
     parts, note = reinforced._Runner.parts, interleaved.Demonstrations.note  # pyright: ignore[reportPrivateUsage]
 
-    def seen(self: Any) -> list[Part]:
+    def seen(self: Any) -> list[LossPart]:
         found = parts(self)
         shown.append(({row.problem_id for part in found for row in part.rows}, sum(part.weight for part in found)))
         return found
