@@ -50,6 +50,11 @@ class Block:
     missing: str = ""
     """Why there is nothing to draw."""
 
+    @property
+    def svg(self) -> str:
+        """The drawing as the page shows it; nothing where there is none."""
+        return self.drawing.markup() if self.drawing else ""
+
 
 def _estimate_rows(points: Sequence[Point], name: str) -> Table:
     rows = tuple(

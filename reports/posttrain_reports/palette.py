@@ -76,12 +76,12 @@ def rules() -> tuple[Rule, ...]:
     """The rules `.fig ...` of the style sheet, the weakest first; colours are resolved in the light theme."""
     sheet = style_sheet()
     variables = _declarations(sheet[sheet.index(":root{") + len(":root{") : sheet.index("color-scheme:light")])
-    found: list[Rule] = []
-    for selectors, body in _RULE.findall(sheet):
-        values = {name: _resolved(value, variables) for name, value in _declarations(body).items()}
-        for selector in selectors.split(","):
-            if selector.strip().startswith(".fig "):
-                found.append(_rule(selector.strip().removeprefix(".fig "), values))
+    found = [
+        _rule(selector.strip().removeprefix(".fig "), _declarations(body), variables)
+        for selectors, body in _RULE.findall(sheet)
+        for selector in selectors.split(",")
+        if selector.strip().startswith(".fig ")
+    ]
     return tuple(sorted(found, key=lambda rule: rule.weight))
 
 
@@ -97,10 +97,11 @@ def _resolved(value: str, variables: dict[str, str]) -> str:
     return value
 
 
-def _rule(selector: str, values: dict[str, str]) -> Rule:
+def _rule(selector: str, values: dict[str, str], variables: dict[str, str]) -> Rule:
     part = _CLASS_PART.search(selector)
     element, *classes = _CLASS_PART.sub("", selector).split(".")
-    return Rule(element, frozenset(classes), part[1] if part else "", values)
+    held = {name: _resolved(value, variables) for name, value in values.items()}
+    return Rule(element, frozenset(classes), part[1] if part else "", held)
 
 
 def cascade(element: str, css: str) -> dict[str, str]:

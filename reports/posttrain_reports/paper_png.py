@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -63,7 +63,7 @@ def _dash(look: Look) -> Any:
 
 
 def _stroke(axes: Axes, points: tuple[tuple[float, float], ...], look: Look, order: int) -> None:
-    cap = cast("Literal['butt', 'round']", "round" if look.round_ends else "butt")
+    cap = "round" if look.round_ends else "butt"
     axes.add_line(
         Line2D([x for x, _ in points], [y for _, y in points], color=look.stroke or "none", alpha=look.opacity,
                linewidth=look.width * POINT, linestyle=_dash(look), solid_capstyle=cap, dash_capstyle=cap, zorder=order)
