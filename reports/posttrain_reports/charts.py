@@ -346,7 +346,7 @@ def class_shares(shares: Sequence[Share], label: str) -> Drawing:
     """The share of problems in each class as bars with their intervals; the page has these numbers as a table."""
 
     def draw(width: int) -> Canvas:
-        left, row = 128, 30
+        left, row = 136, 30
         canvas = Canvas(width, row * len(shares) + 44)
         x = Axis(0, 1, left, width - 60)
         bottom = row * len(shares) + 8

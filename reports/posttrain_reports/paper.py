@@ -14,11 +14,13 @@ from posttrain_reports.palette import look_of
 from posttrain_reports.svg import MAX_TITLE, Canvas, fmt
 
 FONTS = ("Helvetica", "Arial", "Liberation Sans", "DejaVu Sans", "sans-serif")
-HEAD, ROW, SWATCH = 30, 18, 26
-"""Heights of the title and of a line of the legend, width of a swatch."""
+HEAD, ROW = 30.0, 18.0
+"""Heights of the title and of a line of the legend."""
+LINE, BOX = 26.0, 12.0
+"""Widths of the two kinds of swatch."""
 LETTER = 6.3
 """Width that a character of a legend takes at most, on average."""
-MARGIN = 8
+MARGIN = 8.0
 
 
 def paper_figures(data: ReportData, kinds: Sequence[str] = ("svg",)) -> dict[str, bytes]:
@@ -61,19 +63,20 @@ def drawn(blocks: Iterable[Block], kinds: Sequence[str]) -> dict[str, bytes]:
 
 def on_paper(block: Block, figure: Canvas) -> Canvas:
     """The figure with its title above and its legend below, which the page sets as text."""
-    sheet = Canvas(figure.width, HEAD + figure.height)
+    sheet = Canvas(figure.width + 2 * MARGIN, HEAD + figure.height)
     sheet.text(MARGIN, 17, block.title, "value")
-    sheet.parts += [part.moved(HEAD) for part in figure.parts]
-    x, y = float(MARGIN), sheet.height + ROW
+    sheet.parts += [part.moved((MARGIN, HEAD)) for part in figure.parts]
+    x, y = MARGIN, sheet.height + ROW
     for css, words in block.legend:
-        width = SWATCH + 8 + LETTER * len(words)
+        swatch = LINE if css.startswith("line-") else BOX
+        width = swatch + 6 + LETTER * len(words)
         if x > MARGIN and x + width > sheet.width:
-            x, y = float(MARGIN), y + ROW
+            x, y = MARGIN, y + ROW
         if css.startswith("line-"):
-            sheet.line((x, y - 4), (x + SWATCH, y - 4), f"curve {css.removeprefix('line-')}")
+            sheet.line((x, y - 4), (x + LINE, y - 4), f"curve {css.removeprefix('line-')}")
         else:
-            sheet.rect((x + SWATCH - 12, y - 10), (12, 12), css)
-        sheet.text(x + SWATCH + 6, y, words)
+            sheet.rect((x, y - 10), (BOX, BOX), css)
+        sheet.text(x + swatch + 6, y, words)
         x += width + 12
     return replace(sheet, height=y + MARGIN if block.legend else sheet.height)
 

@@ -62,9 +62,9 @@ class Line:
         place = f'x1="{fmt(self.a[0])}" y1="{fmt(self.a[1])}" x2="{fmt(self.b[0])}" y2="{fmt(self.b[1])}"'
         return f"<line {place} {look('line', self.css)}/>"
 
-    def moved(self, down: float) -> Line:
-        """The same line further down."""
-        return replace(self, a=_lower(self.a, down), b=_lower(self.b, down))
+    def moved(self, by: XY) -> Line:
+        """The same line at another place."""
+        return replace(self, a=_shifted(self.a, by), b=_shifted(self.b, by))
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,9 @@ class Path:
         place = " ".join(f"{fmt(x)},{fmt(y)}" for x, y in self.points)
         return f'<{name} points="{place}" {look(name, self.css)}/>'
 
-    def moved(self, down: float) -> Path:
-        """The same line or area further down."""
-        return replace(self, points=tuple(_lower(point, down) for point in self.points))
+    def moved(self, by: XY) -> Path:
+        """The same line or area at another place."""
+        return replace(self, points=tuple(_shifted(point, by) for point in self.points))
 
 
 @dataclass(frozen=True)
@@ -101,9 +101,9 @@ class Rect:
         place = f'x="{fmt(self.corner[0])}" y="{fmt(self.corner[1])}" width="{width}" height="{height}"'
         return _shape("rect", f"{place} {look('rect', self.css)}", self.title)
 
-    def moved(self, down: float) -> Rect:
-        """The same rectangle further down."""
-        return replace(self, corner=_lower(self.corner, down))
+    def moved(self, by: XY) -> Rect:
+        """The same rectangle at another place."""
+        return replace(self, corner=_shifted(self.corner, by))
 
 
 @dataclass(frozen=True)
@@ -120,9 +120,9 @@ class Circle:
         place = f'cx="{fmt(self.centre[0])}" cy="{fmt(self.centre[1])}" r="{fmt(self.r)}"'
         return _shape("circle", f"{place} {look('circle', self.css)}", self.title)
 
-    def moved(self, down: float) -> Circle:
-        """The same dot further down."""
-        return replace(self, centre=_lower(self.centre, down))
+    def moved(self, by: XY) -> Circle:
+        """The same dot at another place."""
+        return replace(self, centre=_shifted(self.centre, by))
 
 
 @dataclass(frozen=True)
@@ -139,9 +139,9 @@ class Text:
         place = f'x="{fmt(self.at[0])}" y="{fmt(self.at[1])}" {look("text", self.css)} text-anchor="{self.anchor}"'
         return f"<text {place}>{escape(self.words)}</text>"
 
-    def moved(self, down: float) -> Text:
-        """The same label further down."""
-        return replace(self, at=_lower(self.at, down))
+    def moved(self, by: XY) -> Text:
+        """The same label at another place."""
+        return replace(self, at=_shifted(self.at, by))
 
 
 Part = Line | Path | Rect | Circle | Text
@@ -202,8 +202,8 @@ class Drawing:
         )
 
 
-def _lower(point: XY, down: float) -> XY:
-    return point[0], point[1] + down
+def _shifted(point: XY, by: XY) -> XY:
+    return point[0] + by[0], point[1] + by[1]
 
 
 def _shape(name: str, attributes: str, title: str) -> str:
