@@ -73,8 +73,12 @@ class Rule:
 
 @cache
 def rules() -> tuple[Rule, ...]:
-    """The rules `.fig ...` of the style sheet, the weakest first; colours are resolved in the light theme."""
-    sheet = style_sheet()
+    """The rules for figures of the style sheet, the weakest first."""
+    return rules_of(style_sheet())
+
+
+def rules_of(sheet: str) -> tuple[Rule, ...]:
+    """The rules `.fig ...` of a style sheet, the weakest first; colours are resolved in the light theme."""
     variables = _declarations(sheet[sheet.index(":root{") + len(":root{") : sheet.index("color-scheme:light")])
     found = [
         _rule(selector.strip().removeprefix(".fig "), _declarations(body), variables)

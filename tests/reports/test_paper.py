@@ -15,7 +15,7 @@ from posttrain_reports.blocks import Block, figure_blocks
 from posttrain_reports.comparison import write_comparison_report
 from posttrain_reports.comparison_figures import comparison_figures, waterfall_steps
 from posttrain_reports.figdata import Share, class_shares, point_of
-from posttrain_reports.palette import cascade, look_of, rules
+from posttrain_reports.palette import cascade, look_of, rules, rules_of
 from posttrain_reports.svg import Canvas, Part, Rect, Text
 from posttrain_reports.svg import Path as Shape
 
@@ -69,6 +69,15 @@ def test_rules_win_by_their_weight_then_by_their_place() -> None:
     assert (look_of("text", "tick").fill, look_of("text", "tick strong").fill) == (muted, ink)
     assert (look_of("text", "tick strong").font_weight, look_of("text", "zone-label").font_size) == (600, 11.5)
     assert look_of("polygon", "band accent").attributes("polygon") == f'fill="{blue}" opacity="0.17"'
+
+
+def test_a_rule_of_more_classes_wins_over_a_later_one() -> None:
+    sheet = ":root{--x:#123;--y:var(--x);color-scheme:light}.fig .a.b{fill:var(--y)}.fig .a,.other{fill:#456}.fig g{}"
+    assert [(r.element, sorted(r.classes), r.values) for r in rules_of(sheet)] == [
+        ("g", [], {}),
+        ("", ["a"], {"fill": "#456"}),
+        ("", ["a", "b"], {"fill": "#123"}),
+    ]
 
 
 def test_a_paper_has_the_words_of_the_page_with_title_and_legend() -> None:
