@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
-import posttrain_reports.write
 import pytest
 from fake_engine import FakeEngine, Law
 
@@ -31,7 +30,6 @@ def run_analysis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..
         *,
         engine: FakeEngine | None = None,
         teachers: Sequence[FakeEngine] = (),
-        figures: bool = False,
         **settings: Any,
     ) -> Analysis:
         tasks = tmp_path / "tasks.jsonl"
@@ -41,8 +39,6 @@ def run_analysis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..
         engines = {"fake": made, **{teacher.info.model: teacher for teacher in teachers}}
         monkeypatch.setattr(analyze_module, "load_engine", lambda config: engines[config.model])
         settings.setdefault("teacher", tuple(teacher.info.model for teacher in teachers))
-        if not figures:  # matplotlib takes seconds; one test draws them
-            monkeypatch.setattr(posttrain_reports.write, "paper_figures", lambda *_, **__: {})
         out = settings.pop("out", tmp_path / "run")
         return analyze(make_config(model="fake", tasks=str(tasks), out=out, **settings))
 

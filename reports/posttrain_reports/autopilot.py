@@ -19,7 +19,7 @@ from posttrain_reports.figdata import Point, point_of
 from posttrain_reports.html import model_name
 from posttrain_reports.markdown import code_block, escape_markdown, figure_lines, table_lines
 from posttrain_reports.page import check_whole, fitted, render_page, write_pages
-from posttrain_reports.paper_compare import autopilot_paper_figures
+from posttrain_reports.paper import drawn
 
 REQUIRED = ("schema", "model", "tasks", "target", "end", "reason", "before", "after", "rounds", "tokens", "commands")
 SECTIONS = (("timeline", "Timeline"), ("figures", "Figures"), ("commands", "Commands"), ("events", "Events"))
@@ -52,9 +52,9 @@ def write_autopilot_report(data: AutopilotData, kinds: Sequence[str] = ()) -> Pa
 
     Args:
         data: the run.
-        kinds: of figures, "svg" and "png"; they take a second.
+        kinds: of figures, "svg" and "png"; PNG takes a second.
     """
-    figures = autopilot_paper_figures(checkpoints_of(data.result), kinds) if kinds else {}
+    figures = drawn([_levels(data.result)], kinds) if kinds else {}
     return write_pages(data.folder, render_autopilot(data), render_autopilot_markdown(data), figures)
 
 

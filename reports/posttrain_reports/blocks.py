@@ -13,6 +13,7 @@ from posttrain_diag.wording.vocabulary import CLASSES
 from posttrain_reports import charts, figdata
 from posttrain_reports.data import ReportData, as_mapping
 from posttrain_reports.figdata import Point
+from posttrain_reports.svg import Drawing
 
 MAX_TABLE_ROWS = 60
 MAX_TABLE_COLUMNS = 12
@@ -39,8 +40,8 @@ class Block:
     name: str
     title: str
     caption: str
-    svg: str = ""
-    """Markup made by `charts`, or nothing when only a table or a sentence can be shown."""
+    drawing: Drawing | None = None
+    """Made by `charts`; None where only a table or a sentence can be shown."""
     legend: tuple[tuple[str, str], ...] = ()
     """(style class of the swatch, words)."""
     table: Table | None = None
@@ -48,6 +49,11 @@ class Block:
     """Demonstrations with their tokens, for "demo_tokens"."""
     missing: str = ""
     """Why there is nothing to draw."""
+
+    @property
+    def svg(self) -> str:
+        """The drawing as the page shows it; nothing where there is none."""
+        return self.drawing.markup() if self.drawing else ""
 
 
 def _estimate_rows(points: Sequence[Point], name: str) -> Table:
@@ -87,8 +93,8 @@ def _pass_at_k(title: str, figure: Mapping[str, Any], data: ReportData) -> Block
         if label in labels
     )
     first, last = (f"{percent(p.value or 0)} at k={p.x:g}" for p in (defined[0], defined[-1]))
-    svg = charts.pass_at_k(points, 1 / eps if eps else None, f"pass@k curve from {first} to {last}")
-    return Block("pass_at_k", title, caption, svg, legend, _estimate_rows(points, "k"))
+    drawing = charts.pass_at_k(points, 1 / eps if eps else None, f"pass@k curve from {first} to {last}")
+    return Block("pass_at_k", title, caption, drawing, legend, _estimate_rows(points, "k"))
 
 
 def _p_distribution(title: str, figure: Mapping[str, Any], data: ReportData) -> Block:
@@ -107,11 +113,13 @@ def _p_distribution(title: str, figure: Mapping[str, Any], data: ReportData) -> 
         caption += f" {hist.undefined:,} problem(s) without an estimate are not drawn."
     present = [c for c in CLASSES if hist.zeros[c] or int(hist.counts[c].sum())]
     rows = tuple((CLASSES[c].title, f"{hist.zeros[c]:,}", f"{int(hist.counts[c].sum()):,}") for c in present)
-    svg = charts.p_distribution(
+    drawing = charts.p_distribution(
         hist, f"Distribution of success probability: {zeros:,} problems without a pass, {placed:,} with one"
     )
     legend = tuple((f"class-{c}", CLASSES[c].title) for c in present)
-    return Block("p_distribution", title, caption, svg, legend, Table(("class", "no pass", "at least one pass"), rows))
+    return Block(
+        "p_distribution", title, caption, drawing, legend, Table(("class", "no pass", "at least one pass"), rows)
+    )
 
 
 def _prefix_ladder(title: str, figure: Mapping[str, Any], data: ReportData) -> Block:
@@ -132,9 +140,9 @@ def _prefix_ladder(title: str, figure: Mapping[str, Any], data: ReportData) -> B
         (f"line-arm-{arm}" if arm in charts.ARM_TITLE else f"line-arm-other{i % 2}", charts.ARM_TITLE.get(arm, arm))
         for i, arm in enumerate(arms)
     )
-    svg = charts.prefix_ladder(arms, "Success by share of the trace given as prefix, with controls")
+    drawing = charts.prefix_ladder(arms, "Success by share of the trace given as prefix, with controls")
     table = Table(("arm", "prefix", "success"), tuple(rows[:MAX_TABLE_ROWS]), max(len(rows) - MAX_TABLE_ROWS, 0))
-    return Block("prefix_ladder", title, caption, svg, legend, table)
+    return Block("prefix_ladder", title, caption, drawing, legend, table)
 
 
 def _mixed_groups(title: str, figure: Mapping[str, Any], data: ReportData) -> Block:
@@ -145,8 +153,8 @@ def _mixed_groups(title: str, figure: Mapping[str, Any], data: ReportData) -> Bl
         "Share of on-policy reward groups that hold both passes and failures; only these give a gradient to RL "
         f"with a verifier. Whiskers: {_level_words(data)}."
     )
-    svg = charts.mixed_groups(points, "Share of mixed reward groups by group size")
-    return Block("mixed_groups", title, caption, svg, (), _estimate_rows(points, "G"))
+    drawing = charts.mixed_groups(points, "Share of mixed reward groups by group size")
+    return Block("mixed_groups", title, caption, drawing, (), _estimate_rows(points, "G"))
 
 
 def _demo_likelihood(title: str, figure: Mapping[str, Any], data: ReportData) -> Block:
@@ -166,9 +174,9 @@ def _demo_likelihood(title: str, figure: Mapping[str, Any], data: ReportData) ->
         for i in order[:MAX_TABLE_ROWS]
     )
     table = Table(("problem", "log π(demo)", "smallest token p"), rows, max(scatter.total - len(rows), 0))
-    svg = charts.demo_likelihood(scatter, "Demonstration log-likelihood against its smallest token probability")
+    drawing = charts.demo_likelihood(scatter, "Demonstration log-likelihood against its smallest token probability")
     return Block(
-        "demo_likelihood", title, caption, svg, tuple((f"class-{c}", CLASSES[c].title) for c in present), table
+        "demo_likelihood", title, caption, drawing, tuple((f"class-{c}", CLASSES[c].title) for c in present), table
     )
 
 
@@ -219,7 +227,7 @@ def _format(title: str, figure: Mapping[str, Any], data: ReportData) -> Block:
         "Strict: exactly as the task demands. Lenient: the right answer is there once surface form is forgiven. "
         "A gap is lost to format, not to ability."
     )
-    svg = charts.strict_lenient(shares, "Strict and lenient pass rate")
+    drawing = charts.strict_lenient(shares, "Strict and lenient pass rate")
     rows = tuple(
         (
             s.name,
@@ -228,7 +236,7 @@ def _format(title: str, figure: Mapping[str, Any], data: ReportData) -> Block:
         )
         for s in shares
     )
-    return Block("format", title, caption, svg, (), Table(("reading", "pass rate", "interval"), rows))
+    return Block("format", title, caption, drawing, (), Table(("reading", "pass rate", "interval"), rows))
 
 
 KNOWN: Mapping[str, tuple[str, Callable[[str, Mapping[str, Any], ReportData], Block]]] = {

@@ -1,4 +1,4 @@
-"""The page's figures as SVG, each drawn twice: for a column of 560 px and for a phone of 340 px."""
+"""The figures, each at two widths: for a column of 560 px, which papers take too, and for a phone of 340 px."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from itertools import pairwise
 
 import numpy as np
 
-from posttrain_diag.wording.numbers import UNDEFINED, nats, nominal, percent, percent_with, plain
+from posttrain_diag.wording.numbers import UNDEFINED, class_percent, nats, nominal, percent, percent_with, plain
 from posttrain_diag.wording.vocabulary import CLASSES
 from posttrain_reports.figdata import Histogram, Point, Scatter, Share, logit
 from posttrain_reports.svg import (
     Axis,
     Canvas,
+    Drawing,
     nice_top,
     power_ticks,
     share_ticks,
@@ -48,9 +49,9 @@ def new_frame(width: int, height: int, *, left: float = 46, right: float = 12, t
     return Frame(Canvas(width, height), left, width - right, top, height - 42)
 
 
-def both(draw: Callable[[int], Canvas], label: str) -> str:
-    """The figure at both widths; the style sheet shows the one that fits."""
-    return draw(WIDE).render(label, "fig wide") + draw(NARROW).render(label, "fig narrow")
+def both(draw: Callable[[int], Canvas], label: str) -> Drawing:
+    """The figure at both widths."""
+    return Drawing(draw(WIDE), draw(NARROW), label)
 
 
 def share_axis(frame: Frame, top: float, title: str) -> Axis:
@@ -110,7 +111,7 @@ def describe(point: Point, name: str) -> str:
     return f"{name}: {percent_with(point.value, point.low, point.high)}, {point.label}"
 
 
-def pass_at_k(points: Sequence[Point], budget: float | None, label: str) -> str:
+def pass_at_k(points: Sequence[Point], budget: float | None, label: str) -> Drawing:
     """pass@k over k on a log axis; solid = measured, dashed = estimated, dotted = model-dependent."""
 
     def draw(width: int) -> Canvas:
@@ -165,7 +166,7 @@ def _zones(frame: Frame, points: Sequence[Point], x: Axis) -> None:
         start = end + 1
 
 
-def p_distribution(hist: Histogram, label: str) -> str:
+def p_distribution(hist: Histogram, label: str) -> Drawing:
     """Problems by success probability on a logit axis, with the never-passed ones in a bar of their own."""
 
     def draw(width: int) -> Canvas:
@@ -231,7 +232,7 @@ def _stack(canvas: Canvas, counts: Mapping[str, int], place: tuple[float, float]
             base += count
 
 
-def prefix_ladder(arms: Mapping[str, Sequence[Point]], label: str) -> str:
+def prefix_ladder(arms: Mapping[str, Sequence[Point]], label: str) -> Drawing:
     """Success after a share rho of a trace: the correct one beside its two controls."""
 
     def draw(width: int) -> Canvas:
@@ -252,7 +253,7 @@ def prefix_ladder(arms: Mapping[str, Sequence[Point]], label: str) -> str:
     return both(draw, label)
 
 
-def mixed_groups(points: Sequence[Point], label: str) -> str:
+def mixed_groups(points: Sequence[Point], label: str) -> Drawing:
     """Share of reward groups with both passes and failures, by group size."""
 
     def draw(width: int) -> Canvas:
@@ -276,7 +277,7 @@ def mixed_groups(points: Sequence[Point], label: str) -> str:
     return both(draw, label)
 
 
-def demo_likelihood(scatter: Scatter, label: str) -> str:
+def demo_likelihood(scatter: Scatter, label: str) -> Drawing:
     """Draws log pi(demo) against the smallest token probability along it."""
     floor = 1e-12
     y_P = np.maximum(scatter.y_P, floor)
@@ -318,7 +319,7 @@ def _round_ticks(low: float, high: float, most: int) -> list[float]:
     return [i * step for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
-def strict_lenient(shares: Sequence[Share], label: str) -> str:
+def strict_lenient(shares: Sequence[Share], label: str) -> Drawing:
     """The strict and the lenient pass rate as two bars."""
 
     def draw(width: int) -> Canvas:
@@ -336,6 +337,35 @@ def strict_lenient(shares: Sequence[Share], label: str) -> str:
             canvas.text(max(x(share.value), x(share.high or 0)) + 8, middle + 4, percent(share.value), "value")
         canvas.line((70, 6), (70, 88), "axis")
         canvas.text(70, 106, "pass rate per rollout", "axis-title")
+        return canvas
+
+    return both(draw, label)
+
+
+def class_shares(shares: Sequence[Share], label: str) -> Drawing:
+    """The share of problems in each class as bars with their intervals; the page has these numbers as a table."""
+
+    def draw(width: int) -> Canvas:
+        left, row = 136, 30
+        canvas = Canvas(width, row * len(shares) + 44)
+        x = Axis(0, 1, left, width - 60)
+        bottom = row * len(shares) + 8
+        for tick in share_ticks(1.0):
+            canvas.line((x(tick), 6), (x(tick), bottom), "grid")
+            canvas.text(x(tick), bottom + 14, nominal(tick), anchor="middle")
+        for number, share in enumerate(shares):
+            middle = 22 + row * number
+            canvas.text(left - 8, middle + 4, CLASSES[share.name].title, "tick strong", "end")
+            if share.value is None:
+                canvas.text(left + 6, middle + 4, UNDEFINED)
+                continue
+            canvas.rect((left, middle - 9), (x(share.value) - left, 18), f"class-{share.name}")
+            if share.low is not None and share.high is not None:
+                canvas.line((x(share.low), middle), (x(share.high), middle), "whisker ink")
+            end = x(max(share.value, share.high or 0.0))
+            canvas.text(end + 8, middle + 4, class_percent(share.value), "value")
+        canvas.line((left, 6), (left, bottom), "axis")
+        canvas.text((left + width - 60) / 2, canvas.height - 6, "share of problems", "axis-title", "middle")
         return canvas
 
     return both(draw, label)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from posttrain_diag.wording.numbers import UNDEFINED, nominal, percent, signed_points, token_count
 from posttrain_reports.charts import band, both, describe, new_frame, runs, share_axis, top_of, x_ticks
 from posttrain_reports.figdata import Point, logit
-from posttrain_reports.svg import Axis, Canvas, nice_top, power_ticks, short_number
+from posttrain_reports.svg import Axis, Canvas, Drawing, nice_top, power_ticks, short_number
 
 EDGE = 0.002
 """Success probabilities beyond it and beyond 1 - it are drawn at the edge of a logit axis."""
@@ -50,7 +50,7 @@ class Level:
     kept: bool
 
 
-def pass_at_k_pair(sides: Sequence[Sequence[Point]], label: str) -> str:
+def pass_at_k_pair(sides: Sequence[Sequence[Point]], label: str) -> Drawing:
     """pass@k before and after over k on a log axis, with intervals."""
 
     def draw(width: int) -> Canvas:
@@ -73,7 +73,7 @@ def pass_at_k_pair(sides: Sequence[Sequence[Point]], label: str) -> str:
     return both(draw, label)
 
 
-def waterfall(steps: Sequence[Step], label: str) -> str:
+def waterfall(steps: Sequence[Step], label: str) -> Drawing:
     """What a change is made of: bars that begin where the one above ended."""
 
     def draw(width: int) -> Canvas:
@@ -105,7 +105,7 @@ def waterfall(steps: Sequence[Step], label: str) -> str:
     return both(draw, label)
 
 
-def before_after(dots: Sequence[Dot], eps: float | None, label: str) -> str:
+def before_after(dots: Sequence[Dot], eps: float | None, label: str) -> Drawing:
     """Every problem's success probability before (across) and after (up), on logit axes."""
 
     def held(p: float) -> float:
@@ -135,7 +135,7 @@ def before_after(dots: Sequence[Dot], eps: float | None, label: str) -> str:
     return both(draw, label)
 
 
-def intervals(rows: Sequence[tuple[str, Point]], label: str, title: str) -> str:
+def intervals(rows: Sequence[tuple[str, Point]], label: str, title: str) -> Drawing:
     """Named changes with their intervals, one beneath the other, around zero."""
 
     def draw(width: int) -> Canvas:
@@ -163,7 +163,7 @@ def intervals(rows: Sequence[tuple[str, Point]], label: str, title: str) -> str:
     return both(draw, label)
 
 
-def levels(checkpoints: Sequence[Level], target: float | None, label: str) -> str:
+def levels(checkpoints: Sequence[Level], target: float | None, label: str) -> Drawing:
     """pass@1 and retention of every checkpoint; one that was rolled back is hollow and leads nowhere."""
 
     def draw(width: int) -> Canvas:
@@ -200,7 +200,7 @@ def levels(checkpoints: Sequence[Level], target: float | None, label: str) -> st
     return both(draw, label)
 
 
-def bill(rows: Sequence[tuple[str, Sequence[tuple[str, float]]]], label: str) -> str:
+def bill(rows: Sequence[tuple[str, Sequence[tuple[str, float]]]], label: str) -> Drawing:
     """Tokens of every round as stacked bars.
 
     Args:

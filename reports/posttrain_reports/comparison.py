@@ -20,7 +20,7 @@ from posttrain_reports.figdata import point_of
 from posttrain_reports.html import model_name
 from posttrain_reports.markdown import code_block, escape_markdown, figure_lines, table_lines
 from posttrain_reports.page import check_whole, fitted, render_page, write_pages
-from posttrain_reports.paper_compare import comparison_paper_figures
+from posttrain_reports.paper import drawn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,9 +63,9 @@ def write_comparison_report(data: ComparisonData, folder: Path, kinds: Sequence[
     Args:
         data: the comparison.
         folder: where it lies.
-        kinds: of figures, "svg" and "png"; they take a second.
+        kinds: of figures, "svg" and "png"; PNG takes a second.
     """
-    figures = comparison_paper_figures(data.found, data.problems, kinds) if kinds else {}
+    figures = drawn(comparison_figures(data.found, data.problems, None), kinds) if kinds else {}
     return write_pages(folder, render_comparison(data), render_comparison_markdown(data), figures)
 
 

@@ -86,6 +86,11 @@ def look() -> str:
     return hashlib.sha256("\0".join(sources).encode()).hexdigest()[:12]
 
 
+def style_sheet() -> str:
+    """The style sheet of every page."""
+    return environment().get_template("report.css").render(shares=SHARES, fates=FATES)
+
+
 def render_page(template: str, scripts: Sequence[str], payload: object, context: Mapping[str, Any]) -> str:
     """The page of one template.
 
@@ -103,7 +108,7 @@ def render_page(template: str, scripts: Sequence[str], payload: object, context:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return made.get_template(template).render(
         script=Markup(script),
-        style=Markup(made.get_template("report.css").render(shares=SHARES, fates=FATES)),
+        style=Markup(style_sheet()),
         script_sha=digest,
         look=look(),
         payload=Markup(embed_json(payload)),

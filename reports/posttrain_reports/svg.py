@@ -1,10 +1,10 @@
-"""Small SVG drawing kit for the page: colours are CSS classes, so a figure follows the light or dark theme."""
+"""The drawing kit of every figure: it records shapes whose colours are CSS classes, for the page and for papers."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 
 from posttrain_diag.wording.text import clip
@@ -40,58 +40,175 @@ MAX_TITLE = 400
 """Characters of a tooltip or of a figure's accessible name."""
 
 
+Attributes = Callable[[str, str], str]
+"""(element name, style classes) -> the markup of the attributes that give the element its look."""
+
+
+def by_class(element: str, css: str) -> str:
+    """The look of an element on the page: its style sheet has rules for the classes."""
+    return f'class="{css}"'
+
+
+@dataclass(frozen=True)
+class Line:
+    """A straight line."""
+
+    a: XY
+    b: XY
+    css: str
+
+    def markup(self, look: Attributes) -> str:
+        """The element as SVG."""
+        place = f'x1="{fmt(self.a[0])}" y1="{fmt(self.a[1])}" x2="{fmt(self.b[0])}" y2="{fmt(self.b[1])}"'
+        return f"<line {place} {look('line', self.css)}/>"
+
+    def moved(self, by: XY) -> Line:
+        """The same line at another place."""
+        return replace(self, a=_shifted(self.a, by), b=_shifted(self.b, by))
+
+
+@dataclass(frozen=True)
+class Path:
+    """A line through points, or the area that they enclose."""
+
+    points: tuple[XY, ...]
+    css: str
+    closed: bool
+
+    def markup(self, look: Attributes) -> str:
+        """The element as SVG."""
+        name = "polygon" if self.closed else "polyline"
+        place = " ".join(f"{fmt(x)},{fmt(y)}" for x, y in self.points)
+        return f'<{name} points="{place}" {look(name, self.css)}/>'
+
+    def moved(self, by: XY) -> Path:
+        """The same line or area at another place."""
+        return replace(self, points=tuple(_shifted(point, by) for point in self.points))
+
+
+@dataclass(frozen=True)
+class Rect:
+    """A rectangle from its upper left corner, with a tooltip when `title` is given."""
+
+    corner: XY
+    size: XY
+    css: str
+    title: str = ""
+
+    def markup(self, look: Attributes) -> str:
+        """The element as SVG."""
+        width, height = map(fmt, self.size)
+        place = f'x="{fmt(self.corner[0])}" y="{fmt(self.corner[1])}" width="{width}" height="{height}"'
+        return _shape("rect", f"{place} {look('rect', self.css)}", self.title)
+
+    def moved(self, by: XY) -> Rect:
+        """The same rectangle at another place."""
+        return replace(self, corner=_shifted(self.corner, by))
+
+
+@dataclass(frozen=True)
+class Circle:
+    """A dot, with a tooltip when `title` is given."""
+
+    centre: XY
+    r: float
+    css: str
+    title: str = ""
+
+    def markup(self, look: Attributes) -> str:
+        """The element as SVG."""
+        place = f'cx="{fmt(self.centre[0])}" cy="{fmt(self.centre[1])}" r="{fmt(self.r)}"'
+        return _shape("circle", f"{place} {look('circle', self.css)}", self.title)
+
+    def moved(self, by: XY) -> Circle:
+        """The same dot at another place."""
+        return replace(self, centre=_shifted(self.centre, by))
+
+
+@dataclass(frozen=True)
+class Text:
+    """A label."""
+
+    at: XY
+    words: str
+    css: str
+    anchor: str
+
+    def markup(self, look: Attributes) -> str:
+        """The element as SVG."""
+        place = f'x="{fmt(self.at[0])}" y="{fmt(self.at[1])}" {look("text", self.css)} text-anchor="{self.anchor}"'
+        return f"<text {place}>{escape(self.words)}</text>"
+
+    def moved(self, by: XY) -> Text:
+        """The same label at another place."""
+        return replace(self, at=_shifted(self.at, by))
+
+
+Part = Line | Path | Rect | Circle | Text
+
+
 @dataclass
 class Canvas:
-    """Collects SVG elements. Coordinates are pixels at the width the figure was designed for."""
+    """Records what is drawn. Coordinates are pixels at the width the figure was designed for."""
 
     width: float
     height: float
-    parts: list[str] = field(default_factory=list[str])
-
-    def raw(self, markup: str) -> None:
-        """Adds markup that is known to be safe."""
-        self.parts.append(markup)
+    parts: list[Part] = field(default_factory=list[Part])
 
     def line(self, a: XY, b: XY, css: str) -> None:
         """A straight line."""
-        self.raw(f'<line x1="{fmt(a[0])}" y1="{fmt(a[1])}" x2="{fmt(b[0])}" y2="{fmt(b[1])}" class="{css}"/>')
+        self.parts.append(Line(a, b, css))
 
     def polyline(self, points: Sequence[XY], css: str) -> None:
         """A line through points."""
-        path = " ".join(f"{fmt(x)},{fmt(y)}" for x, y in points)
-        self.raw(f'<polyline points="{path}" class="{css}"/>')
+        self.parts.append(Path(tuple(points), css, closed=False))
 
     def polygon(self, points: Sequence[XY], css: str) -> None:
         """A closed area."""
-        path = " ".join(f"{fmt(x)},{fmt(y)}" for x, y in points)
-        self.raw(f'<polygon points="{path}" class="{css}"/>')
+        self.parts.append(Path(tuple(points), css, closed=True))
 
     def rect(self, corner: XY, size: XY, css: str, title: str = "") -> None:
         """A rectangle from its upper left corner, with a tooltip when `title` is given."""
-        width, height = (fmt(max(side, 0)) for side in size)
-        body = f'x="{fmt(corner[0])}" y="{fmt(corner[1])}" width="{width}" height="{height}" class="{css}"'
-        self.raw(f"<rect {body}>{_title(title)}</rect>" if title else f"<rect {body}/>")
+        self.parts.append(Rect(corner, (max(size[0], 0), max(size[1], 0)), css, title))
 
     def circle(self, x: float, y: float, r: float, css: str, title: str = "") -> None:
         """A dot, with a tooltip when `title` is given."""
-        body = f'cx="{fmt(x)}" cy="{fmt(y)}" r="{fmt(r)}" class="{css}"'
-        self.raw(f"<circle {body}>{_title(title)}</circle>" if title else f"<circle {body}/>")
+        self.parts.append(Circle((x, y), r, css, title))
 
     def text(self, x: float, y: float, words: str, css: str = "tick", anchor: str = "start") -> None:
         """A label."""
-        place = f'x="{fmt(x)}" y="{fmt(y)}" class="{css}" text-anchor="{anchor}"'
-        self.raw(f"<text {place}>{escape(clip(words, MAX_LABEL))}</text>")
+        self.parts.append(Text((x, y), clip(words, MAX_LABEL), css, anchor))
 
-    def render(self, label: str, css: str) -> str:
-        """The finished figure with its accessible name."""
-        return (
-            f'<svg class="{css}" viewBox="0 0 {fmt(self.width)} {fmt(self.height)}" role="img" '
-            f'aria-label="{escape(clip(label, MAX_TITLE), quote=True)}">{"".join(self.parts)}</svg>'
+    def markup(self, look: Attributes) -> str:
+        """The recorded elements as SVG."""
+        return "".join(part.markup(look) for part in self.parts)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One figure at the two widths of the page, with its accessible name; a paper takes the wide one."""
+
+    wide: Canvas
+    narrow: Canvas
+    label: str
+
+    def markup(self) -> str:
+        """The figure at both widths; the style sheet shows the one that fits."""
+        name = escape(clip(self.label, MAX_TITLE), quote=True)
+        return "".join(
+            f'<svg class="fig {width}" viewBox="0 0 {fmt(canvas.width)} {fmt(canvas.height)}" role="img" '
+            f'aria-label="{name}">{canvas.markup(by_class)}</svg>'
+            for width, canvas in (("wide", self.wide), ("narrow", self.narrow))
         )
 
 
-def _title(words: str) -> str:
-    return f"<title>{escape(clip(words, MAX_TITLE))}</title>"
+def _shifted(point: XY, by: XY) -> XY:
+    return point[0] + by[0], point[1] + by[1]
+
+
+def _shape(name: str, attributes: str, title: str) -> str:
+    tooltip = f"<title>{escape(clip(title, MAX_TITLE))}</title>"
+    return f"<{name} {attributes}>{tooltip}</{name}>" if title else f"<{name} {attributes}/>"
 
 
 def nice_top(highest: float) -> float:

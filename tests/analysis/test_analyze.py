@@ -62,7 +62,7 @@ def test_prefix_reachable_is_guided(run_analysis: Run) -> None:
 
 
 def test_counts_identity_and_files(run_analysis: Run, tmp_path: Path) -> None:
-    analysis = run_analysis(law_of(0.3), make_problems(N, word), rollouts=16, figures=True)
+    analysis = run_analysis(law_of(0.3), make_problems(N, word), rollouts=16)
     table = pd.read_parquet(tmp_path / "run" / "problems.parquet")
     assert (table["drawn"] == 16).all()
     assert (table["c"] + table["failed"] + table["truncated"] + table["errored"] == table["drawn"]).all()

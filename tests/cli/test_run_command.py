@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import posttrain_reports.write
 import pytest
 from typer.testing import CliRunner
 
@@ -31,8 +30,7 @@ def small(*more: str) -> list[str]:
     return [part for pair in (*SMALL, *more) for part in ("--set", pair)]
 
 
-def test_a_real_run_gains_on_problems_that_it_never_saw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(posttrain_reports.write, "paper_figures", lambda *_, **__: {})  # matplotlib takes seconds
+def test_a_real_run_gains_on_problems_that_it_never_saw(tmp_path: Path) -> None:
     tasks, train, out = tmp_path / "tasks.jsonl", tmp_path / "train.jsonl", tmp_path / "run"
     write_tasks(problems("S", 12), tasks)
     write_tasks(problems("S", 60, split="training"), train)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import posttrain_reports.write
 import pytest
 from fake_engine import FakeEngine, make_problems
 from typer.testing import CliRunner
@@ -66,7 +65,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         with pytest.MonkeyPatch.context() as patch:
             engine = FakeEngine(law, name=name)
             patch.setattr(analyze_module, "load_engine", lambda _, engine=engine: engine)
-            patch.setattr(posttrain_reports.write, "paper_figures", lambda *_, **__: {})
             config = make_config(
                 model=name, tasks=str(folder / "tasks.jsonl"), out=folder / name, rollouts=32, allocation="uniform",
                 rollout_budget=32, seed=ord(name),

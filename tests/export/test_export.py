@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import posttrain_reports.write
 import pytest
 from fake_engine import FakeEngine, make_problems
 from typer.testing import CliRunner
@@ -60,7 +59,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_tasks(problems, folder / "tasks.jsonl")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(analyze_module, "load_engine", lambda _: FakeEngine(law))
-        patch.setattr(posttrain_reports.write, "paper_figures", lambda *_, **__: {})
         config = make_config(
             model="fake", tasks=str(folder / "tasks.jsonl"), out=folder / "run", rollouts=48, allocation="uniform",
             rollout_budget=16, template="Q: {prompt}",

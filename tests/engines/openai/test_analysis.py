@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import posttrain_reports.write
 import pytest
 
 pytest.importorskip("httpx")
@@ -25,7 +24,6 @@ from .server import Server
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr(posttrain_reports.write, "paper_figures", lambda *_, **__: {})
     monkeypatch.setattr(openai_api, "Patience", lambda: Patience(tries=2, first_s=0.01))
     made = Server()
     made.counting = True
