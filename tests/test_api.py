@@ -110,11 +110,11 @@ def test_a_card_holds_verdict_numbers_and_actions() -> None:
     card = Run(Path("runs/x"), diagnosis("m"))._repr_html_()
     for said in (
         "Reshaping",
-        "93%",
-        "50%",
-        "40% to 60%",
-        "+30 points [+20, +40] (model-dependent)",
-        "Mastered 30%",
+        "93.0%",
+        "50.0%",
+        "[40.0, 60.0]",
+        "+30.0 points [+20.0, +40.0] (model-dependent)",
+        "Mastered 30.0%",
         "needs m",
     ):
         assert said in card, said

@@ -123,7 +123,7 @@ class World:
         write_atomic(run.config_path, yaml.safe_dump(config.model_dump(mode="json")))
         write_tasks(problems, run.path / "tasks.jsonl")
         store = run.store()
-        store.add(rollout(0, n, problem_id=problems[0].id, token_ids=(), token_count=self.analysis_tokens), True)
+        store.add(rollout(0, n, problem_id=problems[0].id, token_ids=(), token_count=self.analysis_tokens))
         store.close()
         progress.advance(n, self.analysis_tokens)
         model = read_model(config.model)

@@ -98,7 +98,7 @@ def test_dry_run_writes_nothing(tmp_path: Path) -> None:
     assert found["train"] + found["held_out"] == 100
     assert found["analysis"]["rollouts"] == 64 * found["held_out"]
     shown = diag(*command).stdout
-    assert "at most 6 stages, target pass@1 0.95" in shown
+    assert "at most 6 stages, target pass@1 95%" in shown
     assert not out.exists()
 
 

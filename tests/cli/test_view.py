@@ -134,7 +134,7 @@ def test_the_index_shows_and_links_every_run(server: RunServer) -> None:
     assert status == 200 and headers["content-type"] == "text/html; charset=utf-8"
     assert page.count("<tr data-kind") == 9
     assert 'href="/runs/done/report.html"' in page
-    for said in ("Reshaping", "93%", "40% to 60%", "suspect", "+87 points", "not finished", "damaged", "Target"):
+    for said in ("Reshaping", "93.0%", "[40.0, 60.0]", "suspect", "+87.0 points", "not finished", "damaged", "Target"):
         assert said in page, said
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
     assert ask(server, "/", "HEAD")[2] == b""

@@ -298,7 +298,7 @@ def test_token_probabilities(browser: Browser, tmp_path: Path) -> None:
         tokens = card.locator(".tokens span")
         assert tokens.all_text_contents() == ["<b>", "ab", "␣", "c", "", " […1,200 more tokens]"]
         assert [one.get_attribute("class") for one in tokens.all()] == ["", "t1", "t2", "t3", "", "none"]
-        assert tokens.nth(1).get_attribute("title") == "p = 0.4066, log p = -0.9 nats"
+        assert tokens.nth(1).get_attribute("title") == "p = 0.407, log p = −0.90 nats"
         page.keyboard.press("Enter")
         assert card.locator("pre").text_content() == "<b>ab c"
 

@@ -91,7 +91,7 @@ def test_blocking_tokens_are_marked_by_probability() -> None:
 
 
 def test_fallback_table_reads_columns_or_pairs() -> None:
-    assert fallback_table({"a": [1, 2], "b": [0.5, float("nan")]}).rows == (("1", "0.5"), ("2", "not estimated"))
+    assert fallback_table({"a": [1, 2], "b": [0.5, float("nan")]}).rows == (("1", "0.5"), ("2", "—"))
     assert fallback_table({"a": [1], "b": [1, 2]}).headers == ("name", "value")
     assert fallback_table({"a": list(range(500))}).left_out == 440
 
@@ -177,8 +177,8 @@ def test_markdown_twin_says_what_the_page_says() -> None:
     from posttrain_reports import render_markdown
 
     text = render_markdown(make_run("support")).replace("\\", "")
-    for words in ("# Right answers lie outside the model's effective support on 72% of problems.", "confidence 93%", "diag train runs/arith --stage sft",
-                  "+31 points [+12, +47] of pass@1", "## Instrument", "| pass@256 |", "Probe selection failed", "zoo:frontier"):  # fmt: skip
+    for words in ("# Right answers lie outside the model's effective support on 71.7% of problems.", "confidence 93.0%", "diag train runs/arith --stage sft",
+                  "+31.0 points [+12.0, +47.0] of pass@1", "## Instrument", "| pass@256 |", "Probe selection failed", "zoo:frontier"):  # fmt: skip
         assert words in text
 
 

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from posttrain_diag.engines.contract import Prompt
 from posttrain_diag.errors import StoreError, UsageError
 from posttrain_diag.rollouts.judge import Judge
 from posttrain_diag.rollouts.live import sample_judged
@@ -216,7 +217,7 @@ def test_notes_and_bill_of_rows_survive_a_restart(tmp_path: Path) -> None:
     assert again.state.generated_tokens == session.state.generated_tokens > 0
 
 
-@pytest.mark.parametrize(("name", "call"), [("current_tallies", 2), ("current_tallies", 3), ("save_rows", 2)])
+@pytest.mark.parametrize(("name", "call"), [("stored_rollouts", 2), ("stored_rollouts", 3), ("save_rows", 2)])
 def test_a_kill_right_after_draws_loses_none_of_the_bill(
     name: str, call: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -316,9 +317,11 @@ def test_kl_is_the_fall_in_likelihood_of_the_starts_draws(tmp_path: Path) -> Non
             parameter.mul_(0.9)
     now: list[float] = []
     for draw in watcher.start_draws:
-        ids = [*draw.prompt_ids, *draw.token_ids]
+        (problem,) = (problem for problem in watched if problem.id == draw.problem_id)
+        prompt_ids = policy.engine.prompt_ids(Prompt(problem.prompt, problem.messages))
+        ids = [*prompt_ids, *draw.token_ids]
         logp = _logits(policy.model.eval(), ids)[0].log_softmax(-1)
-        now.append(sum(float(logp[i - 1, ids[i]]) for i in range(len(draw.prompt_ids), len(ids))))
+        now.append(sum(float(logp[i - 1, ids[i]]) for i in range(len(prompt_ids), len(ids))))
     expected = sum(a - b for a, b in zip(before, now, strict=True)) / len(before)
     assert expected > 0.1
     assert watcher.look(2).kl_nats == pytest.approx(expected, abs=1e-3)

@@ -345,7 +345,7 @@ def test_values_are_what_continuing_the_prefix_gives(opened: Opened) -> None:
 
 def test_a_branch_that_passes_is_a_signal(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     session = opened("R", n=2, steps=1)
-    monkeypatch.setattr(reinforced._Runner, "_judged", failed)  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr(reinforced._Runner, "judged", failed)  # pyright: ignore[reportPrivateUsage]
     process_rl.run(session)
     assert session.state.zero_steps == 0, "the draws failed, their continued prefixes passed"
     plain = opened("R", n=2, folder="plain", steps=1)
