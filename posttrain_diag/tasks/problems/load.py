@@ -15,8 +15,8 @@ from posttrain_diag.tasks.problems.cells import Reader
 from posttrain_diag.tasks.problems.layouts import BOXED, FIELDS, IDS, LAYOUTS, Draft, detect
 from posttrain_diag.tasks.problems.rows import BadRow, RawTable, Row, is_missing, read_table
 from posttrain_diag.tasks.problems.taskset import TaskSet, tasks_sha
-from posttrain_diag.tasks.verifiers.choice import prompt_options
-from posttrain_diag.tasks.verifiers.numbers import iter_numbers, lone_number
+from posttrain_diag.tasks.verifiers.defaults import default_verifier
+from posttrain_diag.tasks.verifiers.numbers import iter_numbers
 from posttrain_diag.tasks.verifiers.spec import TYPES, check_verifier, compile_verifier, needs_code
 from posttrain_diag.types import Pair, Problem
 
@@ -250,9 +250,9 @@ def _ids(rows: Sequence[Row], renamed: Mapping[str, str], bad: list[BadRow], not
 def _decide_verifiers(
     drafts: Sequence[tuple[Row, Draft]], forced: Mapping[str, Any] | None, notes: list[str]
 ) -> list[tuple[Row, Draft]]:
+    decided: list[tuple[Row, Draft]] = []
     if forced is not None:
         from_demo = 0
-        decided: list[tuple[Row, Draft]] = []
         for row, draft in drafts:
             answer = draft.answer
             if answer is None and draft.demos and not needs_code(forced):
@@ -263,27 +263,25 @@ def _decide_verifiers(
         if from_demo:
             notes.append(f"{from_demo} problems have no answer: it was taken from their demonstration")
         return decided
-    open_drafts = [draft for _, draft in drafts if draft.verifier is None and draft.answer is not None]
-    chosen, why = _choose_verifier(open_drafts)
-    if open_drafts:
-        notes.append(f"verifier {chosen['type']!r} was chosen because {why}; --verifier changes it")
-    return [
-        (row, replace(draft, verifier=chosen) if draft.verifier is None and draft.answer is not None else draft)
-        for row, draft in drafts
-    ]
+    chosen: Counter[str] = Counter()
+    for row, draft in drafts:
+        if draft.verifier is None and draft.answer is not None:
+            draft = replace(draft, verifier=default_verifier(draft.answer, _prompt_of(draft), boxed=BOXED))
+            chosen[str(draft.verifier["type"])] += 1
+        decided.append((row, draft))
+    if chosen:
+        notes.append(f"verifiers were chosen by answer and prompt: {_counted(chosen)}; --verifier changes it")
+    return decided
 
 
-def _choose_verifier(drafts: Sequence[Draft]) -> tuple[Mapping[str, Any], str]:
-    answers = [draft.answer or "" for draft in drafts]
-    prompts = [draft.prompt or "\n".join(m["content"] for m in draft.messages or ()) for draft in drafts]
-    if all(lone_number(answer) is not None for answer in answers):
-        return {"type": "numeric"}, "every answer is a number"
-    single = all(len(answer.strip(" ().")) == 1 and answer.strip(" ().").isalpha() for answer in answers)
-    if single and all(prompt_options(prompt) for prompt in prompts):
-        return {"type": "choice"}, "every answer is a letter and every prompt lists options"
-    if all("\\boxed" in prompt for prompt in prompts):
-        return BOXED, "every prompt asks for \\boxed{answer}"
-    return {"type": "exact"}, "the answers are neither all numbers nor all letters of listed options"
+def _prompt_of(draft: Draft) -> str:
+    return draft.prompt or "\n".join(m["content"] for m in draft.messages or ())
+
+
+def _counted(chosen: Counter[str]) -> str:
+    if len(chosen) == 1:
+        return f"{next(iter(chosen))!r}"
+    return ", ".join(f"{kind!r} for {number}" for kind, number in chosen.most_common())
 
 
 def _answer_of_demo(demo: str, spec: Mapping[str, Any]) -> str | None:

@@ -1,11 +1,11 @@
-"""The `choice` verifier: which of the lettered options did the completion choose?
+"""The `choice` verifier: which of the listed options does the completion choose?
 
     {"type": "choice"}                                  options are read from the prompt ("A) red", "(B) blue", ...)
     {"type": "choice", "options": ["red", "blue"]}      A = red, B = blue
     {"type": "choice", "options": {"A": "red"}}         the same by letter
 
-Strict wants the capital letter alone ("B", "(B)", "B.", "B) blue") or marked ("The answer is B"). Lenient also takes
-a small letter and the option's own text ("blue"); a letter somewhere in a sentence is never taken.
+The letter counts in any wording ("Option B", "I would pick B", "B is the correct answer"), and so do the option's own
+words. Strict is the form that the prompt demands ("Answer with the letter only").
 """
 
 from __future__ import annotations
@@ -13,44 +13,69 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, cast
 
 from posttrain_diag.errors import VerifierError
-from posttrain_diag.tasks.verifiers.options import Options
-from posttrain_diag.tasks.verifiers.text import marked_answer, peel
+from posttrain_diag.tasks.verifiers.options import Options, gold, shortened
+from posttrain_diag.tasks.verifiers.reading import FinalPart, final_part
+from posttrain_diag.tasks.verifiers.reading.form import keeps_form
+from posttrain_diag.tasks.verifiers.reading.question import question_of
+from posttrain_diag.tasks.verifiers.reading.read_choice import Options as Listed
+from posttrain_diag.tasks.verifiers.reading.read_choice import option_alone, read_choice
+from posttrain_diag.tasks.verifiers.reading.wrapping import json_value, without_fence
 from posttrain_diag.types import Judgement, Problem
 
-_LETTER = re.compile(r"\s*[\s*_$\"'`(\[{]*(?:\\(?:text|boxed|mathrm)\{)?(?:option\s+)?\(?([A-Za-z])(?![\w'])(.*)", re.S)
-_CLOSED = re.compile(r"[\s*_$\"'`)\]}.:]*\Z")
-_LABELLED = re.compile(r"[*_\"'`]*[)\].:](?:\s|\Z)")
 _IN_PROMPT = re.compile(r"(?:^|\n|\s)\(?([A-Z])[).:]\s+([^\n]+?)(?=\s+\(?[A-Z][).:]\s|\n|$)")
+_BARE_LETTER = re.compile(r"[(\[]?([A-Za-z])[)\].:]{0,2}")
 
 
 def choice(spec: Mapping[str, Any]) -> Callable[[str, Problem], Judgement]:
-    """The chosen letter is the answer."""
+    """The option that a completion chooses is the gold one."""
     options = Options.of(spec, compare="exact")
     declared = _declared(spec.get("options"))
 
     def judge(completion: str, problem: Problem) -> Judgement:
-        texts = declared if declared is not None else prompt_options(problem.prompt_text)
+        shown = prompt_options(problem.prompt_text)
+        texts = declared if declared is not None else shown
         answer = gold_letter(problem, texts)
-        first = options.which == "first"
-        whole, marked = completion.strip(), marked_answer(completion, first=first)
-        found = [_letter(marked, texts, marked=True) if marked is not None else None, _letter(whole, texts)]
-        letters = [letter for letter in found if letter is not None]
-        if options.which != "any":
-            letters = letters[:1]
-        strict = any(options.same(letter, answer) for letter in letters)
-        lenient = strict or any(letter.upper() == answer for letter in letters)
-        if not letters:
-            named = (_named(text, texts) for text in (marked, whole) if text is not None)
-            letters = [letter for letter in named if letter is not None][:1]
-            lenient = answer in letters
-        return Judgement(strict, lenient, letters[0].upper() if letters else None)
+        listed = Listed(texts, lettered=bool(shown) or declared is None)
+        return judge_choice(final_part(completion), problem.prompt_text, answer, listed, first=options.which == "first")
 
     return judge
 
 
+def judge_choice(part: FinalPart, prompt: str, answer: str, options: Listed, *, first: bool = False) -> Judgement:
+    """Whether a final part chooses an option, and in the form that the prompt demands.
+
+    Args:
+        part: the final part of a completion.
+        prompt: what was asked.
+        answer: the letter of the right option.
+        options: all options.
+        first: the first marked answer counts instead of the last.
+    """
+    question = question_of(prompt)
+    text, marks = without_fence(part.text), list(part.marks())
+    value = json_value(text)
+    if value is not None:
+        found = option_alone(value, options)
+    else:
+        found = read_choice(text, marks[:1] if first else marks, options, question)
+    if found != answer:
+        return Judgement(False, False, found)
+
+    def right(marked: str) -> bool:
+        return read_choice(marked, (), options, question) == answer
+
+    def alone(whole: str) -> bool:
+        letter = _BARE_LETTER.fullmatch(whole)
+        return letter is not None or (not options.lettered and option_alone(whole, options) == answer)
+
+    return Judgement(keeps_form(part.text, marks, prompt, right=right, alone=alone), True, found)
+
+
+@lru_cache(maxsize=4096)
 def prompt_options(prompt: str) -> dict[str, str]:
     """The options a prompt lists: consecutive letters from A, each with its text; empty when there are no two."""
     found: dict[str, str] = {}
@@ -66,14 +91,15 @@ def gold_letter(problem: Problem, texts: Mapping[str, str]) -> str:
     Raises:
         VerifierError: the answer names no option.
     """
-    answer = peel(problem.answer or "").core.upper()
-    if len(answer) == 1 and answer in string.ascii_uppercase and (not texts or answer in texts):
-        return answer
-    named = _named(problem.answer or "", texts)
+    answer = gold(problem).strip()
+    letter = _BARE_LETTER.fullmatch(answer)
+    if letter is not None and (not texts or letter[1].upper() in texts):
+        return letter[1].upper()
+    named = option_alone(answer, Listed(texts, lettered=False)) if texts else None
     if named is None:
         known = ", ".join(texts) if texts else "a letter A-Z"
         raise VerifierError(
-            f"a choice verifier needs an answer that names an option ({known}), got {problem.answer!r}: correct the "
+            f"a choice verifier needs an answer that names an option ({known}), got {shortened(answer)}: correct the "
             "answer, or list the options in the verifier"
         )
     return named
@@ -95,26 +121,3 @@ def _declared(value: Any) -> dict[str, str] | None:
             f"got {str(value)[:80]!r}"
         )
     return entries
-
-
-def _letter(text: str, texts: Mapping[str, str], *, marked: bool = False) -> str | None:
-    """The letter a text gives as its choice, in the case it was written; None when it gives none."""
-    match = _LETTER.match(text[:2000])
-    if match is None:
-        return None
-    letter, rest = match[1], match[2]
-    if texts and letter.upper() not in texts:
-        return None
-    closed = _CLOSED.match(rest) is not None
-    # "B) blue" and "B. Because ..." choose B; "A dog" does not choose A.
-    labelled = letter.isupper() and _LABELLED.match(rest) is not None
-    # "The answer is B because ..." chooses B; "The answer is A dog" does not choose A.
-    stated = marked and letter.isupper() and (rest[:1] in ",;" or letter not in "AI")
-    return letter if closed or labelled or stated else None
-
-
-def _named(text: str, texts: Mapping[str, str]) -> str | None:
-    """The letter of the only option whose text this is."""
-    core = peel(text).core
-    hits = [letter for letter, option in texts.items() if peel(option).core == core]
-    return hits[0] if len(hits) == 1 else None

@@ -1,4 +1,4 @@
-"""The options every text verifier takes: `which`, `strip`, `compare`."""
+"""What every text verifier takes: the options `which`, `strip`, `compare`, and a gold answer."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from posttrain_diag.errors import VerifierError
 from posttrain_diag.tasks.verifiers.compare import COMPARES, SYNONYMS
+from posttrain_diag.types import Problem
 
 COMMON_KEYS = frozenset({"which", "strip", "compare"})
 _WHICH = {"first": "first", "last": "last", "any": "any", "all": "any"}
@@ -53,3 +54,23 @@ class Options:
         if self.which == "any":
             return found
         return found[:1] if self.which == "first" else found[-1:]
+
+
+def gold(problem: Problem) -> str:
+    """The answer a text verifier compares with.
+
+    Raises:
+        VerifierError: the problem has none.
+    """
+    if problem.answer is None or not problem.answer.strip():
+        raise VerifierError(
+            f"problem {problem.id!r} has no answer and its verifier {problem.verifier.get('type')!r} compares with "
+            "one: add an answer, or use a python verifier"
+        )
+    return problem.answer
+
+
+def shortened(text: str) -> str:
+    """A text as an error message shows it."""
+    shown = repr(text)
+    return shown if len(shown) <= 80 else shown[:77] + "..."

@@ -1,0 +1,68 @@
+"""The verifier of a row that names none, from its gold answer and its prompt.
+
+gold                          prompt                       verifier
+B                             lists options                choice
+yes, no, true, false                                       yesno
+18, -3, 7/4, 25%, 5 km                                     numeric
+\\frac{14}{3}, x^2             asks for \\boxed{}             the MATH convention
+2, 3, 5, 7    [1, 4, 9]                                    list
+Paris, New Delhi                                           words
+anything longer                                            exact
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from posttrain_diag.tasks.verifiers.choice import prompt_options
+from posttrain_diag.tasks.verifiers.numeric import gold_quantity
+from posttrain_diag.tasks.verifiers.reading.demand import demanded_form
+from posttrain_diag.tasks.verifiers.reading.read_choice import Options, option_alone
+from posttrain_diag.tasks.verifiers.reading.read_list import listed
+from posttrain_diag.tasks.verifiers.reading.read_truth import truth_of
+from posttrain_diag.tasks.verifiers.reading.read_word import MAX_WORDS
+
+Kind = str
+"""A type of verifier, or "formula" for a gold in LaTeX."""
+
+_FORMULA = re.compile(
+    r"\\[A-Za-z]+|[\^_]|(?<![<>=!])=(?!=)|\\pm|√|π|(?<![A-Za-z])[a-z]\s*[-+*/]\s*[a-z\d]|\d[a-z](?![a-z])|\d\s*[-+*]\s*\d|[≤≥<>]"
+)
+
+
+def kind_of(answer: str, prompt: str) -> Kind:
+    """What kind of answer a gold is: the type of the verifier that reads it best."""
+    answer = answer.strip()
+    texts = prompt_options(prompt)
+    if texts and "\n" not in answer and option_alone(answer, Options(texts, lettered=True)) is not None:
+        return "choice"
+    if truth_of(answer) is not None and answer.lower() not in ("y", "n", "t", "f", "si", "ne", "da"):
+        return "yesno"
+    if gold_quantity(answer) is not None:
+        return "numeric"
+    boxed = demanded_form(prompt) == "boxed"
+    if answer[:1] in "{[" and '"' in answer and answer[-1:] in "}]":
+        return "json"
+    if boxed or (_FORMULA.search(answer) and len(answer) <= 200 and "\n" not in answer):
+        return "formula"
+    if "\n" in answer or len(answer) > 200:
+        return "exact"
+    if listed(answer) is not None:
+        return "list"
+    return "words" if len(answer.split()) <= MAX_WORDS else "exact"
+
+
+def default_verifier(answer: str, prompt: str, *, boxed: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The verifier for a row that names none.
+
+    Args:
+        answer: the gold answer.
+        prompt: what is asked.
+        boxed: the verifier of formulas in a box.
+    """
+    kind = kind_of(answer, prompt)
+    if kind == "formula":
+        return boxed if demanded_form(prompt) == "boxed" else {"type": "exact", "compare": "latex"}
+    return {"type": "exact"} if kind == "json" else {"type": kind}

@@ -1,0 +1,65 @@
+"""The `list` verifier: does the completion answer with these items?
+
+    {"type": "list"}     gold "2, 3, 5, 7", "red, green, blue", "[1, 4, 9]", "(2, 3)"
+
+The list may stand in brackets, in bullets or in a sentence. Items are compared one by one, numbers by value. The order
+counts for brackets [ ] and ( ), and where the prompt asks for one; else the items are a set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from posttrain_diag.errors import VerifierError
+from posttrain_diag.tasks.verifiers.options import Options, gold, shortened
+from posttrain_diag.tasks.verifiers.reading import FinalPart, final_part
+from posttrain_diag.tasks.verifiers.reading.form import keeps_form
+from posttrain_diag.tasks.verifiers.reading.read_list import Listed, is_ordered, listed, read_list, same_list
+from posttrain_diag.tasks.verifiers.reading.wrapping import without_fence
+from posttrain_diag.types import Judgement, Problem
+
+
+def list_(spec: Mapping[str, Any]) -> Callable[[str, Problem], Judgement]:
+    """The list that a completion answers with is the gold one."""
+    options = Options.of(spec, compare="casefold")
+
+    def judge(completion: str, problem: Problem) -> Judgement:
+        return judge_list(final_part(completion), problem.prompt_text, gold_list(options.stripped(gold(problem))))
+
+    return judge
+
+
+def judge_list(part: FinalPart, prompt: str, wanted: Listed) -> Judgement:
+    """Whether a final part answers with a list, and in the form that the prompt demands."""
+    ordered = is_ordered(wanted, prompt)
+    text, marks = without_fence(part.text), list(part.marks())
+    found = read_list(text, marks, bracket=wanted.bracket)
+    extracted = None if found is None else ", ".join(found.items)
+    if found is None or not same_list(found, wanted, ordered=ordered):
+        return Judgement(False, False, extracted)
+
+    def right(marked: str) -> bool:
+        inside = read_list(marked, (), bracket=wanted.bracket)
+        return inside is not None and same_list(inside, wanted, ordered=ordered)
+
+    def alone(whole: str) -> bool:
+        own = listed(whole)
+        return own is not None and same_list(own, wanted, ordered=ordered)
+
+    return Judgement(keeps_form(part.text, marks, prompt, right=right, alone=alone), True, extracted)
+
+
+def gold_list(answer: str) -> Listed:
+    """The items of a gold answer.
+
+    Raises:
+        VerifierError: it is no list.
+    """
+    found = listed(answer)
+    if found is None:
+        raise VerifierError(
+            f"a list verifier needs an answer of at least two items with commas between them, got {shortened(answer)}: "
+            'correct the answer or use the verifier {"type": "words"}'
+        )
+    return found

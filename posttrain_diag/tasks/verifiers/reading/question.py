@@ -1,0 +1,102 @@
+"""What a prompt says about its answer: the words it asks with, its numbers, its unit."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+from posttrain_diag.tasks.verifiers.numbers import iter_numbers
+from posttrain_diag.tasks.verifiers.reading.number_words import iter_number_words
+from posttrain_diag.tasks.verifiers.reading.units import Measure, asked_measure
+
+MAX_CHARS = 4000
+"""Of longer prompts the end is read: the question stands there."""
+_STOP_WORDS = frozenset(
+    "a an the is are was were be been being am do does did done has have had will would can could shall should may might "
+    "must of in on at to for from by with as into about over under between per than then that this these those it its "
+    "they them their there here he she his her you your i my me we our us and or not no nor but if so what which who whom "
+    "whose when where why how much many one ones some any all each every other another please answer answers reply give "
+    "only just name write yes true false following question questions correct get gets got make makes say says "
+    "les des une est sont que qui quel quelle dans pour der die das ein eine ist sind wie was wer und von den dem el los las "
+    "una es son cual del por il lo gli che di da o os um uma".split()
+)
+_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|\d+", re.UNICODE)
+_SPECIAL = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th", "ð": "d", "ß": "ss"})
+_FOCUS = re.compile(
+    r"\b(?:what|which|who|name|give|state|quel(?:le)?|welche[rs]?|cuál|qual)\b(?:\s+(?:is|are|was|were|'s|one|of|these|"
+    r"those|est|ist|es|è|é))*\s+(?:the\s+|a\s+|an\s+|la\s+|le\s+|el\s+|die\s+|der\s+|das\s+|il\s+)?([^?.,:;\n]{1,60})",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked, as far as a reader of answers needs it."""
+
+    words: frozenset[str]
+    """Stems of its content words."""
+    focus: frozenset[str]
+    """Stems of the words that say what is asked for: `capital` of "What is the capital of France?"."""
+    numbers: frozenset[Fraction]
+    """Numbers it gives: they are less likely to be the answer."""
+    percent: bool
+    """It asks for, or speaks of, percent."""
+    measure: Measure | None
+    """The unit it asks for."""
+    place: bool
+    """It asks where, when, or by or with what: the answer may follow a preposition."""
+    person: bool
+    """It asks who."""
+    text: str
+    """The question itself: the last sentence that asks, or the whole."""
+
+
+@lru_cache(maxsize=4096)
+def question_of(prompt: str) -> Question:
+    """What a prompt asks."""
+    text = prompt[-MAX_CHARS:]
+    asked = re.findall(r"[^.?!\n]*\?", text)
+    core = asked[-1].strip() if asked else text
+    focus = _FOCUS.search(core)
+    focus_words = stems(focus[1])[:3] if focus else []
+    numbers = {n.value for n in (*iter_numbers(text), *iter_number_words(text)) if n.value is not None}
+    return Question(
+        words=frozenset(stems(core)),
+        focus=frozenset(focus_words[:2]),
+        numbers=frozenset(numbers),
+        percent="%" in text
+        or re.search(r"\bper ?cent|\bprozent|pour cent|por ciento", text, re.IGNORECASE) is not None,
+        measure=asked_measure(text),
+        place=re.search(r"\b(?:where|when|whereabouts|(?:in|on|at|by|with|from|to) (?:which|what|whom))\b", core, re.I)
+        is not None,
+        person=re.search(r"\bwho(?:m|se)?\b", core, re.I) is not None,
+        text=core,
+    )
+
+
+def stems(text: str) -> list[str]:
+    """The content words of a text, without accents, case and plural endings."""
+    return [stem(word) for word in _WORD.findall(unaccented(text).lower()) if word not in _STOP_WORDS]
+
+
+@lru_cache(maxsize=8192)
+def stem(word: str) -> str:
+    """A word without its plural ending: lives, live; cities, city."""
+    word = word.removesuffix("'s").removesuffix("’s")
+    if len(word) > 4 and word.endswith("ies"):
+        return f"{word[:-3]}y"
+    if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        return word[:-1]
+    return word
+
+
+@lru_cache(maxsize=2048)
+def unaccented(text: str) -> str:
+    """The text without accents, in its own case."""
+    if text.isascii():
+        return text
+    marks_off = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return marks_off.translate(_SPECIAL)

@@ -1,0 +1,150 @@
+"""Sentences of an answer, and which of them do not answer: corrections, checks, questions, two answers at once.
+
+The cues are phrases of running text in the languages models answer in most. They decide between the answers that a
+text names; none of them is an answer.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+MAX_SENTENCES = 60
+"""Of longer texts the first and the last sentences are read."""
+
+_ABBREVIATION = re.compile(
+    r"(?:\b(?:st|mr|mrs|ms|dr|prof|vs|etc|e\.g|i\.e|approx|no|nr|fig|eq|jr|sr|inc|ltd|mt|ft|cf|ca|u\.s|u\.k|a\.m|p\.m|"
+    r"z\.b|bzw|vol|ch|gen|sgt|capt)|(?:^|[\s(])[A-Z])\Z",
+    re.IGNORECASE,
+)
+_END = re.compile(r"\n+|(?:\.{3,}|…)[\"'”’)\]*_]*|[.!?;]+[\"'”’)\]*_`$]*(?=\s|\Z)|[。！？；]+")
+_LIST_HEAD = re.compile(r"^\s*(?:[-*•–+]\s+|\(?\d{1,2}[.)]\s+(?=\S))")
+
+CORRECTS = re.compile(
+    r"\b(?:(?:that|this|it|which)(?:'s| is| was) (?:wrong|incorrect|not (?:right|correct|it|quite right)|a mistake)|"
+    r"i (?:made|have made|had) (?:a|an|some) (?:\w+ )?(?:mistake|error|slip)|my (?:mistake|bad|error)|scratch that|"
+    r"correction|let me (?:correct|fix|redo|restart|rephrase|try again)|(?:no|oh|oops|ah|wait|sorry),? (?:sorry|wait|no)\b|"
+    r"i (?:meant|mean)\b|(?:i )?misspoke|i was wrong|on second thou?ghts?|apologies|i apologi[sz]e|strike that|"
+    r"oops|whoops|should (?:actually|instead|rather) be|"
+    r"non,? pardon|pardon|je me (?:suis )?tromp\w*|nein,? (?:moment|warte|doch)|falsch|entschuldigung|korrektur|"
+    r"perdón|me equivoqué|corrección|scusa|mi sono sbagliat\w|desculpa|errei|нет, стоп|ошибся|исправлю)",
+    re.IGNORECASE,
+)
+"""What takes back the answer before it."""
+DOUBTS = re.compile(
+    r"^\W{0,3}(?:(?:oh|hm+|but|ah|no)[,. ]+)?(?:wait|hold on|actually|hm+|no[,.]|moment|warte|attends|espera|стоп|hang on)\b",
+    re.IGNORECASE,
+)
+"""What opens a second thought; the answer before it stands unless another one follows."""
+REMARKS = re.compile(
+    r"^[\W_]{0,4}(?:(?:let(?:'s| us| me)|to|we can|i(?:'ll| will)|now|and|quick|sanity|double)[\s-]+)?(?:also[\s,]+)?(?:"
+    r"check(?:ing|ed)?\b|double-?check|verif\w+|note\b|explanation\b|explain\b|reason(?:ing)?\b|proof\b|remark\b|"
+    r"for (?:example|instance|reference|comparison)\b|e\.g\.|this (?:is (?:a|an|because|due|how|the)|"
+    r"can be|means|was|result|comes|took)|that (?:took|is because|'s because|makes sense)|because\b|since\b|as a check|"
+    r"you (?:can|could|may|might|should)|feel free|hope|please|source|step \d|here(?:'s| is) (?:how|why|the|a)|"
+    r"the (?:check|proof|explanation|reason|verification)\b|in other words|fun fact|by the way|interesting\w*|"
+    r"(?:counted|rounded|checked|found|computed|using|used|see)\b|remember\b|it is also\b|explication|vérif\w+|"
+    r"remarque|erklärung|probe\b|hinweis|nota\b|comprob\w+|explicación|verifica\b|проверк\w+|検算|验证|注)",
+    re.IGNORECASE,
+)
+"""What goes on after an answer: checks, notes and explanations."""
+CONCLUDES = re.compile(
+    r"^\W{0,4}(?:and )?(?:so|thus|hence|therefore|then|consequently|accordingly|as a result|in conclusion|in (?:total|all|short|"
+    r"summary|sum|the end)|all in all|altogether|overall|finally|that (?:means|gives|makes|leaves)|this (?:means|gives|"
+    r"makes|leaves)|we (?:get|have|find|obtain)|donc|ainsi|au total|also|daher|somit|folglich|insgesamt|por (?:lo )?tanto|"
+    r"así que|en total|quindi|dunque|in totale|portanto|logo|então|поэтому|итак|значит|следовательно|所以|因此|よって|"
+    r"したがって|따라서|그래서)\b|\b(?:so|thus|hence|therefore),",
+    re.IGNORECASE,
+)
+"""What opens a conclusion."""
+HEDGES = re.compile(
+    r"\b(?:either\b.{1,60}\bor\b|it depends|depend(?:s|ing) on|some (?:\w+ )?(?:say|claim|argue|think|believe)|"
+    r"others (?:say|claim|argue|think|believe)|unless\b|can(?:'t|not) (?:decide|tell|say)|not sure (?:which|whether|if)|"
+    r"one of (?:these|those|them|the two)|entweder\b.{1,60}\boder\b|soit\b.{1,60}\bsoit\b|je nach|ça dépend|depende|"
+    r"kommt darauf an|ou bien)",
+    re.IGNORECASE,
+)
+"""What leaves open which of several answers is meant."""
+REFUSES = re.compile(
+    r"\b(?:i(?:'m| am)? (?:can(?:'t|not| not)|could(?:n't| not)|(?:am )?unable to|(?:am )?not able to|do(?:n't| not) (?:know|have)|"
+    r"have no (?:idea|access|answer)|(?:am )?not (?:sure|certain))|no idea|cannot (?:be (?:determined|answered)|determine|answer|"
+    r"help)|can't (?:be (?:determined|answered)|determine|answer|help)|not enough information|insufficient information|"
+    r"there is no (?:\w+ )?(?:definitive|straightforward|clear|known) answer|impossible to (?:say|tell|know|determine)|"
+    r"as an? (?:\w+ )?(?:language model|ai)\b)",
+    re.IGNORECASE,
+)
+"""What gives no answer at all."""
+DENIED_AFTER = re.compile(
+    r"""^[\s*_`'"”’)\]$.]{0,4}(?:,\s*(?:which|that|who)\s+)?(?:\s?(?:is|are|was|were|would be|looks|seems|sounds)\s+
+    (?:\w+ly\s+)?(?:not\b|wrong|incorrect|false|never|out\b|ruled out|impossible|a mistake|no longer)|
+    \s?(?:is|was|are|were|would|ca|could|do|does|did)n['’]?t\b|\s?can(?:not|\snot)\b|
+    \s?(?:would|will|could)\s(?:not|never)\b|\s?does\snot\b|\s?n['’]est\spas|\s?ist\s(?:es\s)?nicht|\s?no\ses\b|\s?non\sè\b)""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""What, right after an answer, says that it is none."""
+DENIED_BEFORE = re.compile(
+    r"""(?:\b(?:not|never|isn['’]?t|aren['’]?t|wasn['’]?t|weren['’]?t|neither|nor|rather\sthan|instead\sof|no\slonger|
+    unlike|except(?:\sfor)?|(?:can|could|would)(?:not|n['’]t|\snot)\sbe|rule[sd]?\sout|ruling\sout|eliminate[sd]?|exclude[sd]?|
+    pas|nicht|kein(?:e|er|en)?|no\ses|non\sè|не)\b)
+    [\s,:("'“‘*_`$\[]*(?:(?:to\sbe|be|option|choice|answer|letter|the|a|an|called|really|just|simply|exactly|in|at|
+    option\s\(|\()\b[\s("'“‘*_`]*){0,3}\Z""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""What, right before an answer, says that it is none."""
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence, or a line, of an answer."""
+
+    text: str
+    """Without its final punctuation and without the head of a list item."""
+    start: int
+    """Where it begins in the text it was found in."""
+    asks: bool
+    """It ends in a question mark."""
+    trails: bool = False
+    """It breaks off in an ellipsis."""
+
+
+@lru_cache(maxsize=512)
+def sentences(text: str) -> tuple[Sentence, ...]:
+    """The sentences of a text, in order; empty ones are left out."""
+    found: list[Sentence] = []
+    start = 0
+    for end in _END.finditer(text):
+        if (
+            end[0][0] == "."
+            and end[0].rstrip("\"'”’)]*_`$") == "."
+            and _ABBREVIATION.search(text[start : end.start()][-8:])
+        ):
+            continue
+        _add(found, text[start : end.start()], start, end[0])
+        start = end.end()
+    _add(found, text[start:], start, "")
+    if len(found) > MAX_SENTENCES:
+        half = MAX_SENTENCES // 2
+        found = [*found[:half], *found[-half:]]
+    return tuple(found)
+
+
+def _add(found: list[Sentence], text: str, start: int, end: str) -> None:
+    head = _LIST_HEAD.match(text)
+    body = text[head.end() :] if head else text
+    if any(char.isalnum() for char in body):
+        shift = len(text) - len(text.lstrip()) if head is None else head.end()
+        found.append(Sentence(body.strip(), start + shift, "?" in end or "？" in end, end[:2] in ("..", "…")))
+
+
+def after_correction(text: str) -> tuple[str, bool]:
+    """(what is left once everything that a correction takes back is off, whether there was a correction).
+
+    A cue that nothing follows takes the answer back and gives none.
+    """
+    last = None
+    for last in CORRECTS.finditer(text):
+        pass
+    if last is None:
+        return text, False
+    return text[last.end() :].lstrip(" ,:;.!-—–\n"), True
