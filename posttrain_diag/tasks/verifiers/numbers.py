@@ -4,7 +4,7 @@ Understood: `1,319`  `1 319`  `1'319`  `12,34,567`  `1.234.567,5`  `$1,319.50`  
 `\frac{3}{4}`  `2\tfrac12`  `.5`  `1e-3`  `1.5 x 10^{-3}`  `10⁶`  `１２`  `18.`
 
 A minus belongs to a number only where it cannot be a subtraction: `16-3` holds 16 and 3, `= -3` holds -3. What stands
-inside a word (`H2O`) is no number.
+inside a word of running text (`H2O`) is no number.
 """
 
 from __future__ import annotations
@@ -94,9 +94,10 @@ _WESTERN = _Western()
 def iter_numbers(text: str) -> Iterator[Number]:
     """All numbers of a text, left to right."""
     text = western_digits(text)
+    running = " " in text
     for match in _NUMBER.finditer(text):
         start = match.start()
-        if match["sign"] is None and start and _in_word(text, start):
+        if running and match["sign"] is None and start and _in_word(text, start):
             continue
         whole = match["mixed_whole"]
         if whole is not None and not _is_proper(match["mixed_num"], match["mixed_den"]):

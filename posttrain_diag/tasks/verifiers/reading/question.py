@@ -23,7 +23,7 @@ _STOP_WORDS = frozenset(
     "les des une est sont que qui quel quelle dans pour der die das ein eine ist sind wie was wer und von den dem el los las "
     "una es son cual del por il lo gli che di da o os um uma".split()
 )
-_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|\d+", re.UNICODE)
+WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|\d+", re.UNICODE)
 _SPECIAL = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th", "ð": "d", "ß": "ss"})
 _FOCUS = re.compile(
     r"\b(?:what|which|who|name|give|state|quel(?:le)?|welche[rs]?|cuál|qual)\b(?:\s+(?:is|are|was|were|'s|one|of|these|"
@@ -79,7 +79,7 @@ def question_of(prompt: str) -> Question:
 
 def stems(text: str) -> list[str]:
     """The content words of a text, without accents, case and plural endings."""
-    return [stem(word) for word in _WORD.findall(unaccented(text).lower()) if word not in _STOP_WORDS]
+    return [stem(word) for word in WORD.findall(unaccented(text).lower()) if word not in _STOP_WORDS]
 
 
 @lru_cache(maxsize=8192)

@@ -33,7 +33,7 @@ from posttrain_diag.tasks.verifiers.reading.sentences import (
 from posttrain_diag.tasks.verifiers.reading.units import Measure, measure_after, scale_after
 
 _EQUALS = re.compile(r"(?<![<>!=:])=(?!=)|≈|≃|\\approx|\bequals?\b(?: to)?|\\Rightarrow|\\implies")
-_OPERATOR = r"(?:[-+*×·÷/−⋅^]|\\times|\\cdot|\\div|\bx\b|\btimes\b|\bplus\b|\bminus\b|\b(?:multiplied|divided) by\b)"
+_OPERATOR = r"(?:[-+*×·÷/−⋅^]|\\times|\\cdot|\\div|(?<=[\d\s)])[x×]|\btimes\b|\bplus\b|\bminus\b|\b(?:multiplied|divided) by\b)"
 _OPERATOR_AFTER = re.compile(
     rf"\s*(?:[a-zA-Z°$%]+\s*)?{_OPERATOR}\s*[($€£]*(?:[\d.\\]|(?:two|three|four|five|six|seven|eight|nine|ten)\b)|\s*[-+*×÷/]\s*\Z",
     re.IGNORECASE,
@@ -42,7 +42,7 @@ _OPERATOR_BEFORE = re.compile(rf"{_OPERATOR}\s*[($€£]*\Z", re.IGNORECASE)
 _PREPOSITION = re.compile(
     r"\b(?:in|of|out of|for|with|per|at|among|each|every|from|by|between|within|on|over|after|before|into|than|as|to|"
     r"en|de|par|pour|avec|für|mit|von|aus|zu|con|di|da|per|por)\s+"
-    r"(?:(?:the|a|an|all|its|these|those|each|only|les|des|den|dem|der|los|las)\s+)?[$€£(\"'*_]*\Z",
+    r"(?:(?:the|a|an|its|these|those|each|only|les|des|den|dem|der|los|las)\s+)?[$€£(\"'*_]*\Z",
     re.IGNORECASE,
 )
 _RESULT_PREPOSITION = re.compile(
@@ -85,6 +85,10 @@ _VERIFIES = re.compile(
     r"vérif\w+|comprob\w+|verifica\b|проверк\w+|検算|验证)",
     re.IGNORECASE,
 )
+LATEX_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox|textit)\s*\{([^{}]*)\}")
+_MINUS_WORD = re.compile(r"(?:^|[^\d\s)]\s+|[:=]\s*)(?:minus|negative|moins|menos|meno)\s+[$€£]?\Z", re.IGNORECASE)
+_JOINS = re.compile(r"\s*(?:,|\band\b|, and\b|\bund\b|\bet\b)?\s*")
+_SIDE_BY_SIDE = re.compile(r"(?:^|=|####)\s*[\d.]+(?:\s+[\d.]+)+\s*$")
 _ORDINAL = re.compile(r"(?:st|nd|rd|th)\b", re.IGNORECASE)
 
 
@@ -116,9 +120,7 @@ def read_number(text: str, marks: Sequence[Mark], question: Question) -> Quantit
         marks: the answers it marks, left to right.
         question: what was asked.
     """
-    found: Found = None
-    if marks:
-        found = _from_marks(text, marks, question)
+    found = _from_marks(text, marks, question) if marks else None
     if found is None:
         found = _from_sentences(text, question)
     return found if isinstance(found, Quantity) else None
@@ -157,7 +159,7 @@ def _joined_by_or(between: str) -> bool:
 
 def _marked(mark: Mark, question: Question) -> Found:
     if mark.kind in ("boxed", "tag"):
-        return in_sentence(mark.text.strip(), question, head=True, whole=True)
+        return in_sentence(LATEX_TEXT.sub(r" \1 ", mark.text).strip(), question, head=True, whole=True)
     for sentence in sentences(mark.text)[:2]:
         found = in_sentence(sentence.text, question, head=True)
         if found is not None:
@@ -222,6 +224,8 @@ def in_sentence(text: str, question: Question, *, head: bool = False, whole: boo
     if len(numbers) == 1 and not whole:
         one = numbers[0]
         return None if _denied(text, one) else quantity_at(text, one)
+    if _SIDE_BY_SIDE.search(text):
+        return quantity_at(text, numbers[-1])  # figures in a row say nothing of each other
     equal = _after_equals(text, numbers, question)
     if equal is not None:
         return equal
@@ -329,9 +333,11 @@ def _best(text: str, numbers: Sequence[Number], question: Question, *, head: boo
 def quantity_at(text: str, number: Number) -> Quantity:
     """A number with the unit, the scale word and the percent sign that stand beside it."""
     value, end, other = number.value, number.end, None
+    if value is not None and value > 0 and _MINUS_WORD.search(text[max(0, number.start - 20) : number.start]):
+        value = -value
     comma = re.match(r",(\d{1,2})(?![\d,])", text[end:]) if re.fullmatch(r"-?\d+", number.text) else None
     if comma is not None and value is not None and _is_decimal_comma(text, number, comma):
-        other = value + (-1 if number.text.startswith("-") else 1) * Fraction(int(comma[1]), 10 ** len(comma[1]))
+        other = value + (-1 if value < 0 else 1) * Fraction(int(comma[1]), 10 ** len(comma[1]))
         end += comma.end()
     scale = scale_after(text, end)
     if scale is not None and value is not None:
@@ -341,10 +347,23 @@ def quantity_at(text: str, number: Number) -> Quantity:
     percent = number.percent or (measure is not None and measure.dimension == "percent")
     if measure is None:
         sign = re.search(r"[$€£¥₹]", text[max(0, number.start - 3) : number.start + 2])
-        measure = (
-            measure_after(sign[0], 0) if sign and not text[number.start - 3 : number.start].count("$") > 1 else None
-        )
+        measure = measure_after(sign[0], 0) if sign else None
+    elif value is not None and not percent:
+        value += _smaller_part(text, measure.end, measure)
     return Quantity(number.text, value, percent, None if percent else measure, other)
+
+
+def _smaller_part(text: str, at: int, measure: Measure) -> Fraction:
+    """What a second, smaller unit adds: 37 dollars and 50 cents, 2 hours 30 minutes, 5 feet 6 inches."""
+    gap = _JOINS.match(text, at)
+    start = gap.end() if gap else at
+    number = next(iter_numbers(text[start : start + 20]), None)
+    if number is None or number.start or number.value is None:
+        return Fraction(0)
+    smaller = measure_after(text, start + number.end)
+    if smaller is None or smaller.dimension != measure.dimension or smaller.factor >= measure.factor:
+        return Fraction(0)
+    return number.value * Fraction(smaller.factor / measure.factor).limit_denominator(10**6)
 
 
 def _is_decimal_comma(text: str, number: Number, comma: re.Match[str]) -> bool:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 
 from posttrain_diag.tasks.verifiers.reading.marks import Mark
-from posttrain_diag.tasks.verifiers.reading.question import Question, stems
+from posttrain_diag.tasks.verifiers.reading.question import WORD, Question, stems
 from posttrain_diag.tasks.verifiers.reading.read_word import fold_answer, plain
 from posttrain_diag.tasks.verifiers.reading.sentences import HEDGES, REFUSES, Sentence, after_correction, sentences
 
@@ -55,6 +55,22 @@ _NEGATION = re.compile(
 _INDIRECT = re.compile(
     r"\b(?:whether|if|question|asks?|asked|wonder|assume|suppose|claim|thought|maybe|might|could be)\b", re.IGNORECASE
 )
+_QUOTED_QUESTION = re.compile(r"\"[^\"]*\?[\"]")
+_SAYS = re.compile(
+    r"\b(?:is|are|was|were|be|been|has|have|had|do|does|did|can|could|will|would|may|might|must|should|cannot|est|sont|ist|sind|es|"
+    r"son|è|é|são)\b|n['’]t\b|['’](?:s|re)\b",
+    re.IGNORECASE,
+)
+_ASKS_WITH_DO = re.compile(r"^\W*(?:\w+[,:]\s)*(?:do|does|did|can|could|will|would|may|might|must|should|has|have|had)\b", re.IGNORECASE)
+_IS_FALSE = re.compile(r"^\W*(?:is|would be)\s+(?:a\s+)?(?:false|wrong|incorrect|untrue|not\s+(?:true|right|correct)|myth)\b", re.IGNORECASE)
+_SUBORDINATE = re.compile(r"^\W*(?:while|although|though|when|unless|because|since)\b", re.IGNORECASE)
+_DENIES_WHAT_FOLLOWS = re.compile(
+    r"\b(?:not|false|untrue|wrong|incorrect|impossible|myth|no way|n['’]t (?:true|possible|correct))\b[^,.\"]{0,30}\b(?:that|for|to say)\s+"
+    r"(?:the\s|an?\s)?\W*\Z|\b(?:no|neither|not a(?:ll|ny)?|never)\s+\Z",
+    re.IGNORECASE,
+)
+MAX_SPAN = 8
+"""More other words between what was asked about are no plain statement of it."""
 _BUT = re.compile(r"\s*(?:,\s*)?\b(?:but|whereas|while|however|although)\b\s*|\s*;\s*", re.IGNORECASE)
 _THAN = re.compile(r"\bthan\b", re.IGNORECASE)
 
@@ -90,7 +106,9 @@ def _from_sentences(text: str, question: Question) -> bool | None:
     if alone is not None:
         return alone
     parts = sentences(text)
-    stating = [part for part in parts if not part.asks] or []
+    stating = [part for part in parts if not part.asks]
+    if stating and REFUSES.search(stating[0].text) and not _LEADING.match(stating[0].text):
+        return None
     for i, part in enumerate(stating):
         if REFUSES.search(part.text) and not _LEADING.match(part.text):
             continue
@@ -138,30 +156,48 @@ def _contradicted(said: bool, parts: Sequence[Sentence], question: Question) -> 
     """Whether the same or the next sentence plainly states the opposite."""
     for part in parts:
         for clause in _BUT.split(part.text):
-            stated = _statement(_LEADING.sub("", clause), question, plainly=True)
+            stated = _statement(_LEADING.sub("", clause), question)
             if stated is not None and stated != said:
                 return True
     return False
 
 
-def _statement(text: str, question: Question, *, plainly: bool = False) -> bool | None:
+def _statement(text: str, question: Question) -> bool | None:
     """Whether a sentence states what was asked (True) or its opposite (False); None where it speaks of something else."""
     if not question.words:
         return None
-    for clause in _BUT.split(text):
+    for clause in _BUT.split(_QUOTED_QUESTION.sub("", text)):
         if _INDIRECT.search(clause) and not re.search(r"\b(?:whether|if)\b", question.text, re.IGNORECASE):
             continue
-        said = stems(clause)
-        if not question.words <= set(said):
+        span = _span(clause, question)
+        if span is None:
             continue
-        asked_negated = len(_NEGATION.findall(question.text)) % 2
-        negated = (len(_NEGATION.findall(_NO_DOUBT.sub("", clause))) - asked_negated) % 2 == 1
-        if _swapped(clause, question):
-            negated = not negated
-        if plainly and len(said) > 3 * len(question.words) + 6:
+        before, said, after = clause[: span[0]], clause[span[0] : span[1]], clause[span[1] :]
+        if _SUBORDINATE.match(clause) or not (_SAYS.search(said) or _ASKS_WITH_DO.search(question.text)):
             continue
-        return not negated
+        count = len(_NEGATION.findall(_NO_DOUBT.sub("", said)))
+        count += (_DENIES_WHAT_FOLLOWS.search(before) is not None) + (_IS_FALSE.match(after) is not None)
+        negated = (count - len(_NEGATION.findall(question.text))) % 2 == 1
+        return negated if _swapped(clause, question) else not negated
     return None
+
+
+def _span(clause: str, question: Question) -> tuple[int, int] | None:
+    """Where a clause names all that the question asks about, close together and its subject first."""
+    places = {word: match for match in WORD.finditer(clause) for word in stems(match[0])}
+    if not question.words <= set(places):
+        return None
+    subject = next((word for word in stems(question.text) if word in places), "")
+    first: dict[str, int] = {}
+    for match in WORD.finditer(clause):
+        for word in stems(match[0]):
+            first.setdefault(word, match.start())
+    start = first[subject]
+    ends = [next((m.end() for m in WORD.finditer(clause, start) if word in stems(m[0])), -1) for word in question.words]
+    if min(ends) < 0:
+        return (0, max(first[word] for word in question.words) + 1) if _THAN.search(clause) else None
+    end = max(ends)
+    return (start, end) if len(clause[start:end].split()) <= MAX_SPAN + len(question.words) else None
 
 
 def _swapped(clause: str, question: Question) -> bool:

@@ -14,10 +14,10 @@ MAX_SENTENCES = 60
 """Of longer texts the first and the last sentences are read."""
 
 _ABBREVIATION = re.compile(
-    r"(?:\b(?:st|mr|mrs|ms|dr|prof|vs|etc|e\.g|i\.e|approx|no|nr|fig|eq|jr|sr|inc|ltd|mt|ft|cf|ca|u\.s|u\.k|a\.m|p\.m|"
-    r"z\.b|bzw|vol|ch|gen|sgt|capt)|(?:^|[\s(])[A-Z])\Z",
-    re.IGNORECASE,
+    r"(?:\b(?i:st|mr|mrs|ms|dr|prof|vs|e\.g|i\.e|approx|fig|eq|jr|sr|inc|ltd|mt|cf|ca|u\.s|u\.k|z\.b|bzw|gen|sgt|capt)|"
+    r"(?:^|[\s(])[A-Z])\.\s|\b(?i:no|nr|vol|ch|p)\.\s*\d"
 )
+"""A full stop that ends no sentence, with what stands around it."""
 _END = re.compile(r"\n+|(?:\.{3,}|…)[\"'”’)\]*_]*|[.!?;]+[\"'”’)\]*_`$]*(?=\s|\Z)|[。！？；]+")
 _LIST_HEAD = re.compile(r"^\s*(?:[-*•–+]\s+|\(?\d{1,2}[.)]\s+(?=\S))")
 
@@ -117,7 +117,7 @@ def sentences(text: str) -> tuple[Sentence, ...]:
         if (
             end[0][0] == "."
             and end[0].rstrip("\"'”’)]*_`$") == "."
-            and _ABBREVIATION.search(text[start : end.start()][-8:])
+            and _ABBREVIATION.search(text, max(start, end.start() - 8), end.end() + 2)
         ):
             continue
         _add(found, text[start : end.start()], start, end[0])
