@@ -41,7 +41,7 @@ _NUMBER = re.compile(
         (?:(?P<frac_whole>[0-9]+)\s?)?{_FRAC}(?:\{{\s?(?P<latex_num>[-−]?[0-9]+)\s?\}}|(?P<short_num>[0-9]))\s?
             (?:\{{\s?(?P<latex_den>[0-9]+)\s?\}}|(?P<short_den>[0-9]))
       | (?:(?P<vulgar_whole>[0-9]+)\s?)?(?P<vulgar>[{_VULGAR}])
-      | (?P<mixed_whole>[0-9]+)[ ](?P<mixed_num>[0-9]+)\s?[/⁄](?P<mixed_den>[0-9]+)(?![0-9/])
+      | (?P<mixed_whole>[0-9]+)(?:[ ]|[ ]and[ ])(?P<mixed_num>[0-9]+)\s?[/⁄](?P<mixed_den>[0-9]+)(?![0-9/])
       | (?P<num>{_integer("above")})\s?[/⁄]\s?(?P<den>{_integer("below")})
       | (?P<european>[0-9]{{1,3}}(?:(?:\.[0-9]{{3}}){{2,}}(?:,[0-9]+)?|(?:\.[0-9]{{3}})+,[0-9]+))(?![0-9.,]*[0-9])
       | (?P<decimal>{_integer("whole")}(?:\.[0-9]+)?|(?<![\w.])\.[0-9]+)

@@ -16,7 +16,7 @@ from posttrain_diag.tasks.verifiers.options import Options, gold
 from posttrain_diag.tasks.verifiers.reading import FinalPart, final_part
 from posttrain_diag.tasks.verifiers.reading.form import keeps_form
 from posttrain_diag.tasks.verifiers.reading.question import question_of
-from posttrain_diag.tasks.verifiers.reading.read_word import fold_answer, gives_word, is_word, said_word, wanted_word
+from posttrain_diag.tasks.verifiers.reading.read_word import gives_word, is_word, said_word, wanted_word
 from posttrain_diag.tasks.verifiers.reading.wrapping import json_value, without_fence
 from posttrain_diag.types import Judgement, Problem
 
@@ -33,7 +33,8 @@ def words(spec: Mapping[str, Any]) -> Callable[[str, Problem], Judgement]:
 
 def judge_word(part: FinalPart, prompt: str, answer: str) -> Judgement:
     """Whether a final part answers with a word, and in the form that the prompt demands."""
-    question, wanted = question_of(prompt), wanted_word(answer)
+    question = question_of(prompt)
+    wanted = wanted_word(answer, question.words)
     text, marks = without_fence(part.text), list(part.marks())
     value = json_value(text)
     if not (is_word(value, wanted) if value is not None else gives_word(text, marks, question, wanted)):
@@ -43,6 +44,6 @@ def judge_word(part: FinalPart, prompt: str, answer: str) -> Judgement:
         return gives_word(marked, (), question, wanted)
 
     def alone(whole: str) -> bool:
-        return fold_answer(whole) == wanted.core and not set(whole) & set('*`#[]{}<>"()') - set(answer)
+        return is_word(whole, wanted) and not set(whole) & set('*`#[]{}<>"()') - set(answer)
 
     return Judgement(keeps_form(part.text, marks, prompt, right=right, alone=alone), True, answer)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from posttrain_diag.tasks.verifiers.reading.phrases import phrase_marks
+from posttrain_diag.tasks.verifiers.reading.sentences import sentences
 
 Kind = Literal["boxed", "tag", "hash", "phrase"]
 MAX_MARKS = 200
@@ -61,6 +62,16 @@ def find_marks(text: str) -> Iterator[Mark]:
     if len(found) > 1:
         found.sort(key=lambda mark: (mark.start, -mark.end))
     yield from found[-MAX_MARKS:]
+
+
+def after_mark(text: str, mark: Mark) -> str:
+    """What a text says after a marked answer: for a phrase (The answer is 18. It ...) from its second sentence on."""
+    rest = text[mark.end :]
+    if mark.kind in ("phrase", "hash"):
+        parts = sentences(mark.text)
+        if len(parts) > 1:
+            return mark.text[parts[1].start :] + rest
+    return rest
 
 
 def balanced(text: str, start: int) -> str | None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from posttrain_diag.tasks.verifiers.numbers import lone_number
-from posttrain_diag.tasks.verifiers.reading.marks import Mark
+from posttrain_diag.tasks.verifiers.reading.marks import Mark, after_mark
 from posttrain_diag.tasks.verifiers.reading.number_words import iter_number_words
 from posttrain_diag.tasks.verifiers.reading.question import Question, stems
 from posttrain_diag.tasks.verifiers.reading.read_truth import read_truth, truth_of
@@ -27,6 +27,7 @@ from posttrain_diag.tasks.verifiers.reading.sentences import (
     REFUSES,
     Sentence,
     after_correction,
+    second_thought,
     sentences,
 )
 
@@ -105,9 +106,10 @@ def read_choice(text: str, marks: Sequence[Mark], options: Options, question: Qu
             return None
         if any(other.start < mark.end for other in marks[i + 1 :]):
             continue
-        rest, corrected = after_correction(text[mark.end :])
-        if corrected:
-            return _in_text(rest, options, question)
+        rest, corrected = after_correction(after_mark(text, mark))
+        again = rest if corrected else second_thought(rest)
+        if again is not None:
+            return _in_text(again, options, question)
         found = _marked(mark.text, options, question)
         if found is not None:
             return found.letter if isinstance(found, Mention) else None
@@ -139,6 +141,9 @@ def _truths(texts: tuple[tuple[str, str], ...]) -> dict[bool, str]:
 def _option_of_text(text: str, options: Options) -> str | None:
     core = canonical(text)
     hits = [letter for letter, option in options.texts.items() if canonical(option) == core]
+    words = set(core.split())
+    if not hits and words and max(map(len, words)) >= 4:
+        hits = [letter for letter, option in options.texts.items() if words <= set(canonical(option).split())]
     return hits[0] if len(hits) == 1 and core else None
 
 
@@ -367,7 +372,7 @@ def _texts(text: str, options: Options) -> list[Mention]:
 def _chooses_text(before: str, after: str) -> bool:
     """Whether a phrase chooses an option's words: `the answer is`, `I would pick`, `... is the correct answer`."""
     chosen = re.search(
-        r"\b(?:pick|choose|select|go with|opt for|answer (?:is|would be|must be)|(?:correct|right|best) (?:option|choice|one) is|it(?:'s| is| must be| would be))\s+"
+        r"\b(?:pick|choose|select|go with|opt for|answer (?:is|would be|must be)|(?:correct|right|best) (?:option|choice|one) is|it(?:'s| is| was| must be| would be))\s+"
         r"(?:[\"'(]|the |a |an |option )*\Z",
         before,
         re.IGNORECASE,

@@ -33,6 +33,7 @@ _ORDERED = re.compile(
     r"first to last|smallest to|largest to|chronological\w*|next \w+ (?:terms|numbers))\b",
     re.IGNORECASE,
 )
+_FIGURES = re.compile(r"-?\d[\d./]*(?:\s+-?\d[\d./]*)+")
 _REMARK = re.compile(r"\s*(?:\(.*\)|[-–—:]\s.*)$", re.DOTALL)
 
 
@@ -56,7 +57,8 @@ def listed(text: str) -> Listed | None:
             bracket = opening.strip("\\") if opening in "[(" else ""
             body = body[len(opening) : -len(closing)]
             break
-    items = [_item(piece) for piece in _SEPARATOR.split(body) if piece and piece.strip()]
+    pieces = body.split() if _FIGURES.fullmatch(body) else _SEPARATOR.split(body)
+    items = [_item(piece) for piece in pieces if piece and piece.strip()]
     if not 2 <= len(items) <= MAX_ITEMS or any(len(item.split()) > 5 for item in items):
         return None
     return Listed(tuple(items), bracket)

@@ -18,9 +18,9 @@ from fractions import Fraction
 from typing import Final
 
 from posttrain_diag.tasks.verifiers.numbers import Number, iter_numbers, western_digits
-from posttrain_diag.tasks.verifiers.reading.marks import Mark
+from posttrain_diag.tasks.verifiers.reading.marks import Mark, after_mark
 from posttrain_diag.tasks.verifiers.reading.number_words import iter_number_words
-from posttrain_diag.tasks.verifiers.reading.question import Question
+from posttrain_diag.tasks.verifiers.reading.question import Question, stem
 from posttrain_diag.tasks.verifiers.reading.sentences import (
     CONCLUDES,
     DENIED_AFTER,
@@ -28,12 +28,15 @@ from posttrain_diag.tasks.verifiers.reading.sentences import (
     HEDGES,
     REMARKS,
     after_correction,
+    second_thought,
     sentences,
 )
 from posttrain_diag.tasks.verifiers.reading.units import Measure, measure_after, scale_after
 
 _EQUALS = re.compile(r"(?<![<>!=:])=(?!=)|≈|≃|\\approx|\bequals?\b(?: to)?|\\Rightarrow|\\implies")
-_OPERATOR = r"(?:[-+*×·÷/−⋅^]|\\times|\\cdot|\\div|(?<=[\d\s)])[x×]|\btimes\b|\bplus\b|\bminus\b|\b(?:multiplied|divided) by\b)"
+_OPERATOR = (
+    r"(?:[-+*×·÷/−⋅^]|\\times|\\cdot|\\div|(?<=[\d\s)])[x×]|\btimes\b|\bplus\b|\bminus\b|\b(?:multiplied|divided) by\b)"
+)
 _OPERATOR_AFTER = re.compile(
     rf"\s*(?:[a-zA-Z°$%]+\s*)?{_OPERATOR}\s*[($€£]*(?:[\d.\\]|(?:two|three|four|five|six|seven|eight|nine|ten)\b)|\s*[-+*×÷/]\s*\Z",
     re.IGNORECASE,
@@ -87,8 +90,20 @@ _VERIFIES = re.compile(
 )
 LATEX_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox|textit)\s*\{([^{}]*)\}")
 _MINUS_WORD = re.compile(r"(?:^|[^\d\s)]\s+|[:=]\s*)(?:minus|negative|moins|menos|meno)\s+[$€£]?\Z", re.IGNORECASE)
+_BELOW_ZERO = re.compile(
+    r"\s*(?:°\s?[CF]?|degrees?(?:\s(?:celsius|fahrenheit|C|F))?)?\s*(?:below|under)\s(?:zero|freezing|0\b)",
+    re.IGNORECASE,
+)
+_DECIMAL_COMMA = re.compile(r"(?<![\d,.])(\d+),(\d{1,2}|\d{4,})(?![\d,.]*\d)(?!\s*[-+*/=×])")
 _JOINS = re.compile(r"\s*(?:,|\band\b|, and\b|\bund\b|\bet\b)?\s*")
 _SIDE_BY_SIDE = re.compile(r"(?:^|=|####)\s*[\d.]+(?:\s+[\d.]+)+\s*$")
+_SCALE_OF_DIGITS = re.compile(r"\d\s?(?:hund|thou|mill|bill|tril|doze)\Z", re.IGNORECASE)
+_OF_ZERO = re.compile(r"\b(?:below|under|above)\s\Z", re.IGNORECASE)
+_RATE = re.compile(r"[\s$€£*_]*[\d.,]+\s*(?:\w+\s)?(?:per|every|each|an?|a\spiece|apiece)\b", re.IGNORECASE)
+_SUBJECT = re.compile(
+    r"(?:^|,|\band\b|\bwhile\b|\bbut\b|\bwhereas\b)\s*(?:an?|the|each|every)\s+(\w+)\s+(?:has|have|had|is|are|was|weighs|costs|makes|gives|holds)\b",
+    re.IGNORECASE,
+)
 _ORDINAL = re.compile(r"(?:st|nd|rd|th)\b", re.IGNORECASE)
 
 
@@ -130,13 +145,18 @@ def _from_marks(text: str, marks: Sequence[Mark], question: Question) -> Found:
     last = marks[-1]
     if not last.closed and last.kind == "boxed":
         return UNDECIDED
-    rest, corrected = after_correction(text[last.end :])
+    rest, corrected = after_correction(after_mark(text, last))
     if corrected and rest.strip():
         again = _from_sentences(rest, question)
         if again is not None:
             return again
     elif corrected:
         return UNDECIDED
+    else:
+        again = second_thought(rest)
+        found = None if again is None else _from_sentences(again, question)
+        if found is not None:
+            return found
     for i in range(len(marks) - 1, -1, -1):
         mark = marks[i]
         inner = [other for other in marks[i + 1 :] if other.start < mark.end]
@@ -216,7 +236,7 @@ def in_sentence(text: str, question: Question, *, head: bool = False, whole: boo
         head: what comes first is meant, as in a marked answer; else what comes last.
         whole: the text must be the answer and nothing else, as in a box: other digits beside it make it unreadable.
     """
-    text = western_digits(text)
+    text = _DECIMAL_COMMA.sub(r"\1.\2", western_digits(text))
     outside = _PARENTHESES.sub(lambda m: " " * len(m[0]), text)
     numbers = _numbers(outside) or _numbers(text)
     if not numbers:
@@ -224,6 +244,10 @@ def in_sentence(text: str, question: Question, *, head: bool = False, whole: boo
     if len(numbers) == 1 and not whole:
         one = numbers[0]
         return None if _denied(text, one) else quantity_at(text, one)
+    main = _main_clause(text, numbers)
+    numbers, text = [number for number in numbers if number.end <= len(main)], main
+    if len(numbers) == 1 and not whole:
+        return None if _denied(text, numbers[0]) else quantity_at(text, numbers[0])
     if _SIDE_BY_SIDE.search(text):
         return quantity_at(text, numbers[-1])  # figures in a row say nothing of each other
     equal = _after_equals(text, numbers, question)
@@ -244,10 +268,38 @@ def in_sentence(text: str, question: Question, *, head: bool = False, whole: boo
     return quantity_at(text, _best(text, numbers, question, head=head))
 
 
+def _main_clause(text: str, numbers: Sequence[Number]) -> str:
+    """The text up to the reason that it gives for its number: "It is 18, since 9 * 2 = 18 and not 20"."""
+    reason = _REASON.search(text, numbers[0].end)
+    if reason is None or CONCLUDES.search(text[reason.end() :]):
+        return text
+    only = [number for number in numbers if number.end <= reason.start()]
+    return text[: reason.start()] if any(not _OPERATOR_AFTER.match(text, n.end) for n in only) else text
+
+
+def _of_the_subject(text: str, numbers: Sequence[Number], question: Question) -> list[Number]:
+    """Of a sentence about several things (a hexagon has 6 sides, a pentagon 5), the numbers of the one that is asked about."""
+    subjects = list(_SUBJECT.finditer(text))
+    if len(subjects) < 2:
+        return []
+    kept: list[Number] = []
+    for subject, following in zip(subjects, [*subjects[1:], None], strict=True):
+        if stem(subject[1].lower()) in question.words:
+            end = len(text) if following is None else following.start()
+            kept += [number for number in numbers if subject.start() <= number.start < end]
+    return kept
+
+
 def _numbers(text: str) -> list[Number]:
     """Numbers in digits and in words, labels (Step 2) left out."""
     digits = list(iter_numbers(text))
     words = list(iter_number_words(text))
+    words = [
+        n
+        for n in words
+        if not _SCALE_OF_DIGITS.search(text[max(0, n.start - 12) : n.start + 4])
+        and not _OF_ZERO.search(text[: n.start])
+    ]
     both = sorted((*digits, *words), key=lambda number: number.start) if words else digits
     if len(both) < 2:
         return both
@@ -301,16 +353,14 @@ def _after_equals(text: str, numbers: Sequence[Number], question: Question) -> F
 def _alternatives(text: str, numbers: Sequence[Number]) -> bool:
     """Whether two numbers stand beside each other as alternatives, or a hedge leaves open which one is meant."""
     for one, two in zip(numbers, numbers[1:], strict=False):
-        if one.value != two.value and _OR.match(text[one.end : two.start]):
+        if one.value != two.value and _OR.match(text[one.end : two.start]) and not _RATE.match(text, two.start):
             return True
     return len({number.value for number in numbers}) > 1 and HEDGES.search(text) is not None
 
 
 def _best(text: str, numbers: Sequence[Number], question: Question, *, head: bool) -> Number:
     """The number most likely meant as the answer of a sentence."""
-    reason = _REASON.search(text, numbers[0].end)
-    if reason is not None:
-        numbers = [number for number in numbers if number.end <= reason.start()] or numbers
+    numbers = _of_the_subject(text, numbers, question) or numbers
     plain: list[Number] = []
     linked = False
     for i, number in enumerate(numbers):
@@ -333,12 +383,13 @@ def _best(text: str, numbers: Sequence[Number], question: Question, *, head: boo
 def quantity_at(text: str, number: Number) -> Quantity:
     """A number with the unit, the scale word and the percent sign that stand beside it."""
     value, end, other = number.value, number.end, None
-    if value is not None and value > 0 and _MINUS_WORD.search(text[max(0, number.start - 20) : number.start]):
+    below = _BELOW_ZERO.match(text, end)
+    if (
+        value is not None
+        and value > 0
+        and (below or _MINUS_WORD.search(text[max(0, number.start - 20) : number.start]))
+    ):
         value = -value
-    comma = re.match(r",(\d{1,2})(?![\d,])", text[end:]) if re.fullmatch(r"-?\d+", number.text) else None
-    if comma is not None and value is not None and _is_decimal_comma(text, number, comma):
-        other = value + (-1 if value < 0 else 1) * Fraction(int(comma[1]), 10 ** len(comma[1]))
-        end += comma.end()
     scale = scale_after(text, end)
     if scale is not None and value is not None:
         other = value
@@ -364,9 +415,3 @@ def _smaller_part(text: str, at: int, measure: Measure) -> Fraction:
     if smaller is None or smaller.dimension != measure.dimension or smaller.factor >= measure.factor:
         return Fraction(0)
     return number.value * Fraction(smaller.factor / measure.factor).limit_denominator(10**6)
-
-
-def _is_decimal_comma(text: str, number: Number, comma: re.Match[str]) -> bool:
-    """Whether `2,5` is two and a half rather than two numbers: no list, and nothing else of English about it."""
-    after = text[number.end + comma.end() :]
-    return not re.match(r"\s*[,;]\s*\d", after) and not re.search(r"\d\s*,\s*\Z", text[: number.start])

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from posttrain_diag.tasks.verifiers.reading.marks import Mark
+from posttrain_diag.tasks.verifiers.reading.marks import Mark, after_mark
 from posttrain_diag.tasks.verifiers.reading.question import WORD, Question, stems
 from posttrain_diag.tasks.verifiers.reading.read_word import fold_answer, plain
 from posttrain_diag.tasks.verifiers.reading.sentences import HEDGES, REFUSES, Sentence, after_correction, sentences
@@ -61,12 +61,23 @@ _SAYS = re.compile(
     r"son|è|é|são)\b|n['’]t\b|['’](?:s|re)\b",
     re.IGNORECASE,
 )
-_ASKS_WITH_DO = re.compile(r"^\W*(?:\w+[,:]\s)*(?:do|does|did|can|could|will|would|may|might|must|should|has|have|had)\b", re.IGNORECASE)
-_IS_FALSE = re.compile(r"^\W*(?:is|would be)\s+(?:a\s+)?(?:false|wrong|incorrect|untrue|not\s+(?:true|right|correct)|myth)\b", re.IGNORECASE)
+_ASKS_WITH_DO = re.compile(
+    r"^\W*(?:\w+[,:]\s)*(?:do|does|did|can|could|will|would|may|might|must|should|has|have|had)\b", re.IGNORECASE
+)
+_IS_FALSE = re.compile(
+    r"^\W*(?:is|would be)\s+(?:a\s+)?(?:false|wrong|incorrect|untrue|not\s+(?:true|right|correct)|myth)\b",
+    re.IGNORECASE,
+)
 _SUBORDINATE = re.compile(r"^\W*(?:while|although|though|when|unless|because|since)\b", re.IGNORECASE)
 _DENIES_WHAT_FOLLOWS = re.compile(
     r"\b(?:not|false|untrue|wrong|incorrect|impossible|myth|no way|n['’]t (?:true|possible|correct))\b[^,.\"]{0,30}\b(?:that|for|to say)\s+"
     r"(?:the\s|an?\s)?\W*\Z|\b(?:no|neither|not a(?:ll|ny)?|never)\s+\Z",
+    re.IGNORECASE,
+)
+_TRUE_OR_FALSE = re.compile(r"\btrue or false\b|\byes or no\b|\bor not\b", re.IGNORECASE)
+_ELLIPTIC = re.compile(
+    r"^\W*(?:it|they|he|she|that|this|there|we|you|i|these|those|one)\s+(?:really\s|indeed\s|actually\s|certainly\s)?"
+    r"(?:(?:is|are|was|were|does|do|did|can|could|will|would|has|have|had|should|may|might|must)(?P<no>n['’]t|\snot|not)?|(?P<cannot>cannot))\W*$",
     re.IGNORECASE,
 )
 MAX_SPAN = 8
@@ -92,7 +103,7 @@ def read_truth(text: str, marks: Sequence[Mark], question: Question) -> bool | N
     for i in range(len(marks) - 1, -1, -1):
         mark = marks[i]
         if not any(other.start < mark.end for other in marks[i + 1 :]):
-            rest, corrected = after_correction(plain(text[mark.end :]))
+            rest, corrected = after_correction(plain(after_mark(text, mark)))
             said = _from_sentences(rest if corrected else plain(mark.text), question)
             if said is not None or corrected or mark.kind in ("boxed", "tag"):
                 return said
@@ -147,6 +158,9 @@ def _explicit(part: Sentence) -> bool | None:
     surely = _SURELY.match(text)
     if surely is not None:
         return surely["rest"] is None
+    elliptic = _ELLIPTIC.match(text)
+    if elliptic is not None:
+        return elliptic["no"] is None and elliptic["cannot"] is None
     found = [match for match in _BY_ITSELF.finditer(text) if not _NO_DOUBT.match(text, match.start("no"))]
     said = {match["yes"] is not None for match in found}
     return said.pop() if len(said) == 1 else None
@@ -177,7 +191,8 @@ def _statement(text: str, question: Question) -> bool | None:
             continue
         count = len(_NEGATION.findall(_NO_DOUBT.sub("", said)))
         count += (_DENIES_WHAT_FOLLOWS.search(before) is not None) + (_IS_FALSE.match(after) is not None)
-        negated = (count - len(_NEGATION.findall(question.text))) % 2 == 1
+        asked = len(_NEGATION.findall(_TRUE_OR_FALSE.sub("", question.text)))
+        negated = (count - asked) % 2 == 1
         return negated if _swapped(clause, question) else not negated
     return None
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
-from posttrain_diag.tasks.verifiers.reading.marks import Mark
+from posttrain_diag.tasks.verifiers.reading.marks import Mark, after_mark
 from posttrain_diag.tasks.verifiers.reading.question import Question, stems, unaccented
 from posttrain_diag.tasks.verifiers.reading.sentences import (
     CONCLUDES,
@@ -26,6 +26,7 @@ from posttrain_diag.tasks.verifiers.reading.sentences import (
     REFUSES,
     Sentence,
     after_correction,
+    second_thought,
     sentences,
 )
 
@@ -34,6 +35,8 @@ MAX_WORDS = 12
 
 _ARTICLE = r"(?:the|an?|le|la|les|l['’]|el|los|las|der|die|das|il|lo|gli|o|os|as)"
 _ARTICLE_FIRST = re.compile(rf"^{_ARTICLE}\s+(?=\S)|^l['’](?=\w)", re.IGNORECASE)
+_ARTICLE_LEFT = re.compile(rf"^\s*{_ARTICLE}\s*$", re.IGNORECASE)
+_PASSIVE = re.compile(r"\b(?:is|are|was|were|been|be)\s+(?:\w+\s+){1,3}by\s+(?:the\s+|an?\s+)?[\"'(]*$", re.IGNORECASE)
 _MARKUP = re.compile(r"\*{1,3}|(?<!\w)_{1,3}(?=\S)|(?<=\S)_{1,3}(?!\w)|`+|~~|^\s*#{1,6}\s+|\$", re.MULTILINE)
 _LATEX = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|boxed|fbox|mbox|emph)\s*\{([^{}]*)\}")
 _TAGS = re.compile(r"</?[A-Za-z_][\w-]{0,30}>")
@@ -43,7 +46,7 @@ _LEAD = re.compile(
     r"""^[\W_]*(?:(?:sure|certainly|of\scourse|okay|ok|well|yes|yeah|right|great|good|absolutely|alright|indeed|so|thus|hence|
     therefore|then|answer|ans|a|final\sanswer|the\sanswer|my\sanswer|result|response|i\sthink|i\sbelieve|i(?:'d|\swould)\s(?:say|guess|go\swith)|
     i(?:'m|\sam)\s(?:pretty\s|quite\s|fairly\s)?(?:sure|certain)(?:\sthat)?|probably|clearly|obviously|definitely|surely|simply|
-    perhaps|maybe|possibly|in\s(?:short|conclusion|summary)|the\scorrect\s(?:answer|word|name)|here(?:\sis|'s)(?:\sthe)?(?:\sanswer)?|
+    perhaps|maybe|possibly|now|today|currently|nowadays|in\s(?:short|conclusion|summary)|the\scorrect\s(?:answer|word|name)|here(?:\sis|'s)(?:\sthe)?(?:\sanswer)?|
     good\squestion|great\squestion|actually|it\sis\scalled|it'?s\scalled|called|namely|also|donc|alors|also|bien\ssûr|claro|natürlich|
     answer\sis|the\sanswer\sis|reply|output)
     [\s,:;!.=-]+)+""",
@@ -60,7 +63,7 @@ _IT_IS = re.compile(
 _COPULA = re.compile(
     r"(?:\b(?:is|are|was|were|be|been|being|becomes?|remains?|means?|equals?|comes?|follows?|called|named|named after|known as|titled|"
     r"spelled|written as|say|says|said|chose|choose|pick|select|est|sont|était|s'appelle|ist|sind|war|heißt|lautet|es|son|fue|se llama|"
-    r"è|sono|era|si chiama|é|são|foi|chama-se|это|является|är|er|on|zijn|heet|jest|to)\b|[:=→]|->|=>|'s\b)\s*$",
+    r"è|sono|era|si chiama|é|são|foi|chama-se|это|является|är|er|on|zijn|heet|jest|to)\b|\b(?:stands?|refers?|belongs?|goes|known) (?:for|to|as)\b|\b(?:denotes?|represents?|signif(?:y|ies))\b|[:=→]|->|=>|'s\b)\s*$",
     re.IGNORECASE,
 )
 _FILLER = re.compile(
@@ -125,11 +128,17 @@ _QUALIFIER_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _GENERIC = frozenset(
-    "city town ocean sea river lake mount mountain mountains island islands desert street state republic kingdom county province "
+    "city town ocean sea river lake mount mt mountain mountains island islands desert street state republic kingdom county province "
     "president king queen sir dr mr mrs ms professor lady lord saint prince princess emperor the planet capital country "
     "district metropolitan territory".split()
 )
 _NAME_PARTICLES = frozenset("de da di du van von der den la le del della bin al el ibn y e".split())
+
+
+_KINDS = {"mount": "mountain", "mt": "mountain", "mountain": "mountain"} | {
+    kind: kind for kind in "lake river ocean sea desert island president king queen planet street".split()
+}
+"""Words of a name that a question asks for by themselves."""
 
 
 class Gives(Enum):
@@ -155,9 +164,9 @@ class Wanted:
     pattern: re.Pattern[str]
     surname: re.Pattern[str] | None
     """The last name of a gold that is a full name."""
-    short: bool
-    """Of one or two letters: in running text only in its own case."""
     words: int
+    kinds: frozenset[str]
+    """Words for what the name names, which the question has: they may be left out, or added."""
 
 
 def plain(text: str) -> str:
@@ -180,16 +189,26 @@ def fold_answer(text: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def wanted_word(gold: str) -> Wanted:
-    """A gold answer as something that can be looked for in texts."""
-    core = fold_answer(gold) or plain(gold).casefold().strip()
-    cased = _ARTICLE_FIRST.sub("", plain(gold).strip(" \t\r\n.,;:!?\"'()[]{}<>*")) or core
+def wanted_word(gold: str, asked: frozenset[str] = frozenset()) -> Wanted:
+    """A gold answer as something that can be looked for in texts.
+
+    Args:
+        gold: the answer.
+        asked: content words of the question: asked for a mountain, "Everest" is "Mount Everest".
+    """
+    kinds = frozenset(word for word, kind in _KINDS.items() if kind in asked)
+    cased = _ARTICLE_FIRST.sub("", plain(gold).strip(" \t\r\n.,;:!?\"'()[]{}<>*")) or plain(gold).strip()
+    cased = without_kind(cased, kinds)
+    core = fold_answer(cased) or cased.casefold()
     short = len(cased) <= 2
     pieces = [re.escape(piece) for piece in re.split(r"[\s-]+", cased) if piece]
     left = r"(?<![\w])" if cased[:1].isalnum() else ""
     right = r"(?![\w])(?!'s\b(?! the| it| a| an| called|\s*$))(?!-\w)" if cased[-1:].isalnum() else ""
-    pattern = re.compile(left + r"[\s-]+".join(pieces) + right, 0 if short else re.IGNORECASE)
-    parts = plain(gold).split()
+    named = "|".join(sorted(kinds))
+    before, after = (rf"(?:(?:{named})\.?\s+)?", rf"(?:\s+(?:{named}))?") if kinds else ("", "")
+    body = r"[\s-]+".join(pieces)
+    pattern = re.compile(f"{left}{before}{body}{after}{right}", 0 if short else re.IGNORECASE)
+    parts = cased.split()
     surname = None
     if (
         2 <= len(parts) <= 4
@@ -197,12 +216,22 @@ def wanted_word(gold: str) -> Wanted:
         and len(parts[-1]) > 3
     ):
         surname = re.compile(rf"(?<!\w){re.escape(parts[-1])}(?!\w)")
-    return Wanted(core, pattern, surname, short, len(pieces))
+    return Wanted(core, pattern, surname, len(pieces), kinds)
+
+
+def without_kind(text: str, kinds: frozenset[str]) -> str:
+    """A name without the word for what it names: Mount Everest, Everest; Pacific Ocean, Pacific."""
+    words = text.split()
+    if len(words) > 1 and words[0].lower().rstrip(".") in kinds:
+        words = words[1:]
+    if len(words) > 1 and words[-1].lower() in kinds:
+        words = words[:-1]
+    return " ".join(words) if kinds else text
 
 
 def is_word(text: str, wanted: Wanted) -> bool:
     """Whether a text is the wanted word and nothing else."""
-    return fold_answer(text) == wanted.core
+    return without_kind(fold_answer(text), wanted.kinds) == wanted.core
 
 
 def gives_word(text: str, marks: Sequence[Mark], question: Question, wanted: Wanted) -> bool:
@@ -229,9 +258,10 @@ def _from_marks(text: str, marks: Sequence[Mark], question: Question, wanted: Wa
             return False
         if any(other.start < mark.end for other in marks[i + 1 :]):
             continue
-        rest, corrected = after_correction(plain(text[mark.end :]))
-        if corrected:
-            return _from_sentences(rest, question, wanted)
+        rest, corrected = after_correction(plain(after_mark(text, mark)))
+        again = rest if corrected else second_thought(rest)
+        if again is not None:
+            return _from_sentences(again, question, wanted)
         parts = sentences(plain(mark.text))
         if not parts or (parts[0].asks and len(parts) == 1):
             continue
@@ -392,7 +422,7 @@ def _position(
     """How a clause gives a word, by where the word stands in it."""
     left = text[: match.start()]
     body = _LEAD.sub("", left)
-    body = _IT_IS.sub("", body)
+    body = _ARTICLE_LEFT.sub("", _IT_IS.sub("", body))
     if not body.strip(" \"'([-:") and not subordinate:
         return _as_subject(text, match, question, is_it=bool(left.strip()))
     trimmed = left
@@ -401,7 +431,7 @@ def _position(
         if shorter == trimmed:
             break
         trimmed = shorter
-    if _COPULA.search(trimmed) or _COPULA.search(left):
+    if _COPULA.search(trimmed) or _COPULA.search(left) or _PASSIVE.search(left):
         if subordinate and not _says_focus(text, question):
             return Gives.NO
         return Gives.PLAINLY

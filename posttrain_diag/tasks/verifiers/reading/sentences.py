@@ -38,15 +38,19 @@ DOUBTS = re.compile(
 )
 """What opens a second thought; the answer before it stands unless another one follows."""
 REMARKS = re.compile(
-    r"^[\W_]{0,4}(?:(?:let(?:'s| us| me)|to|we can|i(?:'ll| will)|now|and|quick|sanity|double)[\s-]+)?(?:also[\s,]+)?(?:"
-    r"check(?:ing|ed)?\b|double-?check|verif\w+|note\b|explanation\b|explain\b|reason(?:ing)?\b|proof\b|remark\b|"
-    r"for (?:example|instance|reference|comparison)\b|e\.g\.|this (?:is (?:a|an|because|due|how|the)|"
-    r"can be|means|was|result|comes|took)|that (?:took|is because|'s because|makes sense)|because\b|since\b|as a check|"
-    r"you (?:can|could|may|might|should)|feel free|hope|please|source|step \d|here(?:'s| is) (?:how|why|the|a)|"
-    r"the (?:check|proof|explanation|reason|verification)\b|in other words|fun fact|by the way|interesting\w*|"
-    r"(?:counted|rounded|checked|found|computed|using|used|see)\b|remember\b|it is also\b|explication|vérif\w+|"
-    r"remarque|erklärung|probe\b|hinweis|nota\b|comprob\w+|explicación|verifica\b|проверк\w+|検算|验证|注)",
-    re.IGNORECASE,
+    r"""^[\W_]{0,4}(?:
+        (?:i\s)?hope\b | let\sme\sknow | if\syou\s(?:have|need|want|would|are) | do\syou\b | would\syou\b | is\sthere\sanything
+      | (?:i(?:'m|\sam)\s)?happy\sto | any\s(?:other|more|further)\b | feel\sfree | please\b | thank | you(?:'re|\sare)\swelcome
+      | (?:(?:let(?:'s|\sus|\sme)|to|we\scan|i(?:'ll|\swill)|now|and|quick|sanity|double)[\s-]+)?(?:also[\s,]+)?(?:
+            check(?:ing|ed)?\b | double-?check | verif\w+ | note\b | explanation\b | explain\b | reason(?:ing)?\b | proof\b | remark\b
+          | for\s(?:example|instance|reference|comparison)\b | e\.g\.
+          | this\s(?:is\s(?:an?\s(?:simple|classic|basic|typical|case|example|common|well|good|straight\w*|known)|because|due|how)|comes|took)
+          | that\s(?:took|is\sbecause|'s\sbecause|makes\ssense) | as\sa\scheck | you\s(?:can|could|may|might|should) | source
+          | here(?:\sis|'s)\s(?:how|why) | the\s(?:check|proof|explanation|reason|verification)\b | in\sother\swords | fun\sfact
+          | by\sthe\sway | interesting\w* | (?:counted|rounded|checked|found|computed|using|used|see)\b | remember\b | it\sis\salso\b
+          | explication | vérif\w+ | remarque | erklärung | probe\b | hinweis | nota\b | comprob\w+ | explicación | verifica\b
+          | проверк\w+ | 検算 | 验证 | 注))""",
+    re.IGNORECASE | re.VERBOSE,
 )
 """What goes on after an answer: checks, notes and explanations."""
 CONCLUDES = re.compile(
@@ -84,7 +88,7 @@ DENIED_AFTER = re.compile(
 )
 """What, right after an answer, says that it is none."""
 DENIED_BEFORE = re.compile(
-    r"""(?:\b(?:not|never|isn['’]?t|aren['’]?t|wasn['’]?t|weren['’]?t|neither|nor|rather\sthan|instead\sof|no\slonger|
+    r"""(?:\b(?:used\sto\sbe|formerly|once\swas|not|never|isn['’]?t|aren['’]?t|wasn['’]?t|weren['’]?t|neither|nor|rather\sthan|instead\sof|no\slonger|
     unlike|except(?:\sfor)?|(?:can|could|would)(?:not|n['’]t|\snot)\sbe|rule[sd]?\sout|ruling\sout|eliminate[sd]?|exclude[sd]?|
     pas|nicht|kein(?:e|er|en)?|no\ses|non\sè|не)\b)
     [\s,:("'“‘*_`$\[]*(?:(?:to\sbe|be|option|choice|answer|letter|the|a|an|called|really|just|simply|exactly|in|at|
@@ -92,6 +96,13 @@ DENIED_BEFORE = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 """What, right before an answer, says that it is none."""
+
+
+_STATES = re.compile(
+    r"^[\s,:;.!-]*(?:i think |i believe |so |then )?(?:it(?:'s| is| was| should be| must be)|that(?:'s| is| would be)|this is|the (?:\w+ )?(?:answer|"
+    r"result|total|number) (?:is|should be|must be)|they are|make that|make it)\b(?! (?:correct|right|true|fine|ok|wrong|important|good))",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -137,14 +148,24 @@ def _add(found: list[Sentence], text: str, start: int, end: str) -> None:
         found.append(Sentence(body.strip(), start + shift, "?" in end or "？" in end, end[:2] in ("..", "…")))
 
 
+def second_thought(text: str) -> str | None:
+    """What a second thought after an answer says instead of it: `18. Actually, it is 20.`; None where it only checks."""
+    for part in sentences(text):
+        cue = DOUBTS.match(part.text)
+        if cue is not None and not part.asks and _STATES.match(part.text[cue.end() :]):
+            return text[part.start + cue.end() :].lstrip(" ,:;.!-—–")
+    return None
+
+
 def after_correction(text: str) -> tuple[str, bool]:
     """(what is left once everything that a correction takes back is off, whether there was a correction).
 
     A cue that nothing follows takes the answer back and gives none.
     """
     last = None
-    for last in CORRECTS.finditer(text):
-        pass
+    for match in CORRECTS.finditer(text):
+        if any(char.isalnum() for char in text[: match.start()]):
+            last = match
     if last is None:
         return text, False
     return text[last.end() :].lstrip(" ,:;.!-—–\n"), True
