@@ -22,7 +22,7 @@ from posttrain_diag.tasks.verifiers.reading.demand import demanded_form
 from posttrain_diag.tasks.verifiers.reading.read_choice import Options, option_alone
 from posttrain_diag.tasks.verifiers.reading.read_list import listed
 from posttrain_diag.tasks.verifiers.reading.read_truth import truth_of
-from posttrain_diag.tasks.verifiers.reading.read_word import MAX_WORDS
+from posttrain_diag.tasks.verifiers.reading.word_forms import MAX_WORDS
 
 Kind = str
 """A type of verifier, or "formula" for a gold in LaTeX."""

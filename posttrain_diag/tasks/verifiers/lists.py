@@ -15,7 +15,14 @@ from posttrain_diag.errors import VerifierError
 from posttrain_diag.tasks.verifiers.options import Options, gold, shortened
 from posttrain_diag.tasks.verifiers.reading import FinalPart, final_part
 from posttrain_diag.tasks.verifiers.reading.form import keeps_form
-from posttrain_diag.tasks.verifiers.reading.read_list import Listed, is_ordered, listed, read_list, same_list
+from posttrain_diag.tasks.verifiers.reading.read_list import (
+    Listed,
+    is_ordered,
+    listed,
+    names_list,
+    read_list,
+    same_list,
+)
 from posttrain_diag.tasks.verifiers.reading.wrapping import without_fence
 from posttrain_diag.types import Judgement, Problem
 
@@ -36,7 +43,8 @@ def judge_list(part: FinalPart, prompt: str, wanted: Listed) -> Judgement:
     text, marks = without_fence(part.text), list(part.marks())
     found = read_list(text, marks, bracket=wanted.bracket)
     extracted = None if found is None else ", ".join(found.items)
-    if found is None or not same_list(found, wanted, ordered=ordered):
+    same = found is not None and same_list(found, wanted, ordered=ordered)
+    if not same and (ordered or not names_list(marks[-1].text if marks else text, wanted)):
         return Judgement(False, False, extracted)
 
     def right(marked: str) -> bool:
@@ -47,7 +55,7 @@ def judge_list(part: FinalPart, prompt: str, wanted: Listed) -> Judgement:
         own = listed(whole)
         return own is not None and same_list(own, wanted, ordered=ordered)
 
-    return Judgement(keeps_form(part.text, marks, prompt, right=right, alone=alone), True, extracted)
+    return Judgement(keeps_form(part.text, marks, prompt, right=right, alone=alone), True, ", ".join(wanted.items))
 
 
 def gold_list(answer: str) -> Listed:

@@ -18,13 +18,14 @@ from posttrain_diag.tasks.verifiers.numbers import iter_numbers, lone_number
 from posttrain_diag.tasks.verifiers.options import Options, gold
 from posttrain_diag.tasks.verifiers.reading import FinalPart, Mark, final_part
 from posttrain_diag.tasks.verifiers.reading.form import keeps_form
+from posttrain_diag.tasks.verifiers.reading.number_in_sentence import Quantity, in_sentence, quantity_at
 from posttrain_diag.tasks.verifiers.reading.question import Question, question_of
-from posttrain_diag.tasks.verifiers.reading.read_number import Quantity, in_sentence, quantity_at, read_number
-from posttrain_diag.tasks.verifiers.reading.units import converted
+from posttrain_diag.tasks.verifiers.reading.read_number import read_number
+from posttrain_diag.tasks.verifiers.reading.units import CURRENCIES, converted
 from posttrain_diag.tasks.verifiers.reading.wrapping import json_value, without_fence
 from posttrain_diag.types import Judgement, Problem
 
-_PLAIN = Question(frozenset(), frozenset(), frozenset(), False, None, False, False, "")
+_PLAIN = question_of("")
 
 
 def numeric(spec: Mapping[str, Any]) -> Callable[[str, Problem], Judgement]:
@@ -96,7 +97,7 @@ def same_quantity(found: Quantity, wanted: Quantity, question: Question) -> bool
     target = wanted.measure if wanted.measure is not None else question.measure
     if found.measure is not None and target is not None and not found.measure.same(target):
         if wanted.measure is None:
-            if found.measure.dimension == target.dimension:
+            if found.measure.dimension == target.dimension or {found.measure.dimension, target.dimension} <= CURRENCIES:
                 return False
         elif not _one_of_a_rate(found, wanted):
             value = converted(found.value, found.measure, target) if question.measure is None else None

@@ -16,7 +16,8 @@ from posttrain_diag.tasks.verifiers.options import Options, gold
 from posttrain_diag.tasks.verifiers.reading import FinalPart, final_part
 from posttrain_diag.tasks.verifiers.reading.form import keeps_form
 from posttrain_diag.tasks.verifiers.reading.question import question_of
-from posttrain_diag.tasks.verifiers.reading.read_word import gives_word, is_word, said_word, wanted_word
+from posttrain_diag.tasks.verifiers.reading.read_word import gives_word, said_word
+from posttrain_diag.tasks.verifiers.reading.word_forms import is_word, wanted_word
 from posttrain_diag.tasks.verifiers.reading.wrapping import json_value, without_fence
 from posttrain_diag.types import Judgement, Problem
 

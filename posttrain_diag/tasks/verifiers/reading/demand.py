@@ -22,7 +22,7 @@ _SAY = (
     r"antworte?t?|gib|schreibe?|nenne|réponds|répondez|donne[zr]?|écris|responde|contesta|escribe|rispondi|scrivi|"
     r"responda|escreva|ответь\w*|напиши\w*)"
 )
-_ORDER = r"(?:^|[.!?:;,(\n—–-]\s*|\b(?:please|and|then|must|should|to|bitte|por\sfavor|per\sfavore)\s+)"
+_ORDER = r"(?:^|[.!?:;,(\n—–-][\"'”’)]*\s*|\b(?:please|and|then|must|should|to|bitte|por\sfavor|per\sfavore)\s+)"
 """Where an order begins: "Answer only ..." is one, "each answer only gives 3 points" is none."""
 _THING = (
     r"(?:number|integer|digit|numeral|figure|value|letter|option|choice|word|name|city|country|year|date|answer|result|"

@@ -27,7 +27,13 @@ WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|\d+", re.UNICODE)
 _SPECIAL = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th", "ð": "d", "ß": "ss"})
 _FOCUS = re.compile(
     r"\b(?:what|which|who|name|give|state|quel(?:le)?|welche[rs]?|cuál|qual)\b(?:\s+(?:is|are|was|were|'s|one|of|these|"
-    r"those|est|ist|es|è|é))*\s+(?:the\s+|a\s+|an\s+|la\s+|le\s+|el\s+|die\s+|der\s+|das\s+|il\s+)?([^?.,:;\n]{1,60})",
+    r"those|est|ist|es|è|é))*\s+(?:the\s+|a\s+|an\s+|la\s+|le\s+|el\s+|die\s+|der\s+|das\s+|il\s+)?"
+    r"([^?.,:;\n]{1,60}?)(?=\s(?:is|are|was|were|do|does|did|has|have|had|can|will|would)\b|[?.,:;\n]|$)",
+    re.IGNORECASE,
+)
+
+_ASKS_PERCENT = re.compile(
+    r"\b(?:what|which|how many|how much|in|as an?|by how (?:many|much)|the|whole|nearest) (?:%|per ?cent(?:age)?)|\bprozent\b",
     re.IGNORECASE,
 )
 
@@ -44,6 +50,8 @@ class Question:
     """Numbers it gives: they are less likely to be the answer."""
     percent: bool
     """It asks for, or speaks of, percent."""
+    asks_percent: bool
+    """It asks for a percentage."""
     measure: Measure | None
     """The unit it asks for."""
     place: bool
@@ -69,6 +77,7 @@ def question_of(prompt: str) -> Question:
         numbers=frozenset(numbers),
         percent="%" in text
         or re.search(r"\bper ?cent|\bprozent|pour cent|por ciento", text, re.IGNORECASE) is not None,
+        asks_percent=_ASKS_PERCENT.search(text) is not None,
         measure=asked_measure(text),
         place=re.search(r"\b(?:where|when|whereabouts|(?:in|on|at|by|with|from|to) (?:which|what|whom))\b", core, re.I)
         is not None,

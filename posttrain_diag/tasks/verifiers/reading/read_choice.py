@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from posttrain_diag.tasks.verifiers.numbers import lone_number
@@ -20,7 +20,7 @@ from posttrain_diag.tasks.verifiers.reading.marks import Mark, after_mark
 from posttrain_diag.tasks.verifiers.reading.number_words import iter_number_words
 from posttrain_diag.tasks.verifiers.reading.question import Question, stems
 from posttrain_diag.tasks.verifiers.reading.read_truth import read_truth, truth_of
-from posttrain_diag.tasks.verifiers.reading.read_word import fold_answer, plain
+from posttrain_diag.tasks.verifiers.reading.word_forms import fold_answer, plain
 from posttrain_diag.tasks.verifiers.reading.sentences import (
     DENIED_AFTER,
     DENIED_BEFORE,
@@ -58,7 +58,7 @@ _TOGETHER = re.compile(
     r"^[\s*_`'\"”)\].,:]*(?:\b(?:or|and|und|oder|et|ou|y|o|e|as well as)\b|/|&|\+)\s*(?:also\s|maybe\s|possibly\s|option\s|choice\s|[(\"'*])*\Z",
     re.IGNORECASE,
 )
-_AND_ALL = re.compile(r"\b(?:all|none|both|neither) of (?:the above|these|them|the options)\b", re.IGNORECASE)
+_ROW = re.compile(r"\s*[)\]]?\s*(?:,|\band\b|\bor\b|\bnor\b|, and\b|&|/)\s*[(\[]?\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def read_choice(text: str, marks: Sequence[Mark], options: Options, question: Qu
             return None
         if any(other.start < mark.end for other in marks[i + 1 :]):
             continue
-        rest, corrected = after_correction(after_mark(text, mark))
+        rest, corrected = after_correction(after_mark(text, mark), answered=True)
         again = rest if corrected else second_thought(rest)
         if again is not None:
             return _in_text(again, options, question)
@@ -278,6 +278,7 @@ def _mentions(text: str, options: Options, *, marked: bool = False) -> list[Ment
     """The options that a text names, in order."""
     found = [*_letters(text, options, marked=marked), *_texts(text, options)]
     found.sort(key=lambda mention: (mention.start, mention.by_text))
+    found = _denied_together(text, found)
     kept: list[Mention] = []
     for mention in found:
         last = kept[-1] if kept else None
@@ -295,6 +296,18 @@ def _mentions(text: str, options: Options, *, marked: bool = False) -> list[Ment
             continue  # "A) carbon dioxide": the letter counts
         kept.append(mention)
     return kept
+
+
+def _denied_together(text: str, mentions: list[Mention]) -> list[Mention]:
+    """Options in a row share their denial: `we can eliminate A, C and D`, `A, C and D are wrong`."""
+    found = list(mentions)
+    for order in (range(1, len(found)), range(len(found) - 2, -1, -1)):
+        for i in order:
+            beside = found[i - 1] if order.step > 0 else found[i + 1]
+            first, second = sorted((found[i], beside), key=lambda mention: mention.start)
+            if beside.denied and not found[i].denied and _ROW.fullmatch(text[first.end : second.start]):
+                found[i] = replace(found[i], denied=True, chosen=False)
+    return found
 
 
 def _letters(text: str, options: Options, *, marked: bool) -> list[Mention]:

@@ -13,19 +13,21 @@ from functools import lru_cache
 
 from posttrain_diag.tasks.verifiers.numbers import lone_number
 from posttrain_diag.tasks.verifiers.reading.marks import Mark
-from posttrain_diag.tasks.verifiers.reading.read_word import fold_answer, plain
-from posttrain_diag.tasks.verifiers.reading.sentences import after_correction
+from posttrain_diag.tasks.verifiers.reading.sentences import HEDGES, after_correction, sentences
+from posttrain_diag.tasks.verifiers.reading.word_forms import fold_answer, plain
 
 MAX_ITEMS = 100
+MAX_ITEM_WORDS = 5
+"""A piece with more words is no item of a list but a part of a sentence."""
 
 _BRACKETS = {"[": "]", "(": ")", "{": "}", "\\{": "\\}"}
 _GROUP = re.compile(r"\\?\{[^{}]*\\?\}|\[[^\[\]]*\]|\([^()]*\)")
 _SEPARATOR = re.compile(
-    r"\s*(?:[,;、，]\s*(?:and|&|und|et|y|e|or)?\b\s*|\s+(?:and|&|und|et|y)\s+|\n\s*)\s*", re.IGNORECASE
+    r"\s*[,;、，]\s*(?:(?:and|&|und|et|y|e|or)\s+)?|\s+(?:and|&|und|et|y|or|oder|ou|\+)\s+|\s*\n\s*", re.IGNORECASE
 )
 _BULLET = re.compile(r"^[ \t]*(?:[-*•–+]|\(?\d{1,3}[.)])[ \t]+(\S[^\n]*)$", re.MULTILINE)
 _LEAD = re.compile(
-    r"^.*?(?:\b(?:are|is|be|include|includes|following|sind|sont|son|sono|são)\b\s*:?|:|=)\s*",
+    r"^.*?(?:\b(?:are|is|be|include|includes|following|sind|sont|son|sono|são|it|them)\b\s*:?|:|(?<![a-z]\s)=)\s*",
     re.IGNORECASE | re.DOTALL,
 )
 _ORDERED = re.compile(
@@ -33,8 +35,16 @@ _ORDERED = re.compile(
     r"first to last|smallest to|largest to|chronological\w*|next \w+ (?:terms|numbers))\b",
     re.IGNORECASE,
 )
-_FIGURES = re.compile(r"-?\d[\d./]*(?:\s+-?\d[\d./]*)+")
 _REMARK = re.compile(r"\s*(?:\(.*\)|[-–—:]\s.*)$", re.DOTALL)
+_FIGURES = re.compile(r"-?\d[\d./]*(?:\s+-?\d[\d./]*)+")
+_NAMED = re.compile(r"^[a-z](?:_\d)?\s*=\s*(?=\S)", re.IGNORECASE)
+_BETWEEN = re.compile(
+    r"\s*(?:[,;&+]|\band\b|\bwith\b|\bplus\b|\bund\b|\bet\b|\by\b|\bor\b|\bthe\b|\ban?\b|\s)+\s*", re.IGNORECASE
+)
+_MORE_BEFORE = re.compile(r"\w+\s*(?:,|\band\b|&|\+)\s*(?:the\s|an?\s)?$", re.IGNORECASE)
+_MORE_AFTER = re.compile(
+    r"^\s*(?:,\s*(?:and\s+)?|\band\s+|&\s*|\+\s*)(?:the\s|an?\s)?\w+\s*(?:$|[.,;!&]|\band\b)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -54,12 +64,12 @@ def listed(text: str) -> Listed | None:
     bracket = ""
     for opening, closing in _BRACKETS.items():
         if body.startswith(opening) and body.endswith(closing) and len(body) > len(opening) + len(closing):
-            bracket = opening.strip("\\") if opening in "[(" else ""
+            bracket = opening if opening in ("[", "(") else ""
             body = body[len(opening) : -len(closing)]
             break
     pieces = body.split() if _FIGURES.fullmatch(body) else _SEPARATOR.split(body)
     items = [_item(piece) for piece in pieces if piece and piece.strip()]
-    if not 2 <= len(items) <= MAX_ITEMS or any(len(item.split()) > 5 for item in items):
+    if not 2 <= len(items) <= MAX_ITEMS or any(len(item.split()) > MAX_ITEM_WORDS for item in items):
         return None
     return Listed(tuple(items), bracket)
 
@@ -67,6 +77,13 @@ def listed(text: str) -> Listed | None:
 def is_ordered(gold: Listed, prompt: str) -> bool:
     """Whether the order of a gold list counts."""
     return bool(gold.bracket) or _ORDERED.search(prompt) is not None
+
+
+def same_list(found: Listed, gold: Listed, *, ordered: bool) -> bool:
+    """Whether two lists hold the same items, in the same order where it counts."""
+    if gold.bracket and found.bracket and gold.bracket != found.bracket:
+        return False
+    return found.items == gold.items if ordered else sorted(found.items) == sorted(gold.items)
 
 
 def read_list(text: str, marks: Sequence[Mark], *, bracket: str) -> Listed | None:
@@ -86,21 +103,41 @@ def read_list(text: str, marks: Sequence[Mark], *, bracket: str) -> Listed | Non
             following = text[mark.start :].partition("\n")[2] if mark.kind == "phrase" else ""
             return _bullets(following) or _bullets(mark.text)
     whole = _in_line(text.strip(), bracket) if "\n" not in text.strip() else None
-    return whole or _bullets(text) or _last_line(text, bracket)
+    return whole or _bullets(text) or _lines(text) or _last_line(text, bracket)
 
 
-def same_list(found: Listed, gold: Listed, *, ordered: bool) -> bool:
-    """Whether two lists hold the same items, in the same order where it counts."""
-    if gold.bracket and found.bracket and gold.bracket != found.bracket:
-        return False
-    if ordered:
-        return found.items == gold.items
-    return sorted(found.items) == sorted(gold.items)
+def names_list(text: str, gold: Listed) -> bool:
+    """Whether the last sentence that names an item of a list names all of them side by side, and no other beside them."""
+    for part in reversed(sentences(plain(text))):
+        folded = part.text.casefold()
+        spans = sorted(span for item in gold.items if (span := _span(item, folded)) is not None)
+        if spans:
+            return len(spans) == len(gold.items) and not HEDGES.search(part.text) and _side_by_side(folded, spans)
+    return False
+
+
+def _side_by_side(text: str, spans: Sequence[tuple[int, int]]) -> bool:
+    joined = all(_BETWEEN.fullmatch(text[one[1] : two[0]]) for one, two in zip(spans, spans[1:], strict=False))
+    more = _MORE_BEFORE.search(text[: spans[0][0]]) or _MORE_AFTER.match(text[spans[-1][1] :])
+    return joined and not more
+
+
+def _span(item: str, text: str) -> tuple[int, int] | None:
+    found = re.search(rf"(?<![\w.-]){re.escape(item)}(?![\w-]|\.\d)", text)
+    return None if found is None else found.span()
 
 
 def _bullets(text: str) -> Listed | None:
     items = [_item(_REMARK.sub("", plain(item))) for item in _BULLET.findall(text)]
     return Listed(tuple(items), "") if 2 <= len(items) <= MAX_ITEMS else None
+
+
+def _lines(text: str) -> Listed | None:
+    """A list with an item on each line, and nothing else."""
+    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
+    if len(lines) < 2 or any(len(line.split()) > 3 or line.endswith(":") or "," in line for line in lines):
+        return None
+    return Listed(tuple(_item(line) for line in lines), "")
 
 
 def _last_line(text: str, bracket: str) -> Listed | None:
@@ -129,7 +166,7 @@ def _in_line(text: str, bracket: str) -> Listed | None:
 
 @lru_cache(maxsize=8192)
 def _item(text: str) -> str:
-    core = plain(text).strip(" \t\"'.;*")
+    core = _NAMED.sub("", plain(text).strip(" \t\"'.;*"))
     number = lone_number(core)
     if number is not None and number.value is not None:
         return f"{number.value}{'%' if number.percent else ''}"

@@ -24,6 +24,7 @@ _LIST_HEAD = re.compile(r"^\s*(?:[-*•–+]\s+|\(?\d{1,2}[.)]\s+(?=\S))")
 CORRECTS = re.compile(
     r"\b(?:(?:that|this|it|which)(?:'s| is| was) (?:wrong|incorrect|not (?:right|correct|it|quite right)|a mistake)|"
     r"i (?:made|have made|had) (?:a|an|some) (?:\w+ )?(?:mistake|error|slip)|my (?:mistake|bad|error)|scratch that|"
+    r"(?:(?<=[.!?]\s)|^)sorry\b,?(?!\s*(?:but|for|that|about|to|,? ?i\b))|"
     r"correction|let me (?:correct|fix|redo|restart|rephrase|try again)|(?:no|oh|oops|ah|wait|sorry),? (?:sorry|wait|no)\b|"
     r"i (?:meant|mean)\b|(?:i )?misspoke|i was wrong|on second thou?ghts?|apologies|i apologi[sz]e|strike that|"
     r"oops|whoops|should (?:actually|instead|rather) be|"
@@ -157,14 +158,18 @@ def second_thought(text: str) -> str | None:
     return None
 
 
-def after_correction(text: str) -> tuple[str, bool]:
+def after_correction(text: str, *, answered: bool = False) -> tuple[str, bool]:
     """(what is left once everything that a correction takes back is off, whether there was a correction).
 
     A cue that nothing follows takes the answer back and gives none.
+
+    Args:
+        text: what is said.
+        answered: an answer was given before; else a cue at the very beginning has nothing to take back.
     """
     last = None
     for match in CORRECTS.finditer(text):
-        if any(char.isalnum() for char in text[: match.start()]):
+        if answered or any(char.isalnum() for char in text[: match.start()]):
             last = match
     if last is None:
         return text, False

@@ -35,6 +35,8 @@ _TABLE: dict[str, str] = {
     "frequency": "hz=1:hertz khz=1000:kilohertz mhz=1000000:megahertz ghz=1000000000:gigahertz",
     "percent": "percent=1:%,per cent,pct,percentage point,prozent,pour cent,por ciento,per cento",
 }
+CURRENCIES = frozenset({"money", "euro", "yen", "rupee", "pound"})
+"""Dimensions that are money: dollars are no euros."""
 _SHORT_ONLY = {"in", "m", "g", "t", "s", "h", "l", "j", "w", "mi", "kn", "rs", "cal", "deg", "rad", "ms", "min", "sec"}
 """Spellings that are words or letters otherwise: read only right beside a number."""
 SCALES = {
