@@ -36,7 +36,7 @@ _SUPERSCRIPT = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺"
 _FRAC = r"\\[dtc]?frac\s?"
 _NUMBER = re.compile(
     rf"""
-    (?P<sign>(?<![\w)\]}}])[-+−–]{_CURRENCY}?(?=[0-9.\\{_VULGAR}]))?
+    (?=[0-9.\\{_VULGAR}+−–-])(?P<sign>(?<![\w)\]}}])[-+−–]{_CURRENCY}?(?=[0-9.\\{_VULGAR}]))?
     (?:
         (?:(?P<frac_whole>[0-9]+)\s?)?{_FRAC}(?:\{{\s?(?P<latex_num>[-−]?[0-9]+)\s?\}}|(?P<short_num>[0-9]))\s?
             (?:\{{\s?(?P<latex_den>[0-9]+)\s?\}}|(?P<short_den>[0-9]))
@@ -189,12 +189,20 @@ def _with_whole(whole: str | None, part: Fraction | None) -> Fraction | None:
 def _fraction(numerator: str, denominator: str = "1") -> Fraction | None:
     if len(numerator) > MAX_DIGITS or len(denominator) > MAX_DIGITS:
         return None
-    top = Fraction(_NOT_DIGITS.sub("", numerator))
+    top = _exact(numerator)
     top = -top if numerator[0] in _MINUS else top
     if denominator == "1":
         return top
-    bottom = Fraction(_NOT_DIGITS.sub("", denominator))
+    bottom = _exact(denominator)
     return None if bottom == 0 else top / bottom
+
+
+def _exact(digits: str) -> Fraction:
+    """Digits with separators and at most one point, exactly."""
+    if not digits.isdigit():
+        digits = _NOT_DIGITS.sub("", digits)
+    whole, point, decimals = digits.partition(".")
+    return Fraction(int(whole + decimals), 10 ** len(decimals)) if point else Fraction(int(whole))
 
 
 def _signed(sign: str, value: Fraction | None) -> Fraction | None:

@@ -17,9 +17,9 @@ from fractions import Fraction
 from typing import Final
 
 from posttrain_diag.tasks.verifiers.numbers import Number, iter_numbers, western_digits
-from posttrain_diag.tasks.verifiers.reading.number_words import iter_number_words
+from posttrain_diag.tasks.verifiers.reading.number_words import HINT, iter_number_words
 from posttrain_diag.tasks.verifiers.reading.question import Question, stem
-from posttrain_diag.tasks.verifiers.reading.sentences import CONCLUDES, DENIED_AFTER, DENIED_BEFORE, HEDGES
+from posttrain_diag.tasks.verifiers.reading.sentences import DENIED_AFTER, DENIED_BEFORE, HEDGES, concludes
 from posttrain_diag.tasks.verifiers.reading.units import Measure, measure_after, scale_after
 
 _OPENED = r"[$€£(\"'*_\\]*\Z"
@@ -69,8 +69,11 @@ _LABEL_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _REASON = re.compile(
-    r",?\s+\b(?:since|because|given that|considering that|due to|parce que|car|weil|da|denn|porque|puisque)\b",
+    r",?\s+\b(?:since|because|given that|considering that|due to|parce que|weil|denn|porque|puisque)\b",
     re.IGNORECASE,
+)
+_CONDITION = re.compile(
+    r"^\W*(?:since|because|as|if|when|given|after|before|while|although|with)\b[^,]*(?:,\d+[^,]*)*,\s", re.IGNORECASE
 )
 _COMPARED = re.compile(
     r"\s*(?:of|more|less|fewer|higher|lower|larger|smaller|bigger|off|discount|increase|decrease|cheaper)\b|"
@@ -96,6 +99,8 @@ _JOINS = re.compile(r"\s*(?:,|\band\b|, and\b|\bund\b|\bet\b)?\s*")
 _SIDE_BY_SIDE = re.compile(r"(?:^|=|####)\s*[\d.]+(?:\s+[\d.]+)+\s*$")
 _SCALE_OF_DIGITS = re.compile(r"\d\s?(?:hund|thou|mill|bill|tril|doze)\Z", re.IGNORECASE)
 _OF_ZERO = re.compile(r"\b(?:below|under|above)\s\Z", re.IGNORECASE)
+_HALF_OF = re.compile(r"\s+(?:of|the|as|an?|his|her|its|their|that|this|way)\b", re.IGNORECASE)
+_MAY_HOLD = re.compile(rf"[\d¼-¾⅐-⅞]|{HINT.pattern}", re.IGNORECASE)
 _RATE = re.compile(r"[\s$€£*_]*[\d.,]+\s*(?:\w+\s)?(?:per|every|each|an?|a\spiece|apiece)\b", re.IGNORECASE)
 _SUBJECT = re.compile(
     r"(?:^|,|\band\b|\bwhile\b|\bbut\b|\bwhereas\b)\s*(?:an?|the|each|every)\s+(\w+)\s+(?:has|have|had|is|are|was|weighs|costs|"
@@ -158,6 +163,11 @@ def in_sentence(text: str, question: Question, *, head: bool = False, whole: boo
     return quantity_at(text, _best(text, numbers, question, head=head))
 
 
+def may_hold_number(text: str) -> bool:
+    """Whether a text has a digit or a word that may be a number."""
+    return _MAY_HOLD.search(text) is not None
+
+
 def numbers_of(text: str) -> list[Number]:
     """Numbers in digits and in words; labels (Step 2) and the second part of 2 hours 15 minutes are left out."""
     digits = list(iter_numbers(text))
@@ -166,12 +176,13 @@ def numbers_of(text: str) -> list[Number]:
         for number in iter_number_words(text)
         if not _SCALE_OF_DIGITS.search(text[max(0, number.start - 12) : number.start + 4])
         and not _OF_ZERO.search(text[: number.start])
+        and not (number.text.lower() == "half" and _HALF_OF.match(text, number.end))
     ]
     both = sorted((*digits, *words), key=lambda number: number.start) if words else digits
     if len(both) < 2:
         return both
     kept = [n for n in both if _LABEL_BEFORE.search(text, max(0, n.start - 12), n.start) is None]
-    kept = [n for n in kept if not _ORDINAL.match(text, n.end)] or kept
+    kept = [n for n in kept if not _ORDINAL.match(text, n.end) or text[: n.start].rstrip()[-1:] == "="] or kept
     return _without_smaller_parts(text, kept or both)
 
 
@@ -231,7 +242,7 @@ def _without_smaller_parts(text: str, numbers: list[Number]) -> list[Number]:
 def _main_clause(text: str, numbers: Sequence[Number]) -> str:
     """The text up to the reason that it gives for its number: "It is 18, since 9 * 2 = 18 and not 20"."""
     reason = _REASON.search(text, numbers[0].end)
-    if reason is None or CONCLUDES.search(text[reason.end() :]):
+    if reason is None or concludes(text[reason.end() :]):
         return text
     before = [number for number in numbers if number.end <= reason.start()]
     return text[: reason.start()] if any(not _OPERATOR_AFTER.match(text, n.end) for n in before) else text
@@ -280,9 +291,7 @@ def _later_result(text: str, right: Sequence[Number], question: Question) -> Num
     """A result that a later clause draws from an equation: "16 - 3 = 13 eggs, so she makes 26 dollars"."""
     first = right[0]
     later = [
-        n
-        for n in right[1:]
-        if CONCLUDES.search(text[first.end : n.start]) or _RESULT_VERB.search(text[first.end : n.start])
+        n for n in right[1:] if concludes(text[first.end : n.start]) or _RESULT_VERB.search(text[first.end : n.start])
     ]
     if not later or later[-1].value in question.numbers:
         return None
@@ -317,7 +326,7 @@ def _says_the_same(text: str, one: Number, two: Number) -> bool:
 
 def _best(text: str, numbers: Sequence[Number], question: Question, *, head: bool) -> Number:
     """The number most likely meant as the answer of a sentence."""
-    numbers = _of_the_subject(text, numbers, question) or numbers
+    numbers = _after_condition(text, numbers) or _of_the_subject(text, numbers, question) or numbers
     plain: list[Number] = []
     linked = False
     for i, number in enumerate(numbers):
@@ -347,6 +356,12 @@ def _compares(text: str, number: Number) -> bool:
     """Whether a percentage or a factor relates the answer to something else: 85% of $800, 3 times as many."""
     after = _COMPARED.match(text, number.end)
     return after is not None and (number.percent or not after[0].strip().startswith("of"))
+
+
+def _after_condition(text: str, numbers: Sequence[Number]) -> list[Number]:
+    """The numbers of the main clause of a sentence that begins with a reason: "Since 9 are left, she makes 18"."""
+    condition = _CONDITION.match(text)
+    return [] if condition is None else [number for number in numbers if number.start >= condition.end()]
 
 
 def _of_the_subject(text: str, numbers: Sequence[Number], question: Question) -> list[Number]:

@@ -34,7 +34,7 @@ _RUN = re.compile(
     rf"(?<![\w'-])(?:(?:minus|negative)\s+)?(?:{_WORD})(?:(?:\s*-\s*|\s+)(?:{_WORD}))*(?![\w-])(?!'\w)", re.IGNORECASE
 )
 _TOKEN = re.compile(r"[a-z]+", re.IGNORECASE)
-_HINT = re.compile(
+HINT = re.compile(
     r"zero|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|teen|ty|hundred|thousand|million|billion|"
     r"trillion|dozen|once|twice|thrice|hal[fv]|third|quarter|fifth|tenth|ninth|sixth",
     re.IGNORECASE,
@@ -43,7 +43,7 @@ _HINT = re.compile(
 
 def iter_number_words(text: str) -> Iterator[Number]:
     """All numbers of a text that are written as words, left to right."""
-    if _HINT.search(text) is None:
+    if HINT.search(text) is None:
         return
     for run in _RUN.finditer(text):
         tokens = [(m[0].lower(), run.start() + m.start(), run.start() + m.end()) for m in _TOKEN.finditer(run[0])]

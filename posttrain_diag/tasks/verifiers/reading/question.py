@@ -32,6 +32,11 @@ _FOCUS = re.compile(
     re.IGNORECASE,
 )
 
+_PERCENT = re.compile(
+    r"%|\bper ?cent|\bprozent|pour cent|por ciento|\b(?:pass|interest|success|failure|growth|tax|tip|unemployment) rate|\brate\?|"
+    r"\b(?:chance|probability|likelihood|proportion|share) (?:of|that|is|are)\b",
+    re.IGNORECASE,
+)
 _ASKS_PERCENT = re.compile(
     r"\b(?:what|which|how many|how much|in|as an?|by how (?:many|much)|the|whole|nearest) (?:%|per ?cent(?:age)?)|\bprozent\b",
     re.IGNORECASE,
@@ -75,8 +80,7 @@ def question_of(prompt: str) -> Question:
         words=frozenset(stems(core)),
         focus=frozenset(focus_words[:2]),
         numbers=frozenset(numbers),
-        percent="%" in text
-        or re.search(r"\bper ?cent|\bprozent|pour cent|por ciento", text, re.IGNORECASE) is not None,
+        percent=_PERCENT.search(text) is not None,
         asks_percent=_ASKS_PERCENT.search(text) is not None,
         measure=asked_measure(text),
         place=re.search(r"\b(?:where|when|whereabouts|(?:in|on|at|by|with|from|to) (?:which|what|whom))\b", core, re.I)

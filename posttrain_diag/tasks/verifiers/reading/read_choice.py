@@ -20,7 +20,6 @@ from posttrain_diag.tasks.verifiers.reading.marks import Mark, after_mark
 from posttrain_diag.tasks.verifiers.reading.number_words import iter_number_words
 from posttrain_diag.tasks.verifiers.reading.question import Question, stems
 from posttrain_diag.tasks.verifiers.reading.read_truth import read_truth, truth_of
-from posttrain_diag.tasks.verifiers.reading.word_forms import fold_answer, plain
 from posttrain_diag.tasks.verifiers.reading.sentences import (
     DENIED_AFTER,
     DENIED_BEFORE,
@@ -30,6 +29,7 @@ from posttrain_diag.tasks.verifiers.reading.sentences import (
     second_thought,
     sentences,
 )
+from posttrain_diag.tasks.verifiers.reading.word_forms import fold_answer, plain
 
 _NOUN = r"(?:option|choice|answer|letter|alternative|opción|réponse|choix|lettre|antwort|opzione|lettera|opção|letra|вариант|选项|選項|選択肢)"
 _LETTER = re.compile(

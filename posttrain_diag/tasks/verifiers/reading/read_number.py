@@ -23,13 +23,14 @@ from posttrain_diag.tasks.verifiers.reading.number_in_sentence import (
     Quantity,
     in_sentence,
     joined_by_or,
+    may_hold_number,
     numbers_of,
 )
 from posttrain_diag.tasks.verifiers.reading.question import Question
 from posttrain_diag.tasks.verifiers.reading.sentences import (
-    CONCLUDES,
     REMARKS,
     after_correction,
+    concludes,
     second_thought,
     sentences,
 )
@@ -103,23 +104,25 @@ def _marked(mark: Mark, question: Question) -> Found:
 
 
 def _from_sentences(text: str, question: Question) -> Found:
+    """The last sentence that answers, or the first one that does where those after it only remark, check or restate."""
     text, _ = after_correction(text)
-    current: Found = None
-    checking = False
-    for part in sentences(_without_labels(text)):
-        if part.asks:
+    parts = [part.text for part in sentences(_without_labels(text)) if not part.asks]
+    first = next((i for i, part in enumerate(parts) if may_hold_number(part)), len(parts))
+    check = next((i for i in range(first + 1, len(parts)) if _VERIFIES.match(parts[i])), len(parts))
+    for i in range(len(parts) - 1, first, -1):
+        settles = (i > check and _RESTATES.match(parts[i]) is not None) or concludes(parts[i])
+        if not settles and (i >= check or REMARKS.match(parts[i])):
             continue
-        settles = CONCLUDES.search(part.text) is not None or (checking and _RESTATES.match(part.text) is not None)
-        if current is not None and not settles:
-            checking = checking or _VERIFIES.match(part.text) is not None
-            if checking or REMARKS.match(part.text):
-                continue
-        found = in_sentence(part.text, question)
-        if found is None or (isinstance(current, Quantity) and not settles and _only_given(part.text, question)):
+        found = in_sentence(parts[i], question)
+        if found is None or (not settles and _only_given(parts[i], question) and _answered(parts[first:i], question)):
             continue
-        current = found
-        checking = checking and not settles
-    return current
+        return found
+    return in_sentence(parts[first], question) if first < len(parts) else None
+
+
+def _answered(parts: Sequence[str], question: Question) -> bool:
+    """Whether one of the sentences gives a number."""
+    return any(isinstance(in_sentence(part, question), Quantity) for part in parts)
 
 
 def _only_given(text: str, question: Question) -> bool:

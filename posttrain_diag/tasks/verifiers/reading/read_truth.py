@@ -15,9 +15,9 @@ from collections.abc import Sequence
 
 from posttrain_diag.tasks.verifiers.reading.marks import Mark, after_mark
 from posttrain_diag.tasks.verifiers.reading.question import Question
+from posttrain_diag.tasks.verifiers.reading.sentences import HEDGES, REFUSES, Sentence, after_correction, sentences
 from posttrain_diag.tasks.verifiers.reading.statements import CLAUSES, NO_DOUBT, stated
 from posttrain_diag.tasks.verifiers.reading.word_forms import fold_answer, plain
-from posttrain_diag.tasks.verifiers.reading.sentences import HEDGES, REFUSES, Sentence, after_correction, sentences
 
 _YES = r"yes|yeah|yep|yup|yea|aye|affirmative|true|correct|oui|si|ja|jo|da|да|sim|tak|ano|evet|ναι|是的?|对的?|對|はい|そうです|예|네|हाँ|हां|نعم|כן"
 _NO = (

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from posttrain_diag.tasks.verifiers.reading.marks import Mark, after_mark
 from posttrain_diag.tasks.verifiers.reading.question import Question, stems
-from posttrain_diag.tasks.verifiers.reading.sentences import CONCLUDES, after_correction, second_thought, sentences
+from posttrain_diag.tasks.verifiers.reading.sentences import after_correction, concludes, second_thought, sentences
 from posttrain_diag.tasks.verifiers.reading.word_forms import Wanted, is_word, plain
 from posttrain_diag.tasks.verifiers.reading.word_in_sentence import (
     HEAD_END,
@@ -106,13 +106,13 @@ def _together(given: Gives, verdict: Gives, text: str, question: Question, *, la
     """What an answer so far and a further sentence give together: the first counts unless the second settles it."""
     if given is Gives.NO:
         return verdict
-    concludes = CONCLUDES.search(text) is not None
+    settles = concludes(text)
     on_focus = bool(question.focus & set(stems(text)))
     if verdict is Gives.OTHER and given in (Gives.PLAINLY, Gives.WEAKLY):
         says = question.focus <= set(stems(text)) and on_focus and _IS.search(text) is not None
-        return verdict if concludes or says or (given is Gives.WEAKLY and last) else given
+        return verdict if settles or says or (given is Gives.WEAKLY and last) else given
     if verdict is Gives.PLAINLY:
-        return verdict if given in (Gives.WEAKLY, Gives.OPEN) or concludes or on_focus else given
-    if verdict is Gives.WEAKLY and given in (Gives.OTHER, Gives.OPEN) and concludes:
+        return verdict if given in (Gives.WEAKLY, Gives.OPEN) or settles or on_focus else given
+    if verdict is Gives.WEAKLY and given in (Gives.OTHER, Gives.OPEN) and settles:
         return verdict
     return given

@@ -7,6 +7,7 @@ text names; none of them is an answer.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,9 +20,37 @@ _ABBREVIATION = re.compile(
 )
 """A full stop that ends no sentence, with what stands around it."""
 _END = re.compile(r"\n+|(?:\.{3,}|…)[\"'”’)\]*_]*|[.!?;]+[\"'”’)\]*_`$]*(?=\s|\Z)|[。！？；]+")
+_SAYS_SOMETHING = re.compile(r"[^\W_]")
 _LIST_HEAD = re.compile(r"^\s*(?:[-*•–+]\s+|\(?\d{1,2}[.)]\s+(?=\S))")
 
-CORRECTS = re.compile(
+
+class Cue:
+    """A pattern of running text with words of which one must be there for it to match: most texts hold none."""
+
+    def __init__(self, pattern: str, words: str) -> None:
+        """Compile the pattern, without regard to case.
+
+        Args:
+            pattern: a regular expression.
+            words: pieces of text, in lower case, with spaces between them (a hard space stands for one within).
+        """
+        self._pattern = re.compile(pattern, re.IGNORECASE)
+        self._words = tuple(dict.fromkeys(word.replace("\xa0", " ") for word in words.split(" ")))
+
+    def search(self, text: str) -> re.Match[str] | None:
+        """The first match in a text."""
+        return self._pattern.search(text) if self._may_match(text) else None
+
+    def finditer(self, text: str) -> Iterator[re.Match[str]]:
+        """All matches in a text."""
+        return self._pattern.finditer(text) if self._may_match(text) else iter(())
+
+    def _may_match(self, text: str) -> bool:
+        lower = text.lower()
+        return any(word in lower for word in self._words)
+
+
+CORRECTS = Cue(
     r"\b(?:(?:that|this|it|which)(?:'s| is| was) (?:wrong|incorrect|not (?:right|correct|it|quite right)|a mistake)|"
     r"i (?:made|have made|had) (?:a|an|some) (?:\w+ )?(?:mistake|error|slip)|my (?:mistake|bad|error)|scratch that|"
     r"(?:(?<=[.!?]\s)|^)sorry\b,?(?!\s*(?:but|for|that|about|to|,? ?i\b))|"
@@ -30,7 +59,9 @@ CORRECTS = re.compile(
     r"oops|whoops|should (?:actually|instead|rather) be|"
     r"non,? pardon|pardon|je me (?:suis )?tromp\w*|nein,? (?:moment|warte|doch)|falsch|entschuldigung|korrektur|"
     r"perdón|me equivoqué|corrección|scusa|mi sono sbagliat\w|desculpa|errei|нет, стоп|ошибся|исправлю)",
-    re.IGNORECASE,
+    "wrong incorrect not mistake error slip bad scratch sorry correct let\xa0me no, no\xa0 oh oops ah wait meant mean misspoke thou "
+    "apolog strike oops should pardon tromp nein falsch entschuldigung korrektur perdón equivoqu correcci scusa sbagliat desculpa "
+    "errei стоп ошибся исправлю",
 )
 """What takes back the answer before it."""
 DOUBTS = re.compile(
@@ -54,21 +85,21 @@ REMARKS = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 """What goes on after an answer: checks, notes and explanations."""
-CONCLUDES = re.compile(
+_CONCLUDES = re.compile(
     r"^\W{0,4}(?:and )?(?:so|thus|hence|therefore|then|consequently|accordingly|as a result|in conclusion|in (?:total|all|short|"
     r"summary|sum|the end)|all in all|altogether|overall|finally|that (?:means|gives|makes|leaves)|this (?:means|gives|"
     r"makes|leaves)|we (?:get|have|find|obtain)|donc|ainsi|au total|also|daher|somit|folglich|insgesamt|por (?:lo )?tanto|"
     r"así que|en total|quindi|dunque|in totale|portanto|logo|então|поэтому|итак|значит|следовательно|所以|因此|よって|"
-    r"したがって|따라서|그래서)\b|\b(?:so|thus|hence|therefore),",
+    r"したがって|따라서|그래서)\b",
     re.IGNORECASE,
 )
-"""What opens a conclusion."""
-HEDGES = re.compile(
+_CONCLUDES_INSIDE = re.compile(r"\b(?:so|thus|hence|therefore),", re.IGNORECASE)
+HEDGES = Cue(
     r"\b(?:either\b.{1,60}\bor\b|it depends|depend(?:s|ing) on|some (?:\w+ )?(?:say|claim|argue|think|believe)|"
     r"others (?:say|claim|argue|think|believe)|unless\b|can(?:'t|not) (?:decide|tell|say)|not sure (?:which|whether|if)|"
     r"one of (?:these|those|them|the two)|entweder\b.{1,60}\boder\b|soit\b.{1,60}\bsoit\b|je nach|ça dépend|depende|"
     r"kommt darauf an|ou bien)",
-    re.IGNORECASE,
+    "either depend say claim argue think believe unless decide tell sure one\xa0of entweder soit je\xa0nach dépend kommt ou\xa0bien",
 )
 """What leaves open which of several answers is meant."""
 REFUSES = re.compile(
@@ -144,9 +175,14 @@ def sentences(text: str) -> tuple[Sentence, ...]:
 def _add(found: list[Sentence], text: str, start: int, end: str) -> None:
     head = _LIST_HEAD.match(text)
     body = text[head.end() :] if head else text
-    if any(char.isalnum() for char in body):
+    if _SAYS_SOMETHING.search(body):
         shift = len(text) - len(text.lstrip()) if head is None else head.end()
         found.append(Sentence(body.strip(), start + shift, "?" in end or "？" in end, end[:2] in ("..", "…")))
+
+
+def concludes(text: str) -> bool:
+    """Whether a sentence draws a conclusion: `So 18.`, `Thus she makes 18.`, `..., so, 18`."""
+    return _CONCLUDES.match(text) is not None or ("," in text and _CONCLUDES_INSIDE.search(text) is not None)
 
 
 def second_thought(text: str) -> str | None:
@@ -169,7 +205,7 @@ def after_correction(text: str, *, answered: bool = False) -> tuple[str, bool]:
     """
     last = None
     for match in CORRECTS.finditer(text):
-        if answered or any(char.isalnum() for char in text[: match.start()]):
+        if answered or _SAYS_SOMETHING.search(text[: match.start()]):
             last = match
     if last is None:
         return text, False

@@ -6,7 +6,7 @@ Only known units are read; any other word beside a number says what is counted a
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 
@@ -86,6 +86,8 @@ _AFTER = re.compile(
     rf"(?:\}}?\s?(?:/|per\s|an?\s(?=hour|minute|second|day|week|month|year)|p(?=h\b))\s?(?P<below>{_NAMES})(?![A-Za-z]))?",
     re.IGNORECASE,
 )
+_LONGEST = 40
+"""Characters within which a unit stands."""
 _CIRC = re.compile(r"\^?\{?\s?\\circ\s?\}?|\\degree")
 _IN_TEXT = re.compile(
     rf"\b(?:in|into|to|as a|many|much in|of|number of)\s+(?:(?:the\s)?(?:nearest|whole|full|total|square|cubic)\s)?"
@@ -130,12 +132,19 @@ def scale_after(text: str, at: int) -> tuple[int, int] | None:
 
 def measure_after(text: str, at: int) -> Measure | None:
     """The known unit right after a number."""
-    circ = _CIRC.match(text, at)
+    found = _measure(text[at : at + _LONGEST])
+    return None if found is None else replace(found, end=at + found.end)
+
+
+@lru_cache(maxsize=8192)
+def _measure(text: str) -> Measure | None:
+    """The known unit that a text begins with."""
+    circ = _CIRC.match(text)
     if circ is not None:
         letter = text[circ.end() :].lstrip("} \\mathrmtext{")[:1].lower()
         name = {"c": "°c", "f": "°f"}.get(letter, "degree")
         return Measure(UNITS[name], None, 1, circ.end())
-    match = _AFTER.match(text, at)
+    match = _AFTER.match(text)
     if match is None:
         return None
     name = match["unit"].lower()

@@ -16,7 +16,7 @@ from enum import Enum
 
 from posttrain_diag.tasks.verifiers.reading.question import Question, stems
 from posttrain_diag.tasks.verifiers.reading.sentences import DENIED_AFTER, DENIED_BEFORE, HEDGES, REFUSES
-from posttrain_diag.tasks.verifiers.reading.word_forms import ARTICLE, Wanted
+from posttrain_diag.tasks.verifiers.reading.word_forms import Wanted
 
 _LEAD = re.compile(
     r"""^[\W_]*(?:(?:sure|certainly|of\scourse|okay|ok|well|yes|yeah|right|great|good|absolutely|alright|indeed|so|thus|hence|
