@@ -20,9 +20,10 @@ from posttrain_diag.errors import VerifierError
 from posttrain_diag.tasks.verifiers.options import Options, gold, shortened
 from posttrain_diag.tasks.verifiers.reading import FinalPart, final_part
 from posttrain_diag.tasks.verifiers.reading.form import keeps_form
+from posttrain_diag.tasks.verifiers.reading.option_mentions import Options as Listed
+from posttrain_diag.tasks.verifiers.reading.option_mentions import option_alone
 from posttrain_diag.tasks.verifiers.reading.question import question_of
-from posttrain_diag.tasks.verifiers.reading.read_choice import Options as Listed
-from posttrain_diag.tasks.verifiers.reading.read_choice import option_alone, read_choice
+from posttrain_diag.tasks.verifiers.reading.read_choice import read_choice
 from posttrain_diag.tasks.verifiers.reading.wrapping import json_value, without_fence
 from posttrain_diag.types import Judgement, Problem
 

@@ -19,7 +19,7 @@ from typing import Any
 from posttrain_diag.tasks.verifiers.choice import prompt_options
 from posttrain_diag.tasks.verifiers.numeric import gold_quantity
 from posttrain_diag.tasks.verifiers.reading.demand import demanded_form
-from posttrain_diag.tasks.verifiers.reading.read_choice import Options, option_alone
+from posttrain_diag.tasks.verifiers.reading.option_mentions import Options, option_alone
 from posttrain_diag.tasks.verifiers.reading.read_list import listed
 from posttrain_diag.tasks.verifiers.reading.read_truth import truth_of
 from posttrain_diag.tasks.verifiers.reading.word_forms import MAX_WORDS

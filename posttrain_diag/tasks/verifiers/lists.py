@@ -15,6 +15,7 @@ from posttrain_diag.errors import VerifierError
 from posttrain_diag.tasks.verifiers.options import Options, gold, shortened
 from posttrain_diag.tasks.verifiers.reading import FinalPart, final_part
 from posttrain_diag.tasks.verifiers.reading.form import keeps_form
+from posttrain_diag.tasks.verifiers.reading.question import question_of
 from posttrain_diag.tasks.verifiers.reading.read_list import (
     Listed,
     is_ordered,
@@ -22,6 +23,7 @@ from posttrain_diag.tasks.verifiers.reading.read_list import (
     names_list,
     read_list,
     same_list,
+    without_words,
 )
 from posttrain_diag.tasks.verifiers.reading.wrapping import without_fence
 from posttrain_diag.types import Judgement, Problem
@@ -41,7 +43,10 @@ def judge_list(part: FinalPart, prompt: str, wanted: Listed) -> Judgement:
     """Whether a final part answers with a list, and in the form that the prompt demands."""
     ordered = is_ordered(wanted, prompt)
     text, marks = without_fence(part.text), list(part.marks())
+    words = question_of(prompt).words
+    wanted = without_words(wanted, words)
     found = read_list(text, marks, bracket=wanted.bracket)
+    found = None if found is None else without_words(found, words)
     extracted = None if found is None else ", ".join(found.items)
     same = found is not None and same_list(found, wanted, ordered=ordered)
     if not same and (ordered or not names_list(marks[-1].text if marks else text, wanted)):
@@ -49,11 +54,11 @@ def judge_list(part: FinalPart, prompt: str, wanted: Listed) -> Judgement:
 
     def right(marked: str) -> bool:
         inside = read_list(marked, (), bracket=wanted.bracket)
-        return inside is not None and same_list(inside, wanted, ordered=ordered)
+        return inside is not None and same_list(without_words(inside, words), wanted, ordered=ordered)
 
     def alone(whole: str) -> bool:
         own = listed(whole)
-        return own is not None and same_list(own, wanted, ordered=ordered)
+        return own is not None and same_list(without_words(own, words), wanted, ordered=ordered)
 
     return Judgement(keeps_form(part.text, marks, prompt, right=right, alone=alone), True, ", ".join(wanted.items))
 

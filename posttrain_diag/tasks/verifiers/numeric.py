@@ -77,10 +77,9 @@ def read(text: str, marks: Sequence[Mark], question: Question) -> Quantity | Non
 def gold_quantity(answer: str) -> Quantity | None:
     """The quantity that a gold answer is: a number, alone or with a known unit."""
     answer = answer.strip()
-    number = lone_number(answer)
-    if number is not None:
-        return quantity_at(number.text, number)
     numbers = list(iter_numbers(answer))
+    if len(numbers) == 1 and lone_number(answer) is not None:
+        return quantity_at(answer, numbers[0])
     if len(numbers) != 1 or numbers[0].start > 2 or len(answer) > 60:
         return None
     found = quantity_at(answer, numbers[0])

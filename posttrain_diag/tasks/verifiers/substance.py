@@ -15,8 +15,8 @@ from posttrain_diag.tasks.verifiers.lists import gold_list, judge_list
 from posttrain_diag.tasks.verifiers.numeric import gold_quantity, judge_number
 from posttrain_diag.tasks.verifiers.options import Options
 from posttrain_diag.tasks.verifiers.reading import FinalPart
-from posttrain_diag.tasks.verifiers.reading.read_choice import Options as Listed
-from posttrain_diag.tasks.verifiers.reading.read_choice import option_alone
+from posttrain_diag.tasks.verifiers.reading.option_mentions import Options as Listed
+from posttrain_diag.tasks.verifiers.reading.option_mentions import option_alone
 from posttrain_diag.tasks.verifiers.reading.read_truth import truth_of
 from posttrain_diag.tasks.verifiers.text import readings, same_leniently
 from posttrain_diag.tasks.verifiers.words import judge_word

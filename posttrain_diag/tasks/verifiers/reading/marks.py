@@ -31,6 +31,8 @@ _TAG = re.compile(
     r"<\|begin_of_box\|>",
     re.IGNORECASE,
 )
+_LETTER_FIRST = re.compile(r"[\s*_(]*[A-Z][.)][\s*_)]*(?=\S)")
+"""A letter that is marked, as in `The answer is B. Because ...`."""
 _HASH = re.compile(r"^[ \t]*####(?!#)[ \t]*(?P<text>[^\n]*)|(?<=\s)####(?!#)[ \t]*(?P<inner>[^\n]*)", re.MULTILINE)
 
 
@@ -69,8 +71,9 @@ def after_mark(text: str, mark: Mark) -> str:
     rest = text[mark.end :]
     if mark.kind in ("phrase", "hash"):
         parts = sentences(mark.text)
-        if len(parts) > 1:
-            return mark.text[parts[1].start :] + rest
+        letter = _LETTER_FIRST.match(mark.text)
+        if letter or len(parts) > 1:
+            return mark.text[letter.end() if letter else parts[1].start :] + rest
     return rest
 
 

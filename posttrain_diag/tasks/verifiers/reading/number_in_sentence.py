@@ -18,7 +18,7 @@ from typing import Final
 
 from posttrain_diag.tasks.verifiers.numbers import Number, iter_numbers, western_digits
 from posttrain_diag.tasks.verifiers.reading.number_words import HINT, iter_number_words
-from posttrain_diag.tasks.verifiers.reading.question import Question, stem
+from posttrain_diag.tasks.verifiers.reading.question import Question, stem, stems, word_key
 from posttrain_diag.tasks.verifiers.reading.sentences import DENIED_AFTER, DENIED_BEFORE, HEDGES, concludes
 from posttrain_diag.tasks.verifiers.reading.units import Measure, measure_after, scale_after
 
@@ -101,6 +101,8 @@ _SCALE_OF_DIGITS = re.compile(r"\d\s?(?:hund|thou|mill|bill|tril|doze)\Z", re.IG
 _OF_ZERO = re.compile(r"\b(?:below|under|above)\s\Z", re.IGNORECASE)
 _HALF_OF = re.compile(r"\s+(?:of|the|as|an?|his|her|its|their|that|this|way)\b", re.IGNORECASE)
 _MAY_HOLD = re.compile(rf"[\d¼-¾⅐-⅞]|{HINT.pattern}", re.IGNORECASE)
+_BY_NUMBER = re.compile(rf"\bby\s+(?:(?:about|exactly|just|only|around)\s+)*{_OPENED}", re.IGNORECASE)
+_YEAR = re.compile(r"\d{3,4}")
 _RATE = re.compile(r"[\s$€£*_]*[\d.,]+\s*(?:\w+\s)?(?:per|every|each|an?|a\spiece|apiece)\b", re.IGNORECASE)
 _SUBJECT = re.compile(
     r"(?:^|,|\band\b|\bwhile\b|\bbut\b|\bwhereas\b)\s*(?:an?|the|each|every)\s+(\w+)\s+(?:has|have|had|is|are|was|weighs|costs|"
@@ -139,7 +141,7 @@ def in_sentence(text: str, question: Question, *, head: bool = False, whole: boo
         head: what comes first is meant, as in a marked answer; else what comes last.
         whole: the text must be the answer and nothing else, as in a box: other digits beside it make it unreadable.
     """
-    text = _DECIMAL_COMMA.sub(r"\1.\2", western_digits(text))
+    text = _DECIMAL_COMMA.sub(r"\1.\2", western_digits(text).replace("**", "  "))
     outside = _PARENTHESES.sub(lambda m: " " * len(m[0]), text)
     numbers = numbers_of(outside) or numbers_of(text)
     if len(numbers) > 1:
@@ -326,6 +328,9 @@ def _says_the_same(text: str, one: Number, two: Number) -> bool:
 
 def _best(text: str, numbers: Sequence[Number], question: Question, *, head: bool) -> Number:
     """The number most likely meant as the answer of a sentence."""
+    special = _special(text, numbers, question)
+    if special is not None:
+        return special
     numbers = _after_condition(text, numbers) or _of_the_subject(text, numbers, question) or numbers
     plain: list[Number] = []
     linked = False
@@ -343,7 +348,7 @@ def _best(text: str, numbers: Sequence[Number], question: Question, *, head: boo
     plain = [number for number in plain if question.asks_percent or not _compares(text, number)] or plain
     plain = _in_asked_unit(text, plain, question) or plain
     changed = [n for n in plain if _CHANGED_TO.search(text[max(0, n.start - 70) : n.start])]
-    if changed:
+    if changed and not question.asks_change:
         return changed[-1]
     if head:
         return plain[0]
@@ -356,6 +361,21 @@ def _compares(text: str, number: Number) -> bool:
     """Whether a percentage or a factor relates the answer to something else: 85% of $800, 3 times as many."""
     after = _COMPARED.match(text, number.end)
     return after is not None and (number.percent or not after[0].strip().startswith("of"))
+
+
+def _special(text: str, numbers: Sequence[Number], question: Question) -> Number | None:
+    """The number that a question of its own kind asks for: by how much something changes, in which year it was."""
+    if question.asks_change:
+        by = [number for number in numbers if _BY_NUMBER.search(text[: number.start])]
+        return by[-1] if by else None
+    years = [number for number in numbers if _YEAR.fullmatch(number.text)] if question.asks_year else []
+    if not years:
+        return None
+    starts = [0, *(year.end for year in years)]
+    before = [{word_key(w) for w in stems(text[at : year.start])} for at, year in zip(starts, years, strict=False)]
+    asked = {word_key(word) for word in question.words}
+    overlap = [len(keys & asked) + 2 * (question.last in keys) for keys in before]
+    return years[overlap.index(max(overlap))]
 
 
 def _after_condition(text: str, numbers: Sequence[Number]) -> list[Number]:

@@ -32,6 +32,8 @@ _FOCUS = re.compile(
     re.IGNORECASE,
 )
 
+_ASKS_CHANGE = re.compile(r"\bby how (?:many|much)\b|\bby what (?:percent\w*|amount|factor)\b", re.IGNORECASE)
+_ASKS_YEAR = re.compile(r"\b(?:what|which) year\b|^\W*when\b|\byear of\b", re.IGNORECASE)
 _PERCENT = re.compile(
     r"%|\bper ?cent|\bprozent|pour cent|por ciento|\b(?:pass|interest|success|failure|growth|tax|tip|unemployment) rate|\brate\?|"
     r"\b(?:chance|probability|likelihood|proportion|share) (?:of|that|is|are)\b",
@@ -59,10 +61,16 @@ class Question:
     """It asks for a percentage."""
     measure: Measure | None
     """The unit it asks for."""
+    asks_change: bool
+    """It asks by how much something changes."""
+    asks_year: bool
+    """It asks for a year."""
     place: bool
     """It asks where, when, or by or with what: the answer may follow a preposition."""
     person: bool
     """It asks who."""
+    last: str
+    """Key of its last content word, most often the verb: `end` of "When did the war end?"."""
     text: str
     """The question itself: the last sentence that asks, or the whole."""
 
@@ -83,9 +91,12 @@ def question_of(prompt: str) -> Question:
         percent=_PERCENT.search(text) is not None,
         asks_percent=_ASKS_PERCENT.search(text) is not None,
         measure=asked_measure(text),
+        asks_change=_ASKS_CHANGE.search(core) is not None,
+        asks_year=_ASKS_YEAR.search(core) is not None,
         place=re.search(r"\b(?:where|when|whereabouts|(?:in|on|at|by|with|from|to) (?:which|what|whom))\b", core, re.I)
         is not None,
         person=re.search(r"\bwho(?:m|se)?\b", core, re.I) is not None,
+        last=word_key(stems(core)[-1]) if stems(core) else "",
         text=core,
     )
 
@@ -113,3 +124,17 @@ def unaccented(text: str) -> str:
         return text
     marks_off = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     return marks_off.translate(_SPECIAL)
+
+
+@lru_cache(maxsize=8192)
+def word_key(word: str) -> str:
+    """What the forms of a word share: sink, sank and sunk; live, lives and living."""
+    for ending in ("ing", "ed"):
+        if word.endswith(ending) and len(word) > len(ending) + 2:
+            word = word.removesuffix(ending)
+            break
+    word = word.rstrip("e")
+    if len(word) < 4 or not word.isalpha():
+        return word
+    consonants = re.sub(r"(.)\1", r"\1", word[0] + re.sub("[aeiou]", "", word[1:]))
+    return consonants if len(consonants) >= 3 else word

@@ -13,6 +13,7 @@ from functools import lru_cache
 
 from posttrain_diag.tasks.verifiers.numbers import lone_number
 from posttrain_diag.tasks.verifiers.reading.marks import Mark
+from posttrain_diag.tasks.verifiers.reading.question import stem
 from posttrain_diag.tasks.verifiers.reading.sentences import HEDGES, after_correction, sentences
 from posttrain_diag.tasks.verifiers.reading.word_forms import fold_answer, plain
 
@@ -23,7 +24,8 @@ MAX_ITEM_WORDS = 5
 _BRACKETS = {"[": "]", "(": ")", "{": "}", "\\{": "\\}"}
 _GROUP = re.compile(r"\\?\{[^{}]*\\?\}|\[[^\[\]]*\]|\([^()]*\)")
 _SEPARATOR = re.compile(
-    r"\s*[,;、，]\s*(?:(?:and|&|und|et|y|e|or)\s+)?|\s+(?:and|&|und|et|y|or|oder|ou|\+)\s+|\s*\n\s*", re.IGNORECASE
+    r"\s*[,;、，]\s*(?:(?:and|&|und|et|or)\s+)?|\s+(?:and|&|und|et|y|or|oder|ou|\+)\s+|\s*\n\s*|\s+[<>]\s+",
+    re.IGNORECASE,
 )
 _BULLET = re.compile(r"^[ \t]*(?:[-*•–+]|\(?\d{1,3}[.)])[ \t]+(\S[^\n]*)$", re.MULTILINE)
 _LEAD = re.compile(
@@ -104,6 +106,12 @@ def read_list(text: str, marks: Sequence[Mark], *, bracket: str) -> Listed | Non
             return _bullets(following) or _bullets(mark.text)
     whole = _in_line(text.strip(), bracket) if "\n" not in text.strip() else None
     return whole or _bullets(text) or _lines(text) or _last_line(text, bracket)
+
+
+def without_words(found: Listed, words: frozenset[str]) -> Listed:
+    """A list whose items leave out what the question names: asked for oceans, `Pacific Ocean` is `Pacific`."""
+    items = [" ".join(w for w in item.split() if stem(w) not in words) or item for item in found.items]
+    return Listed(tuple(items), found.bracket)
 
 
 def names_list(text: str, gold: Listed) -> bool:

@@ -42,6 +42,7 @@ _VERIFIES = re.compile(
     explanation\b|explication\b|probe\b|vérif\w+|comprob\w+|verifica\b|проверк\w+|検算|验证)""",
     re.IGNORECASE | re.VERBOSE,
 )
+_SUPPOSES = re.compile(r"^\W*if\b[^,]*,.*\b(?:will|would|had)\b", re.IGNORECASE)
 _RESTATES = re.compile(
     r"^\W*(?:(?:yes|right|correct|ok|okay|so|no|it(?:'s| is))\b[\s,:]*)*[$€£]?-?[\d.,]+\W*$", re.IGNORECASE
 )
@@ -111,7 +112,8 @@ def _from_sentences(text: str, question: Question) -> Found:
     check = next((i for i in range(first + 1, len(parts)) if _VERIFIES.match(parts[i])), len(parts))
     for i in range(len(parts) - 1, first, -1):
         settles = (i > check and _RESTATES.match(parts[i]) is not None) or concludes(parts[i])
-        if not settles and (i >= check or REMARKS.match(parts[i])):
+        supposes = _SUPPOSES.match(parts[i]) is not None and any(map(concludes, parts[:i]))
+        if not settles and (i >= check or supposes or REMARKS.match(parts[i])):
             continue
         found = in_sentence(parts[i], question)
         if found is None or (not settles and _only_given(parts[i], question) and _answered(parts[first:i], question)):

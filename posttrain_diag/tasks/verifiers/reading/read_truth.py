@@ -34,7 +34,7 @@ _LEADING = re.compile(
     final\sanswer|i\s(?:think|believe|would\ssay)(?:\sthat)?|simply\sput|in\sfact|actually|overall|then|but|and|or|oh\smy\sgod|
     it\sis|it's|this\sis|that\sis|that's|that\swould\sbe|this\sstatement\sis|the\sstatement\sis|the\sclaim\sis|probably|likely|not\sreally|
     {_SURE})[\s,:;.!-]+)*
-    (?:(?P<yes>{_YES}|yes\sindeed|that(?:'s|\sis)\s(?:right|true|correct)|i\s(?:think|believe)\sso)|(?P<no>{_NO}|not\sat\sall|not\b(?:\s(?:true|correct|right|really))?|never|
+    (?:(?P<yes>{_YES}|yes\sindeed|that(?:'s|\sis)\s(?:right|true|correct)|i\s(?:think|believe)\sso)|(?P<no>{_NO}|not\sat\sall|not(?:\s(?:true|correct|right|really))?(?=\W*$|[,.;:!])|never|
     that(?:'s|\sis)\s(?:not\s(?:right|true|correct)|false|wrong|incorrect)|i\s(?:do\snot|don['’]t)\s(?:think|believe)\sso|i\sdoubt\sit))
     (?=[^\w'-]|$|です|じゃ)""",
     re.IGNORECASE | re.VERBOSE,
@@ -48,7 +48,7 @@ _NO_SUCH = re.compile(
     r"^[\W_]*no\s+(?:idea|problem|worries|one|clue|matter|need|way of|evidence|information|answer)\b", re.I
 )
 _ELLIPTIC = re.compile(
-    r"^\W*(?:it|they|he|she|that|this|there|we|you|i|these|those|one|sure)\s+(?:really\s|indeed\s|actually\s|certainly\s)?"
+    r"^\W*(?:i(?:'m|\sam)\s(?:\w+\s)?sure(?:\sthat)?\s|i\s(?:think|believe|guess)(?:\sthat)?\s)?(?:it|they|he|she|that|this|there|we|you|i|these|those|one|sure)\s+(?:really\s|indeed\s|actually\s|certainly\s)?"
     r"(?:(?:is|are|was|were|does|do|did|can|could|will|would|has|have|had|should|may|might|must)(?P<no>n['’]t|\snot|not)?|(?P<cannot>cannot))\W*$",
     re.IGNORECASE,
 )

@@ -16,7 +16,7 @@ MAX_SENTENCES = 60
 
 _ABBREVIATION = re.compile(
     r"(?:\b(?i:st|mr|mrs|ms|dr|prof|vs|e\.g|i\.e|approx|fig|eq|jr|sr|inc|ltd|mt|cf|ca|u\.s|u\.k|z\.b|bzw|gen|sgt|capt)|"
-    r"(?:^|[\s(])[A-Z])\.\s|\b(?i:no|nr|vol|ch|p)\.\s*\d"
+    r"(?:^|[.(]\s?|\b[A-Z][a-z]+\s)[A-Z])\.\s|\b(?i:no|nr|vol|ch|p)\.\s*\d"
 )
 """A full stop that ends no sentence, with what stands around it."""
 _END = re.compile(r"\n+|(?:\.{3,}|…)[\"'”’)\]*_]*|[.!?;]+[\"'”’)\]*_`$]*(?=\s|\Z)|[。！？；]+")
@@ -160,7 +160,7 @@ def sentences(text: str) -> tuple[Sentence, ...]:
         if (
             end[0][0] == "."
             and end[0].rstrip("\"'”’)]*_`$") == "."
-            and _ABBREVIATION.search(text, max(start, end.start() - 8), end.end() + 2)
+            and _ABBREVIATION.search(text[max(start, end.start() - 16) : end.end() + 2])
         ):
             continue
         _add(found, text[start : end.start()], start, end[0])

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 
-from posttrain_diag.tasks.verifiers.reading.question import WORD, Question, stem, stems, unaccented
+from posttrain_diag.tasks.verifiers.reading.question import WORD, Question, stem, stems, unaccented, word_key
 
 _NEGATION = re.compile(
     r"\b(?:not|no|never|neither|nor|cannot|none|nothing|nobody|hardly|rarely|seldom|impossible|unable|false|untrue|incorrect|"
@@ -52,7 +51,10 @@ _PRONOUN = re.compile(
     r"^\W*(?:it|they|this|that|these|those|he|she|we|you|i|the\s(?:statement|claim|sentence|number|answer|text|passage))\b",
     re.IGNORECASE,
 )
-_GENERIC = frozenset("number thing kind type sort one example animal person place word member statement".split())
+_GENERIC = frozenset(
+    "number thing kind type sort one example animal person place word member statement mount city country state "
+    "river lake".split()
+)
 """Words of a question that a statement may leave out: "Zero is not positive" speaks of a positive number."""
 MAX_SPAN = 8
 """More other words between what was asked about are no plain statement of it."""
@@ -66,13 +68,15 @@ def stated(text: str, question: Question, *, named: bool = False) -> bool | None
         question: what was asked.
         named: the sentence must name the subject of the question; a pronoun will not do.
     """
-    asked = list(dict.fromkeys(_key(word) for word in stems(question.text)))
+    asked = list(dict.fromkeys(word_key(word) for word in stems(question.text)))
     if not asked:
         return None
+    compared = [word_key(word) for word in stems(_THAN.split(question.text)[0])] if _THAN.search(question.text) else []
+    predicate = compared[-1:]  # of "Is A higher than B?" a pronoun need only say: it is higher
     for clause in CLAUSES.split(_QUOTED_QUESTION.sub("", text)):
         if _SUBORDINATE.match(clause) or (_INDIRECT.search(clause) and not _INDIRECT.search(question.text)):
             continue
-        span = _span(clause, asked, named=named)
+        span = _span(clause, asked, predicate, named=named)
         if span is None:
             continue
         before, said, after = clause[: span[0]], clause[span[0] : span[1]], clause[span[1] :]
@@ -85,14 +89,14 @@ def stated(text: str, question: Question, *, named: bool = False) -> bool | None
     return None
 
 
-def _span(clause: str, asked: list[str], *, named: bool) -> tuple[int, int] | None:
+def _span(clause: str, asked: list[str], predicate: list[str], *, named: bool) -> tuple[int, int] | None:
     """Where a clause names all that is asked about: from its subject to the last of the other words."""
     places = list(_places(clause))
     here = {key for key, _, _ in places}
     needed = [key for key in asked if key not in _GENERIC_KEYS] or asked
-    start = next((begin for key, begin, _ in places if key == asked[0]), -1)
+    start = next((begin for key, begin, _ in places if key == needed[0]), -1)
     if start < 0 and not named and len(asked) > 1 and _PRONOUN.match(clause):
-        needed, start = [key for key in needed if key != asked[0]] or asked[1:], 0
+        needed, start = predicate or [key for key in needed if key != needed[0]] or asked[1:], 0
     if start < 0 or not set(needed) <= here:
         return None
     ends = [next((end for key, begin, end in places if key == need and begin >= start), -1) for need in needed]
@@ -106,24 +110,10 @@ def _places(clause: str) -> Iterator[tuple[str, int, int]]:
     """(key, start, end) of each content word."""
     for match in WORD.finditer(clause):
         for word in stems(match[0]):
-            yield _key(word), match.start(), match.end()
+            yield word_key(word), match.start(), match.end()
 
 
-@lru_cache(maxsize=8192)
-def _key(word: str) -> str:
-    """What the forms of a word share: sink, sank and sunk; live, lives and living."""
-    for ending in ("ing", "ed"):
-        if word.endswith(ending) and len(word) > len(ending) + 2:
-            word = word.removesuffix(ending)
-            break
-    word = word.rstrip("e")
-    if len(word) < 4 or not word.isalpha():
-        return word
-    consonants = re.sub(r"(.)\1", r"\1", word[0] + re.sub("[aeiou]", "", word[1:]))
-    return consonants if len(consonants) >= 3 else word
-
-
-_GENERIC_KEYS = frozenset(_key(stem(unaccented(word))) for word in _GENERIC)
+_GENERIC_KEYS = frozenset(word_key(stem(unaccented(word))) for word in _GENERIC)
 
 
 def _swapped(clause: str, question: Question) -> bool:

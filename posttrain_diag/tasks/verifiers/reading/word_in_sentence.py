@@ -38,7 +38,7 @@ _COPULA = re.compile(
     r"(?:\b(?:is|are|was|were|be|been|being|becomes?|remains?|means?|equals?|comes?|follows?|called|named|named after|known as|"
     r"titled|spelled|written as|say|says|said|chose|choose|pick|select|use|uses|est|sont|était|s'appelle|ist|sind|war|heißt|heisst|lautet|"
     r"es|son|fue|se llama|è|e|sono|era|si chiama|é|são|foi|chama-se|это|является|är|er|on|zijn|heet|jest|to)\b|"
-    r"\b(?:stands?|refers?|belongs?|goes|known) (?:for|to|as)\b|\b(?:denotes?|represents?|signif(?:y|ies))\b|[:=→]|->|=>|'s\b)\s*$",
+    r"\b(?:stands?|refers?|belongs?|goes|known) (?:for|to|as)\b|\b(?:made|consists?|composed|made up)\s(?:\w+ly\s)?(?:of|from|out of)\b|\b(?:denotes?|represents?|signif(?:y|ies))\b|[:=→]|->|=>|'s\b)\s*$",
     re.IGNORECASE,
 )
 _BY = re.compile(r"\bby\s*$", re.IGNORECASE)
@@ -59,7 +59,7 @@ _FILLER = re.compile(
     beautiful|famous|great|mighty|legendary|well-known|popular|modern|big|large|small|little|common|\w+(?:ese|ish|ian|ican|ous|ful)|
     artist|painter|writer|author|poet|playwright|novelist|scientist|physicist|chemist|mathematician|composer|singer|actor|actress|
     president|king|queen|emperor|philosopher|inventor|explorer|general|leader|architect|director|astronaut|engineer|sculptor|
-    musician|band|player|footballer|lovely|wonderful)\s+|["'(\[]\s*|l')$""",
+    sir|dr\.?|mr\.?|mrs\.?|ms\.?|prof\.?|professor|captain|lord|lady|dame|mainly|mostly|primarily|largely|chiefly|musician|band|player|footballer|lovely|wonderful)\s+|["'(\[]\s*|l')$""",
     re.IGNORECASE | re.VERBOSE,
 )
 _BESIDE = re.compile(
@@ -96,7 +96,8 @@ _ALTERNATIVE_BEFORE = re.compile(
 _ADDED = re.compile(
     r"""^\s*(?:,\s*)?(?:and|&|und|et|y)\s+(?!(?:it|its|it's|is|has|was|they|their|he|she|you|we|there|this|that|these|then|not|the|so|
     also|can|will|are|were|have|had|i|in|for|as|one|often|usually|many|lies|sits|stands|serves|comes)\b)
-    (?:the\s|an?\s)?\w+(?:\s\w+)?\s*(?:$|[.,;:!?)])""",
+    (?:the\s|an?\s)?\w+(?:\s\w+)?\s*(?:$|[.,;:!?)])
+    | ^\s*,\s*(?!with\b|which\b|who\b|where\b|located\b|in\b|on\b|at\b|from\b|followed\b|an?\b|the\b)[^,.;]{1,25}(?:,[^,.;]{1,25})*,?\s+(?:and|&)\s+\w+(?:\s\w+)?\s*(?:$|[.!])""",
     re.IGNORECASE | re.VERBOSE,
 )
 _VERB = re.compile(
@@ -124,6 +125,12 @@ _GENERIC = frozenset(
     "province president king queen sir dr mr mrs ms professor lady lord saint prince princess emperor the planet capital country "
     "district metropolitan territory".split()
 )
+_OBJECT = re.compile(
+    r"^(?:in\s\w+,?\s)?(?:they|people|we|you|it|he|she|one|[A-Z]\w+)\s(?:\w+\s)?(?!and\b|or\b|is\b|was\b|are\b|not\b|the\b|likes?\b|hates?\b|loves?\b|saw\b|know)"
+    r"[a-z]+\s(?:the\s|an?\s)?$",
+    re.IGNORECASE,
+)
+"""A short statement of which the word is the object: `Brazilians speak`, `They make`."""
 MAX_FRAGMENT = 4
 """More words than this without a verb are no short answer."""
 
@@ -155,17 +162,24 @@ def sentence_gives(text: str, question: Question, wanted: Wanted, *, first: bool
         return Gives.NO
     if not found_in(text, wanted, question):
         return _other(text, question, first=first)
-    return Gives.OPEN if HEDGES.search(text) else clauses_give(text, question, wanted)
+    return Gives.OPEN if HEDGES.search(text) else clauses_give(text, question, wanted, first=first)
 
 
-def clauses_give(text: str, question: Question, wanted: Wanted) -> Gives:
-    """What the clauses of a sentence give; what follows a `but` overrules what comes before."""
+def clauses_give(text: str, question: Question, wanted: Wanted, *, first: bool = True) -> Gives:
+    """What the clauses of a sentence give; what follows a `but` overrules what comes before.
+
+    Args:
+        text: the sentence, plain.
+        question: what was asked.
+        wanted: the word.
+        first: nothing stands before the sentence.
+    """
     given = Gives.NO
     at = 0
     subordinate = contrast = False
     for end in [*_CLAUSE.finditer(text), None]:
         clause = text[at : end.start() if end else len(text)]
-        verdict = _clause(clause, question, wanted, subordinate=subordinate, first=at == 0)
+        verdict = _clause(clause, question, wanted, subordinate=subordinate, first=first and at == 0)
         if verdict in (Gives.PLAINLY, Gives.OPEN) or (verdict is Gives.WEAKLY and given in (Gives.NO, Gives.WEAKLY)):
             if given in (Gives.NO, Gives.WEAKLY) or contrast or (verdict is Gives.PLAINLY and given is not Gives.OTHER):
                 given = verdict
@@ -223,7 +237,7 @@ def _clause(text: str, question: Question, wanted: Wanted, *, subordinate: bool,
             return Gives.OPEN
         if not stands_for_itself(text, match, question):
             continue
-        one = _position(text, match, question, subordinate=subordinate)
+        one = _position(text, match, question, subordinate=subordinate, first=first)
         if one is Gives.PLAINLY:
             return one
         verdict = one if verdict is Gives.NO else verdict
@@ -243,7 +257,7 @@ def _open(text: str, match: re.Match[str]) -> bool:
     return bool(_ALTERNATIVE.match(after) or _ALTERNATIVE_BEFORE.search(before) or _ADDED.match(after))
 
 
-def _position(text: str, match: re.Match[str], question: Question, *, subordinate: bool) -> Gives:
+def _position(text: str, match: re.Match[str], question: Question, *, subordinate: bool, first: bool) -> Gives:
     """How a clause gives a word, by where the word stands in it."""
     left = text[: match.start()]
     trimmed = left
@@ -259,6 +273,8 @@ def _position(text: str, match: re.Match[str], question: Question, *, subordinat
         return _as_subject(text, match, question, is_it=body != _LEAD.sub("", trimmed))
     if _says_so(trimmed, question) or _COPULA.search(left):
         return Gives.NO if subordinate and not question.focus & set(stems(text)) else Gives.PLAINLY
+    if first and not subordinate and _OBJECT.match(left) and not _PREPOSITION.search(left) and not _BESIDE.search(left):
+        return Gives.WEAKLY
     overlap = set(stems(text)) & (question.words - set(stems(match[0])))
     if not overlap or _BESIDE.search(left) or (subordinate and not question.focus & overlap):
         return Gives.NO
