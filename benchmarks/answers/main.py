@@ -40,7 +40,9 @@ def main() -> int:
     families = {path.stem: judge_draws(path) for path in sorted(draws.glob("*.jsonl"))} if draws else {}
     scores = {name: draw_scores(rows) for name, rows in families.items()}
     data: dict[str, Any] = {
-        "kinds": {name: {**tally.shares(), "right": tally.right, "wrong": tally.wrong} for name, tally in tallies.items()},
+        "kinds": {
+            name: {**tally.shares(), "right": tally.right, "wrong": tally.wrong} for name, tally in tallies.items()
+        },
         "stretch": {"rows": tallies["all"].stretch, "read": tallies["all"].stretch_agree} if tallies else {},
         "draws": scores,
         "verdicts_per_s": speeds() if own else {},
@@ -62,13 +64,27 @@ def main() -> int:
 
 def speeds() -> dict[str, float]:
     """Verdicts per second of CPU time on answers as models write them, by type of verifier; nothing is cached."""
-    question = "A hen house gives 16 eggs a day. Three are eaten and four are baked. What does a day bring at 2 dollars each?"
+    question = (
+        "A hen house gives 16 eggs a day. Three are eaten and four are baked. What does a day bring at 2 dollars each?"
+    )
     options = "Which gas do plants take in?\nA) Oxygen\nB) Carbon dioxide\nC) Nitrogen\nD) Helium"
     work = "She has 16 eggs. She eats 3, so 16 - 3 = 13 eggs. She bakes 4, so 13 - 4 = 9 eggs. "
     cases = {
-        "numeric": (question, "18", (f"{work}The answer is 18.", f"{work}\n#### 18", f"{work}She makes $18 every day.", "18")),
-        "choice": (options, "B", ("The correct answer is B.", "B) Carbon dioxide", "Plants give off A, so it must be (B).")),
-        "words": ("What is the capital of France?", "Paris", ("The capital of France is Paris.", "Paris, France", "It is Lyon.")),
+        "numeric": (
+            question,
+            "18",
+            (f"{work}The answer is 18.", f"{work}\n#### 18", f"{work}She makes $18 every day.", "18"),
+        ),
+        "choice": (
+            options,
+            "B",
+            ("The correct answer is B.", "B) Carbon dioxide", "Plants give off A, so it must be (B)."),
+        ),
+        "words": (
+            "What is the capital of France?",
+            "Paris",
+            ("The capital of France is Paris.", "Paris, France", "It is Lyon."),
+        ),
         "yesno": ("Is the Sun a star?", "yes", ("Yes, the Sun is a star.", "The Sun is a star.", "No.")),
         "exact": ("Reverse abc.", "cba", ("cba", "The answer is cba.", "abc")),
     }
@@ -103,7 +119,10 @@ def _answers_table(tallies: dict[str, Tally]) -> list[str]:
 def _draws_table(scores: dict[str, dict[str, float]]) -> list[str]:
     if not scores:
         return []
-    lines = ["| recorded draws | draws | substance agrees | strict agrees | pass@1 labelled | pass@1 |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| recorded draws | draws | substance agrees | strict agrees | pass@1 labelled | pass@1 |",
+        "|---|---|---|---|---|---|",
+    ]
     for name, score in scores.items():
         lines.append(
             f"| {name} | {score['draws']} | {_percent(score['substance agrees'])} | {_percent(score['strict agrees'])} | "

@@ -43,7 +43,6 @@ def _in_tag(text: str, name: str, right: Callable[[str], bool]) -> bool:
 
 def _is_json(text: str) -> bool:
     try:
-        json.loads(text)
+        return isinstance(json.loads(text), (dict, list))
     except ValueError:
         return False
-    return True

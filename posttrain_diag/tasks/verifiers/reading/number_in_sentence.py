@@ -17,7 +17,7 @@ from fractions import Fraction
 from typing import Final
 
 from posttrain_diag.tasks.verifiers.numbers import Number, iter_numbers, western_digits
-from posttrain_diag.tasks.verifiers.reading.number_words import HINT, iter_number_words
+from posttrain_diag.tasks.verifiers.reading.number_words import HINT, iter_foreign_words, iter_number_words
 from posttrain_diag.tasks.verifiers.reading.question import Question, stem, stems, word_key
 from posttrain_diag.tasks.verifiers.reading.sentences import DENIED_AFTER, DENIED_BEFORE, HEDGES, concludes
 from posttrain_diag.tasks.verifiers.reading.units import Measure, measure_after, scale_after
@@ -69,7 +69,7 @@ _LABEL_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _REASON = re.compile(
-    r",?\s+\b(?:since|because|given that|considering that|due to|parce que|weil|denn|porque|puisque)\b",
+    r",\s(?:even\s)?(?:though|although|if)\b|,?\s+\b(?:since|because|given that|considering that|due to|parce que|weil|denn|porque|puisque)\b",
     re.IGNORECASE,
 )
 _CONDITION = re.compile(
@@ -95,6 +95,8 @@ _BELOW_ZERO = re.compile(
     re.IGNORECASE,
 )
 _DECIMAL_COMMA = re.compile(r"(?<![\d,.])(\d+),(\d{1,2}|\d{4,})(?![\d,.]*\d)(?!\s*[-+*/=×])")
+_HYPHENED = re.compile(r"(?<![\d.,/+*=-])(\d+)-(\d+/\d+)(?=\s*(?:[A-Za-z]|$))")
+"""A mixed number as in recipes: 1-1/2 cups."""
 _JOINS = re.compile(r"\s*(?:,|\band\b|, and\b|\bund\b|\bet\b)?\s*")
 _SIDE_BY_SIDE = re.compile(r"(?:^|=|####)\s*[\d.]+(?:\s+[\d.]+)+\s*$")
 _SCALE_OF_DIGITS = re.compile(r"\d\s?(?:hund|thou|mill|bill|tril|doze)\Z", re.IGNORECASE)
@@ -142,6 +144,7 @@ def in_sentence(text: str, question: Question, *, head: bool = False, whole: boo
         whole: the text must be the answer and nothing else, as in a box: other digits beside it make it unreadable.
     """
     text = _DECIMAL_COMMA.sub(r"\1.\2", western_digits(text).replace("**", "  "))
+    text = _HYPHENED.sub(r"\1 \2", text)
     outside = _PARENTHESES.sub(lambda m: " " * len(m[0]), text)
     numbers = numbers_of(outside) or numbers_of(text)
     if len(numbers) > 1:
@@ -180,6 +183,8 @@ def numbers_of(text: str) -> list[Number]:
         and not _OF_ZERO.search(text[: number.start])
         and not (number.text.lower() == "half" and _HALF_OF.match(text, number.end))
     ]
+    if not digits and not words:
+        return list(iter_foreign_words(text))
     both = sorted((*digits, *words), key=lambda number: number.start) if words else digits
     if len(both) < 2:
         return both

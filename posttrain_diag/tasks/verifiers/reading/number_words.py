@@ -41,6 +41,35 @@ HINT = re.compile(
 )
 
 
+_FOREIGN = {
+    word: value
+    for names in (
+        "null eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dreizehn vierzehn fünfzehn sechzehn siebzehn "
+        "achtzehn neunzehn zwanzig",
+        "zéro - deux trois quatre cinq - sept huit neuf dix onze douze treize quatorze quinze seize - - - vingt",
+        "cero - dos tres cuatro cinco seis siete ocho nueve diez - doce trece catorce quince dieciséis diecisiete dieciocho "
+        "diecinueve veinte",
+        "- - - tre quattro cinque sei sette otto nove dieci undici dodici tredici quattordici quindici sedici diciassette "
+        "diciotto diciannove venti",
+        "- - dois três quatro - - sete oito - dez - doze treze quatorze quinze dezesseis dezessete dezoito dezenove vinte",
+        "- - twee drie - vijf zes zeven acht negen tien elf twaalf dertien veertien vijftien zestien zeventien achttien "
+        "negentien twintig",
+    )
+    for value, word in enumerate(names.split())
+    if word != "-"
+}
+"""Small numbers in other languages, without the words that mean something else in English."""
+_FOREIGN_WORD = re.compile(
+    rf"(?<![\w'-])(?:{'|'.join(sorted(_FOREIGN, key=len, reverse=True))})(?![\w'-])", re.IGNORECASE
+)
+
+
+def iter_foreign_words(text: str) -> Iterator[Number]:
+    """Small numbers that are written as words of other languages."""
+    for match in _FOREIGN_WORD.finditer(text):
+        yield Number(match[0], Fraction(_FOREIGN[match[0].lower()]), False, match.start(), match.end())
+
+
 def iter_number_words(text: str) -> Iterator[Number]:
     """All numbers of a text that are written as words, left to right."""
     if HINT.search(text) is None:

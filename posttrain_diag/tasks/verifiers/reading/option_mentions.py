@@ -43,11 +43,13 @@ _CHOSEN_AFTER = re.compile(
     r"""^[\s*_`'"”’)\].:,]*(?:\s*[^.?!\n;]{0,60}?\s)?(?:is|would\sbe|must\sbe|seems|looks|fits|matches|ist|est|es|è|é)\s+
     (?:\w+ly\s+|also\s+|indeed\s+)?(?:the\s|la\s|le\s|el\s|die\s|il\s|a\s)?(?:only\s|most\s|single\s|one\sthat\sis\s)?
     (?:correct|right|best|true|answer|appropriate|accurate|proper|valid|one|choice|option|likely|suitable|richtig\w*|bonne|correcta?|
-    exacte|corrett\w|giust\w|corret\w|good|what\s(?:i|we)\b)\b""",
+    exacte|corrett\w|giust\w|corret\w|good|what\s(?:i|we)\b)\b
+    | ^[)\].]*\s*[^.?!\n;:]{0,50}(?::|\s[–—-])\s*(?:yes|true|correct|right|✓|✔|✅)\s*\Z""",
     re.IGNORECASE | re.VERBOSE,
 )
 _WRONG_AFTER = re.compile(
-    r"^[)\].:]*\s*[^.?!\n;,]{0,50}?\b(?:is|are|was)\s+(?:\w+ly\s+)?(?:wrong|incorrect|false|not (?:correct|right|true|the))\b",
+    r"^[)\].:]*\s*[^.?!\n;,]{0,50}?\b(?:is|are|was)\s+(?:\w+ly\s+)?(?:wrong|incorrect|false|not (?:correct|right|true|the))\b|"
+    r"^[)\].]*\s*[^.?!\n;:]{0,50}(?::|\s[–—-])\s*(?:no|false|incorrect|wrong|✗|✘|❌)\s*\Z",
     re.IGNORECASE,
 )
 _TEXT_CHOSEN_BEFORE = re.compile(

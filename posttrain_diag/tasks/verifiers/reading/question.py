@@ -25,6 +25,7 @@ _STOP_WORDS = frozenset(
 )
 WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|\d+", re.UNICODE)
 _SPECIAL = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th", "ð": "d", "ß": "ss"})
+_ACCENTS = re.compile(r"[\u0300-\u036f]")
 _FOCUS = re.compile(
     r"\b(?:what|which|who|name|give|state|quel(?:le)?|welche[rs]?|cuál|qual)\b(?:\s+(?:is|are|was|were|'s|one|of|these|"
     r"those|est|ist|es|è|é))*\s+(?:the\s+|a\s+|an\s+|la\s+|le\s+|el\s+|die\s+|der\s+|das\s+|il\s+)?"
@@ -122,8 +123,8 @@ def unaccented(text: str) -> str:
     """The text without accents, in its own case."""
     if text.isascii():
         return text
-    marks_off = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-    return marks_off.translate(_SPECIAL)
+    decomposed = unicodedata.normalize("NFKD", text)
+    return unicodedata.normalize("NFC", _ACCENTS.sub("", decomposed)).translate(_SPECIAL)
 
 
 @lru_cache(maxsize=8192)

@@ -39,7 +39,7 @@ _REASON = re.compile(r"\b(?:since|because|as the|for the)\b", re.IGNORECASE)
 _CONCLUSION = re.compile(r"\b(?:so|thus|hence|therefore)\b", re.IGNORECASE)
 _LABEL = re.compile(r"\s*(?:$|[).:,–—-]|\b(?:because|since|as|for)\b)")
 _ONLY_A_NOUN = re.compile(rf"\b(?:{NOUN}|the|la|el|le|die|l)\b", re.IGNORECASE)
-_LIST_POINT = re.compile(r"(?m)(^|[\s(*])([A-Z])\.(?=\s+\S)")
+_LIST_POINT = re.compile(r"(?m)(^|[.!?:;]\s+|[(*])([A-Z])\.(?=\s+\S)")
 
 
 def read_choice(text: str, marks: Sequence[Mark], options: Options, question: Question) -> str | None:

@@ -108,18 +108,18 @@ def _from_sentences(text: str, question: Question) -> Found:
     """The last sentence that answers, or the first one that does where those after it only remark, check or restate."""
     text, _ = after_correction(text)
     parts = [part.text for part in sentences(_without_labels(text)) if not part.asks]
-    first = next((i for i, part in enumerate(parts) if may_hold_number(part)), len(parts))
+    first = next((i for i, part in enumerate(parts) if may_hold_number(part)), 0)
     check = next((i for i in range(first + 1, len(parts)) if _VERIFIES.match(parts[i])), len(parts))
     for i in range(len(parts) - 1, first, -1):
         settles = (i > check and _RESTATES.match(parts[i]) is not None) or concludes(parts[i])
-        supposes = _SUPPOSES.match(parts[i]) is not None and any(map(concludes, parts[:i]))
+        supposes = bool(_SUPPOSES.match(parts[i])) and "=" not in parts[i] and any(map(concludes, parts[:i]))
         if not settles and (i >= check or supposes or REMARKS.match(parts[i])):
             continue
         found = in_sentence(parts[i], question)
         if found is None or (not settles and _only_given(parts[i], question) and _answered(parts[first:i], question)):
             continue
         return found
-    return in_sentence(parts[first], question) if first < len(parts) else None
+    return in_sentence(parts[first], question) if parts else None
 
 
 def _answered(parts: Sequence[str], question: Question) -> bool:

@@ -34,7 +34,8 @@ _LEADING = re.compile(
     final\sanswer|i\s(?:think|believe|would\ssay)(?:\sthat)?|simply\sput|in\sfact|actually|overall|then|but|and|or|oh\smy\sgod|
     it\sis|it's|this\sis|that\sis|that's|that\swould\sbe|this\sstatement\sis|the\sstatement\sis|the\sclaim\sis|probably|likely|not\sreally|
     {_SURE})[\s,:;.!-]+)*
-    (?:(?P<yes>{_YES}|yes\sindeed|that(?:'s|\sis)\s(?:right|true|correct)|i\s(?:think|believe)\sso)|(?P<no>{_NO}|not\sat\sall|not(?:\s(?:true|correct|right|really))?(?=\W*$|[,.;:!])|never|
+    (?:(?P<yes>{_YES}|yes\sindeed|that(?:'s|\sis)\s(?:right|true|correct)|i\s(?:think|believe)\sso)|(?P<no>{_NO}|not\sat\sall|not(?:\s(?:true|correct|right|really))?(?=\W*$|[,.;:!])|
+    not(?=\s(?:in|on|for|at|by|usually|always|anymore|yet|quite|exactly|necessarily|unless|if|without)\b)|never|
     that(?:'s|\sis)\s(?:not\s(?:right|true|correct)|false|wrong|incorrect)|i\s(?:do\snot|don['’]t)\s(?:think|believe)\sso|i\sdoubt\sit))
     (?=[^\w'-]|$|です|じゃ)""",
     re.IGNORECASE | re.VERBOSE,

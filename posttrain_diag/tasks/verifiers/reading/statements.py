@@ -47,6 +47,9 @@ _THAN = re.compile(r"\bthan\b", re.IGNORECASE)
 
 NO_DOUBT = re.compile(r"\bno\s+doubt\b|\bwithout (?:a )?doubt\b|\bnot only\b|\bno longer in doubt\b", re.IGNORECASE)
 CLAUSES = re.compile(r"(?<=\S)\s*(?:,\s*)?\b(?:but|whereas|while|however|although)\b\s*|\s*;\s*", re.IGNORECASE)
+_NEGATIVE_PREFIX = re.compile(r"^(?:il(?=l)|im(?=[mp])|ir(?=r)|in|un|dis|non)")
+_NON = re.compile(r"\bnon[- ]?(?=\w)", re.IGNORECASE)
+_ASKS_OF_IT = re.compile(r"^\W*(?:is|was|are|were|will|would|can|could)\s(?:it|there|this|that)\b", re.IGNORECASE)
 _PRONOUN = re.compile(
     r"^\W*(?:it|they|this|that|these|those|he|she|we|you|i|the\s(?:statement|claim|sentence|number|answer|text|passage))\b",
     re.IGNORECASE,
@@ -72,29 +75,37 @@ def stated(text: str, question: Question, *, named: bool = False) -> bool | None
     if not asked:
         return None
     compared = [word_key(word) for word in stems(_THAN.split(question.text)[0])] if _THAN.search(question.text) else []
+    impersonal = _ASKS_OF_IT.match(question.text) is not None
     predicate = compared[-1:]  # of "Is A higher than B?" a pronoun need only say: it is higher
     for clause in CLAUSES.split(_QUOTED_QUESTION.sub("", text)):
         if _SUBORDINATE.match(clause) or (_INDIRECT.search(clause) and not _INDIRECT.search(question.text)):
             continue
-        span = _span(clause, asked, predicate, named=named)
+        span = _span(clause, asked, predicate, named=named, impersonal=impersonal)
         if span is None:
             continue
         before, said, after = clause[: span[0]], clause[span[0] : span[1]], clause[span[1] :]
         if not (_SAYS.search(said) or _ASKS_WITH_DO.search(question.text)):
             continue
-        count = len(_NEGATION.findall(NO_DOUBT.sub("", said)))
+        if not named:  # what only looks like the opposite contradicts nothing
+            said = _NON.sub("not ", said)
+        negative = 0 if named else sum(_negated(word, asked) for word in stems(said))
+        count = negative + len(_NEGATION.findall(NO_DOUBT.sub("", said)))
         count += (_DENIES_WHAT_FOLLOWS.search(before) is not None) + (_IS_FALSE.match(after) is not None)
         count -= len(_NEGATION.findall(_TRUE_OR_FALSE.sub("", question.text)))
         return (count % 2 == 1) == _swapped(clause, question)
     return None
 
 
-def _span(clause: str, asked: list[str], predicate: list[str], *, named: bool) -> tuple[int, int] | None:
+def _span(
+    clause: str, asked: list[str], predicate: list[str], *, named: bool, impersonal: bool
+) -> tuple[int, int] | None:
     """Where a clause names all that is asked about: from its subject to the last of the other words."""
     places = list(_places(clause))
     here = {key for key, _, _ in places}
     needed = [key for key in asked if key not in _GENERIC_KEYS] or asked
     start = next((begin for key, begin, _ in places if key == needed[0]), -1)
+    if impersonal:
+        needed, start = (needed[:1] if not named and _PRONOUN.match(clause) and needed[0] in here else needed), 0
     if start < 0 and not named and len(asked) > 1 and _PRONOUN.match(clause):
         needed, start = predicate or [key for key in needed if key != needed[0]] or asked[1:], 0
     if start < 0 or not set(needed) <= here:
@@ -111,6 +122,14 @@ def _places(clause: str) -> Iterator[tuple[str, int, int]]:
     for match in WORD.finditer(clause):
         for word in stems(match[0]):
             yield word_key(word), match.start(), match.end()
+            if (bare := _NEGATIVE_PREFIX.sub("", word)) != word and len(bare) > 3:
+                yield word_key(bare), match.start(), match.end()
+
+
+def _negated(word: str, asked: list[str]) -> bool:
+    """Whether a word is one that was asked about with a prefix that denies it: illegal, impossible, dishonest."""
+    bare = _NEGATIVE_PREFIX.sub("", word)
+    return bare != word and word_key(bare) in asked and word_key(word) not in asked
 
 
 _GENERIC_KEYS = frozenset(word_key(stem(unaccented(word))) for word in _GENERIC)

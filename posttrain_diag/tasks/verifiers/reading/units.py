@@ -121,6 +121,8 @@ class Measure:
 
     def same(self, other: Measure) -> bool:
         """Whether both are the same unit, in whatever spelling."""
+        if self.dimension == "temperature":
+            return self.unit == other.unit
         return self.dimension == other.dimension and abs(self.factor / other.factor - 1) < 1e-6
 
 

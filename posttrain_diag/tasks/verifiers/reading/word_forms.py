@@ -19,6 +19,8 @@ _LATEX = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|boxed|fbox|mbox|emph
 _TAGS = re.compile(r"</?[A-Za-z_][\w-]{0,30}>")
 _QUOTES = str.maketrans({c: '"' for c in "“”„«»‟"} | {c: "'" for c in "’‘‚`´"} | dict.fromkeys("‐‑‒–—−", "-"))
 _SPACE = re.compile(r"[ \t\u00a0\u202f\u2009]+")
+_NO_SPACES = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f]")
+"""Scripts that put no spaces between words."""
 _AROUND = " \t\r\n.,;:!?\"'()[]{}<>*"
 _INITIALS = re.compile(r"(?<=\w)\.(?=\w\b)|(?<=\b\w)\.(?=\s|$)")
 _NAME_PARTICLES = (
@@ -97,12 +99,15 @@ def wanted_word(gold: str, asked: frozenset[str] = frozenset()) -> Wanted:
     common = cased.islower() and cased.isalpha() and len(cased) > 2
     pieces = [re.escape(piece) for piece in re.split(r"[\s-]+", cased) if piece]
     plural = "(?:s|es)?" if common and not cased.endswith("s") else ""
-    left = r"(?<![\w])" if cased[:1].isalnum() else ""
-    right = r"(?![\w])(?!'s\b(?! the| it| a| an| called|\s*$))(?!-\w)" if cased[-1:].isalnum() else ""
+    spaced = _NO_SPACES.search(cased) is None
+    left = r"(?<![\w])" if spaced and cased[:1].isalnum() else ""
+    right = r"(?![\w])(?!'s\b(?! the| it| a| an| called|\s*$))(?!-\w)" if spaced and cased[-1:].isalnum() else ""
     named = "|".join(sorted(kinds))
     before, after = (rf"(?:(?:{named})\.?\s+)?", rf"(?:\s+(?:{named}))?") if kinds else ("", "")
     body = r"[\s-]+".join(pieces) + plural
-    case = 0 if len(cased) <= 2 else re.IGNORECASE  # a symbol (Au) in running text only in its own case
+    case = (
+        0 if len(cased) <= 2 and cased.isascii() else re.IGNORECASE
+    )  # a symbol (Au) in running text only in its own case
     pattern = re.compile(f"{left}{before}{body}{after}{right}", case)
     return Wanted(core, pattern, _surname(cased), len(pieces), kinds, common)
 

@@ -31,14 +31,14 @@ _LEAD = re.compile(
 _IT_IS = re.compile(
     r"""^(?:(?:it|that|this|he|she|they|these|those|there|which|c'est|es|das|ce|esto|eso|isso|questo|это|c')\s*
     (?:'s|'re|\s?is|\s?are|\s?was|\s?were|\s?would\sbe|\s?must\sbe|\s?should\sbe|\s?has\sto\sbe|\s?will\sbe|\s?can\sonly\sbe|
-    \s?could\sbe|\s?might\sbe|\s?may\sbe|est|ist|es|è|é)\b|c'est\b|es\sist\b|das\sist\b)\s*""",
+    \s?could\sbe|\s?might\sbe|\s?may\sbe|est|ist|es|è|é)\b|c'est\b|il\ss'agit\sd(?:e\s|')|es\sist\b|das\sist\b)\s*""",
     re.IGNORECASE | re.VERBOSE,
 )
 _COPULA = re.compile(
     r"(?:\b(?:is|are|was|were|be|been|being|becomes?|remains?|means?|equals?|comes?|follows?|called|named|named after|known as|"
     r"titled|spelled|written as|say|says|said|chose|choose|pick|select|use|uses|est|sont|était|s'appelle|ist|sind|war|heißt|heisst|lautet|"
     r"es|son|fue|se llama|è|e|sono|era|si chiama|é|são|foi|chama-se|это|является|är|er|on|zijn|heet|jest|to)\b|"
-    r"\b(?:stands?|refers?|belongs?|goes|known) (?:for|to|as)\b|\b(?:made|consists?|composed|made up)\s(?:\w+ly\s)?(?:of|from|out of)\b|\b(?:denotes?|represents?|signif(?:y|ies))\b|[:=→]|->|=>|'s\b)\s*$",
+    r"\b(?:stands?|refers?|belongs?|goes|known) (?:for|to|as)\b|\b(?:made|consists?|composed|made up)\s(?:\w+ly\s)?(?:of|from|out of)\b|\b(?:denotes?|represents?|signif(?:y|ies))\b|[:=→は是为為는은]|->|=>|'s\b)\s*$",
     re.IGNORECASE,
 )
 _BY = re.compile(r"\bby\s*$", re.IGNORECASE)
@@ -74,11 +74,13 @@ _PREPOSITION = re.compile(
     re.IGNORECASE,
 )
 _CLAUSE = re.compile(
-    r"\s*(?:,\s*(?:but|and|yet|while|whereas|although|though|however|so|because|since|as|not|which|who|where)\b|;|\s-\s|"
+    r"\s*(?:,\s*(?:but|and|yet|while|whereas|although|though|however|so|because|since|as|not|(?:of\s|in\s|to\s|from\s)?(?:which|whom|whose)|who|where)\b|;|\s-\s|"
     r"\b(?:but|whereas|while|although|though|because|since|however|yet)\b)\s*",
     re.IGNORECASE,
 )
-_REASONING = re.compile(r"\b(?:because|since|although|though|while|whereas|which|who|where|as)\b", re.IGNORECASE)
+_REASONING = re.compile(
+    r"\b(?:because|since|although|though|while|whereas|which|whom|whose|who|where|as)\b", re.IGNORECASE
+)
 _CONTRAST = re.compile(r"\b(?:but|yet|however)\b", re.IGNORECASE)
 HEAD_END = re.compile(
     r"[,;:()\[\]]|\s-\s|\s(?:because|since|which|who|where|as|while|and is|and has|and it|whose|with|located|in the|for)\s",
@@ -97,7 +99,7 @@ _ADDED = re.compile(
     r"""^\s*(?:,\s*)?(?:and|&|und|et|y)\s+(?!(?:it|its|it's|is|has|was|they|their|he|she|you|we|there|this|that|these|then|not|the|so|
     also|can|will|are|were|have|had|i|in|for|as|one|often|usually|many|lies|sits|stands|serves|comes)\b)
     (?:the\s|an?\s)?\w+(?:\s\w+)?\s*(?:$|[.,;:!?)])
-    | ^\s*,\s*(?!with\b|which\b|who\b|where\b|located\b|in\b|on\b|at\b|from\b|followed\b|an?\b|the\b)[^,.;]{1,25}(?:,[^,.;]{1,25})*,?\s+(?:and|&)\s+\w+(?:\s\w+)?\s*(?:$|[.!])""",
+    | ^\s*,\s*(?!\s|with\b|which\b|who\b|where\b|located\b|in\b|on\b|at\b|from\b|followed\b|an?\b|the\b)[^,.;]{1,25}(?:,[^,.;]{1,25})*,?\s+(?:and|&)\s+\w+(?:\s\w+)?\s*(?:$|[.!])""",
     re.IGNORECASE | re.VERBOSE,
 )
 _VERB = re.compile(
@@ -159,7 +161,9 @@ def sentence_gives(text: str, question: Question, wanted: Wanted, *, first: bool
         first: nothing stands before the sentence: a word alone then is an answer.
     """
     if REFUSES.search(text):
-        return Gives.NO
+        _, contrast, text = text.rpartition(" but ")
+        if not contrast or REFUSES.search(text):
+            return Gives.NO
     if not found_in(text, wanted, question):
         return _other(text, question, first=first)
     return Gives.OPEN if HEDGES.search(text) else clauses_give(text, question, wanted, first=first)
@@ -295,7 +299,7 @@ def _rival_first(left: str, question: Question) -> bool:
     """Whether another answer stands before the word: a first item of a list (Nice, Paris), another complement."""
     items = left.split(",")
     if len(items) > 1 and not _VERB.search(left) and len(items[0].split()) <= MAX_FRAGMENT:
-        return any(char.isalpha() for char in items[0]) and not set(stems(items[0])) & question.words
+        return any(char.isalpha() for char in items[0]) and not set(stems(items[0])) <= question.words
     return not _LOCATED.search(left) and _other(left, question, first=True) is Gives.OTHER
 
 
@@ -322,7 +326,7 @@ def _other(text: str, question: Question, *, first: bool) -> Gives:
     body = _LEAD.sub("", text).strip()
     if not body or DENIED_AFTER.search(body) or re.search(r"\bnot\b|n't\b", body) or _INTERJECTION.match(body):
         return Gives.NO
-    if first and is_fragment(body) and not set(stems(body)) & question.words:
+    if first and is_fragment(body) and not set(stems(body)) <= question.words:
         return Gives.OTHER
     said = _IT_IS.match(body)
     if said is not None:
