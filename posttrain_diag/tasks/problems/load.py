@@ -15,7 +15,7 @@ from posttrain_diag.tasks.problems.cells import Reader
 from posttrain_diag.tasks.problems.layouts import BOXED, FIELDS, IDS, LAYOUTS, Draft, detect
 from posttrain_diag.tasks.problems.rows import BadRow, RawTable, Row, is_missing, read_table
 from posttrain_diag.tasks.problems.taskset import TaskSet, tasks_sha
-from posttrain_diag.tasks.verifiers.defaults import default_verifier
+from posttrain_diag.tasks.verifiers.defaults import WHY, default_verifier
 from posttrain_diag.tasks.verifiers.numbers import iter_numbers
 from posttrain_diag.tasks.verifiers.spec import TYPES, check_verifier, compile_verifier, needs_code
 from posttrain_diag.types import Pair, Problem
@@ -265,12 +265,14 @@ def _decide_verifiers(
         return decided
     chosen: Counter[str] = Counter()
     for row, draft in drafts:
-        if draft.verifier is None and draft.answer is not None:
-            draft = replace(draft, verifier=default_verifier(draft.answer, _prompt_of(draft), boxed=BOXED))
-            chosen[str(draft.verifier["type"])] += 1
-        decided.append((row, draft))
+        if draft.verifier is not None or draft.answer is None:
+            decided.append((row, draft))
+            continue
+        verifier = default_verifier(draft.answer, _prompt_of(draft), boxed=BOXED)
+        chosen[str(verifier["type"])] += 1
+        decided.append((row, replace(draft, verifier=verifier)))
     if chosen:
-        notes.append(f"verifiers were chosen by answer and prompt: {_counted(chosen)}; --verifier changes it")
+        notes.append(_what_was_chosen(chosen))
     return decided
 
 
@@ -278,10 +280,12 @@ def _prompt_of(draft: Draft) -> str:
     return draft.prompt or "\n".join(m["content"] for m in draft.messages or ())
 
 
-def _counted(chosen: Counter[str]) -> str:
+def _what_was_chosen(chosen: Counter[str]) -> str:
     if len(chosen) == 1:
-        return f"{next(iter(chosen))!r}"
-    return ", ".join(f"{kind!r} for {number}" for kind, number in chosen.most_common())
+        (kind,) = chosen
+        return f"verifier {kind!r} was chosen because {WHY[kind]}; --verifier changes it"
+    counted = ", ".join(f"{kind!r} for {number}" for kind, number in chosen.most_common())
+    return f"verifiers were chosen row by row, from answer and prompt: {counted}; --verifier changes them"
 
 
 def _answer_of_demo(demo: str, spec: Mapping[str, Any]) -> str | None:

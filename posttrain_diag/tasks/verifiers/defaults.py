@@ -1,13 +1,13 @@
-"""The verifier of a row that names none, from its gold answer and its prompt.
+r"""The verifier of a row that names none, from its gold answer and its prompt.
 
-gold                          prompt                       verifier
-B                             lists options                choice
-yes, no, true, false                                       yesno
-18, -3, 7/4, 25%, 5 km                                     numeric
-\\frac{14}{3}, x^2             asks for \\boxed{}             the MATH convention
-2, 3, 5, 7    [1, 4, 9]                                    list
-Paris, New Delhi                                           words
-anything longer                                            exact
+    gold                          prompt                       verifier
+    B                             lists options                choice
+    yes, no, true, false                                       yesno
+    18, -3, 7/4, 25%, 5 km                                     numeric
+    \frac{14}{3}, x^2             asks for \boxed{}             the MATH convention
+    2, 3, 5, 7    [1, 4, 9]                                    list
+    Paris, New Delhi                                           words
+    anything longer                                            exact
 """
 
 from __future__ import annotations
@@ -24,19 +24,30 @@ from posttrain_diag.tasks.verifiers.reading.read_list import listed
 from posttrain_diag.tasks.verifiers.reading.read_truth import truth_of
 from posttrain_diag.tasks.verifiers.reading.word_forms import MAX_WORDS
 
-Kind = str
-"""A type of verifier, or "formula" for a gold in LaTeX."""
-
+WHY: Mapping[str, str] = {
+    "choice": "the prompts list options and the answers name them",
+    "yesno": "the answers are yes or no",
+    "numeric": "the answers are numbers",
+    "regex": "the prompts ask for \\boxed{answer}",
+    "list": "the answers are lists",
+    "words": "the answers are words or names",
+    "exact": "the answers are longer texts or formulas",
+}
+"""What the choice of a type rests on, for the user."""
+_ASKS_FOR_A_LETTER = re.compile(r"\b(?:options?|choices?|choose|which of the following|multiple[ -]choice)\b", re.IGNORECASE)
+_LETTER = re.compile(r"\(?[A-J]\)?")
 _FORMULA = re.compile(
     r"\\[A-Za-z]+|[\^_]|(?<![<>=!])=(?!=)|\\pm|√|π|(?<![A-Za-z])[a-z]\s*[-+*/]\s*[a-z\d]|\d[a-z](?![a-z])|\d\s*[-+*]\s*\d|[≤≥<>]"
 )
 
 
-def kind_of(answer: str, prompt: str) -> Kind:
-    """What kind of answer a gold is: the type of the verifier that reads it best."""
+def kind_of(answer: str, prompt: str) -> str:
+    """What kind of answer a gold is: the type of the verifier that reads it best, or "formula" for LaTeX."""
     answer = answer.strip()
     texts = prompt_options(prompt)
     if texts and "\n" not in answer and option_alone(answer, Options(texts, lettered=True)) is not None:
+        return "choice"
+    if not texts and _LETTER.fullmatch(answer) and _ASKS_FOR_A_LETTER.search(prompt):
         return "choice"
     if truth_of(answer) is not None and answer.lower() not in ("y", "n", "t", "f", "si", "ne", "da"):
         return "yesno"

@@ -23,7 +23,7 @@ from posttrain_diag.tasks.verifiers.words import judge_word
 from posttrain_diag.tasks.verifiers.yesno import judge_truth
 
 _RUNNING = re.compile(
-    r"\b(?:the|is|are|was|it|that|this|answer|of|and|in|to|because|yes|no|we|you|they|he|she|there|for|with|would|must|"
+    r"\b(?:the|is|are|was|it|that|this|answer|of|and|in|to|because|think|believe|yes|no|we|you|they|he|she|there|for|with|would|must|"
     r"la|le|el|est|es|die|der|das|ist|il|è|é|respuesta|réponse|antwort)\b|['’]s\b|[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]",
     re.IGNORECASE,
 )

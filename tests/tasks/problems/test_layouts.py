@@ -78,7 +78,7 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "preference": (
         {"prompt": "Capital?", "chosen": "Paris", "rejected": "Rome", "answer": "Paris"},
-        {"pairs": (Pair("Paris", "Rome"),), "demos": (), "verifier": {"type": "exact"}},
+        {"pairs": (Pair("Paris", "Rome"),), "demos": (), "verifier": {"type": "words"}},
     ),
     "cruxeval": (
         {"code": "def f(x):\n    return [x]", "input": "1", "output": "[1]", "id": "sample_0"},
@@ -104,7 +104,7 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "verifiers": (
         {"question": "Capital of France?", "answer": "Paris", "info": {"level": 1}, "example_id": 7},
-        {"id": "7", "prompt": "Capital of France?", "answer": "Paris", "verifier": {"type": "exact"}},
+        {"id": "7", "prompt": "Capital of France?", "answer": "Paris", "verifier": {"type": "words"}},
     ),
     "messages": (
         {"messages": [USER, ASSISTANT], "answer": "4"},
@@ -159,18 +159,32 @@ def test_preference_without_a_prompt_column(jsonl: Write):
 @pytest.mark.parametrize(
     ("rows", "kind", "why"),
     [
-        ([{"prompt": "a", "answer": "1,319"}, {"prompt": "b", "answer": 0.5}], "numeric", "every answer is a number"),
-        ([{"prompt": "Q\nA) x\nB) y", "answer": "B"}], "choice", "lists options"),
-        ([{"prompt": "Q (A) x (B) y", "answer": "(A)"}], "choice", "lists options"),
-        ([{"prompt": "Which letter?", "answer": "B"}], "exact", "neither"),
-        ([{"prompt": "a", "answer": "1"}, {"prompt": "b", "answer": "x"}], "exact", "neither"),
-        ([{"prompt": "a. Put it in \\boxed{}.", "answer": "x^2"}], "regex", "asks for \\boxed"),
+        ([{"prompt": "a", "answer": "1,319"}, {"prompt": "b", "answer": 0.5}], "numeric", "answers are numbers"),
+        ([{"prompt": "Q\nA) x\nB) y", "answer": "B"}], "choice", "list options"),
+        ([{"prompt": "Q (A) x (B) y", "answer": "(A)"}], "choice", "list options"),
+        ([{"prompt": "Which of the following is right?", "answer": "B"}], "choice", "list options"),
+        ([{"prompt": "Which letter?", "answer": "B"}], "words", "words or names"),
+        ([{"prompt": "Is it?", "answer": "yes"}, {"prompt": "Is it?", "answer": False}], "yesno", "yes or no"),
+        ([{"prompt": "Name them.", "answer": "red, green"}], "list", "lists"),
+        ([{"prompt": "How far?", "answer": "5 km"}], "numeric", "numbers"),
+        ([{"prompt": "a. Put it in \\boxed{}.", "answer": "x^2"}], "regex", "ask for \\boxed"),
+        ([{"prompt": "Tell me.", "answer": "word " * 20}], "exact", "longer texts"),
     ],
 )
 def test_the_verifier_that_is_chosen_is_said(rows: list[dict[str, Any]], kind: str, why: str, jsonl: Write):
     tasks = load_tasks(jsonl(*rows))
     assert {p.verifier["type"] for p in tasks.problems} == {kind}
     assert any(repr(kind) in note and why in note for note in tasks.notes)
+
+
+def test_a_mix_of_answers_is_judged_row_by_row(jsonl: Write):
+    rows = [{"prompt": "7 + 5?", "answer": "12"}, {"prompt": "Capital of France?", "answer": "Paris"}]
+    tasks = load_tasks(jsonl(*rows))
+    assert [p.verifier["type"] for p in tasks.problems] == ["numeric", "words"]
+    assert any("'numeric' for 1, 'words' for 1" in note for note in tasks.notes)
+    number, word = tasks.problems
+    assert verify("The sum is 12.", number).strict and not verify("The sum is 13.", number).lenient
+    assert verify("It is Paris.", word).strict and not verify("It is Lyon.", word).lenient
 
 
 def test_mapping_overrides_detection(jsonl: Write):

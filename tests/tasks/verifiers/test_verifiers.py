@@ -17,6 +17,9 @@ EXACT: dict[str, Any] = {"type": "exact"}
 NUMERIC: dict[str, Any] = {"type": "numeric"}
 CHOICE: dict[str, Any] = {"type": "choice"}
 CONTAINS: dict[str, Any] = {"type": "contains"}
+WORDS: dict[str, Any] = {"type": "words"}
+YESNO: dict[str, Any] = {"type": "yesno"}
+LIST: dict[str, Any] = {"type": "list"}
 LAST_FIELD: dict[str, Any] = {"type": "regex", "pattern": r"(?:^|\|)([^|]*)$"}
 HASHES: dict[str, Any] = {"type": "regex", "pattern": r"#### (.*)"}
 OPTIONS = "Which?\nA) red\nB) blue\nC) green"
@@ -27,7 +30,7 @@ TABLE: list[tuple[dict[str, Any], str, str, int, int, str | None]] = [
     (EXACT, "abc", "[abc]", 0, 1, "[abc]"),
     (EXACT, "[abc]", " [abc]\n", 1, 1, "[abc]"),
     (EXACT, "abc", "ABC", 0, 1, "ABC"),
-    (EXACT, "abc", "I think abc", 0, 0, "I think abc"),
+    (EXACT, "abc", "I think abc", 0, 1, "I think abc"),
     (EXACT, "abc", "Let me see.\nThe answer is abc.", 0, 1, "Let me see.\nThe answer is abc."),
     (EXACT, "abc", "the answer is abd or the answer is abc or the answer is abe", 0, 0, None),
     (EXACT, "abc", "", 0, 0, ""),
@@ -58,12 +61,13 @@ TABLE: list[tuple[dict[str, Any], str, str, int, int, str | None]] = [
     (NUMERIC, "1319", "#### 1,319", 1, 1, "1319"),
     (NUMERIC, "1,319", "1319.00.", 1, 1, "1319"),
     (NUMERIC, "18", "18 then 17", 0, 0, "17"),
-    (NUMERIC, "18", "The answer is 18. Check: 9*2.", 0, 1, "18"),
-    (NUMERIC, "18", "The answer is 17. Check: 18, 2.", 0, 0, "2"),
+    (NUMERIC, "18", "The answer is 18. Check: 9*2.", 1, 1, "18"),
+    (NUMERIC, "18", "The answer is 17. Check: 18, 2.", 0, 0, "17"),
     (NUMERIC, "18", "1 2 3 18 4 5", 0, 0, "5"),
-    (NUMERIC, "18", "eighteen", 0, 0, None),
-    (NUMERIC, "0.5", "50%", 0, 1, "50%"),
-    (NUMERIC, "0.5", "½", 0, 1, "1/2"),
+    (NUMERIC, "18", "eighteen", 1, 1, "18"),
+    (NUMERIC, "0.5", "50%", 1, 1, "50%"),
+    (NUMERIC, "0.5", "½", 1, 1, "½"),
+    (NUMERIC, "0.5", "0.5%", 0, 0, "0.5%"),
     (NUMERIC, "-3", "16 - 3", 0, 0, "3"),
     ({**NUMERIC, "which": "first"}, "16", "16 - 3", 1, 1, "16"),
     ({**NUMERIC, "which": "any"}, "3", "16 - 3 = 13", 1, 1, "3"),
@@ -73,8 +77,8 @@ TABLE: list[tuple[dict[str, Any], str, str, int, int, str | None]] = [
     (CHOICE, "B", "**B**.", 1, 1, "B"),
     (CHOICE, "B", "The answer is B because ...", 1, 1, "B"),
     (CHOICE, "B", "I see A. So the answer is (B).", 1, 1, "B"),
-    (CHOICE, "B", "b", 0, 1, "B"),
-    (CHOICE, "B", "blue", 0, 1, "B"),
+    (CHOICE, "B", "b", 1, 1, "B"),
+    (CHOICE, "B", "blue", 1, 1, "B"),
     (CHOICE, "A", "A dog", 0, 0, None),
     (CHOICE, "B", "A B C", 0, 0, None),
     (CHOICE, "B", "C", 0, 0, "C"),
@@ -84,7 +88,18 @@ TABLE: list[tuple[dict[str, Any], str, str, int, int, str | None]] = [
     (CONTAINS, "Paris", "it is paris", 0, 1, "Paris"),
     (CONTAINS, "Paris", "London", 0, 0, None),
     ({**CONTAINS, "compare": "casefold"}, "Paris", "it is paris", 1, 1, "Paris"),
-    ({**CONTAINS, "compare": "numeric"}, "18", "it is 118", 0, 1, "18"),
+    (CONTAINS, "Paris", "The capital is not Paris but Lyon.", 0, 0, None),
+    (CONTAINS, "Rome", "Romeo lived in Verona", 0, 0, None),
+    (CONTAINS, "4", "it is 14", 0, 0, None),
+    (CONTAINS, "4", "it is 4.5", 0, 0, None),
+    ({**CONTAINS, "compare": "numeric"}, "18", "it is 118", 0, 0, None),
+    (WORDS, "Paris", "The capital is Paris.", 1, 1, "Paris"),
+    (WORDS, "Paris", "It is Lyon.", 0, 0, "It is Lyon"),
+    (YESNO, "yes", "Yes, it is.", 1, 1, "yes"),
+    (YESNO, "false", "no", 1, 1, "no"),
+    (YESNO, "yes", "I know", 0, 0, None),
+    (LIST, "2, 3", "3 and 2", 1, 1, "2, 3"),
+    (LIST, "(2, 3)", "(3, 2)", 0, 0, "3, 2"),
 ]
 
 
@@ -109,7 +124,7 @@ def test_declared_options():
     ("spec", "answer", "says"),
     [
         ({}, "1", ["unknown verifier type None", "exact, regex"]),
-        ({"type": "fuzzy"}, "1", ["'fuzzy'", "exact, regex, numeric, choice, contains, python"]),
+        ({"type": "fuzzy"}, "1", ["'fuzzy'", "exact, regex, numeric", "words, yesno"]),
         ({"type": "exact", "patern": "x", "zz": 1}, "1", ["'patern', 'zz'", "compare, strip, which"]),
         ({"type": "exact", "which": "middle"}, "1", ["first, last or any", "'middle'"]),
         ({"type": "exact", "strip": 3}, "1", ["true, false or a string", "3"]),
@@ -118,6 +133,9 @@ def test_declared_options():
         ({"type": "regex", "pattern": "("}, "1", ["'('", "not a regular expression"]),
         ({"type": "numeric"}, "many", ["one number", "'many'", "exact"]),
         ({"type": "choice"}, "red", ["names an option", "'red'"]),
+        ({"type": "yesno"}, "perhaps", ["yes or no", "'perhaps'", "words"]),
+        ({"type": "list"}, "red", ["two items", "'red'", "words"]),
+        ({"type": "words", "options": []}, "red", ["'options'", "compare, strip, which"]),
         ({"type": "choice", "options": ["red"]}, "A", ["2 to 26"]),
         ({"type": "exact"}, None, ["no answer", "'p'"]),
         ({"type": "contains"}, "  ", ["no answer"]),
@@ -138,7 +156,8 @@ def test_unusable_verifiers(spec: dict[str, Any], answer: str | None, says: list
 
 def test_strict_implies_lenient_for_all_data_types_on_hostile_text():
     texts = ["", "\x00", "\ud800", "\u202eabc\u202c", "abc" * 50_000, "\\boxed{" * 5000, "[" * 5000, "1," * 20_000]
-    for spec, answer in ((EXACT, "abc"), (HASHES, "5"), (NUMERIC, "5"), (CHOICE, "B"), (CONTAINS, "abc")):
+    kinds = ((EXACT, "abc"), (HASHES, "5"), (NUMERIC, "5"), (CHOICE, "B"), (CONTAINS, "abc"), (WORDS, "abc"))
+    for spec, answer in (*kinds, (YESNO, "no"), (LIST, "a, b")):
         for text in texts:
             judgement = verify(text, problem(spec, answer))
             assert judgement.lenient or not judgement.strict
@@ -181,4 +200,4 @@ def test_sha_depends_on_type_options_and_answer_only():
 
 
 def test_every_type_is_in_the_table():
-    assert set(TYPES) == {"exact", "regex", "numeric", "choice", "contains", "python"}
+    assert set(TYPES) == {"exact", "regex", "numeric", "words", "yesno", "choice", "list", "contains", "python"}
