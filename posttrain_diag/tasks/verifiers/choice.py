@@ -24,7 +24,7 @@ from posttrain_diag.tasks.verifiers.reading.option_mentions import Options as Li
 from posttrain_diag.tasks.verifiers.reading.option_mentions import option_alone
 from posttrain_diag.tasks.verifiers.reading.question import question_of
 from posttrain_diag.tasks.verifiers.reading.read_choice import read_choice
-from posttrain_diag.tasks.verifiers.reading.wrapping import json_value, without_fence
+from posttrain_diag.tasks.verifiers.reading.wrapping import json_value, unwrapped
 from posttrain_diag.types import Judgement, Problem
 
 _IN_PROMPT = re.compile(r"(?:^|\n|\s)\(?([A-Z])[).:]\s+([^\n]+?)(?=\s+\(?[A-Z][).:]\s|\n|$)")
@@ -57,7 +57,7 @@ def judge_choice(part: FinalPart, prompt: str, answer: str, options: Listed, *, 
         first: the first marked answer counts instead of the last.
     """
     question = question_of(prompt)
-    text, marks = without_fence(part.text), list(part.marks())
+    text, marks = unwrapped(part.text, prompt)
     value = json_value(text)
     if value is not None:
         found = option_alone(value, options)

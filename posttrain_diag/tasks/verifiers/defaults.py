@@ -1,13 +1,13 @@
 r"""The verifier of a row that names none, from its gold answer and its prompt.
 
-    gold                          prompt                       verifier
-    B                             lists options                choice
-    yes, no, true, false                                       yesno
-    18, -3, 7/4, 25%, 5 km                                     numeric
-    \frac{14}{3}, x^2             asks for \boxed{}             the MATH convention
-    2, 3, 5, 7    [1, 4, 9]                                    list
-    Paris, New Delhi                                           words
-    anything longer                                            exact
+gold                          prompt                       verifier
+B                             lists options                choice
+yes, no, true, false                                       yesno
+18, -3, 7/4, 25%, 5 km                                     numeric
+\frac{14}{3}, x^2             asks for \boxed{}             the MATH convention
+2, 3, 5, 7    [1, 4, 9]                                    list
+Paris, New Delhi                                           words
+anything longer                                            exact
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ WHY: Mapping[str, str] = {
     "exact": "the answers are longer texts or formulas",
 }
 """What the choice of a type rests on, for the user."""
-_ASKS_FOR_A_LETTER = re.compile(r"\b(?:options?|choices?|choose|which of the following|multiple[ -]choice)\b", re.IGNORECASE)
+_ASKS_FOR_A_LETTER = re.compile(
+    r"\b(?:options?|choices?|choose|which of the following|multiple[ -]choice)\b", re.IGNORECASE
+)
 _LETTER = re.compile(r"\(?[A-J]\)?")
 _FORMULA = re.compile(
     r"\\[A-Za-z]+|[\^_]|(?<![<>=!])=(?!=)|\\pm|√|π|(?<![A-Za-z])[a-z]\s*[-+*/]\s*[a-z\d]|\d[a-z](?![a-z])|\d\s*[-+*]\s*\d|[≤≥<>]"

@@ -25,7 +25,7 @@ from posttrain_diag.tasks.verifiers.reading.read_list import (
     same_list,
     without_words,
 )
-from posttrain_diag.tasks.verifiers.reading.wrapping import without_fence
+from posttrain_diag.tasks.verifiers.reading.wrapping import unwrapped
 from posttrain_diag.types import Judgement, Problem
 
 
@@ -42,7 +42,7 @@ def list_(spec: Mapping[str, Any]) -> Callable[[str, Problem], Judgement]:
 def judge_list(part: FinalPart, prompt: str, wanted: Listed) -> Judgement:
     """Whether a final part answers with a list, and in the form that the prompt demands."""
     ordered = is_ordered(wanted, prompt)
-    text, marks = without_fence(part.text), list(part.marks())
+    text, marks = unwrapped(part.text, prompt)
     words = question_of(prompt).words
     wanted = without_words(wanted, words)
     found = read_list(text, marks, bracket=wanted.bracket)

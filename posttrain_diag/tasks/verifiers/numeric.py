@@ -22,7 +22,7 @@ from posttrain_diag.tasks.verifiers.reading.number_in_sentence import Quantity, 
 from posttrain_diag.tasks.verifiers.reading.question import Question, question_of
 from posttrain_diag.tasks.verifiers.reading.read_number import read_number
 from posttrain_diag.tasks.verifiers.reading.units import CURRENCIES, converted
-from posttrain_diag.tasks.verifiers.reading.wrapping import json_value, without_fence
+from posttrain_diag.tasks.verifiers.reading.wrapping import json_value, unwrapped
 from posttrain_diag.types import Judgement, Problem
 
 _PLAIN = question_of("")
@@ -48,7 +48,7 @@ def numeric(spec: Mapping[str, Any]) -> Callable[[str, Problem], Judgement]:
 def judge_number(part: FinalPart, prompt: str, wanted: Quantity) -> Judgement:
     """Whether a final part answers with a number, and in the form that the prompt demands."""
     question = question_of(prompt)
-    text, marks = without_fence(part.text), list(part.marks())
+    text, marks = unwrapped(part.text, prompt)
     found = read(text, marks, question)
     extracted = None if found is None else plain_number(found)
     if found is None or not same_quantity(found, wanted, question):

@@ -18,7 +18,7 @@ from posttrain_diag.tasks.verifiers.reading import FinalPart
 from posttrain_diag.tasks.verifiers.reading.option_mentions import Options as Listed
 from posttrain_diag.tasks.verifiers.reading.option_mentions import option_alone
 from posttrain_diag.tasks.verifiers.reading.read_truth import truth_of
-from posttrain_diag.tasks.verifiers.text import readings, same_leniently
+from posttrain_diag.tasks.verifiers.text import MAX_CHARS, readings, same_leniently
 from posttrain_diag.tasks.verifiers.words import judge_word
 from posttrain_diag.tasks.verifiers.yesno import judge_truth
 
@@ -43,7 +43,7 @@ def right_in_substance(part: FinalPart, prompt: str, answer: str, found: Iterabl
     for text in (*found, *readings(part.text, first=first)):
         if options.same(options.stripped(text), answer) or same_leniently(text, answer):
             return True
-    return _RUNNING.search(part.text) is not None and _read(part, prompt, answer)
+    return _RUNNING.search(part.text[-MAX_CHARS:]) is not None and _read(part, prompt, answer)
 
 
 def _read(part: FinalPart, prompt: str, answer: str) -> bool:

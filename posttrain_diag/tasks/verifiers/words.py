@@ -18,7 +18,7 @@ from posttrain_diag.tasks.verifiers.reading.form import keeps_form
 from posttrain_diag.tasks.verifiers.reading.question import question_of
 from posttrain_diag.tasks.verifiers.reading.read_word import gives_word, said_word
 from posttrain_diag.tasks.verifiers.reading.word_forms import is_word, wanted_word
-from posttrain_diag.tasks.verifiers.reading.wrapping import json_value, without_fence
+from posttrain_diag.tasks.verifiers.reading.wrapping import json_value, unwrapped
 from posttrain_diag.types import Judgement, Problem
 
 
@@ -36,7 +36,7 @@ def judge_word(part: FinalPart, prompt: str, answer: str) -> Judgement:
     """Whether a final part answers with a word, and in the form that the prompt demands."""
     question = question_of(prompt)
     wanted = wanted_word(answer, question.words)
-    text, marks = without_fence(part.text), list(part.marks())
+    text, marks = unwrapped(part.text, prompt)
     value = json_value(text)
     if not (is_word(value, wanted) if value is not None else gives_word(text, marks, question, wanted)):
         return Judgement(False, False, value if value is not None else said_word(text, marks))

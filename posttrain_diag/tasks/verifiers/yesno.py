@@ -18,7 +18,7 @@ from posttrain_diag.tasks.verifiers.reading import FinalPart, final_part
 from posttrain_diag.tasks.verifiers.reading.form import keeps_form
 from posttrain_diag.tasks.verifiers.reading.question import question_of
 from posttrain_diag.tasks.verifiers.reading.read_truth import read_truth, truth_of
-from posttrain_diag.tasks.verifiers.reading.wrapping import json_value, without_fence
+from posttrain_diag.tasks.verifiers.reading.wrapping import json_value, unwrapped
 from posttrain_diag.types import Judgement, Problem
 
 
@@ -35,7 +35,7 @@ def yesno(spec: Mapping[str, Any]) -> Callable[[str, Problem], Judgement]:
 def judge_truth(part: FinalPart, prompt: str, wanted: bool) -> Judgement:
     """Whether a final part says yes (or no), and in the form that the prompt demands."""
     question = question_of(prompt)
-    text, marks = without_fence(part.text), list(part.marks())
+    text, marks = unwrapped(part.text, prompt)
     value = json_value(text)
     said = read_truth(text, marks, question) if value is None else truth_of(value)
     extracted = None if said is None else "yes" if said else "no"

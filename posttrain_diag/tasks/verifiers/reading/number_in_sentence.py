@@ -94,7 +94,9 @@ _BELOW_ZERO = re.compile(
     r"\s*(?:°\s?[CF]?|degrees?(?:\s(?:celsius|fahrenheit|C|F))?)?\s*(?:below|under)\s(?:zero|freezing|0\b)",
     re.IGNORECASE,
 )
-_DECIMAL_COMMA = re.compile(r"(?<![\d,.])(\d+),(\d{1,2}|\d{4,})(?![\d,.]*\d)(?!\s*[-+*/=×])")
+_DECIMAL_COMMA = re.compile(r"(?<![\d,.])(\d+),(\d{1,2}|\d{4,})(?![\d,.]{0,40}\d)(?!\s*[-+*/=×])")
+MAX_SENTENCE = 1500
+"""Characters of a sentence that are read: its end, or the beginning of what is marked."""
 _HYPHENED = re.compile(r"(?<![\d.,/+*=-])(\d+)-(\d+/\d+)(?=\s*(?:[A-Za-z]|$))")
 """A mixed number as in recipes: 1-1/2 cups."""
 _JOINS = re.compile(r"\s*(?:,|\band\b|, and\b|\bund\b|\bet\b)?\s*")
@@ -143,6 +145,7 @@ def in_sentence(text: str, question: Question, *, head: bool = False, whole: boo
         head: what comes first is meant, as in a marked answer; else what comes last.
         whole: the text must be the answer and nothing else, as in a box: other digits beside it make it unreadable.
     """
+    text = text[-MAX_SENTENCE:] if not head else text[:MAX_SENTENCE]
     text = _DECIMAL_COMMA.sub(r"\1.\2", western_digits(text).replace("**", "  "))
     text = _HYPHENED.sub(r"\1 \2", text)
     outside = _PARENTHESES.sub(lambda m: " " * len(m[0]), text)

@@ -75,6 +75,10 @@ _TOGETHER = re.compile(
 _ROW = re.compile(r"\s*[)\]]?\s*(?:,|\band\b|\bor\b|\bnor\b|, and\b|&|/)\s*[(\[]?\s*", re.IGNORECASE)
 
 
+MAX_CHARS = 2000
+"""Characters of a sentence that are read."""
+
+
 @dataclass(frozen=True)
 class Options:
     """The options of a question."""
@@ -113,6 +117,7 @@ def option_alone(text: str, options: Options) -> str | None:
 
 def mentions_of(text: str, options: Options) -> list[Mention]:
     """The options that a text names, in order; a letter with its own words is one mention."""
+    text = text[:MAX_CHARS]
     found = [*_letters(text, options), *_texts(text, options)]
     found.sort(key=lambda mention: (mention.start, mention.by_text))
     kept: list[Mention] = []

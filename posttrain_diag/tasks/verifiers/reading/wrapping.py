@@ -1,10 +1,12 @@
-"""What surrounds an answer as a whole: a code fence, a JSON object with one value."""
+"""What surrounds an answer as a whole: a code fence, the prompt repeated before it, a JSON object with one value."""
 
 from __future__ import annotations
 
 import json
 import re
 from typing import Any, cast
+
+from posttrain_diag.tasks.verifiers.reading.marks import Mark, find_marks
 
 _FENCE = re.compile(r"\A\s*(?:```|~~~)[ \t]*[\w+-]*[ \t]*\n(.*?)\n?[ \t]*(?:```|~~~)\s*\Z", re.DOTALL)
 _OBJECT = re.compile(r"\{[^{}]*\}")
@@ -20,6 +22,22 @@ _ANSWER_KEYS = (
     "choice",
 )
 MAX_CHARS = 4000
+"""Longer texts are not searched for JSON."""
+MIN_ECHO = 12
+"""A shorter prompt may be a part of the answer."""
+
+
+def unwrapped(text: str, prompt: str) -> tuple[str, list[Mark]]:
+    """A final part without a fence around it and without the prompt that it repeats, and the answers it marks."""
+    text = without_fence(_without_echo(text, prompt))
+    return text, list(find_marks(text))
+
+
+def _without_echo(text: str, prompt: str) -> str:
+    """A text without the prompt that it begins with."""
+    shown = text.lstrip()
+    asked = prompt.strip()
+    return shown[len(asked) :] if len(asked) >= MIN_ECHO and shown.startswith(asked) else text
 
 
 def without_fence(text: str) -> str:
