@@ -39,6 +39,8 @@ REJECTING: dict[str, tuple[list[str], dict[str, Any], Writes]] = {
         {"type": "exact"},
         lambda gold: gold.split()[0],
     ),
+}
+READ_LENIENTLY: dict[str, tuple[list[str], dict[str, Any], Writes]] = {
     "a sentence under exact": (NUMBERS, {"type": "exact"}, lambda gold: f"so there are {gold} of them"),
     "a fraction for a decimal": (
         [f"{i + 1}/4" for i in range(0, 48, 2)],
@@ -60,6 +62,16 @@ def test_right_answers_that_are_rejected_break_the_instrument(name: str) -> None
     evidence = judged(problems, half_right(golds, right, right))
     assert ("verifier_inconsistent", "broken") in findings(evidence)
     assert not confident(evidence)
+
+
+@pytest.mark.parametrize("name", READ_LENIENTLY)
+def test_right_answers_in_a_sentence_are_read_and_not_rejected(name: str) -> None:
+    golds, verifier, right = READ_LENIENTLY[name]
+    problems = [problem(i, gold, verifier) for i, gold in enumerate(golds)]
+    evidence = judged(problems, half_right(golds, right, right))
+    table = evidence.measured
+    assert 0.4 < table["lenient"].sum() / table["n"].sum() < 0.6
+    assert rejection.rejected_answers(evidence) is None
 
 
 def test_a_few_rejected_spellings_are_no_finding() -> None:
@@ -146,7 +158,7 @@ def test_a_callable_that_accepts_any_number(callables: Callable[[str], dict[str,
 
 def test_seven_in_seventeen() -> None:
     golds = [str(i % 9 + 1) for i in range(24)]
-    problems = [problem(i, gold, {"type": "contains"}) for i, gold in enumerate(golds)]
+    problems = [problem(i, gold, {"type": "regex", "pattern": r"(\d)\b"}) for i, gold in enumerate(golds)]
     texts = half_right(golds, lambda gold: f"it is 1{gold}", lambda gold: "no idea")
     evidence = judged(problems, texts)
     finding = acceptance.accepts_other_answers(evidence)

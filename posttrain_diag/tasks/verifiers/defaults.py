@@ -38,6 +38,7 @@ _ASKS_FOR_A_LETTER = re.compile(
     r"\b(?:options?|choices?|choose|which of the following|multiple[ -]choice)\b", re.IGNORECASE
 )
 _LETTER = re.compile(r"\(?[A-J]\)?")
+_INTERVAL = re.compile(r"\([^()\[\]]+,[^()\[\]]+\]|\[[^()\[\]]+,[^()\[\]]+\)")
 _FORMULA = re.compile(
     r"\\[A-Za-z]+|[\^_]|(?<![<>=!])=(?!=)|\\pm|√|π|(?<![A-Za-z])[a-z]\s*[-+*/]\s*[a-z\d]|\d[a-z](?![a-z])|\d\s*[-+*]\s*\d|[≤≥<>]"
 )
@@ -58,7 +59,7 @@ def kind_of(answer: str, prompt: str) -> str:
     boxed = demanded_form(prompt) == "boxed"
     if answer[:1] in "{[" and '"' in answer and answer[-1:] in "}]":
         return "json"
-    if boxed or (_FORMULA.search(answer) and len(answer) <= 200 and "\n" not in answer):
+    if boxed or _INTERVAL.fullmatch(answer) or (_FORMULA.search(answer) and len(answer) <= 200 and "\n" not in answer):
         return "formula"
     if "\n" in answer or len(answer) > 200:
         return "exact"

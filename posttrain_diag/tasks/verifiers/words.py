@@ -16,8 +16,9 @@ from posttrain_diag.tasks.verifiers.options import Options, gold
 from posttrain_diag.tasks.verifiers.reading import FinalPart, final_part
 from posttrain_diag.tasks.verifiers.reading.form import keeps_form
 from posttrain_diag.tasks.verifiers.reading.question import question_of
-from posttrain_diag.tasks.verifiers.reading.read_word import gives_word, said_word
+from posttrain_diag.tasks.verifiers.reading.read_word import gives_word, how_given, said_word
 from posttrain_diag.tasks.verifiers.reading.word_forms import is_word, wanted_word
+from posttrain_diag.tasks.verifiers.reading.word_in_sentence import Gives
 from posttrain_diag.tasks.verifiers.reading.wrapping import json_value, unwrapped
 from posttrain_diag.types import Judgement, Problem
 
@@ -48,3 +49,15 @@ def judge_word(part: FinalPart, prompt: str, answer: str) -> Judgement:
         return is_word(whole, wanted) and not set(whole) & set('*`#[]{}<>"()') - set(answer)
 
     return Judgement(keeps_form(part.text, marks, prompt, right=right, alone=alone), True, answer)
+
+
+def only_mentioned(completion: str, problem: Problem) -> bool:
+    """Whether a completion that passes does no more than name the answer in a sentence about the question.
+
+    Such a pass rests on the weakest of the readings. A verifier sees one problem only; whoever sees the draws of all of
+    them can ask how often the answers of other problems are named there as well, and take that off.
+    """
+    part, answer = final_part(completion), gold(problem).strip()
+    question = question_of(problem.prompt_text)
+    text, marks = unwrapped(part.text, problem.prompt_text)
+    return how_given(text, marks, question, wanted_word(answer, question.words)) is Gives.WEAKLY

@@ -99,6 +99,8 @@ MAX_SENTENCE = 1500
 """Characters of a sentence that are read: its end, or the beginning of what is marked."""
 _HYPHENED = re.compile(r"(?<![\d.,/+*=-])(\d+)-(\d+/\d+)(?=\s*(?:[A-Za-z]|$))")
 """A mixed number as in recipes: 1-1/2 cups."""
+_CLOCK = re.compile(r"(?<![\d:])(\d{1,2}):([0-5]\d)(?=\s?(?:h\b|hours?\b|hrs?\b))")
+"""Hours and minutes: 2:30 hours."""
 _JOINS = re.compile(r"\s*(?:,|\band\b|, and\b|\bund\b|\bet\b)?\s*")
 _SIDE_BY_SIDE = re.compile(r"(?:^|=|####)\s*[\d.]+(?:\s+[\d.]+)+\s*$")
 _SCALE_OF_DIGITS = re.compile(r"\d\s?(?:hund|thou|mill|bill|tril|doze)\Z", re.IGNORECASE)
@@ -148,6 +150,7 @@ def in_sentence(text: str, question: Question, *, head: bool = False, whole: boo
     text = text[-MAX_SENTENCE:] if not head else text[:MAX_SENTENCE]
     text = _DECIMAL_COMMA.sub(r"\1.\2", western_digits(text).replace("**", "  "))
     text = _HYPHENED.sub(r"\1 \2", text)
+    text = _CLOCK.sub(lambda m: f"{int(m[1])} {int(m[2])}/60", text) if ":" in text else text
     outside = _PARENTHESES.sub(lambda m: " " * len(m[0]), text)
     numbers = numbers_of(outside) or numbers_of(text)
     if len(numbers) > 1:

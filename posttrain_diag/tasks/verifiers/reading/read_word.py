@@ -38,8 +38,13 @@ def gives_word(text: str, marks: Sequence[Mark], question: Question, wanted: Wan
         question: what was asked.
         wanted: the gold word.
     """
+    return how_given(text, marks, question, wanted) in (Gives.PLAINLY, Gives.WEAKLY)
+
+
+def how_given(text: str, marks: Sequence[Mark], question: Question, wanted: Wanted) -> Gives:
+    """How plainly a final part answers with the wanted word; arguments as of `gives_word`."""
     if is_word(text, wanted):
-        return True
+        return Gives.PLAINLY
     marked = _from_marks(text, marks, question, wanted)
     return _from_sentences(text, question, wanted) if marked is None else marked
 
@@ -51,11 +56,11 @@ def said_word(text: str, marks: Sequence[Mark]) -> str | None:
     return first[0].text if first and len(first[0].text) <= 80 else None
 
 
-def _from_marks(text: str, marks: Sequence[Mark], question: Question, wanted: Wanted) -> bool | None:
+def _from_marks(text: str, marks: Sequence[Mark], question: Question, wanted: Wanted) -> Gives | None:
     for i in range(len(marks) - 1, -1, -1):
         mark = marks[i]
         if not mark.closed and mark.kind == "boxed":
-            return False
+            return Gives.NO
         if any(other.start < mark.end for other in marks[i + 1 :]):
             continue
         rest, corrected = after_correction(plain(after_mark(text, mark)), answered=True)
@@ -67,12 +72,13 @@ def _from_marks(text: str, marks: Sequence[Mark], question: Question, wanted: Wa
         if not parts or (parts[0].asks and len(parts) == 1):
             continue
         if is_word(said, wanted):
-            return True
+            return Gives.PLAINLY
         if mark.kind in ("boxed", "tag"):
-            return _marked(said, question, wanted)
+            return Gives.PLAINLY if _marked(said, question, wanted) else Gives.NO
         if _marked(parts[0].text, question, wanted):
-            return True
-        return len(parts) > 1 and not is_fragment(parts[0].text) and _from_sentences(said, question, wanted)
+            return Gives.PLAINLY
+        goes_on = len(parts) > 1 and not is_fragment(parts[0].text)
+        return _from_sentences(said, question, wanted) if goes_on else Gives.NO
     return None
 
 
@@ -89,17 +95,17 @@ def _marked(text: str, question: Question, wanted: Wanted) -> bool:
     return bool(found) and short and all(stands_for_itself(head, match, question) for match in found)
 
 
-def _from_sentences(text: str, question: Question, wanted: Wanted) -> bool:
+def _from_sentences(text: str, question: Question, wanted: Wanted) -> Gives:
     text, _ = after_correction(plain(text))
     if is_word(text, wanted):
-        return True
+        return Gives.PLAINLY
     given = Gives.NO
     parts = [part for part in sentences(text) if not part.asks]
     for i, part in enumerate(parts):
         verdict = sentence_gives(part.text, question, wanted, first=i == 0)
         if verdict is not Gives.NO:
             given = _together(given, verdict, part.text, question, last=i == len(parts) - 1)
-    return given in (Gives.PLAINLY, Gives.WEAKLY)
+    return given
 
 
 def _together(given: Gives, verdict: Gives, text: str, question: Question, *, last: bool) -> Gives:
