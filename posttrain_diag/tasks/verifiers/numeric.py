@@ -105,8 +105,10 @@ def same_quantity(found: Quantity, wanted: Quantity, question: Question) -> bool
     if found.percent == wanted.percent:
         return wanted.value in values
     if found.percent:
-        return found.value / 100 == wanted.value or (question.percent and found.value == wanted.value)
-    return found.value == wanted.value or (not question.percent and found.value == wanted.value / 100)
+        return found.value / 100 == wanted.value or (
+            (question.percent or question.asks_percent) and found.value == wanted.value
+        )
+    return found.value == wanted.value or (not question.asks_percent and found.value == wanted.value / 100)
 
 
 def _one_of_a_rate(found: Quantity, wanted: Quantity) -> bool:

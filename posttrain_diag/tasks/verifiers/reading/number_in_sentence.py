@@ -75,6 +75,7 @@ _REASON = re.compile(
 _CONDITION = re.compile(
     r"^\W*(?:since|because|as|if|when|given|after|before|while|although|with)\b[^,]*(?:,\d+[^,]*)*,\s", re.IGNORECASE
 )
+_CONCLUSION = re.compile(r"[,;:]\s(?:and\s)?(?:so|thus|hence|therefore)\b", re.IGNORECASE)
 _COMPARED = re.compile(
     r"\s*(?:of|more|less|fewer|higher|lower|larger|smaller|bigger|off|discount|increase|decrease|cheaper)\b|"
     r"\s*(?:times|more|less|fewer)\s+(?:than|as|the)\b",
@@ -169,6 +170,8 @@ def in_sentence(text: str, question: Question, *, head: bool = False, whole: boo
     if not numbers:
         return None
     several = len({number.value for number in numbers}) > 1
+    if several and head and _both(text, numbers):
+        return UNDECIDED
     if several and (_alternatives(text, numbers) or (whole and not re.search("[A-Za-z]{3}", text))):
         return UNDECIDED
     return quantity_at(text, _best(text, numbers, question, head=head))
@@ -329,6 +332,14 @@ def _alternatives(text: str, numbers: Sequence[Number]) -> bool:
     return len({number.value for number in numbers}) > 1 and HEDGES.search(text) is not None
 
 
+def _both(text: str, numbers: Sequence[Number]) -> bool:
+    """Whether what is marked begins with two numbers together: `56 and 54`."""
+    one, two = numbers[:2]
+    return (
+        one.value != two.value and not text[: one.start].strip(" $*(") and bool(_AND.match(text[one.end : two.start]))
+    )
+
+
 def _says_the_same(text: str, one: Number, two: Number) -> bool:
     """Whether the second of two numbers puts the first in other words: 56 days, or 8 weeks; 56, or 8 times 7."""
     if _RATE.match(text, two.start) or _OPERATOR_AFTER.match(text, two.end):
@@ -342,7 +353,12 @@ def _best(text: str, numbers: Sequence[Number], question: Question, *, head: boo
     special = _special(text, numbers, question)
     if special is not None:
         return special
-    numbers = _after_condition(text, numbers) or _of_the_subject(text, numbers, question) or numbers
+    numbers = (
+        _after_conclusion(text, numbers)
+        or _after_condition(text, numbers)
+        or _of_the_subject(text, numbers, question)
+        or numbers
+    )
     plain: list[Number] = []
     linked = False
     for i, number in enumerate(numbers):
@@ -387,6 +403,14 @@ def _special(text: str, numbers: Sequence[Number], question: Question) -> Number
     asked = {word_key(word) for word in question.words}
     overlap = [len(keys & asked) + 2 * (question.last in keys) for keys in before]
     return years[overlap.index(max(overlap))]
+
+
+def _after_conclusion(text: str, numbers: Sequence[Number]) -> list[Number]:
+    """The numbers after the last `so` of a sentence: "3 hours are 180 minutes and half an hour is 30, so 210"."""
+    cue = None
+    for cue in _CONCLUSION.finditer(text):
+        pass
+    return [] if cue is None else [number for number in numbers if number.start >= cue.end()]
 
 
 def _after_condition(text: str, numbers: Sequence[Number]) -> list[Number]:

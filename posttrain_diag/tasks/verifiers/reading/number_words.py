@@ -41,6 +41,7 @@ HINT = re.compile(
 )
 
 
+_SPELLED = {value: word for word, value in {**_TENS, **_SMALL}.items() if word != "fourty"}
 _FOREIGN = {
     word: value
     for names in (
@@ -68,6 +69,17 @@ def iter_foreign_words(text: str) -> Iterator[Number]:
     """Small numbers that are written as words of other languages."""
     for match in _FOREIGN_WORD.finditer(text):
         yield Number(match[0], Fraction(_FOREIGN[match[0].lower()]), False, match.start(), match.end())
+
+
+def lone_number_word(text: str) -> Number | None:
+    """The number that a text spells and nothing else."""
+    words = list(iter_number_words(text)) if HINT.search(text) else []
+    return words[0] if len(words) == 1 and words[0].text == text.strip() else None
+
+
+def spelled(value: int) -> str | None:
+    """The English word of a small whole number: 6, six."""
+    return _SPELLED.get(value)
 
 
 def iter_number_words(text: str) -> Iterator[Number]:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from posttrain_diag.tasks.verifiers.numbers import lone_number
-from posttrain_diag.tasks.verifiers.reading.number_words import iter_number_words
+from posttrain_diag.tasks.verifiers.reading.number_words import lone_number_word, spelled
+from posttrain_diag.tasks.verifiers.reading.question import Question, stems
 from posttrain_diag.tasks.verifiers.reading.sentences import DENIED_AFTER, DENIED_BEFORE
 from posttrain_diag.tasks.verifiers.reading.word_forms import fold_answer, plain
 
@@ -67,6 +68,9 @@ _A_WORD = re.compile(
 )
 """What follows a letter A that is no article."""
 _AFTER_CHOICE = re.compile(r"\s*(?:for|in|on|instead|over|with|to|by|due|at)\b", re.IGNORECASE)
+_EXCEPT = re.compile(
+    r"\b(?:except(?:\sfor)?|but|apart\sfrom|other\sthan)\s(?:for\s)?(?:the\s|option\s)?\W*\Z", re.IGNORECASE
+)
 _TOGETHER = re.compile(
     r"^[\s*_`'\"”)\].,:]*(?:\b(?:or|and|und|oder|et|ou|y|o|e|as well as)\b|/|&|\+)\s*"
     r"(?:also\s|maybe\s|possibly\s|option\s|choice\s|[(\"'*])*\Z",
@@ -115,10 +119,12 @@ def option_alone(text: str, options: Options) -> str | None:
     return _option_of_text(core, options)
 
 
-def mentions_of(text: str, options: Options) -> list[Mention]:
+def mentions_of(text: str, options: Options, question: Question) -> list[Mention]:
     """The options that a text names, in order; a letter with its own words is one mention."""
     text = text[:MAX_CHARS]
     found = [*_letters(text, options), *_texts(text, options)]
+    if question.negative:
+        found = [_as_asked(text, mention, question) for mention in found]
     found.sort(key=lambda mention: (mention.start, mention.by_text))
     kept: list[Mention] = []
     for mention in _denied_together(text, found):
@@ -144,10 +150,7 @@ def stand_together(text: str, mentions: list[Mention]) -> bool:
 def canonical(text: str) -> str:
     """One spelling for the texts of options: folded, numbers by value."""
     core = fold_answer(text)
-    number = lone_number(core)
-    if number is None:
-        words = list(iter_number_words(core))
-        number = words[0] if len(words) == 1 and words[0].text == core else None
+    number = lone_number(core) or lone_number_word(core)
     return core if number is None or number.value is None else f"{number.value}{'%' if number.percent else ''}"
 
 
@@ -187,6 +190,14 @@ def _is_a_word(before: str, after: str, *, chooses: bool) -> bool:
     if _A_WORD.match(after):
         return False
     return not (chooses and before.strip() and _AFTER_CHOICE.match(after))
+
+
+def _as_asked(text: str, mention: Mention, question: Question) -> Mention:
+    """Where it is asked what is not so, an option that is said not to be so is chosen: `B is not a mammal`."""
+    after = text[mention.end : mention.end + 80]
+    excepted = _EXCEPT.search(text[max(0, mention.start - 40) : mention.start]) is not None
+    says = DENIED_AFTER.match(after) is not None and bool(set(stems(after)) & question.words)
+    return replace(mention, denied=False, chosen=True) if mention.denied and (excepted or says) else mention
 
 
 def _is_denied(text: str, start: int, end: int) -> bool:
@@ -237,10 +248,13 @@ def _pattern(option: str) -> re.Pattern[str] | None:
     if not core or len(core) > 300 or (len(core) == 1 and core.isalpha()):
         return None
     body = r"[\s-]+".join(re.escape(piece) for piece in re.split(r"[\s-]+", core) if piece)
-    if lone_number(core) is not None:
-        return re.compile(rf"(?<![\w.,]){body}(?![\w%]|[.,]\d)", re.IGNORECASE)
-    spelled = list(iter_number_words(core))
-    if len(spelled) == 1 and spelled[0].text == core and spelled[0].value is not None:
-        body = rf"(?:{body}|(?<![\d.,]){re.escape(str(spelled[0].value))}(?![\d%]|[.,]\d))"
+    number = lone_number(core)
+    if number is not None:
+        word = spelled(int(number.value)) if number.value is not None and number.value.denominator == 1 else None
+        in_words = rf"|(?<![\w-]){word}(?![\w-])" if word and not number.percent else ""
+        return re.compile(rf"(?<![\w.,]){body}(?![\w%]|[.,]\d){in_words}", re.IGNORECASE)
+    number = lone_number_word(core)
+    if number is not None and number.value is not None:
+        body = rf"(?:{body}|(?<![\d.,]){re.escape(str(number.value))}(?![\d%]|[.,]\d))"
     left, right = (r"(?<!\w)" if core[0].isalnum() else ""), (r"(?!\w)" if core[-1].isalnum() else "")
     return re.compile(f"{left}{body}{right}", re.IGNORECASE)

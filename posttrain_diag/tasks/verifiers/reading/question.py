@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from posttrain_diag.tasks.verifiers.numbers import iter_numbers
 from posttrain_diag.tasks.verifiers.reading.number_words import iter_number_words
+from posttrain_diag.tasks.verifiers.reading.sentences import sentences
 from posttrain_diag.tasks.verifiers.reading.units import Measure, asked_measure
 
 MAX_CHARS = 4000
@@ -33,15 +34,17 @@ _FOCUS = re.compile(
     re.IGNORECASE,
 )
 
+_NEGATIVE = re.compile(
+    r"\b(?:not|except|odd one out|doesn't|isn't|aren't|don't|never|incorrect|false|untrue)\b", re.IGNORECASE
+)
 _ASKS_CHANGE = re.compile(r"\bby how (?:many|much)\b|\bby what (?:percent\w*|amount|factor)\b", re.IGNORECASE)
 _ASKS_YEAR = re.compile(r"\b(?:what|which) year\b|^\W*when\b|\byear of\b", re.IGNORECASE)
-_PERCENT = re.compile(
-    r"%|\bper ?cent|\bprozent|pour cent|por ciento|\b(?:pass|interest|success|failure|growth|tax|tip|unemployment) rate|\brate\?|"
-    r"\b(?:chance|probability|likelihood|proportion|share) (?:of|that|is|are)\b",
-    re.IGNORECASE,
-)
+_PERCENT = re.compile(r"%|\bper ?cent|\bprozent|pour cent|por ciento", re.IGNORECASE)
+_PERCENT_OF = re.compile(r"(?:%|per ?cent)\s*of\s+(?:a\s|the\s)?[$€£]?\d", re.IGNORECASE)
 _ASKS_PERCENT = re.compile(
-    r"\b(?:what|which|how many|how much|in|as an?|by how (?:many|much)|the|whole|nearest) (?:%|per ?cent(?:age)?)|\bprozent\b",
+    r"\b(?:what|which|how many|how much|in|as an?|by how (?:many|much)|the|whole|nearest|find|calculate|give) (?:\w+ ){0,2}"
+    r"(?:%|per ?cent(?:age)?)|\bprozent\b|\brate\?|"
+    r"\b(?:pass|interest|success|failure|growth|tax|tip|unemployment) rate|\b(?:chance|probability|likelihood|proportion|share)\b",
     re.IGNORECASE,
 )
 
@@ -56,10 +59,10 @@ class Question:
     """Stems of the words that say what is asked for: `capital` of "What is the capital of France?"."""
     numbers: frozenset[Fraction]
     """Numbers it gives: they are less likely to be the answer."""
-    percent: bool
-    """It asks for, or speaks of, percent."""
     asks_percent: bool
     """It asks for a percentage."""
+    percent: bool
+    """It speaks of percent, so that a percent sign may be left out or added: other than in "15% of 60"."""
     measure: Measure | None
     """The unit it asks for."""
     asks_change: bool
@@ -70,6 +73,8 @@ class Question:
     """It asks where, when, or by or with what: the answer may follow a preposition."""
     person: bool
     """It asks who."""
+    negative: bool
+    """It asks for what is not so: which is NOT a mammal?"""
     last: str
     """Key of its last content word, most often the verb: `end` of "When did the war end?"."""
     text: str
@@ -80,8 +85,8 @@ class Question:
 def question_of(prompt: str) -> Question:
     """What a prompt asks."""
     text = prompt[-MAX_CHARS:]
-    asked = re.findall(r"[^.?!\n]*\?", text)
-    core = asked[-1].strip() if asked else text
+    asked = [part.text for part in sentences(text) if part.asks]
+    core = asked[-1] if asked else text
     focus = _FOCUS.search(core)
     focus_words = stems(focus[1])[:3] if focus else []
     numbers = {n.value for n in (*iter_numbers(text), *iter_number_words(text)) if n.value is not None}
@@ -89,14 +94,15 @@ def question_of(prompt: str) -> Question:
         words=frozenset(stems(core)),
         focus=frozenset(focus_words[:2]),
         numbers=frozenset(numbers),
-        percent=_PERCENT.search(text) is not None,
-        asks_percent=_ASKS_PERCENT.search(text) is not None,
+        asks_percent=_ASKS_PERCENT.search(core) is not None,
+        percent=_PERCENT.search(text) is not None and _PERCENT_OF.search(core) is None,
         measure=asked_measure(text),
         asks_change=_ASKS_CHANGE.search(core) is not None,
         asks_year=_ASKS_YEAR.search(core) is not None,
         place=re.search(r"\b(?:where|when|whereabouts|(?:in|on|at|by|with|from|to) (?:which|what|whom))\b", core, re.I)
         is not None,
         person=re.search(r"\bwho(?:m|se)?\b", core, re.I) is not None,
+        negative=_NEGATIVE.search(core) is not None,
         last=word_key(stems(core)[-1]) if stems(core) else "",
         text=core,
     )

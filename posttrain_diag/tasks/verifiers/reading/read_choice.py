@@ -65,7 +65,7 @@ def read_choice(text: str, marks: Sequence[Mark], options: Options, question: Qu
         again = rest if corrected else second_thought(rest)
         if again is not None:
             return _in_text(again, options, question)
-        decided, letter = _marked(mark.text, options)
+        decided, letter = _marked(mark.text, options, question)
         if decided or mark.kind in ("boxed", "tag"):
             return letter
     found = _in_text(text, options, question)
@@ -83,7 +83,7 @@ def _truths(texts: tuple[tuple[str, str], ...]) -> dict[bool, str]:
     return found if len(found) == 2 else {}
 
 
-def _marked(text: str, options: Options) -> tuple[bool, str | None]:
+def _marked(text: str, options: Options, question: Question) -> tuple[bool, str | None]:
     """(whether what is marked decides, the letter it chooses)."""
     text = plain(text)
     alone = option_alone(text, options)
@@ -93,7 +93,7 @@ def _marked(text: str, options: Options) -> tuple[bool, str | None]:
     if not parts or (parts[0].asks and len(parts) == 1):
         return False, None
     head = text if len(parts) == 1 else text[: parts[1].start]
-    standing = [mention for mention in mentions_of(_before_reason(head), options) if not mention.denied]
+    standing = [mention for mention in mentions_of(_before_reason(head), options, question) if not mention.denied]
     if stand_together(head, standing[:2]):
         return True, None
     letters = [m for m in standing if not m.by_text and (m.chosen or _opens(head, m))]
@@ -147,7 +147,7 @@ def _in_text(text: str, options: Options, question: Question) -> str | None:
 
 def _see(part: Sentence, options: Options, question: Question, seen: _Seen, *, first: bool) -> None:
     """Take in what one sentence says."""
-    mentions = mentions_of(part.text, options)
+    mentions = mentions_of(part.text, options, question)
     standing = [mention for mention in mentions if not mention.denied]
     seen.denied |= {mention.letter for mention in mentions if mention.denied}
     seen.named |= {mention.letter for mention in mentions}

@@ -13,6 +13,7 @@ from functools import lru_cache
 
 from posttrain_diag.tasks.verifiers.numbers import lone_number
 from posttrain_diag.tasks.verifiers.reading.marks import Mark
+from posttrain_diag.tasks.verifiers.reading.number_words import lone_number_word
 from posttrain_diag.tasks.verifiers.reading.question import stem
 from posttrain_diag.tasks.verifiers.reading.sentences import HEDGES, after_correction, sentences
 from posttrain_diag.tasks.verifiers.reading.word_forms import fold_answer, plain
@@ -24,7 +25,7 @@ MAX_ITEM_WORDS = 5
 _BRACKETS = {"[": "]", "(": ")", "{": "}", "\\{": "\\}"}
 _GROUP = re.compile(r"\\?\{[^{}]*\\?\}|\[[^\[\]]*\]|\([^()]*\)")
 _SEPARATOR = re.compile(
-    r"\s*[,;、，]\s*(?:(?:and|&|und|et|or)\s+)?|\s+(?:and|&|und|et|y|or|oder|ou|\+)\s+|\s*\n\s*|\s+[<>]\s+",
+    r"\s*[,;、，]\s*(?:(?:and|&|und|et|or)\s+)?|\s+(?:and|&|und|et|y|or|oder|ou|\+)\s+|\s*\n\s*|\s+[<>–—]\s+",
     re.IGNORECASE,
 )
 _BULLET = re.compile(r"^[ \t]*(?:[-*•–+]|\(?\d{1,3}[.)])[ \t]+(\S[^\n]*)$", re.MULTILINE)
@@ -34,7 +35,7 @@ _LEAD = re.compile(
 )
 _ORDERED = re.compile(
     r"\b(?:in (?:\w+ )?order|order(?:ed)?|sort(?:ed)?|ascending|descending|increasing|decreasing|alphabetical\w*|sequence|rank\w*|"
-    r"first to last|smallest to|largest to|chronological\w*|next \w+ (?:terms|numbers))\b",
+    r"first to last|from \w+ to \w+|smallest to|largest to|chronological\w*|next \w+ (?:terms|numbers))\b",
     re.IGNORECASE,
 )
 _REMARK = re.compile(r"\s*(?:\(.*\)|[-–—:]\s.*)$", re.DOTALL)
@@ -175,7 +176,7 @@ def _in_line(text: str, bracket: str) -> Listed | None:
 @lru_cache(maxsize=8192)
 def _item(text: str) -> str:
     core = _NAMED.sub("", plain(text).strip(" \t\"'.;*"))
-    number = lone_number(core)
+    number = lone_number(core) or lone_number_word(core)
     if number is not None and number.value is not None:
         return f"{number.value}{'%' if number.percent else ''}"
     return fold_answer(re.sub(r"^(?:and|und|et|y)\s+", "", core, flags=re.IGNORECASE))

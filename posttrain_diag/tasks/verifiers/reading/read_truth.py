@@ -26,7 +26,7 @@ _NO = (
 )
 _SURE = r"absolutely|certainly|definitely|of\scourse|indeed|naturally|surely|obviously|clearly|exactly"
 _WORDS = {
-    True: frozenset(_YES.replace("?", "").split("|")) | {"y", "t", "是", "对"},
+    True: frozenset(_YES.replace("?", "").split("|")) | {"y", "t", "right", "是", "对"},
     False: frozenset(_NO.split("|")) | {"n", "f"},
 }
 _LEADING = re.compile(

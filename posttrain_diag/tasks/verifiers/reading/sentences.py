@@ -98,8 +98,9 @@ HEDGES = Cue(
     r"\b(?:either\b.{1,60}\bor\b|it depends|depend(?:s|ing) on|some (?:\w+ )?(?:say|claim|argue|think|believe)|"
     r"others (?:say|claim|argue|think|believe)|unless\b|can(?:'t|not) (?:decide|tell|say)|not sure (?:which|whether|if)|"
     r"one of (?:these|those|them|the two)|entweder\b.{1,60}\boder\b|soit\b.{1,60}\bsoit\b|je nach|ça dépend|depende|"
-    r"kommt darauf an|ou bien)",
-    "either depend say claim argue think believe unless decide tell sure one\xa0of entweder soit je\xa0nach dépend kommt ou\xa0bien",
+    r"kommt darauf an|ou bien|(?:perhaps|maybe|possibly)\b.{1,60}\b(?:perhaps|maybe|possibly)|torn between|"
+    r"can(?:'t|not) choose|undecided)",
+    "perhaps maybe possibly torn choose undecided either depend say claim argue think believe unless decide tell sure one\xa0of entweder soit je\xa0nach dépend kommt ou\xa0bien",
 )
 """What leaves open which of several answers is meant."""
 REFUSES = re.compile(

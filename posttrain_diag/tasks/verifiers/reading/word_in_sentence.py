@@ -65,7 +65,7 @@ _FILLER = re.compile(
 _BESIDE = re.compile(
     r"\b(?:than|like|such as|including|unlike|where|whose|near|alongside|besides|beside|outside|compared (?:to|with)|opposite of|"
     r"next to|close to|similar to|as (?:big|large|much|many|well) as|confused with|mistaken for|about|for example|e\.g\.|rival of|"
-    r"rival)\s+(?:the\s+|a\s+|an\s+)?[\"'(]*$",
+    r"followed by|ahead of|behind|second to|rival)\s+(?:the\s+|a\s+|an\s+)?[\"'(]*$",
     re.IGNORECASE,
 )
 """What only compares with the word, or stands beside it."""
@@ -74,8 +74,8 @@ _PREPOSITION = re.compile(
     re.IGNORECASE,
 )
 _CLAUSE = re.compile(
-    r"\s*(?:,\s*(?:but|and|yet|while|whereas|although|though|however|so|because|since|as|not|(?:of\s|in\s|to\s|from\s)?(?:which|whom|whose)|who|where)\b|;|\s-\s|"
-    r"\b(?:but|whereas|while|although|though|because|since|however|yet)\b)\s*",
+    r"\s*(?:,\s*(?:but|and|yet|while|whereas|although|though|however|so|because|since(?!\s\d)|as|not|(?:of\s|in\s|to\s|from\s)?(?:which|whom|whose)|who|where)\b|;|\s-\s|"
+    r"\b(?:but|whereas|while|although|though|because|since(?!\s\d)|however|yet)\b)\s*",
     re.IGNORECASE,
 )
 _REASONING = re.compile(
