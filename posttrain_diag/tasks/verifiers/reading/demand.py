@@ -34,7 +34,7 @@ _BARE = re.compile(
         nur|uniquement|seulement|únicamente|solo|solamente|soltanto|apenas|somente|только)\b
       | \b(?:only|just|nothing\sbut|nur)\s+(?:(?:with|output|give|write|return|reply|the|a|an|your|one|single|final|die|der|das|den)\s+)+
         (?:\w+\s+){{0,2}}{_THING}\b
-      | \b{_THING}\s+(?:only|alone)\b | \bnothing\selse\b | \bno\s(?:other|extra|additional)\s(?:text|words?)\b
+      | \b{_THING}\s+(?:only|alone)\s*(?:[.!?;,:)]|$) | \bnothing\selse\b | \bno\s(?:other|extra|additional)\s(?:text|words?)\b
       | \b(?:no|without(?:\s+any)?)\s(?:explanations?|reasoning|working|steps|comments?)\b | \bdo\snot\s(?:explain|show\syour\swork)
       | \b(?:in|with|as|using)\s(?:a|one)\s(?:single\s)?(?:word|letter|number|integer|digit)\b | \bone[\s-]word\sanswer\b
       | \bsingle\s(?:word|letter|number|integer|digit)\b

@@ -16,9 +16,11 @@ MAX_SENTENCES = 60
 
 _ABBREVIATION = re.compile(
     r"(?:\b(?i:st|mr|mrs|ms|dr|prof|vs|e\.g|i\.e|approx|fig|eq|jr|sr|inc|ltd|mt|cf|ca|u\.s|u\.k|z\.b|bzw|gen|sgt|capt)|"
-    r"(?:^|[.(]\s?|\b[A-Z][a-z]+\s)[A-Z])\.\s|\b(?i:no|nr|vol|ch|p)\.\s*\d"
+    r"(?:^\W*|[.(]\s?|\b[A-Z][a-z]+\s)[A-Z])\Z"
 )
-"""A full stop that ends no sentence, with what stands around it."""
+"""What a full stop ends no sentence after: a title, an initial."""
+_NUMBER_SIGN = re.compile(r"\b(?:no|nr|vol|ch|p)\Z", re.IGNORECASE)
+"""What it ends none after where a number follows: No. 5."""
 _END = re.compile(r"\n+|(?:\.{3,}|…)[\"'”’)\]*_]*|[.!?;]+[\"'”’)\]*_`$]*(?=\s|\Z)|[。！？；]+")
 _SAYS_SOMETHING = re.compile(r"[^\W_]")
 _LIST_HEAD = re.compile(r"^\s*(?:[-*•–+]\s+|\(?\d{1,2}[.)]\s+(?=\S))")
@@ -158,11 +160,7 @@ def sentences(text: str) -> tuple[Sentence, ...]:
     found: list[Sentence] = []
     start = 0
     for end in _END.finditer(text):
-        if (
-            end[0][0] == "."
-            and end[0].rstrip("\"'”’)]*_`$") == "."
-            and _ABBREVIATION.search(text[max(start, end.start() - 16) : end.end() + 2])
-        ):
+        if end[0].rstrip("\"'”’)]*_`$") == "." and _goes_on(text, start, end):
             continue
         _add(found, text[start : end.start()], start, end[0])
         start = end.end()
@@ -171,6 +169,14 @@ def sentences(text: str) -> tuple[Sentence, ...]:
         half = MAX_SENTENCES // 2
         found = [*found[:half], *found[-half:]]
     return tuple(found)
+
+
+def _goes_on(text: str, start: int, stop: re.Match[str]) -> bool:
+    """Whether a full stop stands after an abbreviation, and the sentence goes on."""
+    before = text[max(start, stop.start() - 16) : stop.start()]
+    if _ABBREVIATION.search(before):
+        return bool(text[stop.end() :].strip())
+    return _NUMBER_SIGN.search(before) is not None and text[stop.end() :].lstrip()[:1].isdigit()
 
 
 def _add(found: list[Sentence], text: str, start: int, end: str) -> None:
