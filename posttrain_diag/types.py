@@ -76,7 +76,7 @@ class Problem:
     answer: str | None
     """The gold final answer as the verifier compares it."""
     verifier: Mapping[str, Any]
-    """Verifier as data: {"type": "exact" | "regex" | "numeric" | "choice" | "contains" | "python", ...}."""
+    """Verifier as data: {"type": "numeric" | "words" | "choice" | "exact" | "python" | ..., ...}."""
     demos: tuple[str, ...] = ()
     """Complete correct completions (traces), best first."""
     pairs: tuple[Pair, ...] = ()
@@ -97,9 +97,9 @@ class Judgement:
     """What a verifier says of one completion: two readings of the same text."""
 
     strict: bool
-    """Passes exactly as the task demands."""
+    """Right in substance, and in the form that the task demands."""
     lenient: bool
-    """The right answer is there once surface format is forgiven; strict implies lenient."""
+    """Right in substance, as a careful human grader says it; strict implies lenient."""
     extracted: str | None
     """The answer that was compared; None when nothing could be extracted."""
     error: str | None = None

@@ -1,4 +1,6 @@
-"""Do the verifiers read answers as a careful human does?  python -m benchmarks answers [--answers FILE] [--draws DIR] [--json]
+"""Do the verifiers read answers as a careful human does?
+
+    python -m benchmarks answers [--answers FILE] [--draws DIR] [--json] [--misses]
 
 Labelled completions (data/answers.jsonl and files of its form) and labelled draws of a real model (data/recorded_draws and
 directories of its form): how many right answers are accepted, how many wrong ones, and whether the strict reading agrees

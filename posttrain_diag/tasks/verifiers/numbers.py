@@ -46,7 +46,8 @@ _NUMBER = re.compile(
       | (?P<european>[0-9]{{1,3}}(?:(?:\.[0-9]{{3}}){{2,}}(?:,[0-9]+)?|(?:\.[0-9]{{3}})+,[0-9]+))(?![0-9.,]*[0-9])
       | (?P<decimal>{_integer("whole")}(?:\.[0-9]+)?|(?<![\w.])\.[0-9]+)
         (?: [eE](?P<exp>[-+−]?[0-9]+)(?!\w)
-          | \s?(?:×|\\times|\\cdot|⋅|·|x|\*)\s?10(?:(?:\^|\*\*)\{{?\s?(?P<power>[-+−]?[0-9]+)\s?\}}?|(?P<raised>[{_SUPERSCRIPT}]+))
+          | \s?(?:×|\\times|\\cdot|⋅|·|x|\*)\s?10(?:(?:\^|\*\*)\{{?\s?(?P<power>[-+−]?[0-9]+)\s?\}}?|
+          (?P<raised>[{_SUPERSCRIPT}]+))
           | (?:\^|\*\*)\{{?\s?(?P<exponent>[-+−]?[0-9]+)\s?\}}? | (?P<superscript>[{_SUPERSCRIPT}]+) )?
     )
     (?P<percent>\s?(?:\\?%|[٪％﹪]))?
@@ -228,4 +229,26 @@ def _in_word(text: str, start: int) -> bool:
     return word.upper() not in _CURRENCY_CODES
 
 
-_CURRENCY_CODES = frozenset("USD EUR GBP JPY INR CHF CAD AUD CNY RS US R A C HK NZ S RM PLN SEK NOK DKK KR".split())
+_CURRENCY_CODES = frozenset(
+    (
+        "USD",
+        "EUR",
+        "GBP",
+        "JPY",
+        "INR",
+        "CHF",
+        "CAD",
+        "AUD",
+        "CNY",
+        "RS",
+        "US",
+        "R",
+        "A",
+        "C",
+        "HK",
+        "NZ",
+        "S",
+        "RM",
+        "KR",
+    )
+)

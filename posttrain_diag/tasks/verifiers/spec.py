@@ -11,10 +11,10 @@
     {"type": "python", "function": "rewards.py:score"}    a Python callable decides                  (callables.py)
     {"type": "python", "test": "...", "entry_point": "f"} the completion's code passes tests        (code_tests.py)
 
-All of them judge the final part of a completion: what follows its thinking, up to a next question (reading/). Every text
-type also takes `which` (first | last | any match), `strip` (true | false | characters) and `compare` (compare.py); an
-option with nothing to act on (`which` of `exact`) is accepted and changes nothing. Every type has two readings: lenient
-is the substance, strict the form that the task demands as well; strict implies lenient.
+All of them judge the final part of a completion: what follows its thinking, up to a next question (reading/). Every
+text type also takes `which` (first | last | any match), `strip` (true | false | characters) and `compare` (compare.py);
+an option with nothing to act on (`which` of `exact`) is accepted and changes nothing. Every type has two readings:
+lenient is the substance, strict the form that the task demands as well; strict implies lenient.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Is an answer right in substance, whatever its form? The lenient reading of `exact` and `regex`.
 
-A gold is read as what it is (defaults.py): a number by value, a word in its sentence, yes or no, an option, a list. Texts
-that are no running text (symbols, codes) are only compared as a whole and where they are marked.
+A gold is read as what it is (defaults.py): a number by value, a word in its sentence, yes or no, an option, a list.
+Texts that are no running text (symbols, codes) are only compared as a whole and where they are marked.
 """
 
 from __future__ import annotations

@@ -60,7 +60,8 @@ def gold_truth(answer: str) -> bool:
     truth = truth_of(answer)
     if truth is None:
         raise VerifierError(
-            f"a yesno verifier needs an answer that says yes or no (or true or false), got {shortened(answer)}: correct the "
+            f"a yesno verifier needs an answer that says yes or no (or true or false), got {shortened(answer)}: "
+            f"correct the "
             'answer or use the verifier {"type": "words"}'
         )
     return truth

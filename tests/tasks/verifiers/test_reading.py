@@ -16,8 +16,7 @@ from posttrain_diag.tasks.verifiers.reading.question import question_of
 from posttrain_diag.tasks.verifiers.reading.sentences import after_correction, second_thought, sentences
 from posttrain_diag.tasks.verifiers.reading.units import asked_measure, measure_after
 from posttrain_diag.tasks.verifiers.words import only_mentioned
-
-from ..conftest import FIXED, problem
+from tasks.conftest import FIXED, problem
 
 
 @pytest.mark.parametrize(

@@ -32,13 +32,18 @@ _THING = (
 _BARE = re.compile(
     rf"""{_ORDER}{_SAY}\b[^.?!\n]{{0,80}}\b(?:only|just|alone|solely|nothing\selse|nothing\sbut|exactly\sone\s(?:word|letter|number)|
         nur|uniquement|seulement|únicamente|solo|solamente|soltanto|apenas|somente|только)\b
-      | \b(?:only|just|nothing\sbut|nur)\s+(?:(?:with|output|give|write|return|reply|the|a|an|your|one|single|final|die|der|das|den)\s+)+
+      | \b(?:only|just|nothing\sbut|nur)\s+(?:(?:with|output|give|write|return|reply|the|a|an|your|one|single|final|
+      die|der|das|den)\s+)+
         (?:\w+\s+){{0,2}}{_THING}\b
-      | \b{_THING}\s+(?:only|alone)\s*(?:[.!?;,:)]|$) | \bnothing\selse\b | \bno\s(?:other|extra|additional)\s(?:text|words?)\b
-      | \b(?:no|without(?:\s+any)?)\s(?:explanations?|reasoning|working|steps|comments?)\b | \bdo\snot\s(?:explain|show\syour\swork)
-      | \b(?:in|with|as|using)\s(?:a|one)\s(?:single\s)?(?:word|letter|number|integer|digit)\b | \bone[\s-]word\sanswer\b
+      | \b{_THING}\s+(?:only|alone)\s*(?:[.!?;,:)]|$) | \bnothing\selse\b | \bno\s(?:other|extra|additional)\s(?:text|
+      words?)\b
+      | \b(?:no|without(?:\s+any)?)\s(?:explanations?|reasoning|working|steps|comments?)\b | \bdo\snot\s(?:explain|
+      show\syour\swork)
+      | \b(?:in|with|as|using)\s(?:a|one)\s(?:single\s)?(?:word|letter|number|integer|digit)\b |
+      \bone[\s-]word\sanswer\b
       | \bsingle\s(?:word|letter|number|integer|digit)\b
-      | {_ORDER}{_SAY}\b[^.?!\n]{{0,30}}\b(?:yes\sor\sno|yes/no|["'“]?yes["'”]?\sor\s["'“]?no["'”]?|true\sor\sfalse|["'“]?true["'”]?\sor\s["'“]?false["'”]?|
+      | {_ORDER}{_SAY}\b[^.?!\n]{{0,30}}\b(?:yes\sor\sno|yes/no|["'“]?yes["'”]?\sor\s["'“]?no["'”]?|true\sor\sfalse|
+      ["'“]?true["'”]?\sor\s["'“]?false["'”]?|
         oui\sou\snon|ja\soder\snein|sí\so\sno)(?!,?\s(?:and|then|with|followed|before|,\sand)\b)
       | 只(?:需|要|回答|输出|給|给)|のみ(?:で|を)?(?:答え|回答)|만\s(?:답|대답)""",
     re.IGNORECASE | re.VERBOSE | re.MULTILINE,

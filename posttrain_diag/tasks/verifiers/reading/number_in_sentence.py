@@ -10,6 +10,7 @@ It is 12 or 13.    12 is not the sum.          none
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +42,8 @@ _PREPOSITION = re.compile(
     re.IGNORECASE,
 )
 _RESULT_PREPOSITION = re.compile(
-    r"\b(?:results?|resulting|ends? up|equivalent|is|are|be|comes?|adds?|amounts?|up|equal|sums?|works? out|leads?|sells?|sold|"
+    r"\b(?:results?|resulting|ends? up|equivalent|is|are|be|comes?|adds?|amounts?|up|equal|sums?|works? out|leads?|"
+    r"sells?|sold|"
     r"go(?:es)?|total(?:s|ing)?|sum|number|speed|price|cost|value|average|rate|amount|weight|length|height|width|area|volume|"
     r"distance|age|profit|score|balance|result|answer|rides?|runs?|travels?|moves?|drives?|walks?|boils?|freezes?|melts?|stands?|"
     r"rounds?|simplif(?:y|ies)|evaluates?|converts?|multiple|ratio)\s+(?:in|to|of|at|for|from|on|as)\s+"
@@ -55,9 +57,12 @@ _CHANGED_TO = re.compile(
     re.IGNORECASE,
 )
 _RESULT_VERB = re.compile(
-    r"(?:\b(?:is|are|was|were|be|been|equals?|gives?|giving|makes?|making|yields?|totals?|comes? to|becomes?|amounts? to|"
-    r"results? in|resulting in|adds? up to|leaves?|leaving|get|gets|got|have|has|had|needs?|costs?|earns?|pays?|takes?|lasts?|"
-    r"brings?|means|contains?|total of|sum of|appears?|occurs?|est|sont|font|fait|donne|ist|sind|ergibt|macht|beträgt|es|son|"
+    r"(?:\b(?:is|are|was|were|be|been|equals?|gives?|giving|makes?|making|yields?|totals?|comes? to|becomes?|"
+    r"amounts? to|"
+    r"results? in|resulting in|adds? up to|leaves?|leaving|get|gets|got|have|has|had|needs?|costs?|earns?|pays?|"
+    r"takes?|lasts?|"
+    r"brings?|means|contains?|total of|sum of|appears?|occurs?|est|sont|font|fait|donne|ist|sind|ergibt|macht|beträgt|"
+    r"es|son|"
     r"hay|da|è|sono|fa|são|dá)|['’](?:s|re)|:)\s+"
     r"(?:(?:a|an|the|about|exactly|only|just|approximately|roughly|around|now|then|also|therefore|thus|indeed|still|"
     rf"equal|to|total|of|actually|simply|at|least|up|\w+ly)\s+){{0,4}}{_OPENED}",
@@ -69,7 +74,8 @@ _LABEL_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _REASON = re.compile(
-    r",\s(?:even\s)?(?:though|although|if)\b|,?\s+\b(?:since|because|given that|considering that|due to|parce que|weil|denn|porque|puisque)\b",
+    r",\s(?:even\s)?(?:though|although|if)\b|,?\s+\b(?:since|because|given that|considering that|due to|parce que|"
+    r"weil|denn|porque|puisque)\b",
     re.IGNORECASE,
 )
 _CONDITION = re.compile(
@@ -82,7 +88,8 @@ _COMPARED = re.compile(
     re.IGNORECASE,
 )
 _OR = re.compile(
-    r"^[^,.;:=()\d]{0,25}?[,*_\s$\"'”)]*\b(?:or|oder|ou|o bien|или)\b\s*(?:(?:maybe|perhaps|possibly|even|else|is it|it is|it's|about|"
+    r"^[^,.;:=()\d]{0,25}?[,*_\s$\"'”)]*\b(?:or|oder|ou|o bien|или)\b\s*(?:(?:maybe|perhaps|possibly|even|else|is it|"
+    r"it is|it's|about|"
     r"x\s*=|y\s*=|is|-)\s*)*[$€£(\"'*_\\-]*\Z",
     re.IGNORECASE,
 )
@@ -228,7 +235,7 @@ def joined_by_or(between: str) -> bool:
 
 
 def _smaller_part(text: str, at: int, measure: Measure) -> tuple[Fraction, int]:
-    """(what a second, smaller unit adds, where it ends): 37 dollars and 50 cents, 2 hours 30 minutes, 5 feet 6 inches."""
+    """(what a second, smaller unit adds, where it ends): 37 dollars and 50 cents, 2 hours 30 minutes."""
     gap = _JOINS.match(text, at)
     start = gap.end() if gap else at
     if not text[start : start + 1].isdigit():
@@ -245,7 +252,7 @@ def _smaller_part(text: str, at: int, measure: Measure) -> tuple[Fraction, int]:
 
 def _without_smaller_parts(text: str, numbers: list[Number]) -> list[Number]:
     kept = numbers[:1]
-    for one, two in zip(numbers, numbers[1:], strict=False):
+    for one, two in itertools.pairwise(numbers):
         between = text[one.end : two.start]
         if 1 < len(between) < 20 and any(char.isalpha() for char in between):
             measure = measure_after(text, one.end)
@@ -326,7 +333,7 @@ def _in_asked_unit(text: str, numbers: Sequence[Number], question: Question) -> 
 
 def _alternatives(text: str, numbers: Sequence[Number]) -> bool:
     """Whether two numbers stand beside each other as alternatives, or a hedge leaves open which one is meant."""
-    for one, two in zip(numbers, numbers[1:], strict=False):
+    for one, two in itertools.pairwise(numbers):
         if one.value != two.value and _OR.match(text[one.end : two.start]) and not _says_the_same(text, one, two):
             return True
     return len({number.value for number in numbers}) > 1 and HEDGES.search(text) is not None
@@ -407,10 +414,8 @@ def _special(text: str, numbers: Sequence[Number], question: Question) -> Number
 
 def _after_conclusion(text: str, numbers: Sequence[Number]) -> list[Number]:
     """The numbers after the last `so` of a sentence: "3 hours are 180 minutes and half an hour is 30, so 210"."""
-    cue = None
-    for cue in _CONCLUSION.finditer(text):
-        pass
-    return [] if cue is None else [number for number in numbers if number.start >= cue.end()]
+    cues = list(_CONCLUSION.finditer(text))
+    return [number for number in numbers if number.start >= cues[-1].end()] if cues else []
 
 
 def _after_condition(text: str, numbers: Sequence[Number]) -> list[Number]:

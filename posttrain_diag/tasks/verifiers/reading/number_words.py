@@ -10,16 +10,19 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from posttrain_diag.tasks.verifiers.numbers import Number
+from posttrain_diag.tasks.verifiers.reading.listing import words
 
 _SMALL = {
     word: value
     for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen".split()
+        words(
+            "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+            "seventeen eighteen nineteen"
+        )
     )
 }
 _TENS = {
-    word: 10 * (i + 2) for i, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split())
+    word: 10 * (i + 2) for i, word in enumerate(words("twenty thirty forty fifty sixty seventy eighty ninety"))
 } | {"fourty": 40}
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
 _TIMES = {"once": 1, "twice": 2, "thrice": 3}
@@ -45,15 +48,20 @@ _SPELLED = {value: word for word, value in {**_TENS, **_SMALL}.items() if word !
 _FOREIGN = {
     word: value
     for names in (
-        "null eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dreizehn vierzehn fünfzehn sechzehn siebzehn "
+        "null eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dreizehn vierzehn fünfzehn "
+        "sechzehn siebzehn "
         "achtzehn neunzehn zwanzig",
         "zéro - deux trois quatre cinq - sept huit neuf dix onze douze treize quatorze quinze seize - - - vingt",
-        "cero - dos tres cuatro cinco seis siete ocho nueve diez - doce trece catorce quince dieciséis diecisiete dieciocho "
+        "cero - dos tres cuatro cinco seis siete ocho nueve diez - doce trece catorce quince dieciséis "
+        "diecisiete dieciocho "
         "diecinueve veinte",
-        "- - - tre quattro cinque sei sette otto nove dieci undici dodici tredici quattordici quindici sedici diciassette "
+        "- - - tre quattro cinque sei sette otto nove dieci undici dodici tredici quattordici quindici sedici "
+        "diciassette "
         "diciotto diciannove venti",
-        "- - dois três quatro - - sete oito - dez - doze treze quatorze quinze dezesseis dezessete dezoito dezenove vinte",
-        "- - twee drie - vijf zes zeven acht negen tien elf twaalf dertien veertien vijftien zestien zeventien achttien "
+        "- - dois três quatro - - sete oito - dez - doze treze quatorze quinze dezesseis dezessete dezoito "
+        "dezenove vinte",
+        "- - twee drie - vijf zes zeven acht negen tien elf twaalf dertien veertien vijftien zestien zeventien "
+        "achttien "
         "negentien twintig",
     )
     for value, word in enumerate(names.split())

@@ -7,6 +7,7 @@ Plants take in carbon dioxide.                                           named
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -49,12 +50,14 @@ _CHOSEN_AFTER = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _WRONG_AFTER = re.compile(
-    r"^[)\].:]*\s*[^.?!\n;,]{0,50}?\b(?:is|are|was)\s+(?:\w+ly\s+)?(?:wrong|incorrect|false|not (?:correct|right|true|the))\b|"
+    r"^[)\].:]*\s*[^.?!\n;,]{0,50}?\b(?:is|are|was)\s+(?:\w+ly\s+)?(?:wrong|incorrect|false|not (?:correct|right|true|"
+    r"the))\b|"
     r"^[)\].]*\s*[^.?!\n;:]{0,50}(?::|\s[–—-])\s*(?:no|false|incorrect|wrong|✗|✘|❌)\s*\Z",
     re.IGNORECASE,
 )
 _TEXT_CHOSEN_BEFORE = re.compile(
-    r"\b(?:pick|choose|select|go with|opt for|answer (?:is|would be|must be)|(?:correct|right|best) (?:option|choice|one) is|"
+    r"\b(?:pick|choose|select|go with|opt for|answer (?:is|would be|must be)|(?:correct|right|best) (?:option|choice|"
+    r"one) is|"
     r"(?:it|that)(?:'s| is| was| must be| would be)|so|thus|hence|therefore)\s+(?:[\"'(]|the |a |an |option )*\Z",
     re.IGNORECASE,
 )
@@ -142,7 +145,7 @@ def stand_together(text: str, mentions: list[Mention]) -> bool:
     """Whether two different options stand beside each other, joined by `or` or `and`."""
     return any(
         one.letter != two.letter and _TOGETHER.match(text[one.end : two.start]) is not None
-        for one, two in zip(mentions, mentions[1:], strict=False)
+        for one, two in itertools.pairwise(mentions)
     )
 
 

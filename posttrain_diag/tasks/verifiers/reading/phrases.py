@@ -14,7 +14,9 @@ _IS = r"(?:is|are|was|would be|should be|must be|will be|has to be|equals|=|:|ï¼
 _GAP = r"[\s*_`'\"]{0,6}"
 _TO = r"(?:\s+(?:to|for|of|here|in)\b[^\n.:=?!]{0,80}?)?"
 _PHRASES: dict[str, str] = {
-    "answer": rf"answer(?:\s+(?:choice|option|key))?{_TO}{_GAP}(?:,?\s*(?:then|therefore|thus|indeed)\s*,?)?{_GAP}{_IS}",
+    "answer": (
+        rf"answer(?:\s+(?:choice|option|key))?{_TO}{_GAP}(?:,?\s*(?:then|therefore|thus|indeed)\s*,?)?{_GAP}{_IS}"
+    ),
     "ans": rf"(?<![a-z])ans\.?{_GAP}(?:is|:|=)",
     "solution": rf"(?<=final )solution{_GAP}{_IS}|solution{_GAP}(?:is|:)(?=[\s*_]*\S)",
     "result": rf"(?<=final )result{_GAP}{_IS}|(?<=end )result{_GAP}{_IS}",

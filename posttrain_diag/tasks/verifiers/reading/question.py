@@ -9,6 +9,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from posttrain_diag.tasks.verifiers.numbers import iter_numbers
+from posttrain_diag.tasks.verifiers.reading.listing import words
 from posttrain_diag.tasks.verifiers.reading.number_words import iter_number_words
 from posttrain_diag.tasks.verifiers.reading.sentences import sentences
 from posttrain_diag.tasks.verifiers.reading.units import Measure, asked_measure
@@ -16,13 +17,16 @@ from posttrain_diag.tasks.verifiers.reading.units import Measure, asked_measure
 MAX_CHARS = 4000
 """Of longer prompts the end is read: the question stands there."""
 _STOP_WORDS = frozenset(
-    "a an the is are was were be been being am do does did done has have had will would can could shall should may might "
-    "must of in on at to for from by with as into about over under between per than then that this these those it its "
-    "they them their there here he she his her you your i my me we our us and or not no nor but if so what which who whom "
-    "whose when where why how much many one ones some any all each every other another please answer answers reply give "
-    "only just name write yes true false following question questions correct get gets got make makes say says "
-    "les des une est sont que qui quel quelle dans pour der die das ein eine ist sind wie was wer und von den dem el los las "
-    "una es son cual del por il lo gli che di da o os um uma".split()
+    words(
+        "a an the is are was were be been being am do does did done has have had will would can could shall "
+        "should may might must of in on at to for from by with as into about over under between per than then "
+        "that this these those it its they them their there here he she his her you your i my me we our us and or "
+        "not no nor but if so what which who whom whose when where why how much many one ones some any all each "
+        "every other another please answer answers reply give only just name write yes true false following "
+        "question questions correct get gets got make makes say says les des une est sont que qui quel quelle "
+        "dans pour der die das ein eine ist sind wie was wer und von den dem el los las una es son cual del por "
+        "il lo gli che di da o os um uma"
+    )
 )
 WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|\d+", re.UNICODE)
 _SPECIAL = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th", "ð": "d", "ß": "ss"})
@@ -42,9 +46,11 @@ _ASKS_YEAR = re.compile(r"\b(?:what|which) year\b|^\W*when\b|\byear of\b", re.IG
 _PERCENT = re.compile(r"%|\bper ?cent|\bprozent|pour cent|por ciento", re.IGNORECASE)
 _PERCENT_OF = re.compile(r"(?:%|per ?cent)\s*of\s+(?:a\s|the\s)?[$€£]?\d", re.IGNORECASE)
 _ASKS_PERCENT = re.compile(
-    r"\b(?:what|which|how many|how much|in|as an?|by how (?:many|much)|the|whole|nearest|find|calculate|give) (?:\w+ ){0,2}"
+    r"\b(?:what|which|how many|how much|in|as an?|by how (?:many|much)|the|whole|nearest|find|calculate|"
+    r"give) (?:\w+ ){0,2}"
     r"(?:%|per ?cent(?:age)?)|\bprozent\b|\brate\?|"
-    r"\b(?:pass|interest|success|failure|growth|tax|tip|unemployment) rate|\b(?:chance|probability|likelihood|proportion|share)\b",
+    r"\b(?:pass|interest|success|failure|growth|tax|tip|unemployment) rate|\b(?:chance|probability|likelihood|"
+    r"proportion|share)\b",
     re.IGNORECASE,
 )
 

@@ -172,11 +172,8 @@ def _see(part: Sentence, options: Options, question: Question, seen: _Seen, *, f
 
 def _concluded(text: str, mentions: list[Mention]) -> list[Mention]:
     """The options after the last `so` of a sentence, where it has one; else all."""
-    cue = None
-    for cue in _CONCLUSION.finditer(text):
-        pass
-    after = [mention for mention in mentions if cue is not None and mention.start >= cue.end()]
-    return after or mentions
+    cues = list(_CONCLUSION.finditer(text))
+    return [mention for mention in mentions if cues and mention.start >= cues[-1].end()] or mentions
 
 
 def _clause_with_the_question(text: str, mentions: Sequence[Mention], question: Question) -> str | None:

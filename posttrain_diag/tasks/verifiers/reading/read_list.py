@@ -6,6 +6,7 @@ its brackets or by the question; a set, or words after commas, may come in anoth
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +35,8 @@ _LEAD = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _ORDERED = re.compile(
-    r"\b(?:in (?:\w+ )?order|order(?:ed)?|sort(?:ed)?|ascending|descending|increasing|decreasing|alphabetical\w*|sequence|rank\w*|"
+    r"\b(?:in (?:\w+ )?order|order(?:ed)?|sort(?:ed)?|ascending|descending|increasing|decreasing|alphabetical\w*|"
+    r"sequence|rank\w*|"
     r"first to last|from \w+ to \w+|smallest to|largest to|chronological\w*|next \w+ (?:terms|numbers))\b",
     re.IGNORECASE,
 )
@@ -116,7 +118,7 @@ def without_words(found: Listed, words: frozenset[str]) -> Listed:
 
 
 def names_list(text: str, gold: Listed) -> bool:
-    """Whether the last sentence that names an item of a list names all of them side by side, and no other beside them."""
+    """Whether the last sentence that names an item of a list names all of them side by side, and no other."""
     for part in reversed(sentences(plain(text))):
         folded = part.text.casefold()
         spans = sorted(span for item in gold.items if (span := _span(item, folded)) is not None)
@@ -126,7 +128,7 @@ def names_list(text: str, gold: Listed) -> bool:
 
 
 def _side_by_side(text: str, spans: Sequence[tuple[int, int]]) -> bool:
-    joined = all(_BETWEEN.fullmatch(text[one[1] : two[0]]) for one, two in zip(spans, spans[1:], strict=False))
+    joined = all(_BETWEEN.fullmatch(text[one[1] : two[0]]) for one, two in itertools.pairwise(spans))
     more = _MORE_BEFORE.search(text[: spans[0][0]]) or _MORE_AFTER.match(text[spans[-1][1] :])
     return joined and not more
 

@@ -19,7 +19,10 @@ from posttrain_diag.tasks.verifiers.reading.sentences import HEDGES, REFUSES, Se
 from posttrain_diag.tasks.verifiers.reading.statements import CLAUSES, NO_DOUBT, stated
 from posttrain_diag.tasks.verifiers.reading.word_forms import fold_answer, plain
 
-_YES = r"yes|yeah|yep|yup|yea|aye|affirmative|true|correct|oui|si|ja|jo|da|да|sim|tak|ano|evet|ναι|是的?|对的?|對|はい|そうです|예|네|हाँ|हां|نعم|כן"
+_YES = (
+    r"yes|yeah|yep|yup|yea|aye|affirmative|true|correct|oui|si|ja|jo|da|да|sim|tak|ano|evet|ναι|是的?|对的?|對|はい|"
+    r"そうです|예|네|हाँ|हां|نعم|כן"
+)
 _NO = (
     r"no|nope|nah|nay|false|incorrect|untrue|wrong|non|nein|nee|nej|нет|nao|nie|ne|hayır|hayir|oxi|όχι|不是|不对|不對|否|いいえ|違います|아니요|"
     r"아니오|नहीं|لا|לא"
@@ -42,7 +45,8 @@ _LEADING = re.compile(
 )
 _SURELY = re.compile(rf"^[\W_]*(?:{_SURE})\b\W*(?P<rest>not\b)?", re.IGNORECASE)
 _BY_ITSELF = re.compile(
-    rf"(?:[,:;(\"—–-]\s*|\b(?:is|so|be|but|and|to date|say|says)\s+[\"'*]*)(?:(?P<yes>{_YES})|(?P<no>{_NO}))(?=\s*(?:[,.!;:)\"'*—–-]|$))",
+    rf"(?:[,:;(\"—–-]\s*|\b(?:is|so|be|but|and|to date|say|says)\s+[\"'*]*)(?:(?P<yes>{_YES})|"
+    rf"(?P<no>{_NO}))(?=\s*(?:[,.!;:)\"'*—–-]|$))",
     re.IGNORECASE,
 )
 _NO_SUCH = re.compile(

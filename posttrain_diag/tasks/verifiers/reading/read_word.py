@@ -3,8 +3,8 @@ r"""Does a text answer with a given word or name?
     The capital of France is Paris.    It's Paris!    Paris, France    **Paris**    After Sunday comes Monday.     yes
     Lyon. It is larger than Paris.     not Paris      Paris or Lyon    New Delhi... no, sorry: Mumbai.             no
 
-Marked answers come first, then the sentences (word_in_sentence.py says how each gives the word). The first answer counts;
-a correction overrules it, and so does a conclusion.
+Marked answers come first, then the sentences (word_in_sentence.py says how each gives the word). The first answer
+counts; a correction overrules it, and so does a conclusion.
 """
 
 from __future__ import annotations

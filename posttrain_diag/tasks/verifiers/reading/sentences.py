@@ -56,41 +56,55 @@ CORRECTS = Cue(
     r"\b(?:(?:that|this|it|which)(?:'s| is| was) (?:wrong|incorrect|not (?:right|correct|it|quite right)|a mistake)|"
     r"i (?:made|have made|had) (?:a|an|some) (?:\w+ )?(?:mistake|error|slip)|my (?:mistake|bad|error)|scratch that|"
     r"(?:(?<=[.!?]\s)|^)sorry\b,?(?!\s*(?:but|for|that|about|to|,? ?i\b))|"
-    r"correction|let me (?:correct|fix|redo|restart|rephrase|try again)|(?:no|oh|oops|ah|wait|sorry),? (?:sorry|wait|no)\b|"
+    r"correction|let me (?:correct|fix|redo|restart|rephrase|try again)|(?:no|oh|oops|ah|wait|sorry),? (?:sorry|wait|"
+    r"no)\b|"
     r"i (?:meant|mean)\b|(?:i )?misspoke|i was wrong|on second thou?ghts?|apologies|i apologi[sz]e|strike that|"
     r"oops|whoops|should (?:actually|instead|rather) be|"
     r"non,? pardon|pardon|je me (?:suis )?tromp\w*|nein,? (?:moment|warte|doch)|falsch|entschuldigung|korrektur|"
     r"perdón|me equivoqué|corrección|scusa|mi sono sbagliat\w|desculpa|errei|нет, стоп|ошибся|исправлю)",
-    "wrong incorrect not mistake error slip bad scratch sorry correct let\xa0me no, no\xa0 oh oops ah wait meant mean misspoke thou "
-    "apolog strike oops should pardon tromp nein falsch entschuldigung korrektur perdón equivoqu correcci scusa sbagliat desculpa "
+    "wrong incorrect not mistake error slip bad scratch sorry correct let\xa0me no, no\xa0 oh oops ah wait "
+    "meant mean misspoke thou "
+    "apolog strike oops should pardon tromp nein falsch entschuldigung korrektur perdón equivoqu correcci scusa "
+    "sbagliat desculpa "
     "errei стоп ошибся исправлю",
 )
 """What takes back the answer before it."""
 DOUBTS = re.compile(
-    r"^\W{0,3}(?:(?:oh|hm+|but|ah|no)[,. ]+)?(?:wait|hold on|actually|hm+|no[,.]|moment|warte|attends|espera|стоп|hang on)\b",
+    r"^\W{0,3}(?:(?:oh|hm+|but|ah|no)[,. ]+)?(?:wait|hold on|actually|hm+|no[,.]|moment|warte|attends|espera|стоп|"
+    r"hang on)\b",
     re.IGNORECASE,
 )
 """What opens a second thought; the answer before it stands unless another one follows."""
 REMARKS = re.compile(
     r"""^[\W_]{0,4}(?:
-        (?:i\s)?hope\b | let\sme\sknow | if\syou\s(?:have|need|want|would|are) | do\syou\b | would\syou\b | is\sthere\sanything
-      | (?:i(?:'m|\sam)\s)?happy\sto | any\s(?:other|more|further)\b | feel\sfree | please\b | thank | you(?:'re|\sare)\swelcome
+        (?:i\s)?hope\b | let\sme\sknow | if\syou\s(?:have|need|want|would|are) | do\syou\b | would\syou\b |
+        is\sthere\sanything
+      | (?:i(?:'m|\sam)\s)?happy\sto | any\s(?:other|more|further)\b | feel\sfree | please\b | thank | you(?:'re|
+      \sare)\swelcome
       | (?:(?:let(?:'s|\sus|\sme)|to|we\scan|i(?:'ll|\swill)|now|and|quick|sanity|double)[\s-]+)?(?:also[\s,]+)?(?:
-            check(?:ing|ed)?\b | double-?check | verif\w+ | note\b | explanation\b | explain\b | reason(?:ing)?\b | proof\b | remark\b
+            check(?:ing|ed)?\b | double-?check | verif\w+ | note\b | explanation\b | explain\b | reason(?:ing)?\b |
+            proof\b | remark\b
           | for\s(?:example|instance|reference|comparison)\b | e\.g\.
-          | this\s(?:is\s(?:an?\s(?:simple|classic|basic|typical|case|example|common|well|good|straight\w*|known)|because|due|how)|comes|took)
-          | that\s(?:took|is\sbecause|'s\sbecause|makes\ssense) | as\sa\scheck | you\s(?:can|could|may|might|should) | source
-          | here(?:\sis|'s)\s(?:how|why) | the\s(?:check|proof|explanation|reason|verification)\b | in\sother\swords | fun\sfact
-          | by\sthe\sway | interesting\w* | (?:counted|rounded|checked|found|computed|using|used|see)\b | remember\b | it\sis\salso\b
-          | explication | vérif\w+ | remarque | erklärung | probe\b | hinweis | nota\b | comprob\w+ | explicación | verifica\b
+          | this\s(?:is\s(?:an?\s(?:simple|classic|basic|typical|case|example|common|well|good|straight\w*|known)|
+          because|due|how)|comes|took)
+          | that\s(?:took|is\sbecause|'s\sbecause|makes\ssense) | as\sa\scheck | you\s(?:can|could|may|might|should) |
+          source
+          | here(?:\sis|'s)\s(?:how|why) | the\s(?:check|proof|explanation|reason|verification)\b | in\sother\swords |
+          fun\sfact
+          | by\sthe\sway | interesting\w* | (?:counted|rounded|checked|found|computed|using|used|see)\b | remember\b |
+          it\sis\salso\b
+          | explication | vérif\w+ | remarque | erklärung | probe\b | hinweis | nota\b | comprob\w+ | explicación |
+          verifica\b
           | проверк\w+ | 検算 | 验证 | 注))""",
     re.IGNORECASE | re.VERBOSE,
 )
 """What goes on after an answer: checks, notes and explanations."""
 _CONCLUDES = re.compile(
-    r"^\W{0,4}(?:and )?(?:so|thus|hence|therefore|then|consequently|accordingly|as a result|in conclusion|in (?:total|all|short|"
+    r"^\W{0,4}(?:and )?(?:so|thus|hence|therefore|then|consequently|accordingly|as a result|in conclusion|in (?:total|"
+    r"all|short|"
     r"summary|sum|the end)|all in all|altogether|overall|finally|that (?:means|gives|makes|leaves)|this (?:means|gives|"
-    r"makes|leaves)|we (?:get|have|find|obtain)|donc|ainsi|au total|also|daher|somit|folglich|insgesamt|por (?:lo )?tanto|"
+    r"makes|leaves)|we (?:get|have|find|obtain)|donc|ainsi|au total|also|daher|somit|folglich|insgesamt|"
+    r"por (?:lo )?tanto|"
     r"así que|en total|quindi|dunque|in totale|portanto|logo|então|поэтому|итак|значит|следовательно|所以|因此|よって|"
     r"したがって|따라서|그래서)\b",
     re.IGNORECASE,
@@ -98,16 +112,20 @@ _CONCLUDES = re.compile(
 _CONCLUDES_INSIDE = re.compile(r"\b(?:so|thus|hence|therefore),", re.IGNORECASE)
 HEDGES = Cue(
     r"\b(?:either\b.{1,60}\bor\b|it depends|depend(?:s|ing) on|some (?:\w+ )?(?:say|claim|argue|think|believe)|"
-    r"others (?:say|claim|argue|think|believe)|unless\b|can(?:'t|not) (?:decide|tell|say)|not sure (?:which|whether|if)|"
+    r"others (?:say|claim|argue|think|believe)|unless\b|can(?:'t|not) (?:decide|tell|say)|not sure (?:which|whether|"
+    r"if)|"
     r"one of (?:these|those|them|the two)|entweder\b.{1,60}\boder\b|soit\b.{1,60}\bsoit\b|je nach|ça dépend|depende|"
     r"kommt darauf an|ou bien|(?:perhaps|maybe|possibly)\b.{1,60}\b(?:perhaps|maybe|possibly)|torn between|"
     r"can(?:'t|not) choose|undecided)",
-    "perhaps maybe possibly torn choose undecided either depend say claim argue think believe unless decide tell sure one\xa0of entweder soit je\xa0nach dépend kommt ou\xa0bien",
+    "perhaps maybe possibly torn choose undecided either depend say claim argue think believe unless decide "
+    "tell sure one\xa0of entweder soit je\xa0nach dépend kommt ou\xa0bien",
 )
 """What leaves open which of several answers is meant."""
 REFUSES = re.compile(
-    r"\b(?:i(?:'m| am)? (?:can(?:'t|not| not)|could(?:n't| not)|(?:am )?unable to|(?:am )?not able to|do(?:n't| not) (?:know|have)|"
-    r"have no (?:idea|access|answer)|(?:am )?not (?:sure|certain))|no idea|cannot (?:be (?:determined|answered)|determine|answer|"
+    r"\b(?:i(?:'m| am)? (?:can(?:'t|not| not)|could(?:n't| not)|(?:am )?unable to|(?:am )?not able to|do(?:n't|"
+    r" not) (?:know|have)|"
+    r"have no (?:idea|access|answer)|(?:am )?not (?:sure|certain))|no idea|cannot (?:be (?:determined|answered)|"
+    r"determine|answer|"
     r"help)|can't (?:be (?:determined|answered)|determine|answer|help)|not enough information|insufficient information|"
     r"there is no (?:\w+ )?(?:definitive|straightforward|clear|known) answer|impossible to (?:say|tell|know|determine)|"
     r"as an? (?:\w+ )?(?:language model|ai)\b)",
@@ -134,8 +152,10 @@ DENIED_BEFORE = re.compile(
 
 
 _STATES = re.compile(
-    r"^[\s,:;.!-]*(?:i think |i believe |so |then )?(?:it(?:'s| is| was| should be| must be)|that(?:'s| is| would be)|this is|the (?:\w+ )?(?:answer|"
-    r"result|total|number) (?:is|should be|must be)|they are|make that|make it)\b(?! (?:correct|right|true|fine|ok|wrong|important|good))",
+    r"^[\s,:;.!-]*(?:i think |i believe |so |then )?(?:it(?:'s| is| was| should be| must be)|that(?:'s| is| would be)|"
+    r"this is|the (?:\w+ )?(?:answer|"
+    r"result|total|number) (?:is|should be|must be)|they are|make that|make it)\b(?! (?:correct|right|true|fine|ok|"
+    r"wrong|important|good))",
     re.IGNORECASE,
 )
 
@@ -193,7 +213,7 @@ def concludes(text: str) -> bool:
 
 
 def second_thought(text: str) -> str | None:
-    """What a second thought after an answer says instead of it: `18. Actually, it is 20.`; None where it only checks."""
+    """What a second thought after an answer says instead: `18. Actually, it is 20.`; None where it only checks."""
     for part in sentences(text):
         cue = DOUBTS.match(part.text)
         if cue is not None and not part.asks and _STATES.match(part.text[cue.end() :]):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from posttrain_diag.tasks.verifiers.reading.listing import words
 from posttrain_diag.tasks.verifiers.reading.question import WORD, Question, stem, stems, unaccented, word_key
 
 _NEGATION = re.compile(
@@ -37,7 +38,8 @@ _IS_FALSE = re.compile(
 )
 _SUBORDINATE = re.compile(r"^\W*(?:while|although|though|when|unless|because|since)\b", re.IGNORECASE)
 _DENIES_WHAT_FOLLOWS = re.compile(
-    r"\b(?:not|false|untrue|wrong|incorrect|impossible|myth|no way|n['’]t (?:true|possible|correct))\b[^,.\"]{0,30}\b(?:that|for|to say)\s+"
+    r"\b(?:not|false|untrue|wrong|incorrect|impossible|myth|no way|n['’]t (?:true|possible|"
+    r"correct))\b[^,.\"]{0,30}\b(?:that|for|to say)\s+"
     r"(?:the\s|an?\s)?\W*\Z|\b(?:no|neither|not a(?:ll|ny)?|never)\s+\Z",
     re.IGNORECASE,
 )
@@ -55,8 +57,10 @@ _PRONOUN = re.compile(
     re.IGNORECASE,
 )
 _GENERIC = frozenset(
-    "number thing kind type sort one example animal person place word member statement mount city country state "
-    "river lake".split()
+    words(
+        "number thing kind type sort one example animal person place word member statement mount city country state "
+        "river lake"
+    )
 )
 """Words of a question that a statement may leave out: "Zero is not positive" speaks of a positive number."""
 MAX_SPAN = 8

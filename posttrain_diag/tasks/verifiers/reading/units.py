@@ -1,4 +1,4 @@
-r"""Units of measure beside a number: `5 km`, `18 kilometres per hour`, `864 \text{ in}^3`, `$3.5 million`, `25 percent`.
+r"""Units of measure beside a number: `5 km`, `18 kilometres per hour`, `864 \text{ in}^3`, `25 percent`.
 
 Only known units are read; any other word beside a number says what is counted and does not matter.
 """
@@ -88,6 +88,7 @@ _AFTER = re.compile(
 )
 _LONGEST = 40
 """Characters within which a unit stands."""
+_AFTER_CIRC = re.compile(r"^[}\s]*(?:\\(?:mathrm|text)\{)?\s*")
 _CIRC = re.compile(r"\^?\{?\s?\\circ\s?\}?|\\degree")
 _IN_TEXT = re.compile(
     rf"\b(?:in|into|to|as a|many|much in|of|number of)\s+(?:(?:the\s)?(?:nearest|whole|full|total|square|cubic)\s)?"
@@ -143,7 +144,7 @@ def _measure(text: str) -> Measure | None:
     """The known unit that a text begins with."""
     circ = _CIRC.match(text)
     if circ is not None:
-        letter = text[circ.end() :].lstrip("} \\mathrmtext{")[:1].lower()
+        letter = _AFTER_CIRC.sub("", text[circ.end() :])[:1].lower()
         name = {"c": "°c", "f": "°f"}.get(letter, "degree")
         return Measure(UNITS[name], None, 1, circ.end())
     match = _AFTER.match(text)

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from posttrain_diag.tasks.verifiers.reading.listing import words
 from posttrain_diag.tasks.verifiers.reading.question import stem, unaccented
 
 MAX_WORDS = 12
@@ -17,7 +18,7 @@ _MARKUP = re.compile(r"\*{1,3}|(?<!\w)_{1,3}(?=\S)|(?<=\S)_{1,3}(?!\w)|`+|~~|^\s
 _HAS_MARKUP = re.compile(r"[*_`~#$<]")
 _LATEX = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|boxed|fbox|mbox|emph)\s*\{([^{}]*)\}")
 _TAGS = re.compile(r"</?[A-Za-z_][\w-]{0,30}>")
-_QUOTES = str.maketrans({c: '"' for c in "“”„«»‟"} | {c: "'" for c in "’‘‚`´"} | dict.fromkeys("‐‑‒–—−", "-"))
+_QUOTES = str.maketrans(dict.fromkeys("“”„«»‟", '"') | dict.fromkeys("’‘‚`´", "'") | dict.fromkeys("‐‑‒–—−", "-"))
 _SPACE = re.compile(r"[ \t\u00a0\u202f\u2009]+")
 _NO_SPACES = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f]")
 """Scripts that put no spaces between words."""
@@ -43,7 +44,7 @@ _NAME_PARTICLES = (
     "y",
 )
 _KINDS = {"mount": "mountain", "mt": "mountain", "mountain": "mountain"} | {
-    kind: kind for kind in "lake river ocean sea desert island president king queen planet street".split()
+    kind: kind for kind in words("lake river ocean sea desert island president king queen planet street")
 }
 """Words of a name that a question may have asked for by themselves."""
 

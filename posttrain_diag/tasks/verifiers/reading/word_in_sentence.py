@@ -1,7 +1,7 @@
 r"""How does a sentence give a word?
 
     The capital of France is Paris.   It's Paris.   Paris, France   Paris is the capital.     plainly
-    After Sunday comes Monday.                                                                weakly: it speaks of what was asked
+    After Sunday comes Monday.                                  weakly: it speaks of what was asked
     The capital of France is Lyon.   Lyon.                                                    another
     Paris or Lyon   Some say Paris.                                                           open
     Lyon is larger than Paris.   not Paris                                                    no
@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from enum import Enum
 
+from posttrain_diag.tasks.verifiers.reading.listing import words
 from posttrain_diag.tasks.verifiers.reading.question import Question, stems
 from posttrain_diag.tasks.verifiers.reading.sentences import DENIED_AFTER, DENIED_BEFORE, HEDGES, REFUSES
 from posttrain_diag.tasks.verifiers.reading.word_forms import Wanted
@@ -35,16 +36,21 @@ _IT_IS = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _COPULA = re.compile(
-    r"(?:\b(?:is|are|was|were|be|been|being|becomes?|remains?|means?|equals?|comes?|follows?|called|named|named after|known as|"
-    r"titled|spelled|written as|say|says|said|chose|choose|pick|select|use|uses|est|sont|était|s'appelle|ist|sind|war|heißt|heisst|lautet|"
+    r"(?:\b(?:is|are|was|were|be|been|being|becomes?|remains?|means?|equals?|comes?|follows?|called|named|named after|"
+    r"known as|"
+    r"titled|spelled|written as|say|says|said|chose|choose|pick|select|use|uses|est|sont|était|s'appelle|ist|sind|war|"
+    r"heißt|heisst|lautet|"
     r"es|son|fue|se llama|è|e|sono|era|si chiama|é|são|foi|chama-se|это|является|är|er|on|zijn|heet|jest|to)\b|"
-    r"\b(?:stands?|refers?|belongs?|goes|known) (?:for|to|as)\b|\b(?:made|consists?|composed|made up)\s(?:\w+ly\s)?(?:of|from|out of)\b|\b(?:denotes?|represents?|signif(?:y|ies))\b|[:=→は是为為는은]|->|=>|'s\b)\s*$",
+    r"\b(?:stands?|refers?|belongs?|goes|known) (?:for|to|as)\b|\b(?:made|consists?|composed|"
+    r"made up)\s(?:\w+ly\s)?(?:of|from|out of)\b|\b(?:denotes?|represents?|signif(?:y|ies))\b|"
+    r"[:=→は是为為는은]|->|=>|'s\b)\s*$",
     re.IGNORECASE,
 )
 _BY = re.compile(r"\bby\s*$", re.IGNORECASE)
 _PASSIVE = re.compile(r"\b(?:is|are|was|were|been|be)\s+(?:\w+\s+){1,3}by\s*$", re.IGNORECASE)
 _LOCATED = re.compile(
-    r"\b(?:is|are|was|were|stands?|lies|sits|located|situated|found|lives?|live|happens?|happened|took place|takes place|held|born|"
+    r"\b(?:is|are|was|were|stands?|lies|sits|located|situated|found|lives?|live|happens?|happened|took place|"
+    r"takes place|held|born|"
     r"see|find (?:it|them)|find|go|went|comes?|came|built|made|won|ended|began|started|opened|died|played)\s+"
     r"(?:\w+\s+){0,3}?(?:in|at|on|near|by|from|to|with)\s*$",
     re.IGNORECASE,
@@ -63,8 +69,10 @@ _FILLER = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _BESIDE = re.compile(
-    r"\b(?:than|like|such as|including|unlike|where|whose|near|alongside|besides|beside|outside|compared (?:to|with)|opposite of|"
-    r"next to|close to|similar to|as (?:big|large|much|many|well) as|confused with|mistaken for|about|for example|e\.g\.|rival of|"
+    r"\b(?:than|like|such as|including|unlike|where|whose|near|alongside|besides|beside|outside|compared (?:to|with)|"
+    r"opposite of|"
+    r"next to|close to|similar to|as (?:big|large|much|many|well) as|confused with|mistaken for|about|for example|"
+    r"e\.g\.|rival of|"
     r"followed by|ahead of|behind|second to|rival)\s+(?:the\s+|a\s+|an\s+)?[\"'(]*$",
     re.IGNORECASE,
 )
@@ -83,7 +91,8 @@ _REASONING = re.compile(
 )
 _CONTRAST = re.compile(r"\b(?:but|yet|however)\b", re.IGNORECASE)
 HEAD_END = re.compile(
-    r"[,;:()\[\]]|\s-\s|\s(?:because|since|which|who|where|as|while|and is|and has|and it|whose|with|located|in the|for)\s",
+    r"[,;:()\[\]]|\s-\s|\s(?:because|since|which|who|where|as|while|and is|and has|and it|whose|with|located|in the|"
+    r"for)\s",
     re.IGNORECASE,
 )
 """Where the head of a marked answer ends."""
@@ -99,7 +108,8 @@ _ADDED = re.compile(
     r"""^\s*(?:,\s*)?(?:and|&|und|et|y)\s+(?!(?:it|its|it's|is|has|was|they|their|he|she|you|we|there|this|that|these|then|not|the|so|
     also|can|will|are|were|have|had|i|in|for|as|one|often|usually|many|lies|sits|stands|serves|comes)\b)
     (?:the\s|an?\s)?\w+(?:\s\w+)?\s*(?:$|[.,;:!?)])
-    | ^\s*,\s*(?!\s|with\b|which\b|who\b|where\b|located\b|in\b|on\b|at\b|from\b|followed\b|an?\b|the\b)[^,.;]{1,25}(?:,[^,.;]{1,25})*,?\s+(?:and|&)\s+\w+(?:\s\w+)?\s*(?:$|[.!])""",
+    | ^\s*,\s*(?!\s|with\b|which\b|who\b|where\b|located\b|in\b|on\b|at\b|from\b|followed\b|an?\b|
+    the\b)[^,.;]{1,25}(?:,[^,.;]{1,25})*,?\s+(?:and|&)\s+\w+(?:\s\w+)?\s*(?:$|[.!])""",
     re.IGNORECASE | re.VERBOSE,
 )
 _VERB = re.compile(
@@ -109,7 +119,8 @@ _VERB = re.compile(
     re.IGNORECASE,
 )
 _INTERJECTION = re.compile(
-    r"^\W*(?:sure|certainly|of course|okay|ok|well|great|good|thanks?|thank you|hello|hi|hey|absolutely|alright|right|indeed|yes|"
+    r"^\W*(?:sure|certainly|of course|okay|ok|well|great|good|thanks?|thank you|hello|hi|hey|absolutely|alright|right|"
+    r"indeed|yes|"
     r"no|hmm+|let|here|answer|explanation|note|reason|solution|final answer|step|question|great question|good question|"
     r"interesting|easy|simple|no problem|my pleasure|response)\b",
     re.IGNORECASE,
@@ -123,9 +134,11 @@ _QUALIFIER_BEFORE = re.compile(
 _FOLLOWING_NAME = re.compile(r"[ ]([A-Z][a-z]+)")
 _NAME_BEFORE = re.compile(r"(?:^|\s)([A-Z][a-z]+)\s$")
 _GENERIC = frozenset(
-    "city town ocean sea river lake mount mt mountain mountains island islands desert street state republic kingdom county "
-    "province president king queen sir dr mr mrs ms professor lady lord saint prince princess emperor the planet capital country "
-    "district metropolitan territory".split()
+    words(
+        "city town ocean sea river lake mount mt mountain mountains island islands desert street state republic "
+        "kingdom county province president king queen sir dr mr mrs ms professor lady lord saint prince princess "
+        "emperor the planet capital country district metropolitan territory"
+    )
 )
 _OBJECT = re.compile(
     r"^(?:in\s\w+,?\s)?(?:they|people|we|you|it|he|she|one|[A-Z]\w+)\s(?:\w+\s)?(?!and\b|or\b|is\b|was\b|are\b|not\b|the\b|likes?\b|hates?\b|loves?\b|saw\b|know)"
