@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable
 
 from posttrain_diag.tasks.verifiers.numbers import lone_number, same_number
-from posttrain_diag.tasks.verifiers.text import balanced
+from posttrain_diag.tasks.verifiers.reading.marks import balanced
 
 Compare = Callable[[str, str], bool]
 

@@ -49,7 +49,7 @@ def judge_list(part: FinalPart, prompt: str, wanted: Listed) -> Judgement:
     found = None if found is None else without_words(found, words)
     extracted = None if found is None else ", ".join(found.items)
     same = found is not None and same_list(found, wanted, ordered=ordered)
-    if not same and (ordered or not names_list(marks[-1].text if marks else text, wanted)):
+    if not same and (wanted.bracket or not names_list(marks[-1].text if marks else text, wanted, ordered=ordered)):
         return Judgement(False, False, extracted)
 
     def right(marked: str) -> bool:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from posttrain_diag.tasks.verifiers.numbers import Number, lone_number, same_number
+from posttrain_diag.tasks.verifiers.reading.marks import balanced
 
 MAX_CHARS = 20_000
 """Texts longer than this are folded but not peeled: no answer is that long."""
@@ -120,16 +121,6 @@ def readings(completion: str, *, first: bool = False) -> tuple[str, ...]:
     if marked is None:
         return (completion,)
     return completion, marked, _SENTENCE_END.split(marked, maxsplit=1)[0]
-
-
-def balanced(text: str, start: int) -> str | None:
-    """The content of a brace group that opened just before `start`; None when it never closes."""
-    depth = 1
-    for match in re.compile(r"\\.|[{}]", re.DOTALL).finditer(text, start):
-        depth += {"{": 1, "}": -1}.get(match[0], 0)
-        if depth == 0:
-            return text[start : match.start()]
-    return None
 
 
 def last_boxed(text: str) -> str | None:

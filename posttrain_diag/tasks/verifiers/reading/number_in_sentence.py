@@ -21,7 +21,7 @@ from posttrain_diag.tasks.verifiers.numbers import Number, iter_numbers, western
 from posttrain_diag.tasks.verifiers.reading.number_words import HINT, iter_foreign_words, iter_number_words
 from posttrain_diag.tasks.verifiers.reading.question import Question, stem, stems, word_key
 from posttrain_diag.tasks.verifiers.reading.sentences import DENIED_AFTER, DENIED_BEFORE, HEDGES, concludes
-from posttrain_diag.tasks.verifiers.reading.units import Measure, measure_after, scale_after
+from posttrain_diag.tasks.verifiers.reading.units import CURRENCIES, Measure, measure_after, scale_after
 
 _OPENED = r"[$€£(\"'*_\\]*\Z"
 """What may stand between a word and the number after it."""
@@ -74,8 +74,8 @@ _LABEL_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _REASON = re.compile(
-    r",\s(?:even\s)?(?:though|although|if)\b|,?\s+\b(?:since|because|given that|considering that|due to|parce que|"
-    r"weil|denn|porque|puisque)\b",
+    r",\s(?:even\s)?(?:though|although|if)\b|,\sas\s(?!well\b|much\b|many\b)|"
+    r",?\s+\b(?:since|because|given that|considering that|due to|parce que|weil|denn|porque|puisque)\b",
     re.IGNORECASE,
 )
 _CONDITION = re.compile(
@@ -109,7 +109,13 @@ _HYPHENED = re.compile(r"(?<![\d.,/+*=-])(\d+)-(\d+/\d+)(?=\s*(?:[A-Za-z]|$))")
 """A mixed number as in recipes: 1-1/2 cups."""
 _CLOCK = re.compile(r"(?<![\d:])(\d{1,2}):([0-5]\d)(?=\s?(?:h\b|hours?\b|hrs?\b))")
 """Hours and minutes: 2:30 hours."""
+_PARTS = {"a half": "1/2", "one half": "1/2", "a third": "1/3", "a quarter": "1/4", "three quarters": "3/4"}
+_AND_A_PART = re.compile(rf"(?<![\d.,/])(\d+) and ({'|'.join(_PARTS)})\b", re.IGNORECASE)
+"""Digits and a part in words: 2 and a half."""
+_TIME = re.compile(r"(?<![\d:])\d{1,2}:[0-5]\d(?![\d:])")
+"""A time of day: no number of what is asked, where there are others."""
 _JOINS = re.compile(r"\s*(?:,|\band\b|, and\b|\bund\b|\bet\b)?\s*")
+_CENTS = re.compile(r"\d\d\W*")
 _SIDE_BY_SIDE = re.compile(r"(?:^|=|####)\s*[\d.]+(?:\s+[\d.]+)+\s*$")
 _SCALE_OF_DIGITS = re.compile(r"\d\s?(?:hund|thou|mill|bill|tril|doze)\Z", re.IGNORECASE)
 _OF_ZERO = re.compile(r"\b(?:below|under|above)\s\Z", re.IGNORECASE)
@@ -158,12 +164,17 @@ def in_sentence(text: str, question: Question, *, head: bool = False, whole: boo
     text = text[-MAX_SENTENCE:] if not head else text[:MAX_SENTENCE]
     text = _DECIMAL_COMMA.sub(r"\1.\2", western_digits(text).replace("**", "  "))
     text = _HYPHENED.sub(r"\1 \2", text)
+    text = _AND_A_PART.sub(lambda m: f"{m[1]} {_PARTS[m[2].lower()]}", text) if " and " in text else text
     text = _CLOCK.sub(lambda m: f"{int(m[1])} {int(m[2])}/60", text) if ":" in text else text
+    if ":" in text and may_hold_number(timeless := _TIME.sub(lambda m: " " * len(m[0]), text)):
+        text = timeless
     outside = _PARENTHESES.sub(lambda m: " " * len(m[0]), text)
     numbers = numbers_of(outside) or numbers_of(text)
     if len(numbers) > 1:
         text = _main_clause(text, numbers)
         numbers = [number for number in numbers if number.end <= len(text)]
+    if not question.ordinal:
+        numbers = [n for n in numbers if not _ORDINAL.match(text, n.end)]
     if not numbers:
         return None
     if len(numbers) == 1 and not whole:
@@ -205,7 +216,6 @@ def numbers_of(text: str) -> list[Number]:
     if len(both) < 2:
         return both
     kept = [n for n in both if _LABEL_BEFORE.search(text, max(0, n.start - 12), n.start) is None]
-    kept = [n for n in kept if not _ORDINAL.match(text, n.end) or text[: n.start].rstrip()[-1:] == "="] or kept
     return _without_smaller_parts(text, kept or both)
 
 
@@ -238,12 +248,14 @@ def _smaller_part(text: str, at: int, measure: Measure) -> tuple[Fraction, int]:
     """(what a second, smaller unit adds, where it ends): 37 dollars and 50 cents, 2 hours 30 minutes."""
     gap = _JOINS.match(text, at)
     start = gap.end() if gap else at
-    if not text[start : start + 1].isdigit():
-        return Fraction(0), at
-    number = next(iter_numbers(text[start : start + 20]), None)
+    following = text[start : start + 30]
+    numbers = iter_numbers(following) if following[:1].isdigit() else iter_number_words(following)
+    number = next(numbers, None)
     if number is None or number.start or number.value is None:
         return Fraction(0), at
     smaller = measure_after(text, start + number.end)
+    if smaller is None and measure.dimension in CURRENCIES and _CENTS.fullmatch(following):
+        return number.value / 100, start + number.end
     if smaller is None or smaller.dimension != measure.dimension or smaller.factor >= measure.factor:
         return Fraction(0), at
     share = Fraction(smaller.factor / measure.factor).limit_denominator(10**6)

@@ -32,7 +32,9 @@ _PARTS = {"half": 2, "halves": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth"
     "tenth": 10,
 }
 _PART_NAMES = {**_PARTS, **{f"{name}s": size for name, size in _PARTS.items() if name != "halves"}}
-_WORD = "|".join(sorted((*_SMALL, *_TENS, *_SCALES, *_TIMES, *_PART_NAMES, "a", "an", "and"), key=len, reverse=True))
+_WORD = "|".join(
+    sorted((*_SMALL, *_TENS, *_SCALES, *_TIMES, *_PART_NAMES, "a", "an", "and", "point"), key=len, reverse=True)
+)
 _RUN = re.compile(
     rf"(?<![\w'-])(?:(?:minus|negative)\s+)?(?:{_WORD})(?:(?:\s*-\s*|\s+)(?:{_WORD}))*(?![\w-])(?!'\w)", re.IGNORECASE
 )
@@ -104,7 +106,7 @@ def _numbers(text: str, tokens: list[tuple[str, int, int]], minus_at: int | None
     """The numbers that a run of number words spells, most often one."""
     at = 0
     while at < len(tokens):
-        if tokens[at][0] in ("and", "a", "an") and not _opens(tokens, at):
+        if tokens[at][0] in ("and", "a", "an", "point") and not _opens(tokens, at):
             at += 1
             continue
         value, size = _read([word for word, _, _ in tokens[at:]])
@@ -119,7 +121,7 @@ def _numbers(text: str, tokens: list[tuple[str, int, int]], minus_at: int | None
 def _opens(tokens: list[tuple[str, int, int]], at: int) -> bool:
     """Whether an article begins a number: `a hundred`, `a half`."""
     following = tokens[at + 1][0] if at + 1 < len(tokens) else ""
-    return tokens[at][0] != "and" and (following in _SCALES or following in ("half", "third", "quarter", "fifth"))
+    return tokens[at][0] in ("a", "an") and (following in _SCALES or following in ("half", "third", "quarter", "fifth"))
 
 
 def _read(words: list[str]) -> tuple[Fraction | None, int]:
@@ -130,12 +132,27 @@ def _read(words: list[str]) -> tuple[Fraction | None, int]:
     if first in _PART_NAMES:
         return (Fraction(1, 2), 1) if first == "half" else (None, 1)
     value, size = _whole(words)
+    decimals = _decimals(words[size:])
+    if decimals:
+        return value + Fraction(int(decimals), 10 ** len(decimals)), size + 1 + len(decimals)
     if size == len(words):
         return (None, size) if words[:size] in (["one"], ["a"], ["an"]) else (value, size)
     part = _part(words[size:], value)
     if part is not None:
         return value + part[0] if part[1] > 1 else part[0], size + part[1]
     return (None, size) if words[:size] in (["one"], ["a"], ["an"]) else (value, size)
+
+
+def _decimals(words: list[str]) -> str:
+    """The digits after `point`: two point five."""
+    if words[:1] != ["point"]:
+        return ""
+    digits = ""
+    for word in words[1:]:
+        if _SMALL.get(word, 10) > 9:
+            break
+        digits += str(_SMALL[word])
+    return digits
 
 
 def _part(words: list[str], value: Fraction) -> tuple[Fraction, int] | None:

@@ -46,12 +46,14 @@ _CHOSEN_AFTER = re.compile(
     (?:\w+ly\s+|also\s+|indeed\s+)?(?:the\s|la\s|le\s|el\s|die\s|il\s|a\s)?(?:only\s|most\s|single\s|one\sthat\sis\s)?
     (?:correct|right|best|true|answer|appropriate|accurate|proper|valid|one|choice|option|likely|suitable|richtig\w*|bonne|correcta?|
     exacte|corrett\w|giust\w|corret\w|good|what\s(?:i|we)\b)\b
+    | ^[)\].:]*\s*(?:yes|true|correct|right)(?=\s*(?:\Z|[,;.]|\(?[A-Z][).]))
     | ^[)\].]*\s*[^.?!\n;:]{0,50}(?::|\s[–—-])\s*(?:yes|true|correct|right|✓|✔|✅)\s*\Z""",
     re.IGNORECASE | re.VERBOSE,
 )
 _WRONG_AFTER = re.compile(
     r"^[)\].:]*\s*[^.?!\n;,]{0,50}?\b(?:is|are|was)\s+(?:\w+ly\s+)?(?:wrong|incorrect|false|not (?:correct|right|true|"
     r"the))\b|"
+    r"^[)\].:]*\s*(?:no|false|wrong|incorrect)(?=\s*(?:\Z|[,;.]|\(?[A-Z][).]))|"
     r"^[)\].]*\s*[^.?!\n;:]{0,50}(?::|\s[–—-])\s*(?:no|false|incorrect|wrong|✗|✘|❌)\s*\Z",
     re.IGNORECASE,
 )

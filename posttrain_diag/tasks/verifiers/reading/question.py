@@ -42,6 +42,11 @@ _NEGATIVE = re.compile(
     r"\b(?:not|except|odd one out|doesn't|isn't|aren't|don't|never|incorrect|false|untrue)\b", re.IGNORECASE
 )
 _ASKS_CHANGE = re.compile(r"\bby how (?:many|much)\b|\bby what (?:percent\w*|amount|factor)\b", re.IGNORECASE)
+_ORDINAL = re.compile(
+    r"\b(?:places?|positions?|rank\w*|floor|century|date|day|grade|finish\w*|birthday|anniversary|percentile|number|"
+    r"\d*n?th|nth|term|row|street|avenue|which)\b",
+    re.IGNORECASE,
+)
 _ASKS_YEAR = re.compile(r"\b(?:what|which) year\b|^\W*when\b|\byear of\b", re.IGNORECASE)
 _PERCENT = re.compile(r"%|\bper ?cent|\bprozent|pour cent|por ciento", re.IGNORECASE)
 _PERCENT_OF = re.compile(r"(?:%|per ?cent)\s*of\s+(?:a\s|the\s)?[$€£]?\d", re.IGNORECASE)
@@ -73,6 +78,8 @@ class Question:
     """The unit it asks for."""
     asks_change: bool
     """It asks by how much something changes."""
+    ordinal: bool
+    """It asks for a place in an order: the 3rd."""
     asks_year: bool
     """It asks for a year."""
     place: bool
@@ -104,6 +111,7 @@ def question_of(prompt: str) -> Question:
         percent=_PERCENT.search(text) is not None and _PERCENT_OF.search(core) is None,
         measure=asked_measure(text),
         asks_change=_ASKS_CHANGE.search(core) is not None,
+        ordinal=_ORDINAL.search(core) is not None,
         asks_year=_ASKS_YEAR.search(core) is not None,
         place=re.search(r"\b(?:where|when|whereabouts|(?:in|on|at|by|with|from|to) (?:which|what|whom))\b", core, re.I)
         is not None,

@@ -37,6 +37,7 @@ from posttrain_diag.tasks.verifiers.reading.word_forms import plain
 
 _REASON = re.compile(r"\b(?:since|because|as the|for the)\b", re.IGNORECASE)
 _CONCLUSION = re.compile(r"\b(?:so|thus|hence|therefore)\b", re.IGNORECASE)
+_CLAUSE_END = re.compile(r"[,;:]|\s(?:and|but|while|whereas)\s")
 _LABEL = re.compile(r"\s*(?:$|[).:,–—-]|\b(?:because|since|as|for)\b)")
 _ONLY_A_NOUN = re.compile(rf"\b(?:{NOUN}|the|la|el|le|die|l)\b", re.IGNORECASE)
 _LIST_POINT = re.compile(r"(?m)(^|[.!?:;]\s+|[(*])([A-Z])\.(?=\s+\S)")
@@ -179,11 +180,13 @@ def _concluded(text: str, mentions: list[Mention]) -> list[Mention]:
 def _clause_with_the_question(text: str, mentions: Sequence[Mention], question: Question) -> str | None:
     """Of several options named in a sentence, the one whose clause speaks of what was asked."""
     scored: dict[str, int] = {}
-    for piece in re.finditer(r"[^,;:]+", text):
-        inside = {m.letter for m in mentions if piece.start() <= m.start < piece.end()}
+    start = 0
+    for end in (*(cut.start() for cut in _CLAUSE_END.finditer(text)), len(text)):
+        inside = {m.letter for m in mentions if start <= m.start < end}
         if len(inside) == 1:
             letter = inside.pop()
-            scored[letter] = max(scored.get(letter, 0), len(set(stems(piece[0])) & question.words))
+            scored[letter] = max(scored.get(letter, 0), len(set(stems(text[start:end])) & question.words))
+        start = end
     ranked = sorted(scored.items(), key=lambda item: -item[1])
     if ranked and ranked[0][1] > 0 and (len(ranked) == 1 or ranked[0][1] > ranked[1][1]):
         return ranked[0][0]

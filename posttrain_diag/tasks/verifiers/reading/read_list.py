@@ -26,7 +26,7 @@ MAX_ITEM_WORDS = 5
 _BRACKETS = {"[": "]", "(": ")", "{": "}", "\\{": "\\}"}
 _GROUP = re.compile(r"\\?\{[^{}]*\\?\}|\[[^\[\]]*\]|\([^()]*\)")
 _SEPARATOR = re.compile(
-    r"\s*[,;、，]\s*(?:(?:and|&|und|et|or)\s+)?|\s+(?:and|&|und|et|y|or|oder|ou|\+)\s+|\s*\n\s*|\s+[<>–—]\s+",
+    r"\s*[,;、，]\s*(?:(?:and|&|und|et|or)\s+)?|\s+(?:and|&|und|et|y|or|oder|ou|\+)\s+|\s*\n\s*|\s+[<>–—-]\s+",
     re.IGNORECASE,
 )
 _BULLET = re.compile(r"^[ \t]*(?:[-*•–+]|\(?\d{1,3}[.)])[ \t]+(\S[^\n]*)$", re.MULTILINE)
@@ -117,13 +117,15 @@ def without_words(found: Listed, words: frozenset[str]) -> Listed:
     return Listed(tuple(items), found.bracket)
 
 
-def names_list(text: str, gold: Listed) -> bool:
+def names_list(text: str, gold: Listed, *, ordered: bool) -> bool:
     """Whether the last sentence that names an item of a list names all of them side by side, and no other."""
     for part in reversed(sentences(plain(text))):
         folded = part.text.casefold()
-        spans = sorted(span for item in gold.items if (span := _span(item, folded)) is not None)
-        if spans:
-            return len(spans) == len(gold.items) and not HEDGES.search(part.text) and _side_by_side(folded, spans)
+        found = [span for item in gold.items if (span := _span(item, folded)) is not None]
+        if found:
+            spans = sorted(found)
+            complete = len(spans) == len(gold.items) and (not ordered or spans == found)
+            return complete and not HEDGES.search(part.text) and _side_by_side(folded, spans)
     return False
 
 

@@ -27,7 +27,10 @@ _NO = (
     r"no|nope|nah|nay|false|incorrect|untrue|wrong|non|nein|nee|nej|нет|nao|nie|ne|hayır|hayir|oxi|όχι|不是|不对|不對|否|いいえ|違います|아니요|"
     r"아니오|नहीं|لا|לא"
 )
-_SURE = r"absolutely|certainly|definitely|of\scourse|indeed|naturally|surely|obviously|clearly|exactly"
+_SURE = (
+    r"positively|undoubtedly|without\s(?:a\s)?doubt|absolutely|certainly|definitely|of\scourse|indeed|naturally|surely|"
+    r"obviously|clearly|exactly"
+)
 _WORDS = {
     True: frozenset(_YES.replace("?", "").split("|")) | {"y", "t", "right", "是", "对"},
     False: frozenset(_NO.split("|")) | {"n", "f"},
