@@ -78,12 +78,19 @@ def judge_choice(part: FinalPart, prompt: str, answer: str, options: Listed, *, 
 
 @lru_cache(maxsize=4096)
 def prompt_options(prompt: str) -> dict[str, str]:
-    """The options a prompt lists: consecutive letters from A, each with its text; empty when there are no two."""
+    """The options a prompt lists: consecutive letters from A, each with its text; empty when there are no two.
+
+    Of several lists (a prompt with solved examples) the last one counts.
+    """
+    last: dict[str, str] = {}
     found: dict[str, str] = {}
     for letter, text in cast("list[tuple[str, str]]", _IN_PROMPT.findall(prompt)):
+        if letter == "A":
+            found = {}
         if letter == string.ascii_uppercase[len(found)] if len(found) < 26 else False:
             found[letter] = text.strip()
-    return found if len(found) >= 2 else {}
+        last = found if len(found) >= 2 else last
+    return last
 
 
 def gold_letter(problem: Problem, texts: Mapping[str, str]) -> str:

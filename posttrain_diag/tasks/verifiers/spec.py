@@ -37,6 +37,9 @@ from posttrain_diag.types import Judgement, Problem
 
 Verifier = Callable[[str, Problem], Judgement]
 
+RULES = 2
+"""Raised when the text types read answers otherwise than before: stored draws are then judged anew."""
+
 
 def python(spec: Mapping[str, Any]) -> Verifier:
     """A Python callable decides, or the completion's code is run against tests in a sandbox."""
@@ -120,11 +123,12 @@ def needs_code(spec: Mapping[str, Any]) -> bool:
 
 
 def verifier_sha(problem: Problem) -> str:
-    """What a stored verdict rests on: hash of type, options and answer (and of the file a callable lives in)."""
+    """What a stored verdict rests on: hash of type, options, answer and rules (and of the file a callable lives in)."""
     spec = dict(problem.verifier)
     if isinstance(spec.get("function"), str):
         spec["function"] = callables.fingerprint(spec["function"])
-    text = json.dumps([spec, problem.answer], sort_keys=True, default=str)
+    rules = [] if spec.get("type") == "python" else [RULES]
+    text = json.dumps([spec, problem.answer, *rules], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from posttrain_diag.tasks import verify
+from posttrain_diag.tasks.verifiers.choice import prompt_options
 from posttrain_diag.tasks.verifiers.defaults import kind_of
 from posttrain_diag.tasks.verifiers.reading.demand import demanded_form, demanded_tag
 from posttrain_diag.tasks.verifiers.reading.number_words import iter_number_words
@@ -156,6 +157,13 @@ def test_what_a_question_asks():
     assert question_of("What is the capital of France?").focus == {"capital", "france"}
     assert question_of("Who wrote it?").person and question_of("In which city is it?").place
     assert question_of("Which is NOT a mammal?").negative
+
+
+def test_of_a_prompt_with_solved_examples_the_last_question_counts():
+    shots = "Question: 2 + 3?\nAnswer: 5\n\nQuestion: What is the capital of Peru?\nAnswer:"
+    assert question_of(shots).numbers == frozenset() and question_of(shots).words == {"capital", "peru"}
+    options = "Q: Which is red?\nA) blood\nB) snow\nAnswer: A\n\nQ: Which is white?\nA) coal\nB) milk\nC) ink\nAnswer:"
+    assert prompt_options(options) == {"A": "coal", "B": "milk", "C": "ink"}
 
 
 def test_a_pass_that_only_names_the_answer_can_be_told():

@@ -42,6 +42,7 @@ _NEGATIVE = re.compile(
     r"\b(?:not|except|odd one out|doesn't|isn't|aren't|don't|never|incorrect|false|untrue)\b", re.IGNORECASE
 )
 _ASKS_CHANGE = re.compile(r"\bby how (?:many|much)\b|\bby what (?:percent\w*|amount|factor)\b", re.IGNORECASE)
+_LABEL = re.compile(r"(?:^|\n)[ \t*#]*(?:question|q|problem)[ \t]*\d*[ \t*]*:", re.IGNORECASE)
 _ORDINAL = re.compile(
     r"\b(?:places?|positions?|rank\w*|floor|century|date|day|grade|finish\w*|birthday|anniversary|percentile|number|"
     r"\d*n?th|nth|term|row|street|avenue|which)\b",
@@ -98,6 +99,8 @@ class Question:
 def question_of(prompt: str) -> Question:
     """What a prompt asks."""
     text = prompt[-MAX_CHARS:]
+    labels = list(_LABEL.finditer(text))
+    text = text[labels[-1].start() :] if labels else text  # examples before it are other questions
     asked = [part.text for part in sentences(text) if part.asks]
     core = asked[-1] if asked else text
     focus = _FOCUS.search(core)
