@@ -90,7 +90,7 @@ def _native(row: Reader) -> Draft:
 
 def _humaneval(row: Reader) -> Draft:
     prompt, test, entry_point = row.text("prompt"), row.text("test"), row.text("entry_point")
-    verifier = {"type": "python", "test": test, "entry_point": entry_point}
+    verifier = {"type": "code", "test": test, "entry_point": entry_point}
     return Draft(prompt, None, None, verifier, _optional(row.text("canonical_solution", required=False)))
 
 
@@ -100,7 +100,9 @@ def _mbpp(row: Reader) -> Draft:
     if not tests:
         row.bad("test_list", "expected at least one test, got none")
     before = [row.text("test_setup_code", required=False) or "", *row.texts("test_imports")]
-    verifier = {"type": "python", "test": "\n".join([*(code for code in before if code), *tests])}
+    more = row.text("test", required=False)
+    parts = [*(code for code in before if code), *tests, *([more] if more else [])]
+    verifier = {"type": "code", "test": "\n".join(parts)}
     prompt = f"{text}\nYour code should pass these tests:\n\n" + "\n".join(tests) + "\n"
     return Draft(prompt, None, None, verifier, _optional(row.text("code", required=False)))
 
@@ -198,8 +200,8 @@ LAYOUTS: dict[str, Layout] = {
     "native (demos)": _layout("prompt demos", _NATIVE_USES, _native),
     "native (pairs)": _layout("prompt pairs", _NATIVE_USES, _native),
     "humaneval": _layout("prompt entry_point test", "canonical_solution", _humaneval),
-    "mbpp": _layout("text code test_list", "test_setup_code test_imports", _mbpp),
-    "mbpp (sanitized)": _layout("prompt code test_list", "test_setup_code test_imports", _mbpp),
+    "mbpp": _layout("text code test_list", "test test_setup_code test_imports", _mbpp),
+    "mbpp (sanitized)": _layout("prompt code test_list", "test test_setup_code test_imports", _mbpp),
     "verl": _layout("prompt reward_model", "data_source", _verl),
     "unpaired": _layout("prompt completion label", "", _unpaired),
     "preference": _layout("chosen rejected", "prompt", _preference),

@@ -9,7 +9,7 @@
     {"type": "choice", "options": ["red", "blue"]}        the option it chooses is the answer           (choice.py)
     {"type": "list"}                                      its items are those of the answer              (lists.py)
     {"type": "python", "function": "rewards.py:score"}    a Python callable decides                  (callables.py)
-    {"type": "python", "test": "...", "entry_point": "f"} the completion's code passes tests        (code_tests.py)
+    {"type": "code", "test": "...", "entry_point": "f"}   the completion's code passes tests     (code/verifier.py)
 
 All of them judge the final part of a completion: what follows its thinking, up to a next question (reading/). Every
 text type also takes `which` (first | last | any match), `strip` (true | false | characters) and `compare` (compare.py);
@@ -26,8 +26,9 @@ from functools import lru_cache
 from typing import Any, cast
 
 from posttrain_diag.errors import VerifierError
-from posttrain_diag.tasks.verifiers import callables, code_tests, numeric
+from posttrain_diag.tasks.verifiers import callables, numeric
 from posttrain_diag.tasks.verifiers.choice import choice
+from posttrain_diag.tasks.verifiers.code import verifier as code
 from posttrain_diag.tasks.verifiers.exact import contains, exact, regex
 from posttrain_diag.tasks.verifiers.lists import list_
 from posttrain_diag.tasks.verifiers.options import COMMON_KEYS, gold
@@ -51,7 +52,7 @@ def python(spec: Mapping[str, Any]) -> Verifier:
     if "function" in spec:
         return callables.verifier(spec)
     if "test" in spec:
-        return code_tests.verifier(spec)
+        return code.verifier(spec)
     raise VerifierError(
         f"a python verifier needs 'function' (\"path.py:name\" or \"package.module:name\") or 'test' (code); "
         f"got the keys {sorted(set(spec) - {'type'})}"
@@ -68,6 +69,7 @@ TYPES: dict[str, Callable[[Mapping[str, Any]], Verifier]] = {
     "list": list_,
     "contains": contains,
     "python": python,
+    "code": code.verifier,
 }
 OWN_KEYS: dict[str, frozenset[str]] = {
     "exact": frozenset(),
@@ -78,7 +80,8 @@ OWN_KEYS: dict[str, frozenset[str]] = {
     "list": frozenset(),
     "choice": frozenset({"options"}),
     "contains": frozenset(),
-    "python": callables.KEYS | code_tests.KEYS,
+    "python": callables.KEYS | code.KEYS,
+    "code": code.KEYS,
 }
 
 
@@ -108,7 +111,7 @@ def check_verifier(problem: Problem) -> None:
     """
     _compiled(_canonical(problem.verifier))
     kind = problem.verifier["type"]
-    if kind == "python":
+    if not compares_with_answer(problem.verifier):
         return
     gold(problem)
     if kind == "numeric":
@@ -119,7 +122,17 @@ def check_verifier(problem: Problem) -> None:
 
 def needs_code(spec: Mapping[str, Any]) -> bool:
     """Whether judging runs code that came with the task."""
-    return spec.get("type") == "python"
+    return spec.get("type") in ("python", "code")
+
+
+def judges_code(spec: Mapping[str, Any]) -> bool:
+    """Whether the completion is code that is run against tests. `python` with `test` is the older spelling."""
+    return spec.get("type") == "code" or (spec.get("type") == "python" and "test" in spec)
+
+
+def compares_with_answer(spec: Mapping[str, Any]) -> bool:
+    """Whether a verdict rests on the problem's answer alone; not so where code decides."""
+    return spec.get("type") not in ("python", "code")
 
 
 def verifier_sha(problem: Problem) -> str:

@@ -1,0 +1,60 @@
+"""The form that a prompt demands of code, and whether a completion keeps it."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from typing import Literal
+
+from posttrain_diag.tasks.verifiers.code.blocks import blocks
+from posttrain_diag.tasks.verifiers.code.syntax import parses
+
+Demand = Literal["any", "code only", "bare", "fence"]
+"""any: code in a fence, bare, and with prose around; code only: no prose; bare: no fence either; fence: in a fence."""
+
+_MARKDOWN = r"(?:mark-?down|(?:code[ -]?)?fences?|fenced|(?:triple )?back-?ticks?|code[ -]?blocks?|formatting|```)"
+_BARE = re.compile(
+    rf"\b(?:no|without|avoid|omit|not (?:use|include|add|wrap|put|enclose|surround|format)|n't (?:use|include|add|wrap|put))\b"
+    rf"[^.\n]{{0,60}}?{_MARKDOWN}|\b(?:bare|raw|plain|unformatted)\s+(?:python\s+)?(?:code|source|text|function|program)\b",
+    re.IGNORECASE,
+)
+_THING = r"(?:code|functions?|body|implementation|program|solution|definition|completion|source|script|python)"
+_ONLY = re.compile(
+    rf"\b(?:only|just|nothing (?:else )?(?:but|except))\s+(?:with\s+)?(?:(?:the|a|an|your|python|python3|complete[d]?|valid|source|function|"
+    rf"missing|executable|body|of|final)\s+)*{_THING}\b|\b{_THING}\s+(?:only|and nothing (?:else|more))\b|"
+    r"\b(?:no|without(?: any)?|omit(?: any)?|not (?:include|add|give|write|provide)(?: any)?|skip(?: the)?)\s+"
+    r"(?:(?:further|additional|extra|other|surrounding)\s+)?(?:explanations?|prose|commentary|text|words|explaining|introduction|discussion)\b|"
+    r"\bnothing else\b|\bcomplete the (?:function )?body\b|\bcontinue the code\b",
+    re.IGNORECASE,
+)
+_FENCE = re.compile(
+    rf"\b(?:in|within|inside|into|using|as|with|between|by)\b[^.\n]{{0,40}}?(?:{_MARKDOWN})", re.IGNORECASE
+)
+
+
+def demand_of(prompt: str) -> Demand:
+    """The form that a prompt demands."""
+    if _BARE.search(prompt) is not None:
+        return "bare"
+    if _FENCE.search(prompt) is not None:
+        return "fence"
+    return "code only" if _ONLY.search(prompt) is not None else "any"
+
+
+def keeps(demand: Demand, text: str, prompt_code: str) -> bool:
+    """Whether a completion that holds the right code has the form that is demanded of it.
+
+    Args:
+        demand: what the prompt asks for.
+        text: the completion's final part.
+        prompt_code: code that the completion may continue.
+    """
+    if demand == "any":
+        return True
+    found = blocks(text)
+    fenced = any(block.fenced for block in found)
+    if demand == "fence":
+        return fenced
+    if fenced:
+        return demand == "code only" and not any(not block.fenced for block in found)
+    return parses(textwrap.dedent(text)) or parses(prompt_code + text) or parses(prompt_code + "\n" + text)

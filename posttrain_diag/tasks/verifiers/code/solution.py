@@ -1,0 +1,170 @@
+"""The program that a completion means: a whole function, or the rest of the one that the prompt begins."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from posttrain_diag.tasks.verifiers.code.blocks import Block, blocks
+from posttrain_diag.tasks.verifiers.code.cases import Tests
+from posttrain_diag.tasks.verifiers.code.pieces import Piece, pieces
+from posttrain_diag.tasks.verifiers.code.program import Source, chosen, program, source_of
+from posttrain_diag.tasks.verifiers.code.syntax import parses
+
+_READS_INPUT = re.compile(r"\binput\s*\(|\bstdin\b|\bopen\s*\(\s*0\b")
+_DEFINITION = re.compile(r"[ \t]*(?:async def|def|class|import|from)\b|[ \t]*(?:@|```|~~~)")
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Code to be run with the tests."""
+
+    text: str
+    binds: frozenset[str]
+    """Names that it defines."""
+
+
+def solution(text: str, prompt_code: str, tests: Tests) -> Solution | None:
+    """The program that a completion means; None where nothing defines what the tests call.
+
+    Args:
+        text: the final part of the completion.
+        prompt_code: code that the prompt gives: helpers, and maybe the beginning of the function.
+        tests: what will be run behind it.
+    """
+    found = blocks(text)
+    sources = [source_of(block) for block in found]
+    prompt = Source(pieces(prompt_code), 0) if prompt_code.strip() else None
+    if tests.is_program:
+        return _program(found, sources, prompt)
+    entry = _entry(sources, tests)
+    if entry is None:
+        return _everything(sources) if not tests.needs and not tests.shadowed else None
+    stub = _stub(prompt_code, entry)
+    readers = [
+        lambda: _whole(sources, entry, tests, prompt),
+        lambda: _continuation(text, found, sources, entry, tests, stub),
+    ]
+    if _begins_as_body(text):
+        readers.reverse()
+    return next((read for reader in readers if (read := reader()) is not None), None)
+
+
+def _entry(sources: Sequence[Source], tests: Tests) -> str | None:
+    """The function that the tests call: of a name that is free there, else a built-in name that the code defines."""
+    if tests.needs:
+        first = tests.needs[0]
+        solves = any(source.defines("Solution") for source in sources)
+        if tests.source is None and solves and not any(source.defines(first) for source in sources):
+            return "Solution"
+        return first
+    return next((name for name in tests.shadowed if any(source.defines(name) for source in sources)), None)
+
+
+def _whole(sources: Sequence[Source], entry: str, tests: Tests, prompt: Source | None) -> Solution | None:
+    """The last complete definition of the function with what it needs."""
+    main = chosen(sources, entry)
+    if main is None:
+        return None
+    return _solution(program(sources, main, (entry, *tests.needs), prompt))
+
+
+def _continuation(
+    text: str, found: Sequence[Block], sources: Sequence[Source], entry: str, tests: Tests, stub: str | None
+) -> Solution | None:
+    """The function that the prompt begins and the completion ends."""
+    if stub is None:
+        return None
+    for body in _bodies(text, found):
+        for form in _forms(stub, body):
+            own = _first_definition(pieces(stub + form), entry)
+            if own is not None:
+                main = len(sources)
+                return _solution(program([*sources, Source(own, 3)], main, (entry, *tests.needs)))
+    return None
+
+
+def _first_definition(found: Sequence[Piece], entry: str) -> tuple[Piece, ...] | None:
+    """The pieces without later versions of the function; None where it is not complete."""
+    first = next((i for i, piece in enumerate(found) if entry in piece.complete), None)
+    if first is None:
+        return None
+    return tuple(piece for i, piece in enumerate(found) if i <= first or entry not in piece.binds)
+
+
+def _bodies(text: str, found: Sequence[Block]) -> Iterator[str]:
+    """What may be the rest of a function, likeliest first."""
+    if _begins_as_body(text):
+        yield text
+    fenced = [block.text for block in found if block.python]
+    yield from fenced
+    if not fenced:
+        yield text
+    for block in found:
+        if not block.fenced:
+            # Indented lines after a line of prose.
+            lines = block.text.split("\n")
+            start = next((i for i, line in enumerate(lines) if line[:1] in (" ", "\t") and line.strip()), 0)
+            if start:
+                yield textwrap.dedent("\n".join(lines[start:]))
+
+
+def _forms(stub: str, body: str) -> Iterator[str]:
+    """The body as it is, and indented as it may have been before white space was lost."""
+    unit = _indentation(stub)
+    gap = "" if stub.endswith("\n") or body.startswith(("\n", "\r")) else "\n"
+    if body[:1] in (" ", "\t", "\n", "\r") or gap == "":
+        yield gap + body
+    if body.strip():
+        yield gap + unit + body.lstrip()
+        yield gap + textwrap.indent(textwrap.dedent(body).lstrip("\n"), unit)
+
+
+def _indentation(stub: str) -> str:
+    last = next((line for line in reversed(stub.split("\n")) if line.strip()), "")
+    space = last[: len(last) - len(last.lstrip())]
+    return space or "    "
+
+
+def _stub(prompt_code: str, entry: str) -> str | None:
+    """The code of a prompt that ends with the beginning of the function; None where it does not."""
+    starts = list(re.finditer(rf"^(?:async )?def {re.escape(entry)}\b", prompt_code, re.MULTILINE))
+    if not starts:
+        return None
+    for text in (prompt_code, prompt_code[starts[-1].start() :]):
+        ended = text.rstrip() + "\n" if text.rstrip().endswith(('"""', "'''", ":")) else text
+        if parses(ended) or parses(ended + "\n    pass"):
+            return ended
+    return None
+
+
+def _begins_as_body(text: str) -> bool:
+    """Whether a completion goes on inside of a function."""
+    first = next((line for line in text.split("\n") if line.strip()), "")
+    return first[:1] in (" ", "\t") and _DEFINITION.match(first) is None
+
+
+def _program(found: Sequence[Block], sources: Sequence[Source], prompt: Source | None) -> Solution | None:
+    """The last block that is a program of its own, with what it needs from the others."""
+    ranked = [i for i, source in enumerate(sources) if source.pieces]
+    if not ranked:
+        return None
+    rank = max(sources[i].rank for i in ranked)
+    best = [i for i in ranked if sources[i].rank == rank and sources[i].meant] or ranked
+    reading = [i for i in best if _READS_INPUT.search(found[i].text)]
+    printing = [i for i in best if "print" in found[i].text or "write" in found[i].text]
+    main = (reading or printing or best)[-1]
+    return _solution(program(sources, main, (), prompt, whole=True))
+
+
+def _everything(sources: Sequence[Source]) -> Solution | None:
+    """All code of the completion, where the tests do not say what they call."""
+    fenced = [source for source in sources if source.rank == 3]
+    text = "\n".join(piece.text for source in fenced or sources for piece in source.pieces)
+    return _solution(text) if text.strip() else None
+
+
+def _solution(text: str) -> Solution:
+    return Solution(text, frozenset().union(*(piece.binds for piece in pieces(text))))
