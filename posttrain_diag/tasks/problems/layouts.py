@@ -147,7 +147,7 @@ def _preference(row: Reader) -> Draft:
 def _cruxeval(row: Reader) -> Draft:
     code, given = row.text("code"), row.text("input", required=False) or ""
     output = row.answer("output", required=True)
-    return Draft(f"{code}\n\nassert f({given}) ==", None, output, {"type": "exact", "compare": "literal"})
+    return Draft(f"{code}\n\nassert f({given}) ==", None, output, {"type": "literal"})
 
 
 def _math(row: Reader) -> Draft:

@@ -133,7 +133,7 @@ def parse_verifier(text: str) -> dict[str, Any]:
     Raises:
         VerifierError: it is none of a type, "regex:PATTERN", a JSON object, "path.py:function".
     """
-    if text in TYPES and text not in {"regex", "python"}:
+    if text in TYPES and text not in {"regex", "python", "code"}:
         return {"type": text}
     if text.startswith("regex:"):
         return {"type": "regex", "pattern": text.removeprefix("regex:")}

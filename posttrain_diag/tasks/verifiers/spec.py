@@ -10,6 +10,8 @@
     {"type": "list"}                                      its items are those of the answer              (lists.py)
     {"type": "python", "function": "rewards.py:score"}    a Python callable decides                  (callables.py)
     {"type": "code", "test": "...", "entry_point": "f"}   the completion's code passes tests     (code/verifier.py)
+    {"type": "literal"}                                   the Python value it gives is the answer     (literal.py)
+    {"type": "json", "schema": {...}}                     the JSON value it gives is the answer    (json_value.py)
 
 All of them judge the final part of a completion: what follows its thinking, up to a next question (reading/). Every
 text type also takes `which` (first | last | any match), `strip` (true | false | characters) and `compare` (compare.py);
@@ -26,7 +28,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 from posttrain_diag.errors import VerifierError
-from posttrain_diag.tasks.verifiers import callables, numeric
+from posttrain_diag.tasks.verifiers import callables, json_value, literal, numeric
 from posttrain_diag.tasks.verifiers.choice import choice
 from posttrain_diag.tasks.verifiers.code import verifier as code
 from posttrain_diag.tasks.verifiers.exact import contains, exact, regex
@@ -70,6 +72,8 @@ TYPES: dict[str, Callable[[Mapping[str, Any]], Verifier]] = {
     "contains": contains,
     "python": python,
     "code": code.verifier,
+    "literal": literal.verifier,
+    "json": json_value.verifier,
 }
 OWN_KEYS: dict[str, frozenset[str]] = {
     "exact": frozenset(),
@@ -82,6 +86,8 @@ OWN_KEYS: dict[str, frozenset[str]] = {
     "contains": frozenset(),
     "python": callables.KEYS | code.KEYS,
     "code": code.KEYS,
+    "literal": literal.KEYS,
+    "json": json_value.KEYS,
 }
 
 
@@ -113,6 +119,9 @@ def check_verifier(problem: Problem) -> None:
     kind = problem.verifier["type"]
     if not compares_with_answer(problem.verifier):
         return
+    if kind == "json":
+        json_value.check_answer(problem)
+        return
     gold(problem)
     if kind == "numeric":
         numeric.check_gold(problem, problem.verifier)
@@ -122,7 +131,7 @@ def check_verifier(problem: Problem) -> None:
 
 def needs_code(spec: Mapping[str, Any]) -> bool:
     """Whether judging runs code that came with the task."""
-    return spec.get("type") in ("python", "code")
+    return spec.get("type") in ("python", "code") or (spec.get("type") == "literal" and "code" in spec)
 
 
 def judges_code(spec: Mapping[str, Any]) -> bool:
