@@ -44,17 +44,19 @@ MAX_CHARS = 50_000
 """Of longer completions the end is read."""
 
 _IS = (
-    r"(?:==|=>|->|→|⇒|≡|=|:|is|are|was|would be|will be|must be|should be|equals|returns?|will return|would return|"
-    r"evaluates to|gives|yields|produces|outputs?|prints?|results in|becomes)"
+    r"(?:==|=>|->|→|⇒|≡|=|:|is|are|was|would be|will be|must be|should be|equals|returns|will return|would return|"
+    r"should return|evaluates to|gives|yields|produces|outputs?|prints?|results in|becomes)"
 )
 _SAYS = re.compile(
     rf"\b(?:output|result|return(?:ed)? value|value returned|returned|value|expression|function|call|code|program|snippet|it|this|we get|you get|we have)"
-    rf"\s*(?:of\b[^\n:=]{{0,60}}?|for\b[^\n:=]{{0,60}}?)?[\s*_`]{{0,4}}(?:therefore|thus|then|so|also)?\s*{_IS}(?=[\s*_`:'\"\[({{])|\b(?:returns?|evaluates to|outputs?|prints?|we get|you get|results in)(?=[\s:`*])",
+    rf"\s*(?:of\b[^\n:=]{{0,60}}?|for\b[^\n:=]{{0,60}}?)?[\s*_`]{{0,4}}(?:therefore|thus|then|so|also)?\s*{_IS}(?=[\s*_`:'\"\[({{])|\b(?:returns|(?:will|would|should|to) return|evaluates to|outputs|prints|we get|you get|results in)(?=[\s:`*])",
     re.IGNORECASE,
 )
 _FENCE = re.compile(r"^[ \t]*(?:```+|~~~+)[ \t]*\w*[ \t]*\n(.*?)(?:^[ \t]*(?:```+|~~~+)|\Z)", re.MULTILINE | re.DOTALL)
 _DECORATION = re.compile(r"(?:[\s*:=]|`+(?:python|py)?(?:\n)?|_(?=[\s*`'\"\[({]))*")
 _OR = re.compile(r"[\s`*]*,?\s*(?:or|oder|ou)\s+(?:maybe\s+|possibly\s+|perhaps\s+)?[`*]*")
+_GLUED = re.compile(r"[\w'\"(\[{]|\.[^\W\d]")
+"""What goes on right behind a literal, so that it is none: `[]x`, `'a'.upper()`."""
 _END = " \t\r\n.;,`*!"
 _WORDS = {"true": True, "false": False, "null": None, "none": None}
 
@@ -99,7 +101,8 @@ def verifier(spec: Mapping[str, Any]) -> Callable[[str, Problem], Judgement]:
 
 def _value_verifier(completion: str, problem: Problem) -> Judgement:
     gold = (problem.answer or "").strip()
-    said = _value_said(_text(completion), _asked_call(problem.prompt_text))
+    prompt = problem.prompt_text
+    said = _value_said(_without_echo(_text(completion), prompt), _asked_call(prompt))
     if said is None:
         return Judgement(False, False, None)
     if said.literal is not None:
@@ -142,6 +145,12 @@ def _same_plainly(plain: str, gold: str) -> bool:
 
 def _text(completion: str) -> str:
     return final_part(completion).text[-MAX_CHARS:]
+
+
+def _without_echo(text: str, prompt: str) -> str:
+    """What follows the prompt, where a completion repeats it."""
+    before, echo, after = text.rpartition(prompt.strip()) if prompt.strip() else ("", "", text)
+    return after if echo else before + after
 
 
 def _value_said(text: str, call: _Call | None) -> _Said | None:
@@ -253,7 +262,7 @@ def _value_after(text: str, start: int) -> tuple[int, int] | None:
     if _is_value(rest):
         return start, start + len(rest)
     found = literal_at(text, start)
-    if found is None or not _is_value(found[0]):
+    if found is None or not _is_value(found[0]) or _GLUED.match(text, found[1]) is not None:
         return None
     return start, found[1]
 

@@ -107,6 +107,10 @@ def literals_in(text: str) -> Iterator[tuple[str, int, int]]:
     i, tries = 0, 0
     while i < len(text) and tries < 2000:
         char = text[i]
+        if char in "([" and i > 0 and (text[i - 1].isalnum() or text[i - 1] in "_)]"):
+            # Arguments of a call, or an index: no value of their own.
+            i = bracketed(text, i) or i + 1
+            continue
         starts = char in "([{'\"“‘" or (i == 0 or not (text[i - 1].isalnum() or text[i - 1] in "_.)]'"))
         if not starts or char.isspace():
             i += 1
@@ -121,7 +125,9 @@ def literals_in(text: str) -> Iterator[tuple[str, int, int]]:
         except NotALiteral:
             i += 1
             continue
-        yield found[0], i, found[1]
+        after = text[found[1] : found[1] + 1]
+        if not (after.isalnum() or (after and after in "_([{'\"")):
+            yield found[0], i, found[1]
         i = found[1]
 
 

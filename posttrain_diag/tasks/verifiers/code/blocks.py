@@ -46,6 +46,8 @@ class Block:
     language: str
     """The word after the opening fence in lower case; empty without one."""
     fenced: bool
+    inline: bool = False
+    """One line of code in backticks in the middle of prose."""
     intro: str = ""
     """The last line of prose before a fence."""
 
@@ -57,7 +59,7 @@ class Block:
 
 def blocks(text: str) -> tuple[Block, ...]:
     """The fenced stretches of a text and what stands between them, in order."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = text.replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff\u200b")
     if "\u00a0" in text:
         text = _INDENT.sub(lambda indent: indent[0].replace("\u00a0", " "), text)
     if "<" in text:
@@ -105,14 +107,15 @@ class _Scan:
                 return i + 1
             return self._fenced(i, inline["mark"], inline["info"].lower())
         for one in _ONE_LINE.finditer(line) if "`" in line and "def " in line else ():
-            self.found.append(Block(one["code"].strip(), "", False, line))
+            self.found.append(Block(one["code"].strip(), "", False, inline=True))
         self.bare.append(line)
         return i + 1
 
     def _opening(self, i: int, opening: re.Match[str]) -> int:
         """Read a line that is a fence."""
         mark, (language, rest) = opening["mark"], _info(opening["info"])
-        if mark[0] in "'\"" and language not in PYTHON:
+        quotes_open_code = opening["info"].strip().lower() in PYTHON
+        if (mark[0] in "'\"" and not quotes_open_code) or self._in_docstring(i, self.bare):
             self.bare.append(self.lines[i])
             return i + 1
         if not opening["info"].strip() and not self.found and self._is_code():
@@ -135,7 +138,7 @@ class _Scan:
             content.append(line)
             j += 1
         text = textwrap.dedent("\n".join(content))
-        self.found.append(Block(text, language, True, self.intro))
+        self.found.append(Block(text, language, True, intro=self.intro))
         self.intro = ""
         return j
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import symtable
 import sys
 import warnings
@@ -79,6 +80,16 @@ import json as _json
 _run_programs({source}, _json.loads({cases}))
 """
 
+_RUN_CASE = """
+import unittest as _unittest
+_result = _unittest.TestResult()
+_unittest.defaultTestLoader.loadTestsFromTestCase({name}).run(_result)
+if not _result.wasSuccessful() or not _result.testsRun:
+    raise AssertionError((_result.failures + _result.errors + [("", "no tests")])[0][1][-200:])
+"""
+_OWN_IMPORT = re.compile(r"^from (?:solution|main|your_module|my_module|module|answer) import [^\n]*$", re.MULTILINE)
+"""How tests in a file of their own name the code under test."""
+
 
 @dataclass(frozen=True)
 class Tests:
@@ -96,6 +107,8 @@ class Tests:
     """Functions that the tests define."""
     shadowed: tuple[str, ...] = ()
     """Names of built-in functions that they call: a task may ask for a function called `sum`."""
+    calls: str = ""
+    """Source that runs them where they only define functions or classes."""
 
     @property
     def is_program(self) -> bool:
@@ -115,9 +128,7 @@ class Tests:
             function = _function(self.entry_point or "", bound)
             return program + _CALLS.replace("{cases}", repr(json.dumps(self.cases))).replace("{function}", function)
         missing = [name for name in self.needs if name not in bound and name in sys.stdlib_module_names]
-        tests = "".join(f"import {name}\n" for name in missing) + self.source + "\n"
-        if self.entry_point is not None:
-            tests += f"\ncheck({self.entry_point})\n"
+        tests = "".join(f"import {name}\n" for name in missing) + self.source + "\n" + self.calls
         if self.own & bound:
             # A helper of the completion has the name of a function of the tests: each keeps its own.
             tests = f"exec(compile({tests!r}, 'tests.py', 'exec'), dict(globals()))\n"
@@ -126,17 +137,36 @@ class Tests:
 
 def tests_from_source(source: str, entry_point: str | None) -> Tests:
     """Tests that are Python source."""
-    tree = tree_of(source)
     first = () if entry_point is None else (entry_point.partition("(")[0].partition(".")[0],)
+    source = _OWN_IMPORT.sub("", source)
+    tree = tree_of(source)
     if tree is None:
-        return Tests(source, entry_point, needs=first)
+        return Tests(source, entry_point, needs=first, calls=f"check({entry_point})\n" if entry_point else "")
     read, bound = _names(source)
     called = tuple(_called(tree))
     free = [name for name in called if name in read - bound and name not in BUILTINS]
     rest = sorted(read - bound - BUILTINS - set(free))
     shadowed = tuple(name for name in called if name in BUILTINS)
-    own = frozenset(n.name for n in tree.body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef)))
-    return Tests(source, entry_point, (), tuple(dict.fromkeys((*first, *free, *rest))), own, shadowed)
+    own = {n.name for n in tree.body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))}
+    needs = tuple(dict.fromkeys((*first, *free, *rest)))
+    return Tests(source, entry_point, (), needs, frozenset(own), shadowed, _calls(tree, entry_point, read))
+
+
+def _calls(tree: ast.Module, entry_point: str | None, read: set[str]) -> str:
+    """Source that runs what the tests define and do not call: check(f), functions test_*, classes of test cases."""
+    functions = {n.name: n for n in tree.body if isinstance(n, ast.FunctionDef)}
+    lines = [f"check({entry_point})"] if entry_point is not None and ("check" in functions or not functions) else []
+    lines += [
+        f"{name}()"
+        for name, function in functions.items()
+        if name.startswith("test") and name not in read and not function.args.args
+    ]
+    cases = [n.name for n in tree.body if isinstance(n, ast.ClassDef) and n.name not in read and _is_test_case(n)]
+    return "\n".join([*lines, *(_RUN_CASE.replace("{name}", name) for name in cases)]) + "\n"
+
+
+def _is_test_case(node: ast.ClassDef) -> bool:
+    return any(ast.unparse(base).endswith("TestCase") for base in node.bases)
 
 
 def tests_from_cases(inputs: Sequence[Any], outputs: Sequence[Any], entry_point: str | None) -> Tests:

@@ -155,7 +155,7 @@ def _piece(lines: Sequence[str], nodes: Sequence[ast.stmt]) -> Iterator[Piece]:
     needs = {s.get_name() for s in table.get_symbols() if s.is_referenced()}
     for child in _children(table):
         symbols = child.get_symbols()
-        needs |= {s.get_name() for s in symbols if s.is_global() and s.is_referenced()}
+        needs |= {s.get_name() for s in symbols if s.is_global() and (s.is_referenced() or s.is_declared_global())}
         binds |= {s.get_name() for s in symbols if s.is_declared_global() and s.is_assigned()}
     imports = all(isinstance(node, (ast.Import, ast.ImportFrom)) for node in nodes)
     if any(isinstance(n, ast.ImportFrom) and n.names[0].name == "*" for n in nodes):

@@ -33,18 +33,22 @@ class Source:
 
     pieces: tuple[Piece, ...]
     rank: int
-    """How much it looks like an answer: 3 fenced Python, 2 fenced without doubt about it, 1 bare, 0 the prompt."""
+    """How much it looks like an answer: 2 bare or in a fence for Python, 1 in backticks within prose, 0 anything else."""
     meant: bool = True
     """False for a block that the text calls wrong."""
 
     def defines(self, name: str) -> bool:
-        """Whether it holds a complete definition of the name."""
-        return any(name in piece.complete for piece in self.pieces)
+        """Whether it holds a complete definition of the name; to import it from somewhere is none."""
+        return any(name in piece.complete and not piece.is_import for piece in self.pieces)
+
+    def imports(self, name: str) -> bool:
+        """Whether it imports the name."""
+        return any(name in piece.binds and piece.is_import for piece in self.pieces)
 
 
 def source_of(block: Block) -> Source:
     """A block of a completion, read."""
-    rank = 3 if block.python else 1 if not block.fenced else 0
+    rank = 1 if block.inline else 2 if block.python or not block.fenced else 0
     sentence = _SENTENCE.split(block.intro)[-1]
     meant = _NOT_MEANT.search(sentence) is None or _MEANT.search(sentence) is not None
     return Source(pieces(block.text), rank, meant)
@@ -53,6 +57,7 @@ def source_of(block: Block) -> Source:
 def chosen(sources: Sequence[Source], entry: str) -> int | None:
     """The index of the source whose definition of the function is the answer; None where there is none."""
     defining = [i for i, source in enumerate(sources) if source.defines(entry)]
+    defining = defining or [i for i, source in enumerate(sources) if source.imports(entry)]
     if not defining:
         return None
     rank = max(sources[i].rank for i in defining)

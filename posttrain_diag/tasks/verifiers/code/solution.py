@@ -15,6 +15,26 @@ from posttrain_diag.tasks.verifiers.code.syntax import parses
 
 _READS_INPUT = re.compile(r"\binput\s*\(|\bstdin\b|\bopen\s*\(\s*0\b")
 _DEFINITION = re.compile(r"[ \t]*(?:async def|def|class|import|from)\b|[ \t]*(?:@|```|~~~)")
+_ENDS = re.compile(r"\b(?:return|yield|raise)\b")
+_NEXT_DEFINITION = re.compile(r"^(?:async def|def|class|@|if __name__)\b|^@", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class _Prompt:
+    """Code that a prompt gives."""
+
+    source: Source | None
+    stub: str | None
+    """It, where it ends with the beginning of the function that is asked for."""
+
+
+@dataclass(frozen=True)
+class _Continued:
+    """A function that a prompt begins, with a completion behind it."""
+
+    pieces: tuple[Piece, ...]
+    chars: int
+    """Length of the function without white space."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +62,10 @@ def solution(text: str, prompt_code: str, tests: Tests) -> Solution | None:
     entry = _entry(sources, tests)
     if entry is None:
         return _everything(sources) if not tests.needs and not tests.shadowed else None
-    stub = _stub(prompt_code, entry)
+    given = _Prompt(prompt, _stub(prompt_code, entry))
     readers = [
         lambda: _whole(sources, entry, tests, prompt),
-        lambda: _continuation(text, found, sources, entry, tests, stub),
+        lambda: _continuation(text, found, sources, entry, tests, given),
     ]
     if _begins_as_body(text):
         readers.reverse()
@@ -72,26 +92,28 @@ def _whole(sources: Sequence[Source], entry: str, tests: Tests, prompt: Source |
 
 
 def _continuation(
-    text: str, found: Sequence[Block], sources: Sequence[Source], entry: str, tests: Tests, stub: str | None
+    text: str, found: Sequence[Block], sources: Sequence[Source], entry: str, tests: Tests, prompt: _Prompt
 ) -> Solution | None:
     """The function that the prompt begins and the completion ends."""
-    if stub is None:
+    if prompt.stub is None:
         return None
     for body in _bodies(text, found):
-        for form in _forms(stub, body):
-            own = _first_definition(pieces(stub + form), entry)
-            if own is not None:
-                main = len(sources)
-                return _solution(program([*sources, Source(own, 3)], main, (entry, *tests.needs)))
+        read = (_first_definition(pieces(prompt.stub + form), entry) for form in _forms(prompt.stub, body))
+        # Where white space was lost, the form that makes the most of the body is the one that was meant.
+        own = max((each for each in read if each is not None), key=lambda each: each.chars, default=None)
+        if own is not None:
+            everything = [*sources, Source(own.pieces, 2)]
+            return _solution(program(everything, len(sources), (entry, *tests.needs), prompt.source))
     return None
 
 
-def _first_definition(found: Sequence[Piece], entry: str) -> tuple[Piece, ...] | None:
+def _first_definition(found: Sequence[Piece], entry: str) -> _Continued | None:
     """The pieces without later versions of the function; None where it is not complete."""
     first = next((i for i, piece in enumerate(found) if entry in piece.complete), None)
     if first is None:
         return None
-    return tuple(piece for i, piece in enumerate(found) if i <= first or entry not in piece.binds)
+    kept = tuple(piece for i, piece in enumerate(found) if i <= first or entry not in piece.binds)
+    return _Continued(kept, len("".join(found[first].text.split())))
 
 
 def _bodies(text: str, found: Sequence[Block]) -> Iterator[str]:
@@ -119,7 +141,12 @@ def _forms(stub: str, body: str) -> Iterator[str]:
         yield gap + body
     if body.strip():
         yield gap + unit + body.lstrip()
-        yield gap + textwrap.indent(textwrap.dedent(body).lstrip("\n"), unit)
+        flat = textwrap.dedent(body).lstrip("\n")
+        end = _NEXT_DEFINITION.search(flat)
+        # What follows a `return` is a function of its own; before it, one inside of this.
+        ends = end is not None and _ENDS.search(flat[: end.start()]) is not None
+        cut = end.start() if end is not None and ends else len(flat)
+        yield gap + textwrap.indent(flat[:cut], unit) + flat[cut:]
 
 
 def _indentation(stub: str) -> str:
@@ -161,8 +188,7 @@ def _program(found: Sequence[Block], sources: Sequence[Source], prompt: Source |
 
 def _everything(sources: Sequence[Source]) -> Solution | None:
     """All code of the completion, where the tests do not say what they call."""
-    fenced = [source for source in sources if source.rank == 3]
-    text = "\n".join(piece.text for source in fenced or sources for piece in source.pieces)
+    text = "\n".join(piece.text for source in sources if source.rank == 2 for piece in source.pieces)
     return _solution(text) if text.strip() else None
 
 
