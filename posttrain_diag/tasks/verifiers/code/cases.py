@@ -155,7 +155,7 @@ def tests_from_source(source: str, entry_point: str | None) -> Tests:
 def _calls(tree: ast.Module, entry_point: str | None, read: set[str]) -> str:
     """Source that runs what the tests define and do not call: check(f), functions test_*, classes of test cases."""
     functions = {n.name: n for n in tree.body if isinstance(n, ast.FunctionDef)}
-    lines = [f"check({entry_point})"] if entry_point is not None and ("check" in functions or not functions) else []
+    lines = [f"check({entry_point})"] if entry_point is not None and "check" in functions else []
     lines += [
         f"{name}()"
         for name, function in functions.items()

@@ -14,21 +14,26 @@ Demand = Literal["any", "code only", "bare", "fence"]
 
 _MARKDOWN = r"(?:mark-?down|(?:code[ -]?)?fences?|fenced|(?:triple )?back-?ticks?|code[ -]?blocks?|formatting|```)"
 _BARE = re.compile(
-    rf"\b(?:no|without|avoid|omit|not (?:use|include|add|wrap|put|enclose|surround|format)|n't (?:use|include|add|wrap|put))\b"
-    rf"[^.\n]{{0,60}}?{_MARKDOWN}|\b(?:bare|raw|plain|unformatted)\s+(?:python\s+)?(?:code|source|text|function|program)\b",
+    rf"(?:\b(?:no|without|avoid|omit|not (?:use|include|add|wrap|put|enclose|surround|format))|n't (?:use|include|add|wrap|put))\b"
+    rf"[^.\n]{{0,60}}?{_MARKDOWN}|\b(?:bare|raw|unformatted)\s+(?:python\s+)?(?:code|source|text|function|program)\b|"
+    r"\bplain (?:text|code)\b",
     re.IGNORECASE,
 )
 _THING = r"(?:code|functions?|body|implementation|program|solution|definition|completion|source|script|python)"
 _ONLY = re.compile(
-    rf"\b(?:only|just|nothing (?:else )?(?:but|except))\s+(?:with\s+)?(?:(?:the|a|an|your|python|python3|complete[d]?|valid|source|function|"
-    rf"missing|executable|body|of|final)\s+)*{_THING}\b|\b{_THING}\s+(?:only|and nothing (?:else|more))\b|"
-    r"\b(?:no|without(?: any)?|omit(?: any)?|not (?:include|add|give|write|provide)(?: any)?|skip(?: the)?)\s+"
-    r"(?:(?:further|additional|extra|other|surrounding)\s+)?(?:explanations?|prose|commentary|text|words|explaining|introduction|discussion)\b|"
+    rf"\b(?:only|just|nothing (?:else )?(?:but|except))\s+(?:output\s+|return\s+|with\s+)?(?:(?:the|a|an|your|python|python3|completed?|"
+    rf"valid|source|function|missing|executable|body|of|final)\s+)*{_THING}\b|\b{_THING}\s+(?:only|and nothing (?:else|more))\b|"
+    r"(?:\b(?:no|without(?: any)?|omit(?: any)?|not (?:include|add|give|write|provide)(?: any)?|skip(?: the)?)|"
+    r"n't (?:include|add|give|write|provide)(?: any)?)\s+"
+    r"(?:(?:further|additional|extra|other|surrounding)\s+(?:text|words)|(?:(?:further|additional|extra|other)\s+)?"
+    r"(?:explanations?|prose|commentary|explaining|introduction|discussion))\b|"
     r"\bnothing else\b|\bcomplete the (?:function )?body\b|\bcontinue the code\b",
     re.IGNORECASE,
 )
 _FENCE = re.compile(
-    rf"\b(?:in|within|inside|into|using|as|with|between|by)\b[^.\n]{{0,40}}?(?:{_MARKDOWN})", re.IGNORECASE
+    rf"\b(?:in|within|inside|into|using|as|with|between|by)\b[^.\n]{{0,40}}?(?:{_MARKDOWN})|"
+    r"\b(?:enclose|wrap|put|place|format|delimit|write)[^`]{0,80}?(?:```)",
+    re.IGNORECASE,
 )
 
 

@@ -16,8 +16,10 @@ from dataclasses import dataclass
 
 from posttrain_diag.tasks.verifiers.code.syntax import error_of, tree_of
 
-MAX_TRIES = 400
-"""Attempts to parse parts of one stretch: bounds the work on hostile text."""
+MAX_PARSED = 300_000
+"""Characters that are parsed in parts of one stretch: bounds the work on hostile text."""
+MAX_STATEMENTS = 1500
+"""A stretch with more top-level statements is data, no answer."""
 _GOES_ON = ("never closed", "unterminated triple", "unexpected EOF", "expected an indented block")
 _DEFINES = re.compile(r"(?:async def|def|class)\b|@")
 _TAIL = re.compile(r"(?:else|elif|except|finally)\b|[)\]}]")
@@ -64,20 +66,20 @@ class _Salvage:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.tries = 0
+        self.left = MAX_PARSED
 
     def parts(self) -> Iterator[tuple[str, ast.Module]]:
         """The parts with their trees, in order."""
         chunks = _chunks(self.text)
         i = 0
-        while i < len(chunks):
+        while i < len(chunks) and self.left > 0:
             part, tree, i = self._longest(chunks, i)
             if tree is not None:
                 yield part, tree
 
     def _parse(self, text: str) -> ast.Module | None:
-        self.tries += 1
-        return tree_of(text) if self.tries <= MAX_TRIES else None
+        self.left -= len(text) + 100
+        return tree_of(text) if self.left > 0 else None
 
     def _begins_statement(self, line: str) -> bool:
         return _DEFINES.match(line) is not None or self._parse(line + "\n    pass") is not None
@@ -86,7 +88,7 @@ class _Salvage:
         """The part that begins with chunk i, its tree or None, and the next chunk."""
         text, end = chunks[i], i + 1
         tree = self._parse(text)
-        while tree is None and end < len(chunks) and self.tries <= MAX_TRIES and _unfinished(text):
+        while tree is None and end < len(chunks) and self.left > 0 and _unfinished(text):
             text, end = text + "\n" + chunks[end], end + 1
             tree = self._parse(text)
         if tree is not None:
@@ -127,6 +129,8 @@ def _chunks(text: str) -> list[str]:
 def _of_tree(text: str, tree: ast.Module) -> Iterator[Piece]:
     lines = text.split("\n")
     group: list[ast.stmt] = []
+    if len(tree.body) > MAX_STATEMENTS:
+        return
     for node in tree.body:
         if group and _first_line(node) <= (group[-1].end_lineno or 0):
             group.append(node)

@@ -6,6 +6,7 @@ import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from posttrain_diag.tasks.verifiers.code.blocks import Block, blocks
 from posttrain_diag.tasks.verifiers.code.cases import Tests
@@ -13,6 +14,8 @@ from posttrain_diag.tasks.verifiers.code.pieces import Piece, pieces
 from posttrain_diag.tasks.verifiers.code.program import Source, chosen, program, source_of
 from posttrain_diag.tasks.verifiers.code.syntax import parses
 
+MAX_BODIES = 6
+"""Stretches of one completion that are tried as the rest of a function."""
 _READS_INPUT = re.compile(r"\binput\s*\(|\bstdin\b|\bopen\s*\(\s*0\b")
 _DEFINITION = re.compile(r"[ \t]*(?:async def|def|class|import|from)\b|[ \t]*(?:@|```|~~~)")
 _ENDS = re.compile(r"\b(?:return|yield|raise)\b")
@@ -97,7 +100,7 @@ def _continuation(
     """The function that the prompt begins and the completion ends."""
     if prompt.stub is None:
         return None
-    for body in _bodies(text, found):
+    for body in islice(_bodies(text, found), MAX_BODIES):
         read = (_first_definition(pieces(prompt.stub + form), entry) for form in _forms(prompt.stub, body))
         # Where white space was lost, the form that makes the most of the body is the one that was meant.
         own = max((each for each in read if each is not None), key=lambda each: each.chars, default=None)

@@ -31,7 +31,8 @@ from posttrain_diag.types import Judgement, Problem
 
 KEYS = frozenset({"test", "inputs", "outputs", "entry_point", "setup", "timeout_s"})
 TIMEOUT_S = 10.0
-MAX_CHARS = 100_000
+MAX_CHARS = 50_000
+"""Longer final parts hold no answer; thinking may be longer."""
 _ENTRY_POINT = re.compile(r"[^\W\d]\w*(?:\(\))?(?:\.[^\W\d]\w*)*")
 _TURN_END = re.compile(r"<\|(?:im_end|im_start|endoftext|eot_id|end_of_text|start_header_id|end)\|>|<end_of_turn>|</s>")
 
@@ -48,9 +49,9 @@ def verifier(spec: Mapping[str, Any]) -> Callable[[str, Problem], Judgement]:
         raise VerifierError(f"a code verifier's 'timeout_s' is seconds in (0, 600], got {timeout_s!r}")
 
     def judge(completion: str, problem: Problem) -> Judgement:
-        if len(completion) > MAX_CHARS:
-            return Judgement(False, False, None)
         text, prompt = _final(completion), _asked(problem)
+        if len(text) > MAX_CHARS:
+            return Judgement(False, False, None)
         setup = spec.get("setup")
         given = prompt_code(prompt) if setup is None else setup
         found = solution(text, given, tests)
