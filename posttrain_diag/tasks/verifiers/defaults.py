@@ -5,6 +5,8 @@ B                             lists options                choice
 yes, no, true, false                                       yesno
 18, -3, 7/4, 25%, 5 km                                     numeric
 \frac{14}{3}, x^2             asks for \boxed{}             the MATH convention
+{"city": "Rome"}    ["a", "b"]                             json
+[1, 4, 9]                     speaks of JSON               json
 2, 3, 5, 7    [1, 4, 9]                                    list
 Paris, New Delhi                                           words
 anything longer                                            exact
@@ -17,6 +19,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from posttrain_diag.tasks.verifiers.choice import prompt_options
+from posttrain_diag.tasks.verifiers.json_value import looks_like_json
 from posttrain_diag.tasks.verifiers.numeric import gold_quantity
 from posttrain_diag.tasks.verifiers.reading.demand import demanded_form
 from posttrain_diag.tasks.verifiers.reading.option_mentions import Options, option_alone
@@ -29,6 +32,7 @@ WHY: Mapping[str, str] = {
     "yesno": "the answers are yes or no",
     "numeric": "the answers are numbers",
     "regex": "the prompts ask for \\boxed{answer}",
+    "json": "the answers are JSON",
     "list": "the answers are lists",
     "words": "the answers are words or names",
     "exact": "the answers are longer texts or formulas",
@@ -57,7 +61,7 @@ def kind_of(answer: str, prompt: str) -> str:
     if gold_quantity(answer) is not None:
         return "numeric"
     boxed = demanded_form(prompt) == "boxed"
-    if answer[:1] in "{[" and '"' in answer and answer[-1:] in "}]":
+    if looks_like_json(answer, prompt):
         return "json"
     if boxed or _INTERVAL.fullmatch(answer) or (_FORMULA.search(answer) and len(answer) <= 200 and "\n" not in answer):
         return "formula"
@@ -79,4 +83,4 @@ def default_verifier(answer: str, prompt: str, *, boxed: Mapping[str, Any]) -> M
     kind = kind_of(answer, prompt)
     if kind == "formula":
         return boxed if demanded_form(prompt) == "boxed" else {"type": "exact", "compare": "latex"}
-    return {"type": "exact"} if kind == "json" else {"type": kind}
+    return {"type": kind}

@@ -23,7 +23,7 @@ from posttrain_diag.errors import VerifierError
 from posttrain_diag.tasks.verifiers.guard import LIMIT_S, PatternTimeout, time_limit
 from posttrain_diag.tasks.verifiers.json_schema import check_schema, fits, same_json
 from posttrain_diag.tasks.verifiers.python_values import bracketed
-from posttrain_diag.tasks.verifiers.reading import final_part
+from posttrain_diag.tasks.verifiers.reading import FinalPart, final_part
 from posttrain_diag.tasks.verifiers.stated import states
 from posttrain_diag.tasks.verifiers.text import same_leniently
 from posttrain_diag.types import Judgement, Problem
@@ -93,16 +93,15 @@ def verifier(spec: Mapping[str, Any]) -> Callable[[str, Problem], Judgement]:
         check_schema(schema)
 
     def judge(completion: str, problem: Problem) -> Judgement:
-        text = final_part(completion).text[-MAX_CHARS:]
-        gold = _gold(problem)
+        part, gold = final_part(completion), _gold(problem)
         if "schema" in spec:
             try:
                 with time_limit():
-                    return _judge(text, problem.prompt_text, gold, schema)
+                    return _judge(part, problem.prompt_text, gold, schema)
             except PatternTimeout:
                 error = f"a pattern of the JSON schema took more than {LIMIT_S:g} s on one completion: simplify it"
                 return Judgement(False, False, None, error=error)
-        return _judge(text, problem.prompt_text, gold, None)
+        return _judge(part, problem.prompt_text, gold, None)
 
     return judge
 
@@ -133,10 +132,11 @@ def _gold(problem: Problem) -> Any:
         ) from error
 
 
-def _judge(text: str, prompt: str, gold: Any, schema: Any) -> Judgement:
+def _judge(part: FinalPart, prompt: str, gold: Any, schema: Any) -> Judgement:
+    text = part.text[-MAX_CHARS:]
     chosen = _chosen(text, prompt, gold)
     if chosen is None:
-        stated = gold is not _NO_GOLD and _stated(text, gold)
+        stated = gold is not _NO_GOLD and _stated(part, prompt, gold)
         return Judgement(False, stated, None)
     shown = json.dumps(chosen.value, ensure_ascii=False, sort_keys=True, default=str)
     fitting = schema is None or fits(chosen.value, schema)
@@ -312,7 +312,22 @@ def _word(value: Any) -> str:
     return value.strip().casefold() if isinstance(value, str) else json.dumps(value)
 
 
-def _stated(text: str, gold: Any) -> bool:
-    """Whether a text without the object that was asked for states every value of it."""
-    leaves = [part for part in _parts(gold) if not isinstance(part, (dict, list))]
-    return 0 < len(leaves) <= MAX_STATED and all(states(text, leaf) for leaf in leaves)
+def _stated(part: FinalPart, prompt: str, gold: Any) -> bool:
+    """Whether the prose of a text states every value of the object that was asked for."""
+    leaves = [leaf for leaf in _parts(gold) if not isinstance(leaf, (dict, list))]
+    if not 0 < len(leaves) <= MAX_STATED:
+        return False
+    prose = FinalPart(_without_objects(part.text[-MAX_CHARS:]), part.open_thought)
+    return all(states(prose, prompt, leaf) for leaf in leaves)
+
+
+def _without_objects(text: str) -> str:
+    """A text without its objects, closed or cut, and without the marks of fences."""
+    kept: list[str] = []
+    start = text.find("{")
+    while start >= 0:
+        kept.append(text[:start])
+        end = bracketed(text, start)
+        text = text[end:] if end is not None else ""
+        start = text.find("{")
+    return _FENCE_MARK.sub("", "".join([*kept, text]))

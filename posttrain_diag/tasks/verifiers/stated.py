@@ -1,23 +1,34 @@
-"""Does a sentence state a value? For answers that were asked for as JSON and came as prose."""
+"""Does a text state a value? For answers that were asked for as JSON and came as prose."""
 
 from __future__ import annotations
 
-import re
-from typing import Any
+from posttrain_diag.tasks.verifiers.numeric import gold_quantity, judge_number
+from posttrain_diag.tasks.verifiers.reading import FinalPart
+from posttrain_diag.tasks.verifiers.reading.read_truth import truth_of
+from posttrain_diag.tasks.verifiers.text import same_leniently
+from posttrain_diag.tasks.verifiers.words import judge_word
+from posttrain_diag.tasks.verifiers.yesno import judge_truth
 
-from posttrain_diag.tasks.verifiers.numbers import iter_numbers, lone_number, same_number
-from posttrain_diag.tasks.verifiers.text import fold, peel
 
-_IS = r"(?:\b(?:is|are|was|be|called|named|equals)|[:=])\s+(?:the\s+)?[\"'`*(]*"
+def states(part: FinalPart, prompt: str, value: str | int | float | bool | None) -> bool:
+    """Whether a final part answers with this value, in whatever words.
 
-
-def states(text: str, value: Any) -> bool:
-    """Whether a text says that the answer is this value."""
-    folded, wanted = fold(text), fold(value if isinstance(value, str) else str(value))
-    if peel(text).core == wanted:
+    Args:
+        part: the final part of a completion.
+        prompt: what was asked.
+        value: a text, a number or a truth value; nothing states that there is none.
+    """
+    if value is None:
+        return False
+    if isinstance(value, bool):
+        return judge_truth(part, prompt, value).lenient
+    text = str(value).strip()
+    if same_leniently(part.text, text):
         return True
-    number = lone_number(wanted)
-    if number is not None:
-        found = list(iter_numbers(folded))
-        return bool(found) and same_number(found[-1], number)
-    return re.search(rf"{_IS}{re.escape(wanted)}(?!\w)", folded) is not None
+    quantity = gold_quantity(text)
+    if quantity is not None:
+        return judge_number(part, prompt, quantity).lenient
+    truth = truth_of(text)
+    if truth is not None:
+        return judge_truth(part, prompt, truth).lenient
+    return bool(text) and judge_word(part, prompt, text).lenient
