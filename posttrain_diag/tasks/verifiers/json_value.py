@@ -30,8 +30,10 @@ from posttrain_diag.types import Judgement, Problem
 
 KEYS = frozenset({"schema"})
 MAX_CHARS = 100_000
-MAX_STARTS = 500
-"""Opening brackets of one completion that are tried."""
+MAX_SCANNED = 500_000
+"""Characters that are looked at in search of the ends of objects: bounds the work on hostile text."""
+MAX_UNREPAIRED = 50
+"""Pieces in brackets that are looked at closer because they are no JSON."""
 MAX_STATED = 4
 """Values of an answer that may be stated in prose instead."""
 _NEAR = r"\W+(?:[\w'-]+\W+){0,6}?"
@@ -55,7 +57,8 @@ _REPAIRS = (
     (re.compile(r"(?<=[:\[,\s])None\b"), "null"),
 )
 _QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "‘": "'", "’": "'"})
-_STRICT = json.JSONDecoder(strict=False)
+_DECODER = json.JSONDecoder(strict=False)
+_OPENING = re.compile(r"[{\[]")
 
 
 class _Found:
@@ -187,7 +190,9 @@ def _like(value: Any, gold: Any) -> Any:
             given = list(cast("dict[str, Any]", value).values())
             golds = list(cast("dict[str, Any]", gold).values())
             if len(given) == len(golds) and all(map(_same_leniently, given, golds)):
-                return dict(zip(cast("dict[str, Any]", gold), given, strict=True)) | {"": None}
+                return dict(zip(cast("dict[str, Any]", gold), given, strict=True))
+        if isinstance(value, list) and len(wanted) == 1 and isinstance(next(iter(gold.values())), list):
+            return {next(iter(gold)): value}
         return None
     if isinstance(gold, list):
         if isinstance(value, dict):
@@ -212,30 +217,29 @@ def _values(text: str) -> list[_Found]:
     if isinstance(whole, (tuple,)) and not isinstance(whole[0], (dict, list)):
         inner = _loads(whole[0]) if isinstance(whole[0], str) else None
         return [_Found(inner[0], 0, len(text), exact=False)] if inner is not None else []
-    i, tries = 0, 0
-    while tries < MAX_STARTS:
-        starts = [at for at in (text.find("{", i), text.find("[", i)) if at >= 0]
-        if not starts:
-            break
-        i, tries = min(starts), tries + 1
-        each = _value_at(text, i)
-        if each is not None:
-            found.append(each)
-        i = each.end if each is not None else i + 1
+    end, left, unrepaired = 0, MAX_SCANNED, 0
+    for match in _OPENING.finditer(text):
+        start = match.start()
+        if start < end or left <= 0:
+            continue
+        try:
+            value, end = _DECODER.raw_decode(text, start)
+            found.append(_Found(value, start, end, exact=True))
+            continue
+        except json.JSONDecodeError as error:
+            left -= error.pos - start
+        except (ValueError, RecursionError):
+            left -= MAX_CHARS
+        closed = bracketed(text, start)
+        left -= (closed or len(text)) - start
+        if closed is None or unrepaired >= MAX_UNREPAIRED:
+            continue
+        value = _repaired(text[start:closed])
+        unrepaired += value is None
+        if value is not None:
+            found.append(_Found(value, start, closed, exact=False))
+            end = closed
     return found or _unclosed(text)
-
-
-def _value_at(text: str, start: int) -> _Found | None:
-    try:
-        value, end = _STRICT.raw_decode(text, start)
-        return _Found(value, start, end, exact=True)
-    except (ValueError, RecursionError):
-        pass
-    end = bracketed(text, start)
-    if end is None:
-        return None
-    value = _repaired(text[start:end])
-    return None if value is None else _Found(value, start, end, exact=False)
 
 
 def _unclosed(text: str) -> list[_Found]:

@@ -54,9 +54,16 @@ _SAYS = re.compile(
 )
 _FENCE = re.compile(r"^[ \t]*(?:```+|~~~+)[ \t]*\w*[ \t]*\n(.*?)(?:^[ \t]*(?:```+|~~~+)|\Z)", re.MULTILINE | re.DOTALL)
 _DECORATION = re.compile(r"(?:[\s*:=]|`+(?:python|py)?(?:\n)?|_(?=[\s*`'\"\[({]))*")
+_UNOPENED = re.compile(r"\[/ANSWER\]|</answer>", re.IGNORECASE)
+_OPENING = re.compile(r"\[ANSWER\]|<answer>", re.IGNORECASE)
+_OPERATOR = re.compile(r"[ \t`]*(?:\*\*|//|[+*/%<>&|]|==?(?=[ \t`]*\S)|-[ \t]*(?=[\d(])|(?:and|or|in|if)\b(?=[ \t]+[\d'\"\[(]))")
+_EQUALS = re.compile(r"(?:==?|→|->|=>|\bwhich is|\bthat is|\bi\.e\.,?|\bis)[ \t`*]*")
+_CLAUSE = re.compile(r"[ \t`*]*(?:[,;.–—][ \t`*]+|\b(?:because|since|as)\b|#|\()[ \t]*(?=[A-Za-z])")
+_DENIED = re.compile(r"(?:\b(?:not|never|isn't|instead of|rather than|than)|!=|≠)[\s`*]*$")
 _OR = re.compile(r"[\s`*]*,?\s*(?:or|oder|ou)\s+(?:maybe\s+|possibly\s+|perhaps\s+)?[`*]*")
-_GLUED = re.compile(r"[\w'\"(\[{]|\.[^\W\d]")
+_GLUED = re.compile(r"[\w'\"(\[{\]}]|\.[^\W\d]")
 """What goes on right behind a literal, so that it is none: `[]x`, `'a'.upper()`."""
+_AROUND = " \t\r:*_`"
 _END = " \t\r\n.;,`*!"
 _WORDS = {"true": True, "false": False, "null": None, "none": None}
 
@@ -138,7 +145,7 @@ def _same_plainly(plain: str, gold: str) -> bool:
     except NotALiteral:
         return _dump(plain) == _dump(gold)
     if isinstance(wanted, str):
-        return bool(wanted.strip()) and wanted.strip() in (plain.strip(), plain.strip(_END))
+        return bool(wanted.strip()) and wanted in (plain, plain.removesuffix("."), plain.rstrip(_AROUND + "."))
     word = plain.strip(_END).casefold()
     return word in _WORDS and same_value(_WORDS[word], wanted)
 
@@ -155,6 +162,9 @@ def _without_echo(text: str, prompt: str) -> str:
 
 def _value_said(text: str, call: _Call | None) -> _Said | None:
     """The value that a text gives; None where it gives none, or two."""
+    closing = _UNOPENED.search(text)
+    if closing is not None and _OPENING.search(text[: closing.start()]) is None:
+        text = text[: closing.start()]  # the tag opened in the prompt
     plain: list[str] = []
     for tier in (_tagged, _stated, _alone, _mentioned):
         places = sorted(tier(text, call, plain))
@@ -193,7 +203,7 @@ def _stated(text: str, call: _Call | None, plain: list[str]) -> Iterator[tuple[i
         if place is not None:
             yield place
         else:
-            plain.append(mark.text.strip(" \t*_`"))
+            plain.append(mark.text.strip(_AROUND))
     yield from _equalities(text, call)
 
 
@@ -237,6 +247,10 @@ def _alone(text: str, call: _Call | None, plain: list[str]) -> Iterator[tuple[in
         found = [lines[0][:2]]
     elif not found:
         found = [line[:2] for line in lines if line[2]]
+    if not found and lines:
+        first = literal_at(text, lines[0][0])
+        if first is not None and _is_value(first[0]) and _CLAUSE.match(text, first[1]) is not None:
+            found = [(lines[0][0], first[1])]
     yield from found
 
 
@@ -246,10 +260,10 @@ def _mentioned(text: str, call: _Call | None, plain: list[str]) -> Iterator[tupl
     if stated:
         yield stated[-1]
         return
-    plain += [text[match.end() :].split("\n", 1)[0].strip(_END) for match in _SAYS.finditer(text)][-3:]
+    plain += [text[match.end() :].split("\n", 1)[0].strip(_AROUND) for match in _SAYS.finditer(text)][-3:]
     start = text.rstrip().rfind("\n") + 1
     for _, begin, end in literals_in(text[start:]):
-        if re.search(r"\b(?:not|never|instead of|rather than|than)[\s`*]*$", text[start : start + begin]) is None:
+        if _DENIED.search(text[start : start + begin]) is None:
             yield start + begin, start + end
 
 
@@ -264,7 +278,12 @@ def _value_after(text: str, start: int) -> tuple[int, int] | None:
     found = literal_at(text, start)
     if found is None or not _is_value(found[0]) or _GLUED.match(text, found[1]) is not None:
         return None
-    return start, found[1]
+    if _OPERATOR.match(text, found[1]) is None:
+        return start, found[1]
+    # It begins a calculation: "9 * 2 = 18", "9 * 2, which is 18".
+    line = text[found[1] : line_end if line_end >= 0 else len(text)]
+    ends = [match.end() for match in _EQUALS.finditer(line)]
+    return _value_after(text, found[1] + ends[-1]) if ends else None
 
 
 def _hedged(text: str, start: int, end: int) -> bool:
@@ -273,7 +292,7 @@ def _hedged(text: str, start: int, end: int) -> bool:
     if after is not None and _value_after(text, after.end()) is not None:
         return True
     line = text[max(0, text.rfind("\n", 0, start)) : start]
-    return re.search(r"[\])}'\"\d][`*]*,?\s+(?:or|oder|ou)\s+[`*]*$", line) is not None
+    return re.search(r"(?:[\])}'\"\d]|True|False|None)[`*]*,?\s+(?:or|oder|ou)\s+[`*]*$", line) is not None
 
 
 def _is_value(text: str) -> bool:

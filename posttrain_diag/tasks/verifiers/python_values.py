@@ -19,6 +19,8 @@ _QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "‘": "'", "’": 
 _NUMBER = re.compile(r"[-+]?(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?j?(?![\w.]*\w)")
 _WORD = re.compile(r"(?:True|False|None|nan|inf|-inf)\b")
 _CALL = re.compile(r"(?:set|frozenset|dict|list|tuple|bytearray)\(")
+_GLUED = re.compile(r"[\w'\"(\[{\]}]|\.[^\W\d]")
+"""What goes on right behind a literal, so that it is none: `[]x`, `'a'.upper()`."""
 _PREFIX = re.compile(r"(?:[rRbBuU]{1,2})(?=['\"])")
 _CONSTRUCTORS = {
     "set": set, "frozenset": frozenset, "list": list, "tuple": tuple, "dict": dict, "bytearray": bytearray,
@@ -125,8 +127,7 @@ def literals_in(text: str) -> Iterator[tuple[str, int, int]]:
         except NotALiteral:
             i += 1
             continue
-        after = text[found[1] : found[1] + 1]
-        if not (after.isalnum() or (after and after in "_([{'\"")):
+        if _GLUED.match(text, found[1]) is None:
             yield found[0], i, found[1]
         i = found[1]
 

@@ -29,7 +29,7 @@ _CLOSE = (
     rf"</(?:{_NAMES})\s*>|\[/(?:THINK|THINKING|REASONING|THOUGHT)\]|◁/think▷|"
     r"<\|(?:END_THINKING|end_of_thought|/thinking|/think|thought_end)\|>|<unused95>|<channel\|>"
 )
-_TAG = re.compile(rf"(?<![`'\"“‘«])(?:(?P<open>{_OPEN})|(?P<close>{_CLOSE}))", re.IGNORECASE)
+_TAG = re.compile(rf"(?:(?P<open>{_OPEN})|(?P<close>{_CLOSE}))", re.IGNORECASE)
 _CHANNEL = re.compile(
     r"(?:<\|start\|>\s*assistant\s*)?<\|channel\|>\s*(?P<name>\w+)[^<]{0,60}(?:<\|constrain\|>[^<]{0,60})?<\|message\|>"
 )
@@ -76,7 +76,7 @@ def without_thoughts(completion: str) -> Unthought:
 
 
 def _from_tags(completion: str) -> Unthought:
-    tags = list(_TAG.finditer(completion))
+    tags = [tag for tag in _TAG.finditer(completion) if not _spoken_of(completion, tag)]
     if not tags:
         return Unthought(_unwrapped(completion), False)
     if tags[-1]["open"] is not None:
@@ -85,6 +85,18 @@ def _from_tags(completion: str) -> Unthought:
     if after.strip():
         return Unthought(after, False)
     return Unthought(_unwrapped("".join(_outside(completion, tags))), False)
+
+
+def _spoken_of(completion: str, tag: re.Match[str]) -> bool:
+    """Whether a tag stands in quotes or backticks of its own; the quote before it may also end what was thought."""
+    quote = completion[tag.start() - 1 : tag.start()]
+    if not quote or quote not in "`'\"“‘«":
+        return False
+    if quote in "“‘«":
+        return True
+    line = completion[completion.rfind("\n", 0, tag.start()) + 1 : tag.start()]
+    opens = len(re.findall(rf"(?<!\w){quote}|{quote}(?!\w)", line)) % 2 == 1
+    return opens and completion.startswith(quote, tag.end())
 
 
 def _outside(completion: str, tags: list[re.Match[str]]) -> Iterator[str]:
