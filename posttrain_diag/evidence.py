@@ -17,7 +17,7 @@ from posttrain_diag.settings.analysis import LADDER_BY_EFFORT, TEACHER_ROLLOUTS_
 from posttrain_diag.stats import ChanceFloor, Counts, MixingLaw, chance_floor, fit_mixing_law
 from posttrain_diag.store import ScoreRow
 from posttrain_diag.store.base import TALLIED
-from posttrain_diag.tasks import verify
+from posttrain_diag.tasks import compares_with_answer, verify
 from posttrain_diag.types import Problem, SamplingParams
 
 MAIN = "main"
@@ -216,7 +216,7 @@ class Evidence:
 
     @staticmethod
     def _exchangeable(problem: Problem) -> bool:
-        return problem.answer is not None and problem.verifier.get("type") != "python"
+        return problem.answer is not None and compares_with_answer(problem.verifier)
 
     @cached_property
     def chance(self) -> ChanceFloor | None:

@@ -6,7 +6,15 @@ from posttrain_diag.tasks.problems.references import corrupted_completions, refe
 from posttrain_diag.tasks.problems.rows import builtin_names
 from posttrain_diag.tasks.problems.taskset import TaskSet, problem_sha, tasks_sha
 from posttrain_diag.tasks.problems.write import find_written, write_tasks
-from posttrain_diag.tasks.verifiers.spec import Verifier, check_verifier, compile_verifier, verifier_sha, verify
+from posttrain_diag.tasks.verifiers.spec import (
+    Verifier,
+    check_verifier,
+    compares_with_answer,
+    compile_verifier,
+    judges_code,
+    verifier_sha,
+    verify,
+)
 
 __all__ = [
     "TaskSet",
@@ -15,9 +23,11 @@ __all__ = [
     "builtin_names",
     "check_tasks",
     "check_verifier",
+    "compares_with_answer",
     "compile_verifier",
     "corrupted_completions",
     "find_written",
+    "judges_code",
     "load_problems",
     "load_tasks",
     "parse_verifier",

@@ -11,7 +11,7 @@ from typing import Any
 from posttrain_diag.tasks.problems.references import corrupted_completions, reference_completions
 from posttrain_diag.tasks.problems.taskset import TaskSet
 from posttrain_diag.tasks.verifiers.numbers import lone_number
-from posttrain_diag.tasks.verifiers.spec import verify
+from posttrain_diag.tasks.verifiers.spec import needs_code, verify
 from posttrain_diag.tasks.verifiers.text import fold
 from posttrain_diag.types import Problem
 
@@ -115,7 +115,7 @@ class _Verdicts:
         self.failing: list[tuple[str, str]] = []
         self.unreferenced: list[tuple[str, str]] = []
         self.passing: list[tuple[str, str]] = []
-        self.code = [i for i, problem in enumerate(problems) if "test" in problem.verifier]
+        self.code = [i for i, problem in enumerate(problems) if needs_code(problem.verifier)]
         self.code_corrupted = _spread(self.code, MAX_CODE_PROBLEMS)
 
     def judge(self, i: int) -> None:
@@ -128,7 +128,7 @@ class _Verdicts:
         reason = _judge_golds(problem, references, tally.golds)
         if reason:
             self.failing.append((problem.id, reason))
-        if "test" in problem.verifier and i not in self.code_corrupted:
+        if needs_code(problem.verifier) and i not in self.code_corrupted:
             return
         reason = _judge_corrupted(problem, _others(self.problems, i), tally.corrupted)
         if reason:

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from posttrain_diag.evidence import Evidence
-from posttrain_diag.tasks import corrupted_completions, verify
+from posttrain_diag.tasks import compares_with_answer, corrupted_completions, verify
 from posttrain_diag.tasks.verifiers.final import answer, mentions, same_answer
 from posttrain_diag.types import Finding, Problem, Severity
 from posttrain_probes.estimates import share_estimate
@@ -37,8 +37,8 @@ OTHER_ANSWERS_MIN = 8
 def accepts_corrupted(evidence: Evidence) -> Finding | None:
     """Corrupted references that the verifier lets pass."""
     problems = list(evidence.problems.values())
-    code = [problem for problem in problems if problem.verifier.get("type") == "python"]
-    text = [problem for problem in problems if problem.verifier.get("type") != "python"]
+    code = [problem for problem in problems if not compares_with_answer(problem.verifier)]
+    text = [problem for problem in problems if compares_with_answer(problem.verifier)]
     wrong: list[str] = []
     judged = 0
     for problem in (*_evenly(text, CORRUPTED_PROBLEMS), *_evenly(code, CODE_PROBLEMS)):

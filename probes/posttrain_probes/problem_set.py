@@ -6,7 +6,7 @@ import re
 from collections import Counter, defaultdict
 
 from posttrain_diag.evidence import Evidence
-from posttrain_diag.tasks import verify
+from posttrain_diag.tasks import compares_with_answer, verify
 from posttrain_diag.tasks.verifiers.final import answer, same_answer
 from posttrain_diag.tasks.verifiers.text import fold
 from posttrain_diag.types import Finding, Problem
@@ -55,7 +55,7 @@ def contradicted_golds(evidence: Evidence) -> Finding | None:
     named: list[str] = []
     for ids in _by_prompt(evidence).values():
         problems = [evidence.problems[key] for key in ids]
-        golds = [answer(p.answer) for p in problems if p.answer and p.verifier.get("type") != "python"]
+        golds = [answer(p.answer) for p in problems if p.answer and compares_with_answer(p.verifier)]
         if any(not same_answer(golds[0], gold) for gold in golds[1:]):
             named += ids
     if not named:
@@ -81,7 +81,7 @@ def _by_prompt(evidence: Evidence) -> dict[str, list[str]]:
 
 def one_answer(evidence: Evidence) -> Finding | None:
     """Golds that are nearly all the same: a constant passes."""
-    problems = [p for p in evidence.problems.values() if p.answer and p.verifier.get("type") != "python"]
+    problems = [p for p in evidence.problems.values() if p.answer and compares_with_answer(p.verifier)]
     if len({problem.prompt_text for problem in problems}) < MIN_PROBLEMS:
         return None
     golds = Counter(answer(problem.answer or "").core for problem in problems)
@@ -100,7 +100,7 @@ def one_answer(evidence: Evidence) -> Finding | None:
 
 def answer_in_prompt(evidence: Evidence) -> Finding | None:
     """Prompts that pass as their own completion, and draws that pass by copying them."""
-    problems = [p for p in evidence.problems.values() if p.answer and p.verifier.get("type") != "python"]
+    problems = [p for p in evidence.problems.values() if p.answer and compares_with_answer(p.verifier)]
     problems = problems[:: max(1, -(-len(problems) // LEAK_PROBLEMS))]
     if len(problems) < MIN_PROBLEMS:
         return None

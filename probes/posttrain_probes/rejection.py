@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from posttrain_diag.evidence import Evidence
+from posttrain_diag.tasks import compares_with_answer, judges_code
 from posttrain_diag.tasks.verifiers.final import Answer, answer, finals, gives, same_answer, stated
 from posttrain_diag.types import Finding, Problem
 from posttrain_probes.estimates import share_estimate
@@ -120,7 +121,7 @@ def _read_again(evidence: Evidence) -> _Tally:
     rows = evidence.arm("main")
     rows = rows[rows["verdict"].isin(["pass", "fail"])]
     by_problem = {str(key): group for key, group in rows.groupby("problem_id", sort=False)}
-    keys = [key for key in by_problem if "test" not in evidence.problems[key].verifier]  # code is no final answer
+    keys = [key for key in by_problem if not judges_code(evidence.problems[key].verifier)]  # code is no final answer
     tally = _Tally()
     if not keys:
         return tally
@@ -173,7 +174,7 @@ def _add(
     passed: list[str] = rows.loc[rows["verdict"] == "pass", "text"].unique()[:8].tolist()
     given: dict[Answer, str] = {}
     for text in passed:  # a callable may judge more than the marked answer
-        said = (answer(text.strip()),) if problem.verifier.get("type") == "python" else stated(text)
+        said = stated(text) if compares_with_answer(problem.verifier) else (answer(text.strip()),)
         given |= dict.fromkeys(said, text)
     rejected, hits = 0, 0.0
     for text, count in failed.items():

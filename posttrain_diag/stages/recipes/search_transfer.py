@@ -14,7 +14,8 @@ from posttrain_diag.stages.data.own import balanced, nothing_passed
 from posttrain_diag.stages.data.rows import TokenRow, text_row
 from posttrain_diag.stages.session.session import Session
 from posttrain_diag.stages.trainers.supervised import fit_rows
-from posttrain_diag.tasks import verify
+from posttrain_diag.tasks import judges_code, verify
+from posttrain_diag.tasks.verifiers.json_value import keys_only
 from posttrain_diag.types import Problem, Rollout
 
 LONGER = 4
@@ -135,9 +136,13 @@ def _majority(session: Session, drawn: Mapping[str, Sequence[Rollout]]) -> dict[
 def answer_of(problem: Problem, text: str) -> str | None:
     """The answer that a text gives, read without the gold; None where none can be read."""
     kind = problem.verifier.get("type")
-    if kind == "contains" or "test" in problem.verifier:
+    if kind == "contains" or judges_code(problem.verifier):
         return None  # these know no answer but the gold
-    judged = verify(text, replace(problem, answer=FOIL) if kind in ("exact", "regex", "numeric") else problem)
+    if kind in ("exact", "regex", "numeric"):
+        problem = replace(problem, answer=FOIL)
+    elif kind == "json" and problem.answer is not None:
+        problem = replace(problem, answer=keys_only(problem.answer, FOIL))
+    judged = verify(text, problem)
     return None if judged.error is not None or judged.extracted is None else judged.extracted.strip() or None
 
 

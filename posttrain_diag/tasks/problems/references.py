@@ -5,16 +5,18 @@ They are how an instrument is checked before anything is measured with it.
 
 from __future__ import annotations
 
+import json
 import re
 import string
 from collections.abc import Sequence
 from dataclasses import replace
 
 from posttrain_diag.errors import VerifierError
+from posttrain_diag.tasks.problems.altered import altered_code, altered_json, altered_literal
 from posttrain_diag.tasks.verifiers.choice import gold_letter, prompt_options
 from posttrain_diag.tasks.verifiers.compare import COMPARES, SYNONYMS
 from posttrain_diag.tasks.verifiers.numbers import iter_numbers, lone_number, same_number
-from posttrain_diag.tasks.verifiers.spec import verify
+from posttrain_diag.tasks.verifiers.spec import judges_code, verify
 from posttrain_diag.tasks.verifiers.text import fold, same_leniently
 from posttrain_diag.types import Problem
 
@@ -68,8 +70,9 @@ def corrupted_completions(problem: Problem, others: Sequence[Problem]) -> tuple[
             found += _altered_demo(problem, altered)
         else:
             found += reference_completions(wrong)[:1]
-    elif problem.demos and "test" in problem.verifier:
+    elif problem.demos and judges_code(problem.verifier):
         found.append(re.sub(r"\breturn\b[^\n]*", "return NotImplemented", problem.demos[0]))
+        found += altered_code(problem)
     own = set(reference_completions(problem))
     return tuple(text for text in dict.fromkeys(found) if text not in own)
 
@@ -79,8 +82,13 @@ def altered_answer(problem: Problem) -> str | None:
     answer = problem.answer
     if answer is None or not answer.strip():
         return None
-    if problem.verifier.get("type") == "choice":
+    kind = problem.verifier.get("type")
+    if kind == "choice":
         return _next_option(problem)
+    if kind in ("literal", "json"):
+        changed = altered_literal(answer) if kind == "literal" else altered_json(answer)
+        if changed is not None:
+            return changed
     number = lone_number(answer)
     if number is not None and number.value is not None:
         value = number.value + 1
@@ -95,7 +103,10 @@ def altered_answer(problem: Problem) -> str | None:
 def _differs(problem: Problem, other: Problem) -> bool:
     """Whether the other problem's reference is wrong here. Tests differ when their code does."""
     if problem.answer is not None and other.answer is not None:
-        how = str(problem.verifier.get("compare"))
+        kind = str(problem.verifier.get("type"))
+        if kind == "json":
+            return altered_json(other.answer) is None or json.loads(other.answer) != json.loads(problem.answer)
+        how = kind if kind == "literal" else str(problem.verifier.get("compare"))
         compared = COMPARES.get(SYNONYMS.get(how, how))
         same = compared is not None and compared(other.answer, problem.answer)
         return not same and not same_leniently(other.answer, problem.answer)

@@ -9,16 +9,15 @@ literal   the same Python value                                   "[1,2]" = "[1,
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Callable
 
 from posttrain_diag.tasks.verifiers.numbers import lone_number, same_number
+from posttrain_diag.tasks.verifiers.python_values import NotALiteral, same_value, value_of
 from posttrain_diag.tasks.verifiers.reading.marks import balanced
 
 Compare = Callable[[str, str], bool]
 
-_MAX_LITERAL = 10_000
 _DROPPED = re.compile(r"\\left|\\right|\\[!,;: ]|\\displaystyle|\\\$|\$|\\%|%|\^\{?\\circ\}?|\\degree|\s+|~")
 _TEXT = re.compile(r"\\(?:text|mbox|mathrm|textbf|mathbf|textit)\{")
 _SHORT_FRAC = re.compile(r"\\frac(?:(\w)(\w)|(\w)\{|\{([^{}]*)\}(\w))")
@@ -50,16 +49,13 @@ def latex(found: str, answer: str) -> bool:
 
 
 def literal(found: str, answer: str) -> bool:
-    """Both texts are Python literals of the same type and value, or the same characters."""
+    """Both texts are Python literals of the same value (python_values.py), or the same characters."""
     if found == answer:
         return True
-    if max(len(found), len(answer)) > _MAX_LITERAL:
-        return False
     try:
-        a, b = ast.literal_eval(found), ast.literal_eval(answer)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return same_value(value_of(found), value_of(answer))
+    except NotALiteral:
         return False
-    return repr(a) == repr(b) or (type(a) is type(b) and a == b)
 
 
 def plain_latex(text: str) -> str:

@@ -118,6 +118,17 @@ def check_answer(problem: Problem) -> None:
     _gold(problem)
 
 
+def keys_only(answer: str, foil: str) -> str:
+    """A JSON answer with every value replaced: what a completion says is read by the keys, without the gold values."""
+
+    def replaced(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: replaced(inner) for key, inner in cast("dict[str, Any]", value).items()}
+        return [replaced(inner) for inner in cast("list[Any]", value)] if isinstance(value, list) else foil
+
+    return json.dumps(replaced(json.loads(answer)))
+
+
 _NO_GOLD: Any = object()
 
 

@@ -141,7 +141,7 @@ def judges_code(spec: Mapping[str, Any]) -> bool:
 
 def compares_with_answer(spec: Mapping[str, Any]) -> bool:
     """Whether a verdict rests on the problem's answer alone; not so where code decides."""
-    return spec.get("type") not in ("python", "code")
+    return not needs_code(spec)
 
 
 def verifier_sha(problem: Problem) -> str:
