@@ -186,3 +186,132 @@ WRONG: dict[str, str] = {
     "wrong arguments": fence(GOOD.replace("(xs)", "(xs, n)", 1)),
     "the function is overwritten": fence(GOOD + "\n\nrunning_max = None"),
 }
+
+
+RIGHT |= {
+    "closing fence only, then a usage block": f"{GOOD}\n```\n\nThis uses a list.\n\n{fence('print(running_max([1]))')}",
+    "bare, with a fence in the docstring": 'def running_max(xs):\n    """Largest so far.\n\n    ```python\n    running_max([1])\n'
+    '    ```\n    """\n' + GOOD.split("\n", 1)[1],
+    "bare, with a docstring of the module": f'"""\nPython\n"""\n{GOOD}\n',
+    "backticks in the explanation": f"{fence(GOOD)}\n\nThis is ```O(n)``` in time and ```O(n)``` in space.",
+    "draft in a fence, final version bare": f"{fence(BAD)}\nThat is not right. Final version:\n\n{GOOD}",
+    "in a bullet": f"- Code:\n\n{indented(fence(GOOD), 4)}\n- Done",
+    "under a heading": f"# Solution\n\n{GOOD}\n\n# Explanation\n\nIt's linear.",
+    "apostrophes in the prose": f"It's easy, don't worry:\n\n{GOOD}\n\nThat's it, isn't it? We've kept 'best'.",
+    "run-on to the next task": f"\n{GOOD}\n\nWrite a function to add two numbers.\nYour code should pass these tests:\n\n"
+    "assert add(1, 2) == 3\n\ndef add(a, b):\n    return a + b\n",
+    "run-on to wrong asserts": f"{GOOD}\n\nassert running_max([1, 3, 2]) == [1, 3, 3]\nassert running_max([]) == [1]\n",
+    "fence opened twice": f"```python\nimport itertools\n```python\n{GOOD}\n```",
+    "fence not closed before prose": f"```python\n{GOOD}\n\nThis function walks through the list. It's linear.\n",
+    "label on the line before": f"Solution:\n{GOOD}\nExplanation: it is simple.",
+    "opening fence behind a label": f"Answer: ```python\n{GOOD}\n```",
+    "boxed remark before": f"The final answer is\n\\[\\boxed{{\\text{{see code}}}}\\]\n{fence(GOOD)}",
+    "byte order mark": f"\ufeff{fence(GOOD)}",
+    "alias of a type": fence(
+        "from typing import List\nInts = List[int]\n\n" + GOOD.replace("(xs)", "(xs: Ints) -> Ints", 1)
+    ),
+    "global counter": fence(
+        "count = 0\n\ndef running_max(xs):\n    global count\n    count += 1\n    return [max(xs[:i + 1]) for i in range(len(xs))]"
+    ),
+    "mutual recursion": fence(
+        "def running_max(xs):\n    return rest(xs, [])\n\n"
+        "def rest(xs, out):\n    return out if not xs else rest(xs[1:], out + [max(out[-1:] + xs[:1])])"
+    ),
+    "looked up by name": fence(
+        "def larger(a, b):\n    return max(a, b)\n\ndef running_max(xs):\n    out = []\n    for x in xs:\n"
+        "        out.append(globals()['larger'](x, out[-1]) if out else x)\n    return out"
+    ),
+    "partial": fence(
+        "from functools import partial\nfrom itertools import accumulate\n\n"
+        "def scan(f, xs):\n    return list(accumulate(xs, f))\n\nrunning_max = partial(scan, max)"
+    ),
+    "imported by the usage": f"{fence(GOOD)}\nSave it as `runmax.py`, then:\n"
+    + fence("from runmax import running_max\n\nprint(running_max([3, 1]))"),
+    "imports and prose around bare code": "Sure! Below is the code.\n\nimport itertools\n\ndef running_max(xs):\n"
+    "    return list(itertools.accumulate(xs, max))\n\nNotes:\n    - uses accumulate\n    - linear time\n",
+}
+WRONG |= {
+    "draft right, final version wrong and bare": f"{fence(GOOD)}\nHmm, simpler. Final version:\n\n{BAD}",
+    "helper corrected to a wrong one": fence(
+        "def larger(a, b):\n    return max(a, b)\n\ndef running_max(xs):\n    out = []\n    for x in xs:\n"
+        "        out.append(larger(x, out[-1]) if out else x)\n    return out"
+    )
+    + "\nSorry, the helper should be:\n"
+    + fence("def larger(a, b):\n    return min(a, b)"),
+    "a constant": fence("def running_max(xs):\n    return 1"),
+    "raises": fence("def running_max(xs):\n    raise ValueError"),
+    "never defined": fence("if False:\n" + indented(GOOD, 4)),
+    "deleted": fence(GOOD + "\ndel running_max"),
+    "Python 2": fence('def running_max(xs):\n    print "hi"\n    return xs'),
+    "left out": fence("def running_max(xs):\n    out = []\n    # ...\n    return out"),
+    "plural": fence(GOOD.replace("running_max", "running_maxs")),
+}
+
+EVENS_PROMPT = '''from typing import List
+
+
+def is_even(n: int) -> bool:
+    """Whether n is even."""
+    return n % 2 == 0
+
+
+def evens(xs: List[int]) -> List[int]:
+    """ The even ones.
+    >>> evens([1, 2])
+    [2]
+    """
+'''
+EVENS_TEST = "def check(candidate):\n    assert candidate([1, 2, 4]) == [2, 4]\n    assert candidate([]) == []\n"
+BODY = "    return [x for x in xs if is_even(x)]\n"
+LONG_BODY = "    out = []\n    for x in xs:\n        if is_even(x):\n            out.append(x)\n    return out\n"
+FLAT_BODY = "out = []\nfor x in xs:\n    if is_even(x):\n        out.append(x)\nreturn out"
+WHOLE = "def evens(xs: List[int]) -> List[int]:\n" + LONG_BODY
+STUB = EVENS_PROMPT[EVENS_PROMPT.index("def evens") :]
+
+CONTINUED_RIGHT: dict[str, str] = {
+    "body": BODY,
+    "long body": LONG_BODY,
+    "whole function": WHOLE,
+    "whole function in a fence": fence(WHOLE),
+    "prompt repeated": EVENS_PROMPT + BODY,
+    "docstring repeated": f"Sure:\n{fence(STUB + LONG_BODY)}\nDone.",
+    "body in a fence": fence(BODY.rstrip()),
+    "long body in a fence": fence(LONG_BODY.rstrip()),
+    "first indentation lost": LONG_BODY.lstrip(),
+    "all indentation lost": FLAT_BODY,
+    "all indentation lost in a fence": fence(FLAT_BODY),
+    "first indentation lost, loop first": "for x in xs:\n        if not is_even(x):\n            return [y for y in xs if is_even(y)]\n    return xs",
+    "inner function first, flat": "def keep(x):\n    return is_even(x)\n\nreturn [x for x in xs if keep(x)]",
+    "import first, flat": "import operator\nreturn [x for x in xs if not operator.mod(x, 2)]",
+    "line end first": "\n" + BODY,
+    "prose behind": BODY + "\nThis keeps the even ones. It's simple.",
+    "prose before": f"Here is the body:\n\n{LONG_BODY}\nIt uses is_even.",
+    "indented prose behind": LONG_BODY + "    This returns the even ones.\n",
+    "another function behind": BODY + '\n\ndef odds(xs):\n    """ The odd ones. """\n    return [x for x in xs if not is_even(x)]\n',
+    "the function again behind": BODY + "\n\ndef evens(xs):\n    return None\n",
+    "doctest behind": BODY + '\n\nif __name__ == "__main__":\n    import doctest\n    doctest.testmod()\n',
+    "another function, cut": BODY + "\n\ndef odds(xs: List[in",
+    "closing fence": BODY + "```\n\nThis works.",
+    "helper behind": "    return pick(xs)\n\n\ndef pick(xs):\n    return [x for x in xs if is_even(x)]\n",
+    "comment first": "    # keep the even ones\n" + BODY,
+    "inner function": "    def keep(x):\n        return x % 2 == 0\n    return list(filter(keep, xs))\n",
+    "after a thought": f"<think>hm</think>{BODY}",
+    "helper anew": fence("def is_even(n):\n    return not n & 1\n\n" + WHOLE),
+    "end of the text": BODY + "<|endoftext|>def x",
+}
+CONTINUED_WRONG: dict[str, str] = {
+    "wrong body": "    return xs\n",
+    "pass": "    pass\n",
+    "empty": "",
+    "prose": "Sure, it filters.",
+    "a word": "Sure",
+    "inline": "Return `[x for x in xs if is_even(x)]`.",
+    "only in the thought": f"<think>\n{WHOLE}\n</think>",
+    "open thought": f"<think>\n{fence(WHOLE)}",
+    "wrong function": fence("def evens(xs):\n    return [x for x in xs if x % 2]"),
+    "another name": fence("def even_numbers(xs):\n" + LONG_BODY),
+    "the prompt": EVENS_PROMPT,
+    "the stub": fence(STUB),
+    "bracket missing": "    return [x for x in xs if is_even(x)\n",
+    "cut": LONG_BODY[:70],
+}

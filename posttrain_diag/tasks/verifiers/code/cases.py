@@ -87,6 +87,8 @@ _unittest.defaultTestLoader.loadTestsFromTestCase({name}).run(_result)
 if not _result.wasSuccessful() or not _result.testsRun:
     raise AssertionError((_result.failures + _result.errors + [("", "no tests")])[0][1][-200:])
 """
+_DYNAMIC = frozenset({"globals", "locals", "eval", "exec", "vars"})
+"""Tests that look names up cannot be asked which ones they need: all code of the completion is run."""
 _OWN_IMPORT = re.compile(r"^from (?:solution|main|your_module|my_module|module|answer) import [^\n]*$", re.MULTILINE)
 """How tests in a file of their own name the code under test."""
 
@@ -95,6 +97,7 @@ _OWN_IMPORT = re.compile(r"^from (?:solution|main|your_module|my_module|module|a
 class Tests:
     """What a completion's code must pass."""
 
+    __test__ = False  # pytest takes it for one of its own
     source: str | None
     """Python; None where there are cases instead."""
     entry_point: str | None
@@ -148,7 +151,8 @@ def tests_from_source(source: str, entry_point: str | None) -> Tests:
     rest = sorted(read - bound - BUILTINS - set(free))
     shadowed = tuple(name for name in called if name in BUILTINS)
     own = {n.name for n in tree.body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))}
-    needs = tuple(dict.fromkeys((*first, *free, *rest)))
+    needs = () if read & _DYNAMIC and not first else tuple(dict.fromkeys((*first, *free, *rest)))
+    shadowed = () if read & _DYNAMIC else shadowed
     return Tests(source, entry_point, (), needs, frozenset(own), shadowed, _calls(tree, entry_point, read))
 
 

@@ -32,7 +32,7 @@ _ONLY = re.compile(
 )
 _FENCE = re.compile(
     rf"\b(?:in|within|inside|into|using|as|with|between|by)\b[^.\n]{{0,40}}?(?:{_MARKDOWN})|"
-    r"\b(?:enclose|wrap|put|place|format|delimit|write)[^`]{0,80}?(?:```)",
+    r"\b(?:enclose|wrap|put|place|delimit)\b[^`.?!]{0,80}?(?:as follows[.:]?\s*)?```",
     re.IGNORECASE,
 )
 

@@ -204,32 +204,31 @@ def _does_nothing(node: ast.stmt) -> bool:
     return isinstance(raised, ast.Name) and raised.id == "NotImplementedError"
 
 
-def _changed(node: ast.AST) -> Iterator[str]:
+def _changed(statement: ast.stmt) -> Iterator[str]:
     """Names whose value a statement changes without binding them anew, outside of functions."""
-    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
-        return
-    if isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Delete)):
-        for target in node.targets if isinstance(node, (ast.Assign, ast.Delete)) else [node.target]:
-            name = _base(target)
-            if name is not None and (isinstance(node, ast.AugAssign) or not isinstance(target, ast.Name)):
-                yield name
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Attribute):
-        name = _base(node.value.func)
-        if name is not None:
-            yield name
-    for child in ast.iter_child_nodes(node):
-        yield from _changed(child)
+    stack: list[ast.AST] = [statement]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            continue
+        if isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Delete)):
+            for target in node.targets if isinstance(node, (ast.Assign, ast.Delete)) else [node.target]:
+                if isinstance(node, ast.AugAssign) or not isinstance(target, ast.Name):
+                    yield from _base(target)
+        elif isinstance(node, ast.Expr):
+            if isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Attribute):
+                yield from _base(node.value.func)
+        else:
+            stack += [n for n in ast.iter_child_nodes(node) if not isinstance(n, ast.expr)]
 
 
-def _base(node: ast.expr) -> str | None:
-    while True:
-        match node:
-            case ast.Attribute(value=inner) | ast.Subscript(value=inner) | ast.Call(func=inner) | ast.Starred(value=inner):
-                node = inner
-            case ast.Name(id=name):
-                return name
-            case _:
-                return None
+def _base(node: ast.expr) -> Iterator[str]:
+    """The name that `a.b[0].c` begins with; the names of a tuple of such targets."""
+    for target in node.elts if isinstance(node, (ast.Tuple, ast.List)) else [node]:
+        while isinstance(target, (ast.Attribute, ast.Subscript, ast.Starred, ast.Call)):
+            target = target.func if isinstance(target, ast.Call) else target.value
+        if isinstance(target, ast.Name):
+            yield target.id
 
 
 def _called(node: ast.expr) -> str | None:

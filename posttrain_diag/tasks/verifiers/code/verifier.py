@@ -25,6 +25,7 @@ from posttrain_diag.tasks.verifiers.code.cases import Tests, tests_from_cases, t
 from posttrain_diag.tasks.verifiers.code.demand import demand_of, keeps
 from posttrain_diag.tasks.verifiers.code.solution import solution
 from posttrain_diag.tasks.verifiers.code.syntax import parses
+from posttrain_diag.tasks.verifiers.reading.run_on import before_next_turn
 from posttrain_diag.tasks.verifiers.reading.thoughts import without_thoughts
 from posttrain_diag.tasks.verifiers.sandbox import run_program
 from posttrain_diag.types import Judgement, Problem
@@ -34,7 +35,6 @@ TIMEOUT_S = 10.0
 MAX_CHARS = 50_000
 """Longer final parts hold no answer; thinking may be longer."""
 _ENTRY_POINT = re.compile(r"[^\W\d]\w*(?:\(\))?(?:\.[^\W\d]\w*)*")
-_TURN_END = re.compile(r"<\|(?:im_end|im_start|endoftext|eot_id|end_of_text|start_header_id|end)\|>|<end_of_turn>|</s>")
 
 
 def verifier(spec: Mapping[str, Any]) -> Callable[[str, Problem], Judgement]:
@@ -49,7 +49,7 @@ def verifier(spec: Mapping[str, Any]) -> Callable[[str, Problem], Judgement]:
         raise VerifierError(f"a code verifier's 'timeout_s' is seconds in (0, 600], got {timeout_s!r}")
 
     def judge(completion: str, problem: Problem) -> Judgement:
-        text, prompt = _final(completion), _asked(problem)
+        text, prompt = final_code(completion), _asked(problem)
         if len(text) > MAX_CHARS:
             return Judgement(False, False, None)
         setup = spec.get("setup")
@@ -75,11 +75,12 @@ def prompt_code(prompt: str) -> str:
     return "\n".join(fenced) if fenced else prompt
 
 
-def _final(completion: str) -> str:
-    """What follows the thinking, up to the end of the turn; empty while a thought is open."""
-    text = without_thoughts(completion).text
-    end = _TURN_END.search(text)
-    return text[: end.start()] if end is not None and text[: end.start()].strip() else text
+def final_code(completion: str) -> str:
+    """What follows the thinking, up to the end of the turn; empty while a thought is open.
+
+    A next question is not looked for: a line such as `user: str` is code.
+    """
+    return before_next_turn(without_thoughts(completion).text)
 
 
 def _asked(problem: Problem) -> str:

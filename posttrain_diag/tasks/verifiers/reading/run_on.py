@@ -43,13 +43,19 @@ _LINE = re.compile(
 _FENCE = re.compile(r"^[ \t]{0,3}(?:```|~~~)", re.MULTILINE)
 
 
-def before_next_question(text: str) -> str:
-    """The text up to where another question or another speaker's turn begins."""
+def before_next_turn(text: str) -> str:
+    """The text up to a token that ends a turn or begins another one."""
     head = _LEADING.match(text)
     text = text[head.end() :] if head else text
     if "<" in text or "[" in text:
         token = next((m for m in _TOKENS.finditer(text) if text[: m.start()].strip()), None)
         text = text[: token.start()] if token else _TOKENS.sub("", text)
+    return text
+
+
+def before_next_question(text: str) -> str:
+    """The text up to where another question or another speaker's turn begins."""
+    text = before_next_turn(text)
     if "\n" not in text:
         return text
     fences = [match.start() for match in _FENCE.finditer(text)]
