@@ -241,7 +241,7 @@ def _values(text: str) -> list[_Found]:
             left -= error.pos - start
         except (ValueError, RecursionError):
             left -= MAX_CHARS
-        closed = bracketed(text, start)
+        closed = bracketed(text, start, MAX_CHARS)
         left -= (closed or len(text)) - start
         if closed is None or unrepaired >= MAX_UNREPAIRED:
             continue

@@ -40,8 +40,10 @@ from posttrain_diag.types import Judgement, Problem
 
 KEYS = frozenset({"code", "output", "entry_point", "timeout_s"})
 TIMEOUT_S = 10.0
-MAX_CHARS = 50_000
+MAX_CHARS = 20_000
 """Of longer completions the end is read."""
+MAX_CALLS = 60
+"""Calls of the function that are looked at, from the end."""
 
 _IS = (
     r"(?:==|=>|->|→|⇒|≡|=|:|is|are|was|would be|will be|must be|should be|equals|returns|will return|would return|"
@@ -211,7 +213,7 @@ def _equalities(text: str, call: _Call | None) -> Iterator[tuple[int, int]]:
     """Values of the call in `assert f(x) == value`, `f(x) returns value`; calls with other arguments are not asked."""
     name = re.escape(call.name) if call is not None else r"[A-Za-z_]\w*"
     head = r"" if call is not None else r"\bassert\s+"
-    for match in re.finditer(rf"{head}(?<![\w.]){name}\(", text):
+    for match in list(re.finditer(rf"{head}(?<![\w.]){name}\(", text))[-MAX_CALLS:]:
         end = bracketed(text, match.end() - 1)
         if end is None or (call is not None and _other_arguments(text[match.end() : end - 1], call)):
             continue
@@ -370,7 +372,8 @@ def _arguments_said(text: str, name: str) -> str | None:
     """The arguments that a text gives: of the last call in it, else the value it gives."""
     places = [(mark.start, mark.text) for mark in find_marks(text) if mark.kind in ("tag", "boxed")]
     for content in ([places[-1][1]] if places else []) + [text]:
-        for match in reversed(list(re.finditer(rf"(?<!def )(?<![\w.]){re.escape(name)}\(", content))):
+        calls = list(re.finditer(rf"(?<!def )(?<![\w.]){re.escape(name)}\(", content))
+        for match in reversed(calls[-MAX_CALLS:]):
             end = bracketed(content, match.end() - 1)
             if end is not None and _are_arguments(content[match.end() : end - 1]):
                 return content[match.end() : end - 1]

@@ -15,6 +15,8 @@ from typing import Any, cast
 MAX_CHARS = 20_000
 MAX_ITEMS = 100_000
 """Items of a sequence that an expression such as `[0] * 5` may have."""
+MAX_SPAN, MAX_TRIES = 5_000, 500
+"""Characters of one bracket, and literals of one text: bounds the work on hostile text."""
 _QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "‘": "'", "’": "'", "‚": "'"})
 _NUMBER = re.compile(r"[-+]?(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?j?(?![\w.]*\w)")
 _WORD = re.compile(r"(?:True|False|None|nan|inf|-inf)\b")
@@ -107,10 +109,11 @@ def literal_at(text: str, start: int) -> tuple[str, int] | None:
 def literals_in(text: str) -> Iterator[tuple[str, int, int]]:
     """(literal, start, end) of the bracketed and quoted literals, numbers and constants of a text, left to right."""
     i, tries = 0, 0
-    while i < len(text) and tries < 2000:
+    while i < len(text) and tries < MAX_TRIES:
         char = text[i]
         if char in "([" and i > 0 and (text[i - 1].isalnum() or text[i - 1] in "_)]"):
             # Arguments of a call, or an index: no value of their own.
+            tries += 1
             i = bracketed(text, i) or i + 1
             continue
         starts = char in "([{'\"“‘" or (i == 0 or not (text[i - 1].isalnum() or text[i - 1] in "_.)]'"))
@@ -233,10 +236,13 @@ def _string_end(text: str, start: int) -> int | None:
     return None
 
 
-def bracketed(text: str, start: int) -> int | None:
-    """The end of the bracket that opens at a place of a text, strings taken into account; None where it is not closed."""
+def bracketed(text: str, start: int, span: int = MAX_SPAN) -> int | None:
+    """The end of the bracket that opens at a place of a text; None where it is not closed within `span` characters.
+
+    Brackets inside of strings do not count.
+    """
     stack = [_CLOSING[text[start]]]
-    i, limit = start + 1, min(len(text), start + MAX_CHARS)
+    i, limit = start + 1, min(len(text), start + span)
     while i < limit:
         char = text[i]
         if char in "'\"":

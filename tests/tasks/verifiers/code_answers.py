@@ -82,7 +82,9 @@ RIGHT: dict[str, str] = {
         + "\n\nclass TestIt(unittest.TestCase):\n    def test(self):\n        self.assertEqual(running_max([]), [])\n\nunittest.main()"
     ),
     "main guard": fence(GOOD + '\n\nif __name__ == "__main__":\n    main()'),
-    "pytest in another block": fence(GOOD) + "\nTests:\n" + fence("import pytest\n\ndef test_it():\n    assert running_max([]) == []"),
+    "pytest in another block": fence(GOOD)
+    + "\nTests:\n"
+    + fence("import pytest\n\ndef test_it():\n    assert running_max([]) == []"),
     "defined in a try": fence(
         "try:\n    from itertools import accumulate\n    def running_max(xs):\n        return list(accumulate(xs, max))\nexcept ImportError:\n    raise"
     ),
@@ -92,9 +94,7 @@ RIGHT: dict[str, str] = {
     "prose around bare code": f"Here is a function that does it:\n\n{GOOD}\n\nIt keeps the largest element. Let me know if it helps!",
     "indented block": f"You can do it like this:\n\n{indented(GOOD, 4)}\n\nThis runs in linear time.",
     "indented block after 'for example'": f"For example:\n{indented(GOOD, 4)}",
-    "REPL": fence(
-        ">>> " + GOOD.replace("\n", "\n... ") + "\n... \n>>> running_max([1, 3, 2])\n[1, 3, 3]"
-    ),
+    "REPL": fence(">>> " + GOOD.replace("\n", "\n... ") + "\n... \n>>> running_max([1, 3, 2])\n[1, 3, 3]"),
     "one line in backticks": "`def running_max(xs): return [max(xs[:i + 1]) for i in range(len(xs))]`",
     "[PYTHON]": f"[PYTHON]\n{GOOD}\n[/PYTHON]",
     "[BEGIN] and run-on": f"[BEGIN]\n{GOOD}\n[DONE]\n\nYou are an expert Python programmer. Write a function to add.\n[BEGIN]\ndef add(a, b):\n    return a + b\n[DONE]",
@@ -107,7 +107,8 @@ RIGHT: dict[str, str] = {
     "Windows line ends": fence(GOOD).replace("\n", "\r\n"),
     "tabs": fence(GOOD.replace("    ", "\t")),
     "no-break spaces": fence(GOOD.replace("    ", "\u00a0\u00a0\u00a0\u00a0")),
-    "whole module": "#!/usr/bin/env python3\n# -*- coding: utf-8 -*-\n\"\"\"Largest so far.\"\"\"\nfrom __future__ import annotations\n\n" + GOOD,
+    "whole module": '#!/usr/bin/env python3\n# -*- coding: utf-8 -*-\n"""Largest so far."""\nfrom __future__ import annotations\n\n'
+    + GOOD,
     "recursion with a limit": fence(
         "import sys\nsys.setrecursionlimit(10000)\n\ndef running_max(xs, best=None):\n    if not xs:\n        return []\n"
         "    best = xs[0] if best is None else max(best, xs[0])\n    return [best] + running_max(xs[1:], best)"
@@ -134,7 +135,8 @@ RIGHT: dict[str, str] = {
         "from typing import overload\n\n@overload\ndef running_max(xs: list[int]) -> list[int]: ...\n@overload\n"
         "def running_max(xs: list[float]) -> list[float]: ...\n" + GOOD
     ),
-    "quoted bug, then the fix": "> def running_max(xs):\n>     return max(xs)\n\nThis returns one number. Use:\n\n" + fence(GOOD),
+    "quoted bug, then the fix": "> def running_max(xs):\n>     return max(xs)\n\nThis returns one number. Use:\n\n"
+    + fence(GOOD),
     "two versions, both right": fence(GOOD) + "\nAlternatively:\n" + fence(LOOP),
     "after a thought": f"<think>\n{BAD}\nNo.\n</think>\n{fence(GOOD)}",
     "after the end of a thought": f"I could take max of all, but no.\n</think>\n\n{GOOD}",
@@ -164,7 +166,9 @@ WRONG: dict[str, str] = {
     "cut in the body": "```python\n" + GOOD.rsplit("\n", 2)[0],
     "cut in a line": "```python\n" + GOOD[:75],
     "prints": fence(GOOD.replace("return out", "print(out)")),
-    "generator": fence("def running_max(xs):\n    best = None\n    for x in xs:\n        best = x if best is None else max(best, x)\n        yield best"),
+    "generator": fence(
+        "def running_max(xs):\n    best = None\n    for x in xs:\n        best = x if best is None else max(best, x)\n        yield best"
+    ),
     "only in the thought": f"<think>\n{fence(GOOD)}\n</think>\nThe function above does it.",
     "open thought": f"<think>\nI would write\n{fence(GOOD)}\nbut",
     "in a text": fence("code = '''\n" + GOOD + "\n'''"),
@@ -287,7 +291,8 @@ CONTINUED_RIGHT: dict[str, str] = {
     "prose behind": BODY + "\nThis keeps the even ones. It's simple.",
     "prose before": f"Here is the body:\n\n{LONG_BODY}\nIt uses is_even.",
     "indented prose behind": LONG_BODY + "    This returns the even ones.\n",
-    "another function behind": BODY + '\n\ndef odds(xs):\n    """ The odd ones. """\n    return [x for x in xs if not is_even(x)]\n',
+    "another function behind": BODY
+    + '\n\ndef odds(xs):\n    """ The odd ones. """\n    return [x for x in xs if not is_even(x)]\n',
     "the function again behind": BODY + "\n\ndef evens(xs):\n    return None\n",
     "doctest behind": BODY + '\n\nif __name__ == "__main__":\n    import doctest\n    doctest.testmod()\n',
     "another function, cut": BODY + "\n\ndef odds(xs: List[in",

@@ -126,7 +126,13 @@ def test_a_function_is_continued_or_whole(completion: str):
 
 @pytest.mark.parametrize(
     "completion",
-    ["    import sys; sys.exit(0)\n", "    import os; os._exit(0)\n", "    raise SystemExit\n", "\x00", "    return '\ud800'\n"],
+    [
+        "    import sys; sys.exit(0)\n",
+        "    import os; os._exit(0)\n",
+        "    raise SystemExit\n",
+        "\x00",
+        "    return '\ud800'\n",
+    ],
 )
 def test_a_program_that_ends_before_its_tests_has_not_passed(completion: str):
     judgement = verify(completion, problem(CHECKED, prompt=EVENS_PROMPT))
@@ -146,7 +152,13 @@ def test_nothing_is_run_without_the_function(monkeypatch: pytest.MonkeyPatch):
         return Run(True, "")
 
     monkeypatch.setattr(code, "run_program", run)
-    for completion in ("", "I cannot.", "Use `running_max`.", fence("def f(xs):\n    return xs"), f"<think>{fence(GOOD)}"):
+    for completion in (
+        "",
+        "I cannot.",
+        "Use `running_max`.",
+        fence("def f(xs):\n    return xs"),
+        f"<think>{fence(GOOD)}",
+    ):
         assert not verify(completion, problem(PLAIN)).lenient
     assert programs == []
     assert verify(fence(GOOD), problem(PLAIN)).lenient
@@ -184,9 +196,7 @@ FORMS: list[tuple[str, str, bool]] = [
 
 
 @pytest.mark.parametrize(("prompt", "completion", "keeps"), FORMS)
-def test_the_form_that_a_prompt_demands(
-    monkeypatch: pytest.MonkeyPatch, prompt: str, completion: str, keeps: bool
-):
+def test_the_form_that_a_prompt_demands(monkeypatch: pytest.MonkeyPatch, prompt: str, completion: str, keeps: bool):
     monkeypatch.setattr(code, "run_program", lambda program, timeout_s: Run(True, ""))
     judgement = verify(completion, problem(PLAIN, prompt=prompt))
     assert (judgement.strict, judgement.lenient) == (keeps, True)
