@@ -17,14 +17,16 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "boolean": (bool,), "null": (type(None),),
 }  # fmt: skip
 _ANNOTATIONS = frozenset(
-    "$schema $id $comment $defs definitions title description default examples deprecated readOnly writeOnly format "
-    "strict contentMediaType contentEncoding".split()
+    {"$schema", "$id", "$comment", "$defs", "definitions", "title", "description", "default", "examples", "deprecated"}
+    | {"readOnly", "writeOnly", "format", "strict", "contentMediaType", "contentEncoding"}
 )
 """Keywords that constrain nothing; `format` is an annotation by default since draft 2019-09."""
 _CONSTRAINTS = frozenset(
-    "$ref type enum const properties required additionalProperties patternProperties minProperties maxProperties items "
-    "prefixItems minItems maxItems uniqueItems contains minLength maxLength pattern minimum maximum exclusiveMinimum "
-    "exclusiveMaximum multipleOf allOf anyOf oneOf not".split()
+    {"$ref", "type", "enum", "const", "allOf", "anyOf", "oneOf", "not"}
+    | {"properties", "required", "additionalProperties", "patternProperties", "minProperties", "maxProperties"}
+    | {"items", "prefixItems", "minItems", "maxItems", "uniqueItems", "contains"}
+    | {"minLength", "maxLength", "pattern"}
+    | {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
 )
 _MAX_DEPTH = 60
 _SUBSCHEMAS = ("additionalProperties", "items", "contains", "not")
@@ -47,10 +49,7 @@ def check_schema(schema: Any, where: str = "schema") -> None:
     if unknown:
         accepted = ", ".join(sorted(_CONSTRAINTS))
         raise VerifierError(f"the JSON schema has the unknown keyword {unknown[0]!r} at {where}: known are {accepted}")
-    kinds = fields.get("type", [])
-    for kind in cast("list[Any]", kinds) if isinstance(kinds, list) else [kinds]:
-        if kind not in _TYPES:
-            raise VerifierError(f"the JSON schema has the unknown type {kind!r} at {where}: known are {', '.join(_TYPES)}")
+    _check_kinds(fields, where)
     reference = fields.get("$ref")
     if reference is not None and not (isinstance(reference, str) and reference.startswith("#")):
         raise VerifierError(f"the JSON schema refers to {reference!r} at {where}: only '#/...' can be followed")
@@ -64,10 +63,23 @@ def check_schema(schema: Any, where: str = "schema") -> None:
         for name, each in fields.get(key, {}).items():
             check_schema(each, f"{where}.{key}.{name}")
     for pattern in (*fields.get("patternProperties", {}), *([fields["pattern"]] if "pattern" in fields else [])):
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise VerifierError(f"the JSON schema has the pattern {pattern!r} at {where}: {error}") from error
+        _check_pattern(pattern, where)
+
+
+def _check_pattern(pattern: str, where: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise VerifierError(f"the JSON schema has the pattern {pattern!r} at {where}: {error}") from error
+
+
+def _check_kinds(fields: Mapping[str, Any], where: str) -> None:
+    kinds = fields.get("type", [])
+    for kind in cast("list[Any]", kinds) if isinstance(kinds, list) else [kinds]:
+        if kind not in _TYPES:
+            raise VerifierError(
+                f"the JSON schema has the unknown type {kind!r} at {where}: known are {', '.join(_TYPES)}"
+            )
 
 
 def fits(value: Any, schema: Any, root: Any = None, depth: int = 0) -> bool:
@@ -122,7 +134,7 @@ def same_json(a: Any, b: Any) -> bool:
     if isinstance(a, list) and isinstance(b, list):
         first, second = cast("list[Any]", a), cast("list[Any]", b)
         return len(first) == len(second) and all(map(same_json, first, second))
-    return type(a) is type(b) and a == b or (_is_number(a) and _is_number(b) and a == b)
+    return a == b and (type(a) is type(b) or (_is_number(a) and _is_number(b)))
 
 
 def _object_fits(value: Mapping[str, Any], schema: Mapping[str, Any], part: Any) -> bool:
@@ -187,10 +199,8 @@ def _is_number(value: Any) -> bool:
 def _followed(reference: str, root: Any) -> Any:
     """The part of a schema that "#/$defs/City" names; false, which nothing fits, where there is none."""
     node = root
-    for name in reference.removeprefix("#").strip("/").split("/"):
-        if not name:
-            continue
-        name = name.replace("~1", "/").replace("~0", "~")
+    for part in filter(None, reference.removeprefix("#").strip("/").split("/")):
+        name = part.replace("~1", "/").replace("~0", "~")
         if not isinstance(node, dict) or name not in node:
             return False
         node = cast("dict[str, Any]", node)[name]

@@ -1,7 +1,7 @@
 r"""The `json` verifier: does a completion give the right JSON value?
 
-    {"type": "json"}                                                      answer {"city": "Rome"}
-    {"type": "json", "schema": {"type": "object", "required": ["city"]}}  fits the schema; and is the answer, if there is one
+    {"type": "json"}                                 answer {"city": "Rome"}
+    {"type": "json", "schema": {"type": "object"}}   fits the schema; and is the answer, where there is one
 
 Values are compared, not texts: spacing, the order of keys and 1.0 for 1 do not matter, upper and lower case does.
 
@@ -40,7 +40,8 @@ _NEAR = r"\W+(?:[\w'-]+\W+){0,6}?"
 _ONLY = re.compile(
     rf"\b(?:only|just|solely|exclusively|nothing (?:else )?(?:but|than)|purely|bare|raw|single)\b{_NEAR}JSON\b|"
     rf"\bJSON\b{_NEAR}(?:only|alone|nothing else|nothing more)\b|"
-    r"\b(?:no|without(?: any)?|not (?:include|add|write|give)(?: any)?)\s+(?:other |additional |extra |further |surrounding )?"
+    r"\b(?:no|without(?: any)?|not (?:include|add|write|give)(?: any)?)\s+"
+    r"(?:other |additional |extra |further |surrounding )?"
     r"(?:text|prose|words?|explanations?|commentary|markdown|code fences?|formatting|output)\b|\bnothing else\b",
     re.IGNORECASE,
 )
@@ -171,7 +172,7 @@ def _keeps_form(text: str, prompt: str) -> bool:
 
 
 def _chosen(text: str, prompt: str, gold: Any) -> _Found | None:
-    """The value that a text gives as its answer: the last one of the form of the gold one; None without, or with two."""
+    """The value that a text gives as its answer: the last of the form of the gold one; None without, or with two."""
     asked = _squeezed(prompt)
     found = [each for each in _values(text) if not _echoed(text[each.start : each.end], asked, each.value, gold)]
     alike = [(each, part) for each in found if (part := _like(each.value, gold)) is not None]
@@ -266,7 +267,7 @@ def _unclosed(text: str) -> list[_Found]:
 
 
 def _repaired(text: str) -> Any:
-    """The value of what is nearly JSON: a Python dict, a comma too much, keys without quotes; None for anything else."""
+    """The value of what is nearly JSON (a Python dict, a comma too much, keys without quotes); None for all else."""
     text = text.translate(_QUOTES)
     try:
         value: Any = ast.literal_eval(text)

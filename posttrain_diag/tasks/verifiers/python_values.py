@@ -9,24 +9,30 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 MAX_CHARS = 20_000
 MAX_ITEMS = 100_000
 """Items of a sequence that an expression such as `[0] * 5` may have."""
+MAX_DEPTH = 100
+"""Literals inside of one another."""
 MAX_SPAN, MAX_TRIES = 5_000, 500
 """Characters of one bracket, and literals of one text: bounds the work on hostile text."""
 _QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "‘": "'", "’": "'", "‚": "'"})
 _NUMBER = re.compile(r"[-+]?(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?j?(?![\w.]*\w)")
 _WORD = re.compile(r"(?:True|False|None|nan|inf|-inf)\b")
-_CALL = re.compile(r"(?:set|frozenset|dict|list|tuple|bytearray)\(")
-_GLUED = re.compile(r"[\w'\"(\[{\]}]|\.[^\W\d]")
+_CALL = re.compile(r"(?:set|frozenset|dict|list|tuple)\(")
+GLUED = re.compile(r"[\w'\"(\[{\]}]|\.[^\W\d]")
 """What goes on right behind a literal, so that it is none: `[]x`, `'a'.upper()`."""
 _PREFIX = re.compile(r"(?:[rRbBuU]{1,2})(?=['\"])")
-_CONSTRUCTORS = {
-    "set": set, "frozenset": frozenset, "list": list, "tuple": tuple, "dict": dict, "bytearray": bytearray,
-}  # fmt: skip
+_CONSTRUCTORS: dict[str, Callable[..., Any]] = {
+    "set": set,
+    "frozenset": frozenset,
+    "list": list,
+    "tuple": tuple,
+    "dict": dict,
+}
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -53,12 +59,21 @@ def value_of(text: str) -> Any:
     raise NotALiteral(text[:40])
 
 
+def is_value(text: str) -> bool:
+    """Whether a text is a literal."""
+    try:
+        value_of(text)
+    except NotALiteral:
+        return False
+    return True
+
+
 def same_value(a: Any, b: Any) -> bool:
     """Whether two values are the same."""
     if isinstance(a, bool) or isinstance(b, bool):
         return isinstance(a, bool) and isinstance(b, bool) and a == b
     if isinstance(a, (int, float, complex)) and isinstance(b, (int, float, complex)):
-        return a == b or (a != a and b != b)
+        return a == b or (repr(a) == repr(b) == "nan")
     if type(a) is not type(b):
         return False
     if isinstance(a, (list, tuple)):
@@ -125,12 +140,10 @@ def literals_in(text: str) -> Iterator[tuple[str, int, int]]:
         if found is None or (char in "'‘" and i > 0 and text[i - 1].isalnum()):
             i += 1
             continue
-        try:
-            value_of(found[0])
-        except NotALiteral:
+        if not is_value(found[0]):
             i += 1
             continue
-        if _GLUED.match(text, found[1]) is None:
+        if GLUED.match(text, found[1]) is None:
             yield found[0], i, found[1]
         i = found[1]
 
@@ -155,33 +168,44 @@ def arguments_of(text: str) -> tuple[list[Any], dict[str, Any]]:
         raise NotALiteral(text[:40]) from error
 
 
-def _evaluated(node: ast.expr) -> Any:
+def _evaluated(node: ast.expr, depth: int = 0) -> Any:
     """The value of an expression of literals."""
+    if depth > MAX_DEPTH:
+        raise NotALiteral("too deep")
+
+    def inner(part: ast.expr) -> Any:
+        return _evaluated(part, depth + 1)
+
     match node:
-        case ast.Constant(value=value):
+        case ast.Constant(value=value) if value is not ...:
             return value
         case ast.List(elts=items):
-            return [_evaluated(item) for item in items]
+            return [inner(item) for item in items]
         case ast.Tuple(elts=items):
-            return tuple(_evaluated(item) for item in items)
+            return tuple(inner(item) for item in items)
         case ast.Set(elts=items):
-            return {_evaluated(item) for item in items}
+            return {inner(item) for item in items}
         case ast.Dict(keys=keys, values=values):
-            return {_evaluated(_given(k)): _evaluated(v) for k, v in zip(keys, values, strict=True)}
+            return {inner(_given(k)): inner(v) for k, v in zip(keys, values, strict=True)}
         case ast.Name(id="nan" | "inf" as name):
             return float(name)
         case ast.UnaryOp(op=op, operand=operand):
-            return _negated(op, _evaluated(operand))
+            return _negated(op, inner(operand))
         case ast.BinOp(left=left, op=op, right=right):
-            return _combined(op, _evaluated(left), _evaluated(right))
-        case ast.Call(func=ast.Name(id=name), args=[], keywords=[]) if name in _CONSTRUCTORS:
-            return _CONSTRUCTORS[name]()
-        case ast.Call(func=ast.Name(id=name), args=[inner], keywords=[]) if name in _CONSTRUCTORS:
-            return _CONSTRUCTORS[name](_evaluated(inner))
-        case ast.Call(func=ast.Name(id="float"), args=[ast.Constant(value=str(text))], keywords=[]):
-            return float(text)
+            return _combined(op, inner(left), inner(right))
+        case ast.Call(func=ast.Name(id=name), args=[] | [_] as arguments, keywords=[]):
+            return _constructed(name, [inner(argument) for argument in arguments])
         case _:
             raise NotALiteral(ast.dump(node)[:40])
+
+
+def _constructed(name: str, arguments: list[Any]) -> Any:
+    """The value of `set()`, `set([1])`, `float('nan')`."""
+    if name == "float" and arguments and isinstance(arguments[0], str):
+        return float(arguments[0])
+    if name in _CONSTRUCTORS:
+        return _CONSTRUCTORS[name](*arguments)
+    raise NotALiteral(name)
 
 
 def _given(key: ast.expr | None) -> ast.expr:
@@ -204,10 +228,10 @@ def _combined(op: ast.operator, a: Any, b: Any) -> Any:
     """Sums of numbers and of sequences, and repeated sequences."""
     sequences = (str, bytes, list, tuple)
     numbers = isinstance(a, (int, float, complex)) and isinstance(b, (int, float, complex))
-    if isinstance(op, ast.Add) and ((isinstance(a, sequences) and type(a) is type(b)) or numbers):
-        return a + b
+    if isinstance(op, ast.Add) and ((isinstance(a, sequences) and type(cast("Any", a)) is type(b)) or numbers):
+        return cast("Any", a) + cast("Any", b)
     if isinstance(op, ast.Sub) and numbers:
-        return a - b
+        return cast("Any", a) - cast("Any", b)
     if isinstance(op, ast.Mult):
         for sequence, times in ((a, b), (b, a)):
             if isinstance(sequence, sequences) and isinstance(times, int):

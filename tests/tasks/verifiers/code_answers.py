@@ -153,46 +153,6 @@ RIGHT: dict[str, str] = {
     + fence(GOOD),
     "name used before as a variable": fence("running_max = []\n" + GOOD),
     "typing names in a later version": fence("def running_max(xs):\n    pass") + "\n" + fence(GOOD),
-}
-
-WRONG: dict[str, str] = {
-    "wrong": fence(BAD),
-    "right, then made worse": f"{fence(GOOD)}\nActually, let me simplify it:\n{fence(BAD)}",
-    "JavaScript only": fence("function running_max(xs) { return xs; }", "javascript"),
-    "another name": fence(GOOD.replace("running_max", "cumulative_max")),
-    "another spelling": fence(GOOD.replace("running_max", "runningMax")),
-    "a method": fence("class Solution:\n" + indented(GOOD.replace("(xs)", "(self, xs)", 1), 4)),
-    "inside another function": fence("def main():\n" + indented(GOOD, 4)),
-    "cut in the body": "```python\n" + GOOD.rsplit("\n", 2)[0],
-    "cut in a line": "```python\n" + GOOD[:75],
-    "prints": fence(GOOD.replace("return out", "print(out)")),
-    "generator": fence(
-        "def running_max(xs):\n    best = None\n    for x in xs:\n        best = x if best is None else max(best, x)\n        yield best"
-    ),
-    "only in the thought": f"<think>\n{fence(GOOD)}\n</think>\nThe function above does it.",
-    "open thought": f"<think>\nI would write\n{fence(GOOD)}\nbut",
-    "in a text": fence("code = '''\n" + GOOD + "\n'''"),
-    "in a comment": fence("\n".join("# " + line for line in GOOD.split("\n"))),
-    "pseudo-code": "function running_max(xs):\n    keep the largest so far\n    append it to the list",
-    "only tests": fence("assert running_max([1, 3, 2]) == [1, 3, 3]\nassert running_max([]) == []"),
-    "only usage": "Call `running_max(xs)` and print the result:\n" + fence("print(running_max([1, 3, 2]))"),
-    "mention in prose": "Use `running_max` with `itertools.accumulate(xs, max)`.",
-    "a stub": fence("def running_max(xs):\n    pass"),
-    "not implemented": fence("def running_max(xs):\n    raise NotImplementedError"),
-    "no colon": fence("def running_max(xs)\n    return [max(xs[:i + 1]) for i in range(len(xs))]"),
-    "missing import": fence("def running_max(xs):\n    return list(accumulate(xs, max))"),
-    "missing helper": fence("def running_max(xs):\n    return helper(xs)"),
-    "exits": fence("import sys\n\ndef running_max(xs):\n    sys.exit(0)"),
-    "empty": "",
-    "empty fence": "```python\n```",
-    "refusal": "I'm sorry, but I can't write code.",
-    "two versions, neither right": fence(BAD) + "\nOr:\n" + fence("def running_max(xs):\n    return sorted(xs)"),
-    "wrong arguments": fence(GOOD.replace("(xs)", "(xs, n)", 1)),
-    "the function is overwritten": fence(GOOD + "\n\nrunning_max = None"),
-}
-
-
-RIGHT |= {
     "closing fence only, then a usage block": f"{GOOD}\n```\n\nThis uses a list.\n\n{fence('print(running_max([1]))')}",
     "bare, with a fence in the docstring": 'def running_max(xs):\n    """Largest so far.\n\n    ```python\n    running_max([1])\n'
     '    ```\n    """\n' + GOOD.split("\n", 1)[1],
@@ -234,7 +194,41 @@ RIGHT |= {
     "imports and prose around bare code": "Sure! Below is the code.\n\nimport itertools\n\ndef running_max(xs):\n"
     "    return list(itertools.accumulate(xs, max))\n\nNotes:\n    - uses accumulate\n    - linear time\n",
 }
-WRONG |= {
+
+WRONG: dict[str, str] = {
+    "wrong": fence(BAD),
+    "right, then made worse": f"{fence(GOOD)}\nActually, let me simplify it:\n{fence(BAD)}",
+    "JavaScript only": fence("function running_max(xs) { return xs; }", "javascript"),
+    "another name": fence(GOOD.replace("running_max", "cumulative_max")),
+    "another spelling": fence(GOOD.replace("running_max", "runningMax")),
+    "a method": fence("class Solution:\n" + indented(GOOD.replace("(xs)", "(self, xs)", 1), 4)),
+    "inside another function": fence("def main():\n" + indented(GOOD, 4)),
+    "cut in the body": "```python\n" + GOOD.rsplit("\n", 2)[0],
+    "cut in a line": "```python\n" + GOOD[:75],
+    "prints": fence(GOOD.replace("return out", "print(out)")),
+    "generator": fence(
+        "def running_max(xs):\n    best = None\n    for x in xs:\n        best = x if best is None else max(best, x)\n        yield best"
+    ),
+    "only in the thought": f"<think>\n{fence(GOOD)}\n</think>\nThe function above does it.",
+    "open thought": f"<think>\nI would write\n{fence(GOOD)}\nbut",
+    "in a text": fence("code = '''\n" + GOOD + "\n'''"),
+    "in a comment": fence("\n".join("# " + line for line in GOOD.split("\n"))),
+    "pseudo-code": "function running_max(xs):\n    keep the largest so far\n    append it to the list",
+    "only tests": fence("assert running_max([1, 3, 2]) == [1, 3, 3]\nassert running_max([]) == []"),
+    "only usage": "Call `running_max(xs)` and print the result:\n" + fence("print(running_max([1, 3, 2]))"),
+    "mention in prose": "Use `running_max` with `itertools.accumulate(xs, max)`.",
+    "a stub": fence("def running_max(xs):\n    pass"),
+    "not implemented": fence("def running_max(xs):\n    raise NotImplementedError"),
+    "no colon": fence("def running_max(xs)\n    return [max(xs[:i + 1]) for i in range(len(xs))]"),
+    "missing import": fence("def running_max(xs):\n    return list(accumulate(xs, max))"),
+    "missing helper": fence("def running_max(xs):\n    return helper(xs)"),
+    "exits": fence("import sys\n\ndef running_max(xs):\n    sys.exit(0)"),
+    "empty": "",
+    "empty fence": "```python\n```",
+    "refusal": "I'm sorry, but I can't write code.",
+    "two versions, neither right": fence(BAD) + "\nOr:\n" + fence("def running_max(xs):\n    return sorted(xs)"),
+    "wrong arguments": fence(GOOD.replace("(xs)", "(xs, n)", 1)),
+    "the function is overwritten": fence(GOOD + "\n\nrunning_max = None"),
     "draft right, final version wrong and bare": f"{fence(GOOD)}\nHmm, simpler. Final version:\n\n{BAD}",
     "helper corrected to a wrong one": fence(
         "def larger(a, b):\n    return max(a, b)\n\ndef running_max(xs):\n    out = []\n    for x in xs:\n"
@@ -250,6 +244,7 @@ WRONG |= {
     "left out": fence("def running_max(xs):\n    out = []\n    # ...\n    return out"),
     "plural": fence(GOOD.replace("running_max", "running_maxs")),
 }
+
 
 EVENS_PROMPT = '''from typing import List
 

@@ -170,6 +170,10 @@ def test_long_thinking_before_short_code_is_read():
     assert not verify(f"{'# hm' * 20_000}\n{fence(GOOD)}", problem(PLAIN)).lenient
 
 
+def _passing(program: str, *, timeout_s: float) -> Run:
+    return Run(True, "")
+
+
 BARE = "Write running_max. Reply with bare Python code, no markdown."
 ONLY = "Write running_max. Return only the code, no explanation."
 FENCED = "Write running_max. Put your code in a ```python block."
@@ -197,7 +201,7 @@ FORMS: list[tuple[str, str, bool]] = [
 
 @pytest.mark.parametrize(("prompt", "completion", "keeps"), FORMS)
 def test_the_form_that_a_prompt_demands(monkeypatch: pytest.MonkeyPatch, prompt: str, completion: str, keeps: bool):
-    monkeypatch.setattr(code, "run_program", lambda program, timeout_s: Run(True, ""))
+    monkeypatch.setattr(code, "run_program", _passing)
     judgement = verify(completion, problem(PLAIN, prompt=prompt))
     assert (judgement.strict, judgement.lenient) == (keeps, True)
 

@@ -1,10 +1,11 @@
 r"""The stretches of a completion that may be code: what stands in fences, and the text between them.
 
-    ```python      ~~~       [PYTHON]      '''python      <code>         a fence opens; it is closed by its like, by a tag,
-    ...            ...       ...           ...            ...            by the next fence with a language, or by the end
+    ```python      ~~~       [PYTHON]      '''python      <code>
+    ...            ...       ...           ...            ...
     ```            ~~~       [/PYTHON]     '''            </code>
 
-A first fence without a language closes, where the text before it is code: its opening stood in the prompt.
+A fence ends with its like, a closing tag, the next fence that names a language, or the text. A first fence without a
+language closes, where the text before it is code: its opening stood in the prompt.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ _TAG = re.compile(
 )
 _WRAPPER = re.compile(r"</?(?:answer|solution|final_answer|response|output)>", re.IGNORECASE)
 _CODE_LINE = re.compile(
-    r"[ \t]+\S|(?:async def|def|class|import|from|return|if|for|while|try:|with|yield|raise|pass)\b|[@#]|[A-Za-z_]\w*\s*[-+*/]?="
+    r"[ \t]+\S|(?:async def|def|class|import|from|return|if|for|while|try:|with|yield|raise|pass)\b|[@#]|"
+    r"[A-Za-z_]\w*\s*[-+*/]?="
 )
 _INDENT = re.compile(r"^[ \t\u00a0]+", re.MULTILINE)
 _TRIPLE = re.compile(r'"""|' + r"'''")

@@ -1,8 +1,8 @@
 """The tests of a code task as a program that follows the completion's own, and what they need of it.
 
-    test                   Python source: asserts, or (with an entry point) a function `check(candidate)`
-    inputs, outputs        with an entry point: arguments and what the function returns for them
-    inputs, outputs        without: what a program reads from its input and what it must print
+test                   Python source: asserts, or (with an entry point) a function `check(candidate)`
+inputs, outputs        with an entry point: arguments and what the function returns for them
+inputs, outputs        without: what a program reads from its input and what it must print
 """
 
 from __future__ import annotations

@@ -13,20 +13,23 @@ Demand = Literal["any", "code only", "bare", "fence"]
 """any: code in a fence, bare, and with prose around; code only: no prose; bare: no fence either; fence: in a fence."""
 
 _MARKDOWN = r"(?:mark-?down|(?:code[ -]?)?fences?|fenced|(?:triple )?back-?ticks?|code[ -]?blocks?|formatting|```)"
+_NOT = r"(?:\b(?:no|without|avoid|omit|not (?:{verbs}))|n't (?:{verbs}))\b"
+_NO_MARKDOWN = _NOT.replace("{verbs}", "use|include|add|wrap|put|enclose|surround|format")
 _BARE = re.compile(
-    rf"(?:\b(?:no|without|avoid|omit|not (?:use|include|add|wrap|put|enclose|surround|format))|n't (?:use|include|add|wrap|put))\b"
-    rf"[^.\n]{{0,60}}?{_MARKDOWN}|\b(?:bare|raw|unformatted)\s+(?:python\s+)?(?:code|source|text|function|program)\b|"
-    r"\bplain (?:text|code)\b",
+    rf"{_NO_MARKDOWN}[^.\n]{{0,60}}?{_MARKDOWN}|"
+    r"\b(?:bare|raw|unformatted)\s+(?:python\s+)?(?:code|source|text|function|program)\b|\bplain (?:text|code)\b",
     re.IGNORECASE,
 )
 _THING = r"(?:code|functions?|body|implementation|program|solution|definition|completion|source|script|python)"
-_ONLY = re.compile(
-    rf"\b(?:only|just|nothing (?:else )?(?:but|except))\s+(?:output\s+|return\s+|with\s+)?(?:(?:the|a|an|your|python|python3|completed?|"
-    rf"valid|source|function|missing|executable|body|of|final)\s+)*{_THING}\b|\b{_THING}\s+(?:only|and nothing (?:else|more))\b|"
-    r"(?:\b(?:no|without(?: any)?|omit(?: any)?|not (?:include|add|give|write|provide)(?: any)?|skip(?: the)?)|"
-    r"n't (?:include|add|give|write|provide)(?: any)?)\s+"
+_WHICH = r"(?:(?:the|a|an|your|python|python3|completed?|valid|source|function|missing|executable|body|of|final)\s+)*"
+_NO_PROSE = _NOT.replace("{verbs}", "include|add|give|write|provide")
+_PROSE = (
     r"(?:(?:further|additional|extra|other|surrounding)\s+(?:text|words)|(?:(?:further|additional|extra|other)\s+)?"
-    r"(?:explanations?|prose|commentary|explaining|introduction|discussion))\b|"
+    r"(?:explanations?|prose|commentary|explaining|introduction|discussion))"
+)
+_ONLY = re.compile(
+    rf"\b(?:only|just|nothing (?:else )?(?:but|except))\s+(?:output\s+|return\s+|with\s+)?{_WHICH}{_THING}\b|"
+    rf"\b{_THING}\s+(?:only|and nothing (?:else|more))\b|(?:{_NO_PROSE}|\bskip)(?:\s+(?:any|the))?\s+{_PROSE}\b|"
     r"\bnothing else\b|\bcomplete the (?:function )?body\b|\bcontinue the code\b",
     re.IGNORECASE,
 )

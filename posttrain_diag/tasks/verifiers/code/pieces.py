@@ -25,8 +25,8 @@ _DEFINES = re.compile(r"(?:async def|def|class)\b|@")
 _TAIL = re.compile(r"(?:else|elif|except|finally)\b|[)\]}]")
 _PROMPT = re.compile(r"^(?:>>>|\.\.\.)(?: |$)", re.MULTILINE)
 _SETTINGS = frozenset(
-    ("setrecursionlimit seed filterwarnings simplefilter stack_size setcontext seterr set_int_max_str_digits setlocale")
-    .split()
+    {"setrecursionlimit", "seed", "filterwarnings", "simplefilter", "stack_size", "setcontext", "seterr", "setlocale"}
+    | {"set_int_max_str_digits"}
 )
 """Calls on a module that change how code runs: they are kept though they bind nothing."""
 
@@ -225,10 +225,11 @@ def _changed(statement: ast.stmt) -> Iterator[str]:
 def _base(node: ast.expr) -> Iterator[str]:
     """The name that `a.b[0].c` begins with; the names of a tuple of such targets."""
     for target in node.elts if isinstance(node, (ast.Tuple, ast.List)) else [node]:
-        while isinstance(target, (ast.Attribute, ast.Subscript, ast.Starred, ast.Call)):
-            target = target.func if isinstance(target, ast.Call) else target.value
-        if isinstance(target, ast.Name):
-            yield target.id
+        inner = target
+        while isinstance(inner, (ast.Attribute, ast.Subscript, ast.Starred, ast.Call)):
+            inner = inner.func if isinstance(inner, ast.Call) else inner.value
+        if isinstance(inner, ast.Name):
+            yield inner.id
 
 
 def _called(node: ast.expr) -> str | None:

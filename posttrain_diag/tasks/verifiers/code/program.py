@@ -17,7 +17,7 @@ from posttrain_diag.tasks.verifiers.code.pieces import Piece, pieces
 
 BUILTINS = frozenset(dir(builtins)) | {"__name__", "__file__", "__doc__"}
 _NOT_MEANT = re.compile(
-    r"\b(?:wrong|incorrect|buggy|broken|mistaken?|do not|don't|never|avoid|fails?|will not work|won't work|doesn't work)\b",
+    r"\b(?:wrong|incorrect|buggy|broken|mistaken?|do not|don't|never|avoid|fails?|(?:will not|won't|doesn't) work)\b",
     re.IGNORECASE,
 )
 _MEANT = re.compile(
@@ -33,7 +33,7 @@ class Source:
 
     pieces: tuple[Piece, ...]
     rank: int
-    """How much it looks like an answer: 2 bare or in a fence for Python, 1 in backticks within prose, 0 anything else."""
+    """How much it looks like an answer: 2 bare or in a Python fence, 1 in backticks within prose, 0 anything else."""
     meant: bool = True
     """False for a block that the text calls wrong."""
 

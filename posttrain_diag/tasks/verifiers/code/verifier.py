@@ -1,9 +1,9 @@
-"""The `code` verifier: does the completion's code pass its tests (HumanEval, MBPP, programs with input and output)?
+r"""The `code` verifier: does the completion's code pass its tests (HumanEval, MBPP, programs with input and output)?
 
     {"type": "code", "test": "assert f(1) == 2"}                                    MBPP
     {"type": "code", "test": "def check(candidate): ...", "entry_point": "f"}       HumanEval: then check(f)
     {"type": "code", "inputs": [[1, 2]], "outputs": [3], "entry_point": "add"}      calls and their results
-    {"type": "code", "inputs": ["1 2\\n"], "outputs": ["3\\n"]}                       programs: input and output
+    {"type": "code", "inputs": ["1 2\n"], "outputs": ["3\n"]}                       programs: input and output
 
     setup      code before the completion's; default: the code that the prompt holds
     timeout_s  seconds for one run, default 10
