@@ -13,7 +13,6 @@ prompt asks for JSON only, it wants one JSON value and nothing around it.
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -22,20 +21,21 @@ from typing import Any, cast
 from posttrain_diag.errors import VerifierError
 from posttrain_diag.tasks.verifiers.guard import LIMIT_S, PatternTimeout, time_limit
 from posttrain_diag.tasks.verifiers.json_schema import check_schema, fits, same_json
-from posttrain_diag.tasks.verifiers.python_values import bracketed
+from posttrain_diag.tasks.verifiers.read_json import FENCE_MARK, MAX_CHARS, Found, loads, values_in, without_objects
 from posttrain_diag.tasks.verifiers.reading import FinalPart, final_part
 from posttrain_diag.tasks.verifiers.stated import states
 from posttrain_diag.tasks.verifiers.text import same_leniently
 from posttrain_diag.types import Judgement, Problem
 
 KEYS = frozenset({"schema"})
-MAX_CHARS = 100_000
-MAX_SCANNED = 500_000
-"""Characters that are looked at in search of the ends of objects: bounds the work on hostile text."""
-MAX_UNREPAIRED = 50
-"""Pieces in brackets that are looked at closer because they are no JSON."""
 MAX_STATED = 4
 """Values of an answer that may be stated in prose instead."""
+MAX_SENTENCE = 80
+"""Characters of a text in an object that may say more than the word that was asked for."""
+_EXAMPLE = re.compile(
+    r"\b(?:for example|for instance|e\.g\.|example|such as)\b[^.!?\n{}]*[:,]?\s*(?:```\w*\s*)?$", re.IGNORECASE
+)
+"""What introduces an object that is no answer."""
 _NEAR = r"\W+(?:[\w'-]+\W+){0,6}?"
 _ONLY = re.compile(
     rf"\b(?:only|just|solely|exclusively|nothing (?:else )?(?:but|than)|purely|bare|raw|single)\b{_NEAR}JSON\b|"
@@ -46,29 +46,8 @@ _ONLY = re.compile(
     re.IGNORECASE,
 )
 _IN_FENCE = re.compile(r"\b(?:in|within|inside|as)\b[^.\n]{0,30}(?:```|code block|fence)", re.IGNORECASE)
-_FENCE_MARK = re.compile(r"^[ \t]*(?:```+|~~~+)[ \t]*\w*[ \t]*$", re.MULTILINE)
 _WHOLE_FENCE = re.compile(r"\s*```+[ \t]*\w*[ \t]*\n(.*?)\n[ \t]*```+\s*", re.DOTALL)
 _OR = re.compile(r"(?:or|oder|ou|or maybe|or possibly)?", re.IGNORECASE)
-_REPAIRS = (
-    (re.compile(r"//[^\n\"]*$", re.MULTILINE), ""),
-    (re.compile(r",\s*([}\]])"), r"\1"),
-    (re.compile(r"([{,]\s*)([A-Za-z_]\w*)(\s*:)"), r'\1"\2"\3'),
-    (re.compile(r"(?<=[:\[,\s])True\b"), "true"),
-    (re.compile(r"(?<=[:\[,\s])False\b"), "false"),
-    (re.compile(r"(?<=[:\[,\s])None\b"), "null"),
-)
-_QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "‘": "'", "’": "'"})
-_DECODER = json.JSONDecoder(strict=False)
-_OPENING = re.compile(r"[{\[]")
-
-
-class _Found:
-    """A JSON value in a text."""
-
-    def __init__(self, value: Any, start: int, end: int, *, exact: bool) -> None:
-        self.value, self.start, self.end = value, start, end
-        self.exact = exact
-        """It is JSON as it stands, without repairs."""
 
 
 def looks_like_json(gold: str, prompt: str = "") -> bool:
@@ -157,7 +136,7 @@ def _judge(part: FinalPart, prompt: str, gold: Any, schema: Any) -> Judgement:
     fitting = schema is None or fits(chosen.value, schema)
     if gold is _NO_GOLD:
         return Judgement(fitting and chosen.exact and _keeps_form(text, prompt), fitting, shown)
-    lenient = _same_leniently(chosen.value, gold)
+    lenient = _same_leniently(chosen.value, gold, prompt)
     strict = lenient and fitting and chosen.exact and same_json(chosen.value, gold) and _keeps_form(text, prompt)
     return Judgement(strict, lenient, shown)
 
@@ -168,25 +147,26 @@ def _keeps_form(text: str, prompt: str) -> bool:
         return True
     if _IN_FENCE.search(prompt) is not None and (fenced := _WHOLE_FENCE.fullmatch(text)) is not None:
         text = fenced[1]
-    return _loads(text.strip()) is not None
+    return loads(text.strip()) is not None
 
 
-def _chosen(text: str, prompt: str, gold: Any) -> _Found | None:
+def _chosen(text: str, prompt: str, gold: Any) -> Found | None:
     """The value that a text gives as its answer: the last of the form of the gold one; None without, or with two."""
     asked = _squeezed(prompt)
-    found = [each for each in _values(text) if not _echoed(text[each.start : each.end], asked, each.value, gold)]
-    alike = [(each, part) for each in found if (part := _like(each.value, gold)) is not None]
+    found = [each for each in values_in(text) if not _echoed(text[each.start : each.end], asked, each.value, gold)]
+    found = [each for each in found if _EXAMPLE.search(text[max(0, each.start - 80) : each.start]) is None] or found
+    alike = [(each, part) for each in found if (part := _like(each.value, gold, prompt)) is not None]
     if not alike:
         return None
     each, part = alike[-1]
     if len(alike) > 1 and not same_json(alike[-2][1], part):
-        between = _FENCE_MARK.sub("", text[alike[-2][0].end : each.start]).strip(" \t\r\n,;")
+        between = FENCE_MARK.sub("", text[alike[-2][0].end : each.start]).strip(" \t\r\n,;")
         if _OR.fullmatch(between) is not None:
             return None
-    return _Found(part, each.start, each.end, exact=each.exact and part is each.value)
+    return Found(part, each.start, each.end, exact=each.exact and part is each.value)
 
 
-def _like(value: Any, gold: Any) -> Any:
+def _like(value: Any, gold: Any, prompt: str) -> Any:
     """The part of a value that has the keys that are asked for, itself first; None where there is none.
 
     An object with other keys but the same values is the answer under other names.
@@ -201,7 +181,9 @@ def _like(value: Any, gold: Any) -> Any:
         if isinstance(value, dict):
             given = list(cast("dict[str, Any]", value).values())
             golds = list(cast("dict[str, Any]", gold).values())
-            if len(given) == len(golds) and all(map(_same_leniently, given, golds)):
+            if len(given) == len(golds) and all(
+                _same_leniently(one, other, prompt) for one, other in zip(given, golds, strict=True)
+            ):
                 return dict(zip(cast("dict[str, Any]", gold), given, strict=True))
         if isinstance(value, list) and len(wanted) == 1 and isinstance(next(iter(gold.values())), list):
             return {next(iter(gold)): value}
@@ -222,76 +204,6 @@ def _parts(value: Any, depth: int = 4) -> Iterator[Any]:
             yield from _parts(each, depth - 1)
 
 
-def _values(text: str) -> list[_Found]:
-    """The objects and arrays of a text, left to right."""
-    found: list[_Found] = []
-    whole = _loads(text.strip())
-    if isinstance(whole, (tuple,)) and not isinstance(whole[0], (dict, list)):
-        inner = _loads(whole[0]) if isinstance(whole[0], str) else None
-        return [_Found(inner[0], 0, len(text), exact=False)] if inner is not None else []
-    end, left, unrepaired = 0, MAX_SCANNED, 0
-    for match in _OPENING.finditer(text):
-        start = match.start()
-        if start < end or left <= 0:
-            continue
-        try:
-            value, end = _DECODER.raw_decode(text, start)
-            found.append(_Found(value, start, end, exact=True))
-            continue
-        except json.JSONDecodeError as error:
-            left -= error.pos - start
-        except (ValueError, RecursionError):
-            left -= MAX_CHARS
-        closed = bracketed(text, start, MAX_CHARS)
-        left -= (closed or len(text)) - start
-        if closed is None or unrepaired >= MAX_UNREPAIRED:
-            continue
-        value = _repaired(text[start:closed])
-        unrepaired += value is None
-        if value is not None:
-            found.append(_Found(value, start, closed, exact=False))
-            end = closed
-    return found or _unclosed(text)
-
-
-def _unclosed(text: str) -> list[_Found]:
-    """An object that ends with a whole value but lacks its last brackets."""
-    start = text.find("{")
-    if start < 0:
-        return []
-    for closing in ("}", "]}", "}}"):
-        loaded = _loads(text[start:].rstrip(" \t\r\n`,") + closing)
-        if loaded is not None:
-            return [_Found(loaded[0], start, len(text), exact=False)]
-    return []
-
-
-def _repaired(text: str) -> Any:
-    """The value of what is nearly JSON (a Python dict, a comma too much, keys without quotes); None for all else."""
-    text = text.translate(_QUOTES)
-    try:
-        value: Any = ast.literal_eval(text)
-        json.dumps(value)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        for pattern, replacement in _REPAIRS:
-            text = pattern.sub(replacement, text)
-        loaded = _loads(text)
-        value = None if loaded is None else loaded[0]
-    return cast("Any", value) if isinstance(value, (dict, list)) else None
-
-
-def _loads(text: str) -> tuple[Any] | None:
-    """(value,) of a text that is JSON and nothing else."""
-    try:
-        return (json.loads(text, parse_constant=_refuse),)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON")
-
-
 def _echoed(raw: str, asked: str, value: Any, gold: Any) -> bool:
     """Whether a value only repeats the form that the prompt gives, as {"city": "TEXT"}."""
     return _squeezed(raw) in asked and not (gold is not _NO_GOLD and same_json(value, gold))
@@ -301,23 +213,29 @@ def _squeezed(text: str) -> str:
     return "".join(text.split())
 
 
-def _same_leniently(found: Any, gold: Any) -> bool:
+def _same_leniently(found: Any, gold: Any, prompt: str) -> bool:
     """Whether two values say the same: more keys, other spelling of keys and texts, and "9" for 9 are forgiven."""
     if isinstance(gold, dict):
         if not isinstance(found, dict):
             return False
         given = {_key(key): value for key, value in cast("dict[str, Any]", found).items()}
         wanted = cast("dict[str, Any]", gold)
-        return all(_key(key) in given and _same_leniently(given[_key(key)], wanted[key]) for key in wanted)
+        return all(_key(key) in given and _same_leniently(given[_key(key)], wanted[key], prompt) for key in wanted)
     if isinstance(gold, list):
         wanted_items, items = cast("list[Any]", gold), cast("list[Any]", found if isinstance(found, list) else [found])
-        return len(items) == len(wanted_items) and all(map(_same_leniently, items, wanted_items))
+        return len(items) == len(wanted_items) and all(
+            _same_leniently(item, wanted_item, prompt) for item, wanted_item in zip(items, wanted_items, strict=True)
+        )
     if isinstance(found, (dict, list)):
         items = cast("list[Any]", found)
-        return isinstance(found, list) and len(items) == 1 and _same_leniently(items[0], gold)
+        return isinstance(found, list) and len(items) == 1 and _same_leniently(items[0], gold, prompt)
     if found is None or gold is None or isinstance(found, bool) or isinstance(gold, bool):
         return _word(found) == _word(gold)
-    return same_json(found, gold) or same_leniently(_word(found), _word(gold))
+    if same_json(found, gold) or same_leniently(_word(found), _word(gold)):
+        return True
+    # "Rome, Italy" for "Rome", "9 apples" for 9
+    short = isinstance(found, str) and len(found) <= MAX_SENTENCE
+    return short and states(FinalPart(cast("str", found), open_thought=False), prompt, gold)
 
 
 def _key(key: Any) -> str:
@@ -333,17 +251,5 @@ def _stated(part: FinalPart, prompt: str, gold: Any) -> bool:
     leaves = [leaf for leaf in _parts(gold) if not isinstance(leaf, (dict, list))]
     if not 0 < len(leaves) <= MAX_STATED:
         return False
-    prose = FinalPart(_without_objects(part.text[-MAX_CHARS:]), part.open_thought)
+    prose = FinalPart(without_objects(part.text[-MAX_CHARS:]), part.open_thought)
     return all(states(prose, prompt, leaf) for leaf in leaves)
-
-
-def _without_objects(text: str) -> str:
-    """A text without its objects, closed or cut, and without the marks of fences."""
-    kept: list[str] = []
-    start = text.find("{")
-    while start >= 0:
-        kept.append(text[:start])
-        end = bracketed(text, start)
-        text = text[end:] if end is not None else ""
-        start = text.find("{")
-    return _FENCE_MARK.sub("", "".join([*kept, text]))

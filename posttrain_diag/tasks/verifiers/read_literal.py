@@ -24,6 +24,7 @@ from posttrain_diag.tasks.verifiers.python_values import (
     literal_at,
     literals_in,
     same_value,
+    value_of,
 )
 from posttrain_diag.tasks.verifiers.reading.marks import find_marks
 
@@ -57,6 +58,11 @@ _OPERATOR = re.compile(
 _EQUALS = re.compile(r"(?:==?|→|->|=>|\bwhich is|\bthat is|\bi\.e\.,?|\bis)[ \t`*]*")
 _CLAUSE = re.compile(r"[ \t`*]*(?:[,;.–—][ \t`*]+|\b(?:because|since|as)\b|#|\()[ \t]*(?=[A-Za-z])")
 _DENIED = re.compile(r"(?:\b(?:not|never|isn't|instead of|rather than|than)|!=|≠)[\s`*]*$")
+_DOUBT = re.compile(
+    r"(?:^|[.!?\n])\s*(?:(?:oh|hm+|but|ah|no|oops)[,. ]+)?"
+    r"(?:wait|hold on|actually|no[,.]|oops|sorry|correction)\b[ ,:.!]*",
+    re.IGNORECASE,
+)
 _OR = re.compile(r"[\s`*]*,?\s*(?:or|oder|ou)\s+(?:maybe\s+|possibly\s+|perhaps\s+)?[`*]*")
 AROUND = " \t\r:*_`"
 END = " \t\r\n.;,`*!"
@@ -91,6 +97,22 @@ def value_said(text: str, call: Call | None) -> Said | None:
     closing = _UNOPENED.search(text)
     if closing is not None and _OPENING.search(text[: closing.start()]) is None:
         text = text[: closing.start()]  # the tag opened in the prompt
+    said = _said(text, call)
+    doubts = list(_DOUBT.finditer(text))
+    later = _said(text[doubts[-1].end() :], call) if doubts else None
+    return later if later is not None and _replaces(later, said) else said
+
+
+def _replaces(later: Said, said: Said | None) -> bool:
+    """Whether what is said after a doubt is another answer, and no step of checking it: a value of the same type."""
+    if later.literal is None:
+        return False
+    if said is None or said.literal is None:
+        return True
+    return type(value_of(later.literal)) is type(value_of(said.literal))
+
+
+def _said(text: str, call: Call | None) -> Said | None:
     plain: list[str] = []
     for tier in (_tagged, _stated, _alone, _mentioned):
         places = sorted(tier(text, call, plain))

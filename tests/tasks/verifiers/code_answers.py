@@ -161,6 +161,11 @@ RIGHT: dict[str, str] = {
     "draft in a fence, final version bare": f"{fence(BAD)}\nThat is not right. Final version:\n\n{GOOD}",
     "in a bullet": f"- Code:\n\n{indented(fence(GOOD), 4)}\n- Done",
     "under a heading": f"# Solution\n\n{GOOD}\n\n# Explanation\n\nIt's linear.",
+    "prose behind the closing fence": f"```python\n{GOOD}\n``` Python makes this short.",
+    "a faster version under another name": f"{fence(GOOD)}\nFaster:\n"
+    + fence(BAD.replace("running_max", "running_max_fast")),
+    "LaTeX listing": f"\\begin{{verbatim}}\n{GOOD}\n\\end{{verbatim}}",
+    "language inside of the fence": f"```\npython\n{GOOD}\n```",
     "apostrophes in the prose": f"It's easy, don't worry:\n\n{GOOD}\n\nThat's it, isn't it? We've kept 'best'.",
     "run-on to the next task": f"\n{GOOD}\n\nWrite a function to add two numbers.\nYour code should pass these tests:\n\n"
     "assert add(1, 2) == 3\n\ndef add(a, b):\n    return a + b\n",

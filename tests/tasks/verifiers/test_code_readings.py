@@ -42,7 +42,7 @@ def passes(completion: str, tests: cases.Tests, prompt: str = "Write running_max
     names: dict[str, Any] = {"__name__": "__completion__"}
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            exec(compile(tests.after(found.text, found.binds), "completion.py", "exec"), names)
+            exec(compile(tests.after(found), "completion.py", "exec"), names)
     except (Exception, SystemExit):  # noqa: BLE001 - whatever a wrong program raises
         return False
     return True

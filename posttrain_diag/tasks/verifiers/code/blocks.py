@@ -153,8 +153,7 @@ class _Scan:
             return True, line[: found.start()], False
         fence = _FENCE.fullmatch(line)
         if fence is not None and fence["mark"][0] == (mark or "`")[0] and len(fence["mark"]) >= len(mark):
-            language, rest = _info(fence["info"])
-            if (language in PYTHON and not rest) or not mark:
+            if fence["info"].strip().lower() in PYTHON or not mark:
                 return True, "", True
             return not self._in_docstring(j, content), "", False
         if mark.startswith("```") and line.rstrip().endswith("```") and _INLINE_CLOSING.fullmatch(line):

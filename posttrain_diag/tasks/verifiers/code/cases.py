@@ -8,6 +8,7 @@ inputs, outputs        without: what a program reads from its input and what it 
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import re
 import symtable
@@ -17,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from posttrain_diag.tasks.verifiers.code.program import BUILTINS
+from posttrain_diag.tasks.verifiers.code.program import BUILTINS, Program
 from posttrain_diag.tasks.verifiers.code.syntax import tree_of
 
 _CALLS = r"""
@@ -89,6 +90,10 @@ if not _result.wasSuccessful() or not _result.testsRun:
 """
 _DYNAMIC = frozenset({"globals", "locals", "eval", "exec", "vars"})
 """Tests that look names up cannot be asked which ones they need: all code of the completion is run."""
+_LIBRARY = (
+    *("collections", "typing", "itertools", "functools", "heapq", "bisect", "math", "re", "string", "random", "copy"),
+    *("operator", "statistics", "datetime", "decimal", "fractions", "json", "sys", "io"),
+)
 _OWN_IMPORT = re.compile(r"^from (?:solution|main|your_module|my_module|module|answer) import [^\n]*$", re.MULTILINE)
 """How tests in a file of their own name the code under test."""
 
@@ -118,24 +123,22 @@ class Tests:
         """Whether a whole program is run, with input and output."""
         return self.source is None and self.entry_point is None
 
-    def after(self, program: str, bound: frozenset[str]) -> str:
-        """A program with its tests behind it.
-
-        Args:
-            program: the completion's code.
-            bound: names that it defines.
-        """
-        if self.is_program:
-            return _PROGRAMS.replace("{cases}", repr(json.dumps(self.cases))).replace("{source}", repr(program))
+    def after(self, program: Program) -> str:
+        """A completion's program with its tests behind it."""
+        bound = program.binds
         if self.source is None:
+            # Sites with such tasks import the standard library for their programs.
+            source = "".join(map(_import_of, sorted(program.missing))) + program.text
+            if self.is_program:
+                return _PROGRAMS.replace("{cases}", repr(json.dumps(self.cases))).replace("{source}", repr(source))
             function = _function(self.entry_point or "", bound)
-            return program + _CALLS.replace("{cases}", repr(json.dumps(self.cases))).replace("{function}", function)
+            return source + _CALLS.replace("{cases}", repr(json.dumps(self.cases))).replace("{function}", function)
         missing = [name for name in self.needs if name not in bound and name in sys.stdlib_module_names]
         tests = "".join(f"import {name}\n" for name in missing) + self.source + "\n" + self.calls
         if self.own & bound:
             # A helper of the completion has the name of a function of the tests: each keeps its own.
             tests = f"exec(compile({tests!r}, 'tests.py', 'exec'), dict(globals()))\n"
-        return f"{program}\n{tests}"
+        return f"{program.text}\n{tests}"
 
 
 def tests_from_source(source: str, entry_point: str | None) -> Tests:
@@ -185,6 +188,16 @@ def tests_from_cases(inputs: Sequence[Any], outputs: Sequence[Any], entry_point:
         return Tests(None, None, tuple((_text(i), _text(o)) for i, o in zip(inputs, outputs, strict=True)))
     cases = tuple((_arguments(i), _value(o)) for i, o in zip(inputs, outputs, strict=True))
     return Tests(None, entry_point, cases, (entry_point.partition("(")[0].partition(".")[0],))
+
+
+def _import_of(name: str) -> str:
+    """The line that imports a name of the standard library; empty where none of the usual modules has it."""
+    if name in _LIBRARY:
+        return f"import {name}\n"
+    if name.startswith("_"):
+        return ""
+    module = next((each for each in _LIBRARY if hasattr(importlib.import_module(each), name)), None)
+    return "" if module is None else f"from {module} import {name}\n"
 
 
 def _function(entry_point: str, bound: frozenset[str]) -> str:

@@ -28,6 +28,17 @@ _SENTENCE = re.compile(r"(?<=[.!?;])\s+")
 
 
 @dataclass(frozen=True)
+class Program:
+    """Code to be run with the tests."""
+
+    text: str
+    binds: frozenset[str]
+    """Names that it defines."""
+    missing: frozenset[str] = frozenset()
+    """Names that it reads and does not define."""
+
+
+@dataclass(frozen=True)
 class Source:
     """A block that was read into pieces."""
 
@@ -67,7 +78,7 @@ def chosen(sources: Sequence[Source], entry: str) -> int | None:
 
 def program(
     sources: Sequence[Source], main: int, roots: Iterable[str], prompt: Source | None = None, *, whole: bool = False
-) -> str:
+) -> Program:
     """The code that the chosen source needs to run, in order.
 
     Args:
@@ -77,7 +88,9 @@ def program(
         prompt: code that the prompt gives.
         whole: keep every statement of the chosen source: it is a program, not a function.
     """
-    return _Closure(sources, main, prompt).text(roots, whole=whole)
+    closure = _Closure(sources, main, prompt)
+    text = closure.text(roots, whole=whole)
+    return Program(text, closure.binds(), closure.missing - frozenset(roots))
 
 
 class _Closure:
@@ -87,6 +100,8 @@ class _Closure:
         self.sources = [*([prompt] if prompt else []), *sources]
         self.main = main + (prompt is not None)
         self.kept: set[tuple[int, int]] = set()
+        self.missing: frozenset[str] = frozenset()
+        """Names that are read and that nothing defines."""
 
     def text(self, roots: Iterable[str], *, whole: bool) -> str:
         """The program that gives the roots their values."""
@@ -112,10 +127,14 @@ class _Closure:
                 stub = name in piece.binds and name not in piece.complete and stubs_stay_out
                 if (name in piece.binds and not stub) or name in piece.changes:
                     queue += self._keep(home, k)
-        missing = {name for name, home in known.items() if home < 0} - BUILTINS
-        if missing:
+        self.missing = frozenset(name for name, home in known.items() if home < 0) - BUILTINS
+        if self.missing:
             self._keep_star_imports()
         return "\n".join(self._ordered())
+
+    def binds(self) -> frozenset[str]:
+        """Names that the program defines."""
+        return frozenset().union(*(self.sources[i].pieces[k].binds for i, k in self.kept))
 
     def _keep(self, i: int, k: int) -> frozenset[str]:
         if (i, k) in self.kept:

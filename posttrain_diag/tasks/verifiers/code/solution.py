@@ -11,7 +11,7 @@ from itertools import islice
 from posttrain_diag.tasks.verifiers.code.blocks import Block, blocks
 from posttrain_diag.tasks.verifiers.code.cases import Tests
 from posttrain_diag.tasks.verifiers.code.pieces import Piece, pieces
-from posttrain_diag.tasks.verifiers.code.program import Source, chosen, program, source_of
+from posttrain_diag.tasks.verifiers.code.program import Program, Source, chosen, program, source_of
 from posttrain_diag.tasks.verifiers.code.syntax import parses
 
 MAX_BODIES = 6
@@ -40,16 +40,7 @@ class _Continued:
     """Length of the function without white space."""
 
 
-@dataclass(frozen=True)
-class Solution:
-    """Code to be run with the tests."""
-
-    text: str
-    binds: frozenset[str]
-    """Names that it defines."""
-
-
-def solution(text: str, prompt_code: str, tests: Tests) -> Solution | None:
+def solution(text: str, prompt_code: str, tests: Tests) -> Program | None:
     """The program that a completion means; None where nothing defines what the tests call.
 
     Args:
@@ -86,17 +77,17 @@ def _entry(sources: Sequence[Source], tests: Tests) -> str | None:
     return next((name for name in tests.shadowed if any(source.defines(name) for source in sources)), None)
 
 
-def _whole(sources: Sequence[Source], entry: str, tests: Tests, prompt: Source | None) -> Solution | None:
+def _whole(sources: Sequence[Source], entry: str, tests: Tests, prompt: Source | None) -> Program | None:
     """The last complete definition of the function with what it needs."""
     main = chosen(sources, entry)
     if main is None:
         return None
-    return _solution(program(sources, main, (entry, *tests.needs), prompt))
+    return program(sources, main, (entry, *tests.needs), prompt)
 
 
 def _continuation(
     text: str, found: Sequence[Block], sources: Sequence[Source], entry: str, tests: Tests, prompt: _Prompt
-) -> Solution | None:
+) -> Program | None:
     """The function that the prompt begins and the completion ends."""
     if prompt.stub is None:
         return None
@@ -106,7 +97,7 @@ def _continuation(
         own = max((each for each in read if each is not None), key=lambda each: each.chars, default=None)
         if own is not None:
             everything = [*sources, Source(own.pieces, 2)]
-            return _solution(program(everything, len(sources), (entry, *tests.needs), prompt.source))
+            return program(everything, len(sources), (entry, *tests.needs), prompt.source)
     return None
 
 
@@ -176,7 +167,7 @@ def _begins_as_body(text: str) -> bool:
     return first[:1] in (" ", "\t") and _DEFINITION.match(first) is None
 
 
-def _program(found: Sequence[Block], sources: Sequence[Source], prompt: Source | None) -> Solution | None:
+def _program(found: Sequence[Block], sources: Sequence[Source], prompt: Source | None) -> Program | None:
     """The last block that is a program of its own, with what it needs from the others."""
     ranked = [i for i, source in enumerate(sources) if source.pieces]
     if not ranked:
@@ -186,14 +177,12 @@ def _program(found: Sequence[Block], sources: Sequence[Source], prompt: Source |
     reading = [i for i in best if _READS_INPUT.search(found[i].text)]
     printing = [i for i in best if "print" in found[i].text or "write" in found[i].text]
     main = (reading or printing or best)[-1]
-    return _solution(program(sources, main, (), prompt, whole=True))
+    return program(sources, main, (), prompt, whole=True)
 
 
-def _everything(sources: Sequence[Source]) -> Solution | None:
+def _everything(sources: Sequence[Source]) -> Program | None:
     """All code of the completion, where the tests do not say what they call."""
-    text = "\n".join(piece.text for source in sources if source.rank == 2 for piece in source.pieces)
-    return _solution(text) if text.strip() else None
-
-
-def _solution(text: str) -> Solution:
-    return Solution(text, frozenset().union(*(piece.binds for piece in pieces(text))))
+    found = [piece for source in sources if source.rank == 2 for piece in source.pieces]
+    if not found:
+        return None
+    return Program("\n".join(piece.text for piece in found), frozenset().union(*(piece.binds for piece in found)))

@@ -57,7 +57,7 @@ def verifier(spec: Mapping[str, Any]) -> Callable[[str, Problem], Judgement]:
         found = solution(text, given, tests)
         if found is None:
             return Judgement(False, False, None)
-        run = run_program(tests.after(found.text, found.binds), timeout_s=timeout_s)
+        run = run_program(tests.after(found), timeout_s=timeout_s)
         if run.error is not None:
             return Judgement(False, False, None, error=run.error)
         strict = run.passed and keeps(demand_of(prompt), text, given)
