@@ -23,7 +23,6 @@ from posttrain_diag.tasks.verifiers.read_literal import (
     AROUND,
     END,
     arguments_said,
-    as_values,
     asked_call,
     value_said,
     without_echo,
@@ -110,6 +109,14 @@ def _text(completion: str) -> str:
     return final_part(completion).text[-MAX_CHARS:]
 
 
+def _is_gold(arguments: tuple[list[Any], dict[str, Any]], answer: str | None) -> bool:
+    """Whether arguments are those of the answer, to the order of every dict: then nothing has to be run."""
+    try:
+        return answer is not None and repr(arguments) == repr(arguments_of(answer))
+    except NotALiteral:
+        return False
+
+
 def _arguments_verifier(code: str, output: str, name: str, timeout_s: float) -> Callable[[str, Problem], Judgement]:
     """A verifier of arguments: right are those of the answer, and all for which the code returns the output."""
 
@@ -118,11 +125,7 @@ def _arguments_verifier(code: str, output: str, name: str, timeout_s: float) -> 
         if said is None:
             return Judgement(False, False, None)
         positional, named = arguments_of(said)
-        try:
-            right = same_value(as_values(said), as_values(problem.answer or "..."))
-        except NotALiteral:
-            right = False
-        if right:
+        if _is_gold((positional, named), problem.answer):
             return Judgement(True, True, said)
         run = run_program(
             _CALL.format(code=code, name=name, args=positional, named=named, output=output), timeout_s=timeout_s

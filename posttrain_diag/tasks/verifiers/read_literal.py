@@ -281,7 +281,7 @@ def arguments_said(text: str, name: str) -> str | None:
         calls = list(re.finditer(rf"(?<!def )(?<![\w.]){re.escape(name)}\(", content))
         for match in reversed(calls[-MAX_CALLS:]):
             end = bracketed(content, match.end() - 1)
-            if end is not None and _are_arguments(content[match.end() : end - 1]):
+            if end is not None and _are_arguments(content[match.end() : end - 1], none=True):
                 return content[match.end() : end - 1]
         if _are_arguments(content.strip(END)):
             return content.strip(END)
@@ -296,9 +296,10 @@ def arguments_said(text: str, name: str) -> str | None:
     return said.literal if said is not None and said.literal is not None and _are_arguments(said.literal) else None
 
 
-def _are_arguments(text: str) -> bool:
+def _are_arguments(text: str, *, none: bool = False) -> bool:
+    """Whether a text is the arguments of a call; with `none` also of a call without any."""
     try:
         positional, named = arguments_of(text)
     except NotALiteral:
         return False
-    return bool(positional or named)
+    return none or bool(positional or named)

@@ -291,6 +291,8 @@ def inputs(code: str, output: str, answer: str) -> Problem:
     return problem(spec, answer, prompt=f"{code}\n\nassert f(??) == {output}")
 
 
+OF_KEYS = inputs("def f(d):\n    return list(d)", "['a', 'b']", "{'a': 1, 'b': 2}")
+OF_NOTHING = inputs("def f(xs=()):\n    return len(xs)", "0", "[]")
 OF_REVERSE, OF_ADD, OF_LENGTH = (
     inputs(REVERSE, "'abc!'", "'cba'"),
     inputs(ADD, "7", "3, 4"),
@@ -324,6 +326,11 @@ OF_REVERSE, OF_ADD, OF_LENGTH = (
         (OF_LENGTH, "[5, 6]", True),
         (OF_LENGTH, "f([0] * 2)", True),
         (OF_LENGTH, "f(2)", False),
+        (OF_KEYS, "f({'a': 1, 'b': 2})", True),
+        (OF_KEYS, "f({'a': 2, 'b': 3})", True),
+        (OF_KEYS, "f({'b': 2, 'a': 1})", False),
+        (OF_NOTHING, "f()", True),
+        (OF_NOTHING, "f([])", True),
     ],
 )
 def test_any_arguments_that_give_the_output_are_right(task: Problem, completion: str, right: bool):
