@@ -51,7 +51,11 @@ _OR = re.compile(r"(?:or|oder|ou|or maybe|or possibly)?", re.IGNORECASE)
 
 
 def looks_like_json(gold: str, prompt: str = "") -> bool:
-    """Whether a gold answer is to be compared as JSON: it is an object, or an array where the prompt speaks of JSON."""
+    """Whether a gold answer is to be compared as JSON.
+
+    So are objects, and arrays that hold texts or objects; `[2, 3]` may be a list, a point or an interval, and is JSON
+    where the prompt speaks of it.
+    """
     text = gold.strip()
     if not text.startswith(("{", "[")):
         return False
@@ -59,10 +63,9 @@ def looks_like_json(gold: str, prompt: str = "") -> bool:
         value: Any = json.loads(text)
     except (ValueError, RecursionError):
         return False
-    if isinstance(value, dict):
+    if isinstance(value, dict) or not value:
         return bool(cast("dict[str, Any]", value))
-    nested = any(isinstance(item, (dict, list)) for item in cast("list[Any]", value))
-    return "json" in prompt.casefold() or (nested and any(isinstance(item, dict) for item in cast("list[Any]", value)))
+    return "json" in prompt.casefold() or any(isinstance(item, (str, dict)) for item in cast("list[Any]", value))
 
 
 def verifier(spec: Mapping[str, Any]) -> Callable[[str, Problem], Judgement]:

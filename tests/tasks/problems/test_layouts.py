@@ -49,7 +49,7 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {
             "id": "T/0", "prompt": "def f(x):\n", "demos": ("    return x\n",), "answer": None,
             "verifier": {
-                "type": "python", "test": "def check(candidate):\n    assert candidate(1) == 1\n", "entry_point": "f",
+                "type": "code", "test": "def check(candidate):\n    assert candidate(1) == 1\n", "entry_point": "f",
             },
         },
     ),
@@ -58,7 +58,7 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
          "test_setup_code": "ONE = 1"},
         {
             "id": "1", "prompt": "Write f.\nYour code should pass these tests:\n\nassert f(1) == ONE\n",
-            "demos": ("def f(x): return x",), "verifier": {"type": "python", "test": "ONE = 1\nassert f(1) == ONE"},
+            "demos": ("def f(x): return x",), "verifier": {"type": "code", "test": "ONE = 1\nassert f(1) == ONE"},
         },
     ),
     "mbpp (sanitized)": (
@@ -84,7 +84,7 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"code": "def f(x):\n    return [x]", "input": "1", "output": "[1]", "id": "sample_0"},
         {
             "id": "sample_0", "prompt": "def f(x):\n    return [x]\n\nassert f(1) ==", "answer": "[1]",
-            "verifier": {"type": "exact", "compare": "literal"},
+            "verifier": {"type": "literal"},
         },
     ),
     "math": (

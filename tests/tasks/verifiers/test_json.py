@@ -210,6 +210,7 @@ def test_equal_values_are_told_in_one_spelling():
         ('{"city": "Rome"}', "Which city?", True),
         ('[{"a": 1}]', "Which?", True),
         ("[2, 3]", "List the primes as JSON.", True),
+        ('["red", "blue"]', "Which colors?", True),
         ("[2, 3]", "List the primes.", False),
         ("[0, 1]", "On which interval is it positive?", False),
         ("{1, 2}", "Which set?", False),

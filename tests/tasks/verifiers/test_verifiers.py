@@ -200,4 +200,17 @@ def test_sha_depends_on_type_options_and_answer_only():
 
 
 def test_every_type_is_in_the_table():
-    assert set(TYPES) == {"exact", "regex", "numeric", "words", "yesno", "choice", "list", "contains", "python"}
+    assert set(TYPES) == {
+        "exact",
+        "regex",
+        "numeric",
+        "words",
+        "yesno",
+        "choice",
+        "list",
+        "contains",
+        "python",
+        "code",
+        "literal",
+        "json",
+    }
