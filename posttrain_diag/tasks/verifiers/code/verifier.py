@@ -86,7 +86,7 @@ def final_code(completion: str) -> str:
 def _asked(problem: Problem) -> str:
     if problem.prompt is not None:
         return problem.prompt
-    return "\n".join(m["content"] for m in problem.messages or () if m["role"] != "assistant")
+    return "\n".join(m["content"] or "" for m in problem.messages or () if m["role"] != "assistant")
 
 
 def _tests(spec: Mapping[str, Any]) -> Tests:
