@@ -302,6 +302,7 @@ CONTINUED_RIGHT: dict[str, str] = {
     "inner function": "    def keep(x):\n        return x % 2 == 0\n    return list(filter(keep, xs))\n",
     "after a thought": f"<think>hm</think>{BODY}",
     "helper anew": fence("def is_even(n):\n    return not n & 1\n\n" + WHOLE),
+    "helper called check": "    return check(xs)\n\n\ndef check(xs):\n    return [x for x in xs if is_even(x)]\n",
     "end of the text": BODY + "<|endoftext|>def x",
 }
 CONTINUED_WRONG: dict[str, str] = {

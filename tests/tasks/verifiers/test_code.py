@@ -191,6 +191,7 @@ FORMS: list[tuple[str, str, bool]] = [
     ("Output raw code without any formatting.", fence(GOOD), False),
     (ONLY, GOOD, True),
     (ONLY, fence(GOOD), True),
+    (ONLY, f"{GOOD}\n```", True),
     (ONLY, f"Here you go: {fence(GOOD)}", False),
     (ONLY, f"{fence(GOOD)}\nIt is linear.", False),
     (ONLY, f"{GOOD}\nThis works for all lists.", False),

@@ -77,6 +77,13 @@ def test_only_what_the_answer_needs_is_run():
     assert found.text == GOOD
 
 
+def test_settings_of_the_interpreter_are_kept():
+    text = fence(f"import sys\nsys.setrecursionlimit(5000)\nsys.exit\n\n{GOOD}")
+    found = solution(text, "", PLAIN)
+    assert found is not None
+    assert found.text == f"import sys\nsys.setrecursionlimit(5000)\n{GOOD}"
+
+
 def test_no_program_without_the_function():
     assert solution("Use `running_max`.", "", PLAIN) is None
     assert solution(fence("def other(xs):\n    return xs"), "", PLAIN) is None

@@ -4,8 +4,8 @@ r"""The stretches of a completion that may be code: what stands in fences, and t
     ...            ...       ...           ...            ...
     ```            ~~~       [/PYTHON]     '''            </code>
 
-A fence ends with its like, a closing tag, the next fence that names a language, or the text. A first fence without a
-language closes, where the text before it is code: its opening stood in the prompt.
+A fence ends with its like, a closing tag, the next fence that names a language, or the text. A fence that only closes
+(its opening stood in the prompt) opens one here: the code before it is bare then, which is read as well.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
-
-from posttrain_diag.tasks.verifiers.code.syntax import parses
 
 PYTHON = frozenset({"python", "py", "python3", "py3", "python2", "ipython", "pycon", "pyi", "sage"})
 UNNAMED = frozenset({"", "text", "txt", "plaintext", "plain", "code", "repl", "jupyter", "none"})
@@ -31,10 +29,6 @@ _TAG = re.compile(
     re.IGNORECASE,
 )
 _WRAPPER = re.compile(r"</?(?:answer|solution|final_answer|response|output)>", re.IGNORECASE)
-_CODE_LINE = re.compile(
-    r"[ \t]+\S|(?:async def|def|class|import|from|return|if|for|while|try:|with|yield|raise|pass)\b|[@#]|"
-    r"[A-Za-z_]\w*\s*[-+*/]?="
-)
 _INDENT = re.compile(r"^[ \t\u00a0]+", re.MULTILINE)
 _TRIPLE = re.compile(r'"""|' + r"'''")
 
@@ -95,18 +89,13 @@ class _Scan:
         if tag is not None and tag["open"] and (not line[tag.end() :].strip() or "def " in line):
             return self._fenced(i, "", "", first=line[tag.end() :])
         if tag is not None and tag["close"]:
-            self._end_bare(fenced=self._is_code())
             return i + 1
         opening = _FENCE.fullmatch(line)
         if opening is not None and "`" not in opening["info"]:
             return self._opening(i, opening)
         inline = _INLINE_OPENING.fullmatch(line) if "```" in line else None
         if inline is not None:
-            closes = not inline["info"] and _CODE_LINE.match(inline["before"]) and self._is_code(inline["before"])
             self.bare.append(inline["before"])
-            if closes:
-                self._end_bare(fenced=True)
-                return i + 1
             return self._fenced(i, inline["mark"], inline["info"].lower())
         for one in _ONE_LINE.finditer(line) if "`" in line and "def " in line else ():
             self.found.append(Block(one["code"].strip(), "", False, inline=True))
@@ -119,9 +108,6 @@ class _Scan:
         quotes_open_code = opening["info"].strip().lower() in PYTHON
         if (mark[0] in "'\"" and not quotes_open_code) or self._in_docstring(i, self.bare):
             self.bare.append(self.lines[i])
-            return i + 1
-        if not opening["info"].strip() and not self.found and self._is_code():
-            self._end_bare(fenced=True)
             return i + 1
         return self._fenced(i, mark, language, first=rest, lead=opening["lead"])
 
@@ -165,25 +151,13 @@ class _Scan:
         quotes = _TRIPLE.findall("\n".join(content))
         return len(quotes) % 2 == 1 and any(quotes[-1] in line for line in self.lines[j + 1 :])
 
-    def _is_code(self, last: str = "") -> bool:
-        """Whether what was read since the last fence is code and nothing else."""
-        lines = [line for line in self.bare if line.strip()] + ([last] if last else [])
-        if not lines or not _CODE_LINE.match(lines[0]):
-            return False
-        text = "\n".join([*self.bare, last])
-        return parses(textwrap.dedent(text)) or parses("def _():\n" + text) or parses("def _():\n    " + text.lstrip())
-
-    def _end_bare(self, *, fenced: bool = False) -> None:
+    def _end_bare(self) -> None:
         text = "\n".join(self.bare)
         self.bare = []
         lines = [line for line in text.split("\n") if line.strip()]
-        if not lines:
-            return
-        if fenced:
-            self.found.append(Block(textwrap.dedent(text), "", True))
-            return
-        self.intro = lines[-1]
-        self.found.append(Block(textwrap.dedent(text), "", False))
+        if lines:
+            self.intro = lines[-1]
+            self.found.append(Block(textwrap.dedent(text), "", False))
 
 
 def _info(info: str) -> tuple[str, str]:

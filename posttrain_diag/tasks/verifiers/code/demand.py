@@ -40,6 +40,10 @@ _FENCE = re.compile(
 )
 
 
+_CLOSING_ONLY = re.compile(r"\A((?:(?!```).)*)\n```\s*\Z", re.DOTALL)
+"""Code whose opening fence stood in the prompt."""
+
+
 def demand_of(prompt: str) -> Demand:
     """The form that a prompt demands."""
     if _BARE.search(prompt) is not None:
@@ -59,6 +63,8 @@ def keeps(demand: Demand, text: str, prompt_code: str) -> bool:
     """
     if demand == "any":
         return True
+    if demand == "code only":
+        text = _CLOSING_ONLY.sub(r"\1", text)
     found = blocks(text)
     fenced = any(block.fenced for block in found)
     if demand == "fence":

@@ -122,10 +122,8 @@ class _Closure:
                 known[name] = -1
                 continue
             known[name] = home
-            stubs_stay_out = self.sources[home].defines(name)
             for k, piece in enumerate(self.sources[home].pieces):
-                stub = name in piece.binds and name not in piece.complete and stubs_stay_out
-                if (name in piece.binds and not stub) or name in piece.changes:
+                if name in piece.binds or name in piece.changes:
                     queue += self._keep(home, k)
         self.missing = frozenset(name for name, home in known.items() if home < 0) - BUILTINS
         if self.missing:
