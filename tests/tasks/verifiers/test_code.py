@@ -89,6 +89,7 @@ KINDS: list[tuple[str, dict[str, Any], str, bool]] = [
     ("calls in lines", LINES, fence(BAD), False),
     ("a program", PROGRAM, fence(READER), True),
     ("a program", PROGRAM, fence(MAIN), True),
+    ("a program", PROGRAM, f"Read the list.\n\n{READER}\n\nExample\nNote: linear\n", True),
     ("a program", PROGRAM, f"Read it:\n{fence(READER)}\nInput:\n{fence('3', '')}\nOutput:\n{fence('3', '')}", True),
     ("a program", PROGRAM, fence(READER + "\nexit(0)"), True),
     ("a program", PROGRAM, fence("input()\nprint(*accumulate(map(int, input().split()), max))"), True),
@@ -105,6 +106,7 @@ KINDS: list[tuple[str, dict[str, Any], str, bool]] = [
     ("a method", BY_METHOD, fence(GOOD), False),
     ("a name looked up", LOOKED_UP, fence(GOOD), True),
     ("a name looked up", LOOKED_UP, fence(METHOD), True),
+    ("a name looked up", LOOKED_UP, f"Solution\n\n{GOOD}\n\nNote: linear\n", True),
     ("a name looked up", LOOKED_UP, fence(BAD), False),
 ]  # fmt: skip
 

@@ -133,6 +133,8 @@ WRONG: list[tuple[Problem, str]] = [
     (CITY, '{"city": "Milan"}'),
     (CITY, '{"city": "TEXT"}'),
     (CITY, '{"city": "Rome"} or {"city": "Milan"}'),
+    (CITY, '{"city": "Milan"} or {"city": "Rome"}'),
+    (CITY, '{"city": "Milan"}\n{"city": "Rome"}'),
     (CITY, '{"city": "Rome"}\n{"city": "Milan"}'),
     (CITY, '{"city": ""}'),
     (CITY, '{"city": null}'),

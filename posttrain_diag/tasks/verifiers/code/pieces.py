@@ -24,6 +24,7 @@ _GOES_ON = ("never closed", "unterminated triple", "unexpected EOF", "expected a
 _DEFINES = re.compile(r"(?:async def|def|class)\b|@")
 _TAIL = re.compile(r"(?:else|elif|except|finally)\b|[)\]}]")
 _PROMPT = re.compile(r"^(?:>>>|\.\.\.)(?: |$)", re.MULTILINE)
+_DYNAMIC = frozenset({"exec", "eval", "globals", "vars", "__builtins__", "setattr"})
 _SETTINGS = frozenset(
     {"setrecursionlimit", "seed", "filterwarnings", "simplefilter", "stack_size", "setcontext", "seterr", "setlocale"}
     | {"set_int_max_str_digits"}
@@ -47,6 +48,8 @@ class Piece:
     is_import: bool = False
     is_setting: bool = False
     """It changes how code runs (`sys.setrecursionlimit`)."""
+    is_idle: bool = False
+    """It does nothing: a docstring, `pass`, or a word of prose that happens to be Python."""
     dynamic: bool = False
     """It reaches names that cannot be seen: `exec`, `globals()`."""
 
@@ -170,11 +173,17 @@ def _piece(lines: Sequence[str], nodes: Sequence[ast.stmt]) -> Iterator[Piece]:
         changes |= set(_changed(node))
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and _is_stub(node):
             complete.discard(node.name)
-    setting = any(isinstance(n, ast.Expr) and _called(n.value) in _SETTINGS for n in nodes)
     yield Piece(
-        text, frozenset(binds), frozenset(complete), frozenset(needs), frozenset(changes), imports, setting,
-        bool(needs & {"exec", "eval", "globals", "vars", "__builtins__", "setattr"}),
-    )  # fmt: skip
+        text,
+        binds=frozenset(binds),
+        complete=frozenset(complete),
+        needs=frozenset(needs),
+        changes=frozenset(changes),
+        is_import=imports,
+        is_setting=any(isinstance(n, ast.Expr) and _called(n.value) in _SETTINGS for n in nodes),
+        is_idle=all(_does_nothing(n) for n in nodes),
+        dynamic=bool(needs & _DYNAMIC),
+    )
 
 
 def _children(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
@@ -193,7 +202,7 @@ def _is_stub(node: ast.stmt) -> bool:
 
 
 def _does_nothing(node: ast.stmt) -> bool:
-    if isinstance(node, ast.Pass):
+    if isinstance(node, ast.Pass) or (isinstance(node, ast.AnnAssign) and node.value is None):
         return True
     if isinstance(node, ast.Expr):
         acts = (ast.Call, ast.Yield, ast.YieldFrom, ast.Await, ast.NamedExpr)

@@ -111,7 +111,7 @@ class _Closure:
         if any(piece.dynamic for piece in main):
             queue += [name for piece in main for name in piece.binds - {"*"}]
         for k, piece in enumerate(main):
-            if whole or piece.is_setting:
+            if piece.is_setting or (whole and not piece.is_idle):
                 queue += self._keep(self.main, k)
         while queue:
             name = queue.pop()

@@ -182,7 +182,7 @@ def _program(found: Sequence[Block], sources: Sequence[Source], prompt: Source |
 
 def _everything(sources: Sequence[Source]) -> Program | None:
     """All code of the completion, where the tests do not say what they call."""
-    found = [piece for source in sources if source.rank == 2 for piece in source.pieces]
+    found = [piece for source in sources if source.rank == 2 for piece in source.pieces if not piece.is_idle]
     if not found:
         return None
     return Program("\n".join(piece.text for piece in found), frozenset().union(*(piece.binds for piece in found)))
