@@ -41,7 +41,7 @@ from posttrain_diag.types import Judgement, Problem
 Verifier = Callable[[str, Problem], Judgement]
 
 RULES = 2
-"""Raised when the text types read answers otherwise than before: stored draws are then judged anew."""
+"""Raised when the types read answers otherwise than before: stored draws are then judged anew."""
 
 
 def python(spec: Mapping[str, Any]) -> Verifier:
@@ -149,7 +149,7 @@ def verifier_sha(problem: Problem) -> str:
     spec = dict(problem.verifier)
     if isinstance(spec.get("function"), str):
         spec["function"] = callables.fingerprint(spec["function"])
-    rules = [] if spec.get("type") == "python" else [RULES]
+    rules = [] if "function" in spec else [RULES]
     text = json.dumps([spec, problem.answer, *rules], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
