@@ -45,7 +45,8 @@ def _boxed_pattern(depth: int = 6) -> str:
 
 
 BOXED: Mapping[str, Any] = {"type": "regex", "pattern": _boxed_pattern(), "compare": "latex"}
-"""The MATH convention: the last \\boxed{...}, compared up to spelling."""
+"""The last \\boxed{...}, compared up to spelling: for answers that cannot be read as mathematics."""
+MATH: Mapping[str, Any] = {"type": "math"}
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,11 @@ def _math(row: Reader) -> Draft:
         if answer is None:
             row.bad("solution", "expected a final \\boxed{answer} (or a column `answer`), got neither")
     tags = tuple(str(row.get(k)) for k in ("subject", "type", "level") if row.get(k) is not None)
-    return Draft(row.text("problem"), None, answer, BOXED, _optional(solution), tags=tags)
+    from posttrain_diag.tasks.verifiers.math.verifier import is_gold
+
+    problem = row.text("problem")
+    verifier = MATH if is_gold(answer or "", problem or "") else BOXED
+    return Draft(problem, None, answer, verifier, _optional(solution), tags=tags)
 
 
 def _gsm8k(row: Reader) -> Draft:
@@ -206,7 +211,7 @@ LAYOUTS: dict[str, Layout] = {
     "unpaired": _layout("prompt completion label", "", _unpaired),
     "preference": _layout("chosen rejected", "prompt", _preference),
     "cruxeval": _layout("code input output", "", _cruxeval, "cruxeval: the task is to predict the output"),
-    "math": _layout("problem solution", "subject type level", _math, "math: the last \\boxed{...} is compared"),
+    "math": _layout("problem solution", "subject type level", _math, "math: answers are compared as mathematics"),
     "gsm8k": _layout("question answer", "", _gsm8k, "gsm8k: the number after #### is compared with the last number"),
     "verifiers": _layout("question answer", "info", _verifiers),
     "messages": _layout("messages", "", _messages),

@@ -146,9 +146,10 @@ def parse_verifier(text: str) -> dict[str, Any]:
     where, _, function = text.rpartition(":")
     if where and function.isidentifier():
         return {"type": "python", "function": _absolute(text, None)}
+    named = ", ".join(name for name in TYPES if name not in ("regex", "python"))
     raise VerifierError(
-        f"unknown verifier {text!r}: accepted are exact, numeric, choice, contains, regex:PATTERN, a JSON object, "
-        "path.py:function and package.module:function"
+        f"unknown verifier {text!r}: accepted are {named}, regex:PATTERN, a JSON object, path.py:function and "
+        "package.module:function"
     )
 
 

@@ -35,6 +35,8 @@ def reference_completions(problem: Problem) -> tuple[str, ...]:
         return problem.demos
     if problem.answer is None:
         return ()
+    if problem.verifier.get("type") == "math":
+        return (f"\\boxed{{{problem.answer}}}",)
     if problem.verifier.get("type") != "regex":
         return (problem.answer,)
     forms = [*_WRAPPINGS, *_forms_of_pattern(str(problem.verifier.get("pattern", "")))]
@@ -90,6 +92,11 @@ def altered_answer(problem: Problem) -> str | None:
         if changed is not None:
             return changed
     number = lone_number(answer)
+    if kind == "math" and number is None:
+        from posttrain_diag.tasks.verifiers.math.respell import near_misses
+
+        misses = near_misses(answer, problem.prompt_text)
+        return misses[0][1] if misses else f"{answer} + 1"
     if number is not None and number.value is not None:
         value = number.value + 1
         return str(value.numerator) if value.denominator == 1 else f"{value.numerator}/{value.denominator}"
@@ -106,6 +113,10 @@ def _differs(problem: Problem, other: Problem) -> bool:
         kind = str(problem.verifier.get("type"))
         if kind == "json":
             return altered_json(other.answer) is None or json.loads(other.answer) != json.loads(problem.answer)
+        if kind == "math":
+            from posttrain_diag.tasks.verifiers.math.verifier import same_answer
+
+            return same_answer(problem.answer, other.answer, problem.prompt_text).same is False
         how = kind if kind == "literal" else str(problem.verifier.get("compare"))
         compared = COMPARES.get(SYNONYMS.get(how, how))
         same = compared is not None and compared(other.answer, problem.answer)

@@ -3,8 +3,9 @@ r"""The verifier of a row that names none, from its gold answer and its prompt.
 gold                          prompt                       verifier
 B                             lists options                choice
 yes, no, true, false                                       yesno
+\frac{14}{3}, x^2, (3, 4]                                  math
+18, -3, 7/4                   asks for \boxed{}             math
 18, -3, 7/4, 25%, 5 km                                     numeric
-\frac{14}{3}, x^2             asks for \boxed{}             the MATH convention
 {"city": "Rome"}    ["a", "b"]                             json
 [1, 4, 9]                     speaks of JSON               json
 2, 3, 5, 7    [1, 4, 9]                                    list
@@ -31,6 +32,7 @@ WHY: Mapping[str, str] = {
     "choice": "the prompts list options and the answers name them",
     "yesno": "the answers are yes or no",
     "numeric": "the answers are numbers",
+    "math": "the answers are formulas, or the prompts ask for \\boxed{answer}",
     "regex": "the prompts ask for \\boxed{answer}",
     "json": "the answers are JSON",
     "list": "the answers are lists",
@@ -49,7 +51,7 @@ _FORMULA = re.compile(
 
 
 def kind_of(answer: str, prompt: str) -> str:
-    """What kind of answer a gold is: the type of the verifier that reads it best, or "formula" for LaTeX."""
+    """What kind of answer a gold is: the type that reads it best, or "formula" for LaTeX that `math` cannot read."""
     answer = answer.strip()
     texts = prompt_options(prompt)
     if texts and "\n" not in answer and option_alone(answer, Options(texts, lettered=True)) is not None:
@@ -58,6 +60,8 @@ def kind_of(answer: str, prompt: str) -> str:
         return "choice"
     if truth_of(answer) is not None and answer.lower() not in ("y", "n", "t", "f", "si", "ne", "da"):
         return "yesno"
+    if _looks_like_math(answer, prompt):
+        return "math"
     if gold_quantity(answer) is not None:
         return "numeric"
     boxed = demanded_form(prompt) == "boxed"
@@ -72,13 +76,19 @@ def kind_of(answer: str, prompt: str) -> str:
     return "words" if len(answer.split()) <= MAX_WORDS else "exact"
 
 
+def _looks_like_math(answer: str, prompt: str) -> bool:
+    from posttrain_diag.tasks.verifiers.math.verifier import looks_like_math
+
+    return looks_like_math(answer, prompt)
+
+
 def default_verifier(answer: str, prompt: str, *, boxed: Mapping[str, Any]) -> Mapping[str, Any]:
     """The verifier for a row that names none.
 
     Args:
         answer: the gold answer.
         prompt: what is asked.
-        boxed: the verifier of formulas in a box.
+        boxed: the verifier of what stands in a box and cannot be read as mathematics.
     """
     kind = kind_of(answer, prompt)
     if kind == "formula":

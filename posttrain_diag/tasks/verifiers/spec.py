@@ -7,6 +7,7 @@
     {"type": "words"}                                     the word or name it answers with is            (words.py)
     {"type": "yesno"}                                     it says yes, or no                             (yesno.py)
     {"type": "choice", "options": ["red", "blue"]}        the option it chooses is the answer           (choice.py)
+    {"type": "math"}                                      it has the same value as mathematics            (math/)
     {"type": "list"}                                      its items are those of the answer              (lists.py)
     {"type": "python", "function": "rewards.py:score"}    a Python callable decides                  (callables.py)
     {"type": "code", "test": "...", "entry_point": "f"}   the completion's code passes tests     (code/verifier.py)
@@ -44,6 +45,13 @@ RULES = 2
 """Raised when the types read answers otherwise than before: stored draws are then judged anew."""
 
 
+def math(spec: Mapping[str, Any]) -> Verifier:
+    """The answer is compared as mathematics; its reader is loaded with the first one."""
+    from posttrain_diag.tasks.verifiers.math.verifier import math as verifier
+
+    return verifier(spec)
+
+
 def python(spec: Mapping[str, Any]) -> Verifier:
     """A Python callable decides, or the completion's code is run against tests in a sandbox."""
     if "function" in spec and "test" in spec:
@@ -70,6 +78,7 @@ TYPES: dict[str, Callable[[Mapping[str, Any]], Verifier]] = {
     "choice": choice,
     "list": list_,
     "contains": contains,
+    "math": math,
     "python": python,
     "code": code.verifier,
     "literal": literal.verifier,
@@ -84,6 +93,7 @@ OWN_KEYS: dict[str, frozenset[str]] = {
     "list": frozenset(),
     "choice": frozenset({"options"}),
     "contains": frozenset(),
+    "math": frozenset(),
     "python": callables.KEYS | code.KEYS,
     "code": code.KEYS,
     "literal": literal.KEYS,
@@ -122,7 +132,11 @@ def check_verifier(problem: Problem) -> None:
     if kind == "json":
         json_value.check_answer(problem)
         return
-    gold(problem)
+    answer = gold(problem)
+    if kind == "math":
+        from posttrain_diag.tasks.verifiers.math.verifier import check_gold
+
+        check_gold(answer, problem.prompt_text)
     if kind == "numeric":
         numeric.check_gold(problem, problem.verifier)
     if kind in ("choice", "yesno", "list"):

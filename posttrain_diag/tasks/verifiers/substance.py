@@ -59,6 +59,10 @@ def _read(part: FinalPart, prompt: str, answer: str) -> bool:
         listed = Listed(prompt_options(prompt), lettered=True)
         letter = option_alone(answer, listed)
         return letter is not None and judge_choice(part, prompt, letter, listed).lenient
+    if kind == "math":
+        from posttrain_diag.tasks.verifiers.math.verifier import judge_math
+
+        return judge_math(part, prompt, answer).lenient
     if kind == "list":
         return judge_list(part, prompt, gold_list(answer)).lenient
     return kind == "words" and judge_word(part, prompt, answer).lenient

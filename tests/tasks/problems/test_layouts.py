@@ -10,7 +10,7 @@ import pytest
 
 from posttrain_diag.errors import DiagError
 from posttrain_diag.tasks import load_tasks, reference_completions, verify
-from posttrain_diag.tasks.problems.layouts import BOXED, LAYOUTS
+from posttrain_diag.tasks.problems.layouts import LAYOUTS, MATH
 from posttrain_diag.types import Pair
 from tasks.conftest import Write
 
@@ -92,7 +92,7 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
          "unique_id": "test/1.json"},
         {
             "id": "test/1.json", "prompt": "1+1?", "answer": "2", "demos": ("It is $\\boxed{\\frac{4}{2}}$.",),
-            "verifier": dict(BOXED), "tags": ("Algebra", "1"),
+            "verifier": dict(MATH), "tags": ("Algebra", "1"),
         },
     ),
     "gsm8k": (
@@ -167,7 +167,7 @@ def test_preference_without_a_prompt_column(jsonl: Write):
         ([{"prompt": "Is it?", "answer": "yes"}, {"prompt": "Is it?", "answer": False}], "yesno", "yes or no"),
         ([{"prompt": "Name them.", "answer": "red, green"}], "list", "lists"),
         ([{"prompt": "How far?", "answer": "5 km"}], "numeric", "numbers"),
-        ([{"prompt": "a. Put it in \\boxed{}.", "answer": "x^2"}], "regex", "ask for \\boxed"),
+        ([{"prompt": "a. Put it in \\boxed{}.", "answer": "x^2"}], "math", "ask for \\boxed"),
         ([{"prompt": "Tell me.", "answer": "word " * 20}], "exact", "longer texts"),
     ],
 )

@@ -209,6 +209,7 @@ def test_every_type_is_in_the_table():
         "choice",
         "list",
         "contains",
+        "math",
         "python",
         "code",
         "literal",
