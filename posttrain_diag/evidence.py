@@ -18,11 +18,14 @@ from posttrain_diag.stats import ChanceFloor, Counts, MixingLaw, chance_floor, f
 from posttrain_diag.store import ScoreRow
 from posttrain_diag.store.base import TALLIED
 from posttrain_diag.tasks import compares_with_answer, verify
+from posttrain_diag.tasks.reread import Draws, Reread, reread
 from posttrain_diag.types import Problem, SamplingParams
 
 MAIN = "main"
 """The arm of the plain prompt under the declared sampling law."""
 
+READ_DRAWS = 6000
+"""Draws that are read again at most, the first ones of each problem."""
 NULL_PROBLEMS = 40
 """At most this many problems enter the permutation null, chosen evenly over the tasks file."""
 NULL_DRAWS = 16
@@ -241,8 +244,46 @@ class Evidence:
         return fit_law(self.measured, seed=self.settings.sampling.seed)
 
     @cached_property
+    def reread(self) -> Reread:
+        """Failed draws of the main arm read again, the first `READ_DRAWS` of them."""
+        rows = self.arm(MAIN)
+        rows = rows[rows["verdict"].isin(["pass", "fail"])]
+        first = max(8, READ_DRAWS // max(1, rows["problem_id"].nunique()))
+        draws: dict[str, Draws] = {}
+        for key, group in rows.groupby("problem_id", sort=False):
+            head = group.iloc[:first]
+            passed = head["verdict"] == "pass"
+            fine = passed | head["lenient"]
+            texts = tuple(map(str, head.loc[passed, "text"].unique()))
+            failed = {str(text): int(n) for text, n in head.loc[~fine, "text"].value_counts().items()}
+            draws[str(key)] = Draws(int(fine.sum()), texts, failed)
+        return reread(list(self.problems.values()), draws)
+
+    @cached_property
+    def misformed(self) -> pd.Series:
+        """Draws per measured problem that are right in substance and fail both readings for their form alone.
+
+        The lenient reading of a callable is what it says, often no other than the strict one; the demonstrations then
+        tell a wrong form from a broken verifier. Counted over the draws that were read again, and none where the
+        whole is no pattern.
+        """
+        table = self.measured
+        known = self.reread if self.counts is None else Reread()
+        if not known.by_form or not known.is_pattern(len(table)):
+            return pd.Series(0, index=table.index)
+        found = pd.Series(dict(known.misformed)).reindex(table.index).fillna(0)
+        read = self.arm(MAIN).groupby("problem_id").size().clip(upper=max(8, READ_DRAWS // len(table)))
+        scale = (table["drawn"] / read.reindex(table.index)).fillna(1.0)
+        return (found * scale).round().astype(int).clip(upper=table["n"] - table["lenient"])
+
+    @cached_property
+    def right_in_substance(self) -> pd.Series:
+        """Draws per measured problem that give the right answer in whatever form."""
+        return self.measured["lenient"] + self.misformed
+
+    @cached_property
     def format_law(self) -> MixingLaw | None:
-        """The law of the share of a problem's strict failures that pass leniently, over `measured`; None: no failure.
+        """The law of the share of a problem's strict failures that are right in substance; None: no failure.
 
         Rows without a failure have n = 0: nothing is known about them but the others.
         """
@@ -250,7 +291,7 @@ class Evidence:
         failures = table["n"] - table["c"]
         if "lenient" not in table or failures.sum() == 0:
             return None
-        extra = (table["lenient"] - table["c"]).clip(lower=0)
+        extra = (self.right_in_substance - table["c"]).clip(lower=0)
         return fit_law(pd.DataFrame({"n": failures, "c": extra}), seed=self.settings.sampling.seed)
 
     @cached_property

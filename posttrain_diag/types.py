@@ -7,6 +7,7 @@ Everything here is plain data: no torch, no I/O. Pydantic models live only at fi
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -48,11 +49,19 @@ Bottleneck = Literal[
     "instrument",
     "undetermined",
 ]
-Message = Mapping[str, str]
-"""One chat turn: {"role": "system" | "user" | "assistant", "content": text}."""
+Message = Mapping[str, Any]
+"""One chat turn: {"role": "system" | "developer" | "user" | "assistant" | "tool", "content": text}. A turn that calls
+tools has `tool_calls` too, [{"type": "function", "function": {"name": text, "arguments": object}}], and may have the
+template's further keys: `name`, `tool_call_id`, `reasoning_content`."""
 
 CLASSES: tuple[ProblemClass, ...] = ("mastered", "reshaping", "format", "guided", "support")
 """The classes a problem can be resolved to; `unresolved` means that no posterior reaches .95."""
+
+
+def turn_text(message: Message) -> str:
+    """What a turn says as plain text: its content, then a line of JSON for each tool it calls."""
+    calls = [json.dumps(call["function"], ensure_ascii=False) for call in message.get("tool_calls") or ()]
+    return "\n".join([message["content"], *calls] if message["content"] or not calls else calls)
 
 
 @dataclass(frozen=True)
@@ -89,7 +98,7 @@ class Problem:
         """The prompt as one string, for display and hashing."""
         if self.prompt is not None:
             return self.prompt
-        return "\n".join(f"[{m['role']}] {m['content']}" for m in self.messages or ())
+        return "\n".join(f"[{m['role']}] {turn_text(m)}" for m in self.messages or ())
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def problems_of(config: AutopilotConfig) -> RunProblems:
     given = None if config.train_tasks is None else _load(config, config.train_tasks)
     if config.demos is not None:
         sets = (tasks,) if given is None else (tasks, given)
-        tasks, *more = with_demos(config.demos, *sets, allow_code=config.allow_code)
+        tasks, *more = with_demos(config.demos, *sets)
         given = more[0] if more else None
     notes: list[str] = []
     if given is None:

@@ -27,7 +27,8 @@ Model = Annotated[
 Tasks = Annotated[
     str | None,
     typer.Option(
-        help="JSONL, JSON, CSV, Parquet, HF data set, or builtin:zoo/FAMILY.", autocompletion=completion.tasks
+        help="JSONL, JSON, CSV, Parquet, a known name (gsm8k; `diag tasks list`), HF data set, or builtin:zoo/FAMILY.",
+        autocompletion=completion.tasks,
     ),
 ]
 Out = Annotated[Path | None, typer.Option(help="Run directory. Default: runs/MODEL-TASKS-HASH.")]

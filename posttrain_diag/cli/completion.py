@@ -70,11 +70,12 @@ def models(incomplete: str) -> list[str]:
 
 
 def tasks(incomplete: str) -> list[str]:
-    """The tasks that come with the package."""
+    """The tasks that come with the package, and those that are known by a name."""
+    from posttrain_diag.tasks.problems.named import NAMED
     from posttrain_diag.tasks.problems.rows import BUILTIN
     from posttrain_diag.zoo.paths import TASKS_DIR
 
-    return _starting(sorted(BUILTIN + path.stem for path in TASKS_DIR.glob("*.jsonl")), incomplete)
+    return _starting([*sorted(BUILTIN + path.stem for path in TASKS_DIR.glob("*.jsonl")), *NAMED], incomplete)
 
 
 def families(incomplete: str) -> list[str]:

@@ -30,7 +30,7 @@ CHUNK = 50_000
 class Rendered:
     """A prompt as a trainer takes it."""
 
-    prompt: str | list[dict[str, str]]
+    prompt: str | list[dict[str, Any]]
     prefix: str
     """A beginning of the response that the prompt already gives; it belongs to every completion."""
 
@@ -67,7 +67,7 @@ class Source:
         if not self.conversational:
             return Rendered(plain_text(Prompt(problem.prompt, problem.messages), self.template, self.system), "")
         given = problem.messages or ({"role": "user", "content": problem.prompt or ""},)
-        messages = [{"role": m["role"], "content": m["content"]} for m in given]
+        messages: list[dict[str, Any]] = [dict(m) for m in given]
         prefix = messages.pop()["content"] if messages[-1]["role"] == "assistant" else ""
         if self.system is not None and (not messages or messages[0]["role"] != "system"):
             messages.insert(0, {"role": "system", "content": self.system})

@@ -1,6 +1,6 @@
 """Problems and how their completions are judged: loaders, verifiers, and the checks of both."""
 
-from posttrain_diag.tasks.check import TasksCheck, check_tasks
+from posttrain_diag.tasks.check import MAX_FALSE_POSITIVES, TasksCheck, check_tasks
 from posttrain_diag.tasks.problems.load import load_problems, load_tasks, parse_verifier, with_demos
 from posttrain_diag.tasks.problems.references import corrupted_completions, reference_completions
 from posttrain_diag.tasks.problems.rows import builtin_names
@@ -17,6 +17,7 @@ from posttrain_diag.tasks.verifiers.spec import (
 )
 
 __all__ = [
+    "MAX_FALSE_POSITIVES",
     "TaskSet",
     "TasksCheck",
     "Verifier",

@@ -10,6 +10,7 @@ from scipy import stats
 
 from posttrain_diag.evidence import Evidence
 from posttrain_diag.tasks import compares_with_answer, corrupted_completions, verify
+from posttrain_diag.tasks.reread import fairly_right
 from posttrain_diag.tasks.verifiers.final import answer, mentions, same_answer
 from posttrain_diag.types import Finding, Problem, Severity
 from posttrain_probes.estimates import share_estimate
@@ -100,7 +101,10 @@ def _comparable(problem: Problem) -> bool:
 
 def _gives_gold(text: str, problem: Problem) -> bool:
     gold = problem.answer or ""
-    return mentions(text, gold) or same_answer(answer(text.strip()), answer(gold)) or text in problem.demos
+    if mentions(text, gold) or same_answer(answer(text.strip()), answer(gold)) or text in problem.demos:
+        return True
+    fair = fairly_right(problem, text)
+    return fair is not None and fair.lenient
 
 
 def guessable(evidence: Evidence) -> Finding | None:

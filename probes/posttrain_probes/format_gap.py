@@ -70,7 +70,8 @@ def measure(evidence: Evidence) -> Measurement:
         return Measurement(CARD.name, CARD.question, pd.DataFrame(index=list(evidence.ids)), {"strict": undefined})
     n_P = table["n"].to_numpy()
     strict = pass_at_k(Counts(n_P, table["c"].to_numpy()), 1, level=level)
-    lenient = pass_at_k(Counts(n_P, table["lenient"].to_numpy()), 1, level=level)
+    substance = evidence.right_in_substance
+    lenient = pass_at_k(Counts(n_P, substance.to_numpy()), 1, level=level)
     summary = {"strict_pass@1": strict, "lenient_pass@1": lenient}
     hinted = evidence.table(HINT_ARM)
     hinted = hinted[hinted["n"] > 0]
@@ -80,7 +81,7 @@ def measure(evidence: Evidence) -> Measurement:
     per_problem = pd.DataFrame(
         {
             "strict_rate": table["c"] / table["n"],
-            "lenient_rate": table["lenient"] / table["n"],
+            "lenient_rate": substance / table["n"],
             "format_posterior": format_posterior(evidence),
         },
         index=table.index,

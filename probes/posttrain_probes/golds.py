@@ -66,9 +66,10 @@ def unexplained_failures(evidence: Evidence) -> Finding | None:
     With wrong golds on a random part of the tasks the model behaves there as it does elsewhere: the prompts are
     alike and so are the profiles of its answers (how often it gives its first, second, third most frequent one).
     A real gap shows in one of them. The check needs failures that cannot be the tail of the solved problems, and
-    compares both groups by a cross-validated classifier.
+    compares both groups by a cross-validated classifier. Problems whose draws give the right answer in another form are
+    in neither group: their gold is right.
     """
-    table = evidence.measured
+    table = _without_misformed(evidence)
     solved = table["c"] > 0
     n_zero, n_solved = int((~solved).sum()), int(solved.sum())
     if min(n_zero, n_solved) < MIN_GROUP or not _separated(table[solved], table[~solved]):
@@ -92,6 +93,16 @@ def unexplained_failures(evidence: Evidence) -> Finding | None:
         f"their prompts (AUC {aucs[1]:.2f}) nor the profile of the model's answers (AUC {aucs[0]:.2f}) differ from the "
         "solved ones. Wrong golds look like this; audit some of them by hand before spending on training.",
     )
+
+
+def _without_misformed(evidence: Evidence) -> pd.DataFrame:
+    """The measured problems but those that only their form keeps from being solved, about as often as solved ones."""
+    table = evidence.measured
+    solved = table["c"] > 0
+    if not solved.any():
+        return table
+    right = evidence.right_in_substance / table["n"]
+    return table[solved | (right < weak_rate(table[solved]) / 2)]
 
 
 def _separated(solved: pd.DataFrame, zero: pd.DataFrame) -> bool:

@@ -11,7 +11,7 @@ import pytest
 from posttrain_probes import acceptance, rejection
 from posttrain_probes.synthetic import make_evidence, rollout_row
 
-from .judged import confident, findings, judged, problem
+from .judged import confident, findings, judged, problem, verdict
 
 NUMBERS = [str(100 + 37 * i) for i in range(24)]
 NUMERIC = {"type": "numeric"}
@@ -21,7 +21,7 @@ Writes = Callable[[str], str]
 def half_right(golds: list[str], right: Writes, wrong: Writes, draws: int = 32) -> list[list[str]]:
     """A model that is right half the time and writes so."""
     rng = random.Random(0)
-    other = [golds[(i + 5) % len(golds)] for i in range(len(golds))]
+    other = [golds[(i + 6) % len(golds)] for i in range(len(golds))]
     return [
         [right(gold) if rng.random() < 0.5 else wrong(away) for _ in range(draws)]
         for gold, away in zip(golds, other, strict=True)
@@ -32,14 +32,83 @@ def number(gold: str) -> str:
     return gold.split(maxsplit=1)[0].replace(",", "")
 
 
-REJECTING: dict[str, tuple[list[str], dict[str, Any], Writes]] = {
+CALLABLES = """
+import re
+
+def spelling(completion, answer):
+    return completion.strip() == answer
+
+def any_number(completion, answer):
+    return completion.strip().isdigit()
+
+def right(completion, answer):
+    return float(completion) == float(answer)
+
+def result(completion, answer):
+    return re.findall(r"result (\\S+) units", completion)[-1:] == [answer]
+
+def total(completion, answer):
+    return re.findall(r"^total (\\d+)$", completion)[-1:] == [answer]
+
+def tagged(completion, answer):
+    return completion.strip().endswith("answer: " + answer)
+
+def boxed(completion, answer):
+    return f"\\\\boxed{{{answer}}}" in completion
+
+def program(completion, problem):
+    space = {}
+    try:
+        exec(completion, space)
+        return space["f"](1) == int(problem.id[1:])
+    except Exception:
+        return False
+
+def same_text(completion, problem):
+    return completion == problem.demos[0]
+"""
+
+
+@pytest.fixture
+def callables(tmp_path: Path) -> Callable[[str], dict[str, str]]:
+    path = tmp_path / "rewards.py"
+    path.write_text(CALLABLES)
+    return lambda name: {"type": "python", "function": f"{path}:{name}"}
+
+
+REJECTING: dict[str, tuple[list[str], dict[str, Any] | str, Writes]] = {
     "a unit in the gold": ([f"{n} apples" for n in NUMBERS], {"type": "exact"}, number),
     "the same word in all golds": (
         [f"word{n} please" for n in NUMBERS],
         {"type": "exact"},
         lambda gold: gold.split()[0],
     ),
+    "a sentence where the bare answer is compared": (NUMBERS, "spelling", lambda gold: f"so there are {gold} of them"),
+    "a fraction for a decimal": (
+        [f"{i + 1}/4" for i in range(0, 48, 2)],
+        "result",
+        lambda gold: f"we get {int(gold.split('/')[0]) / 4}",
+    ),
+    "a pattern that misses surrounding text": (
+        NUMBERS,
+        "total",
+        lambda gold: f"total {gold}" if int(gold) % 2 else f"the total comes to {gold} euros",
+    ),
 }
+
+
+@pytest.mark.parametrize("name", REJECTING)
+def test_right_answers_that_are_rejected_break_the_instrument(
+    name: str, callables: Callable[[str], dict[str, str]]
+) -> None:
+    golds, given, right = REJECTING[name]
+    verifier = callables(given) if isinstance(given, str) else given
+    problems = [problem(i, gold, verifier) for i, gold in enumerate(golds)]
+    evidence = judged(problems, half_right(golds, right, right), references={})
+    assert ("verifier_inconsistent", "broken") in findings(evidence)
+    assert not confident(evidence)
+
+
 READ_LENIENTLY: dict[str, tuple[list[str], dict[str, Any], Writes]] = {
     "a sentence under exact": (NUMBERS, {"type": "exact"}, lambda gold: f"so there are {gold} of them"),
     "a fraction for a decimal": (
@@ -53,15 +122,6 @@ READ_LENIENTLY: dict[str, tuple[list[str], dict[str, Any], Writes]] = {
         lambda gold: f"total {gold}" if int(gold) % 2 else f"the total comes to {gold} euros",
     ),
 }
-
-
-@pytest.mark.parametrize("name", REJECTING)
-def test_right_answers_that_are_rejected_break_the_instrument(name: str) -> None:
-    golds, verifier, right = REJECTING[name]
-    problems = [problem(i, gold, verifier) for i, gold in enumerate(golds)]
-    evidence = judged(problems, half_right(golds, right, right))
-    assert ("verifier_inconsistent", "broken") in findings(evidence)
-    assert not confident(evidence)
 
 
 @pytest.mark.parametrize("name", READ_LENIENTLY)
@@ -105,25 +165,6 @@ def test_last_numbers_of_other_shapes_are_not_the_answer() -> None:
     problems = [problem(i, f"x = 3, y = {i}", {"type": "exact"}) for i in range(12)]
     texts = [[f"x = 2, y = {i}"] * 8 + [f"x = 3, y = {i}"] * 8 for i in range(12)]
     assert findings(judged(problems, texts)) == []
-
-
-CALLABLES = """
-def spelling(completion, answer):
-    return completion.strip() == answer
-
-def any_number(completion, answer):
-    return completion.strip().isdigit()
-
-def right(completion, answer):
-    return float(completion) == float(answer)
-"""
-
-
-@pytest.fixture
-def callables(tmp_path: Path) -> Callable[[str], dict[str, str]]:
-    path = tmp_path / "rewards.py"
-    path.write_text(CALLABLES)
-    return lambda name: {"type": "python", "function": f"{path}:{name}"}
 
 
 def test_a_callable_that_compares_spellings(callables: Callable[[str], dict[str, str]]) -> None:
@@ -231,3 +272,118 @@ def test_problems_that_pass_only_leniently_and_seldom_are_no_support_verdict() -
     assert found(3) == [("verifier_inconsistent", "broken")]
     assert found(30) == []
     assert found(0) == []
+
+
+# a wrong form, or a broken verifier
+
+
+def demonstrated(golds: list[str], verifier: dict[str, str], demo: Writes) -> list[Any]:
+    return [problem(i, gold, verifier, demos=(demo(gold),)) for i, gold in enumerate(golds)]
+
+
+FORMS: dict[str, tuple[list[str], str, Writes, Writes]] = {
+    "numbers": (
+        NUMBERS,
+        "tagged",
+        lambda gold: f"answer: {gold}",
+        lambda gold: f"3 + 8 = {gold}, so he has {gold} stamps.",
+    ),
+    "words": (
+        ["Paris", "Rome", "Lima", "Oslo", "Cairo", "Quito", "Accra", "Dhaka", "Hanoi", "Tunis", "Sofia", "Delhi"],
+        "tagged",
+        lambda gold: f"It lies there. answer: {gold}",
+        lambda gold: f"The city is {gold}.",
+    ),
+    "formulas": (
+        [rf"\frac{{{i}}}{{7}}" for i in range(1, 13) if i != 7],
+        "boxed",
+        lambda gold: rf"So $\boxed{{{gold}}}$",
+        lambda gold: f"The answer is ${gold}$.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_right_answers_in_another_form_than_the_demonstrations_are_format(
+    name: str, callables: Callable[[str], dict[str, str]]
+) -> None:
+    golds, verifier, demo, draw = FORMS[name]
+    problems = demonstrated(golds, callables(verifier), demo)
+    evidence = judged(problems, half_right(golds, draw, lambda gold: "no idea"))
+    assert all(evidence.gold_passes.values())
+    assert findings(evidence) == [("verifier_inconsistent", "note")]
+    assert evidence.misformed.sum() > 0.4 * evidence.measured["n"].sum()
+    found = rejection.rejected_answers(evidence)
+    assert found is not None and "another form than the demonstrations" in found.advice
+    always = judged(problems, [["Well, " * (j % 8) + draw(gold) for j in range(32)] for gold in golds])
+    assert verdict(always).bottleneck == "format"
+
+
+BROKEN: dict[str, tuple[list[str], str, Writes, Writes]] = {
+    "numbers in the demonstrated form": (
+        NUMBERS,
+        "tagged",
+        lambda gold: f"answer: {gold}",
+        lambda gold: f"answer: {gold}.0",
+    ),
+    "numbers in another form and spelling": (
+        NUMBERS,
+        "tagged",
+        lambda gold: f"answer: {gold}",
+        lambda gold: f"Altogether that makes {gold}.0",
+    ),
+    "formulas in another spelling": (
+        [rf"\frac{{{i}}}{{7}}" for i in range(1, 13) if i != 7],
+        "boxed",
+        lambda gold: rf"So $\boxed{{{gold}}}$",
+        lambda gold: rf"So $\boxed{{{gold.replace('frac', 'dfrac')}}}$",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_right_answers_that_are_rejected_in_the_demonstrated_form_break_the_instrument(
+    name: str, callables: Callable[[str], dict[str, str]]
+) -> None:
+    golds, verifier, demo, draw = BROKEN[name]
+    evidence = judged(demonstrated(golds, callables(verifier), demo), half_right(golds, draw, lambda gold: "no idea"))
+    assert all(evidence.gold_passes.values())
+    assert ("verifier_inconsistent", "broken") in findings(evidence)
+    assert evidence.misformed.sum() == 0
+    assert not confident(evidence)
+
+
+def test_code_in_a_fence_is_form_and_the_same_code_rejected_is_a_fault(
+    callables: Callable[[str], dict[str, str]],
+) -> None:
+    def code(i: int) -> str:
+        return f"def f(x):\n    return x + {i - 1}\n"
+
+    def problems(verifier: str) -> list[Any]:
+        return [problem(i, None, callables(verifier), demos=(code(i),)) for i in range(12)]
+
+    wrong = "def f(x):\n    return -1\n"
+    fenced = [[f"Here you are:\n```python\n{code(i)}```"] * 8 + [wrong] * 8 for i in range(12)]
+    form = judged(problems("program"), fenced)
+    assert findings(form) == [("verifier_inconsistent", "note")]
+    assert form.misformed.tolist() == [8] * 12
+    spaced = [[code(i).replace(" + ", "+")] * 8 + [wrong] * 8 for i in range(12)]
+    assert ("verifier_inconsistent", "broken") in findings(judged(problems("same_text"), spaced))
+
+
+def test_right_answers_in_another_spelling_are_no_wrong_golds() -> None:
+    """A third of the problems is never solved strictly: the model boxes nothing there, and its answers are right."""
+    golds = [str(100 + 37 * i) for i in range(30)]
+    verifier = {"type": "regex", "pattern": r"#### (\d+)$"}
+
+    def drawn(i: int, form: str, gold: str) -> list[str]:
+        rng = random.Random(i)
+        return [form.format(gold) if rng.random() < 0.6 else f"#### {rng.randint(0, 9)}" for _ in range(32)]
+
+    problems = [problem(i, gold, verifier, prompt=f"Question {i * 7 % 30}") for i, gold in enumerate(golds)]
+    right = [drawn(i, "#### {}" if i % 3 else "The answer is {}.", gold) for i, gold in enumerate(golds)]
+    evidence = judged(problems, right)
+    assert sum(evidence.measured["c"] == 0) == 10
+    assert "gold_fails" not in dict(findings(evidence))
+    wrong = [drawn(i, "#### {}", gold if i % 3 else golds[i - 1]) for i, gold in enumerate(golds)]
+    assert "gold_fails" in dict(findings(judged(problems, wrong)))

@@ -9,6 +9,7 @@ from typing import Any
 from posttrain_diag.engines.contract import Prompt, Rendering
 from posttrain_diag.engines.model.files import ModelFiles, first_line, read_json
 from posttrain_diag.errors import EngineError, UsageError
+from posttrain_diag.types import turn_text
 
 PLAIN_TEMPLATE = "{prompt}"
 _INNER_BOS = "the text of a prompt holds a BOS token that does not begin the prompt: take it out of the tasks"
@@ -51,7 +52,7 @@ def plain_text(prompt: Prompt, template: str | None, system: str | None) -> str:
     messages = list(prompt.messages)
     if system is not None and (not messages or messages[0].get("role") != "system"):
         messages.insert(0, {"role": "system", "content": system})
-    lines = [f"{message['role'].capitalize()}: {message['content']}" for message in messages]
+    lines = [f"{message['role'].capitalize()}: {turn_text(message)}" for message in messages]
     if not messages or messages[-1]["role"] != "assistant":
         lines.append("Assistant:")
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,7 +10,7 @@ from typing import Any, Literal
 from posttrain_diag.engines.contract import Prompt
 from posttrain_diag.engines.openai.http import Body
 from posttrain_diag.errors import EngineError
-from posttrain_diag.types import FinishReason, SamplingParams
+from posttrain_diag.types import FinishReason, Message, SamplingParams
 
 Endpoint = Literal["completions", "chat"]
 PATHS: Mapping[Endpoint, str] = {"completions": "/completions", "chat": "/chat/completions"}
@@ -90,10 +91,25 @@ def text_prompt(endpoint: Endpoint, prompt: Prompt, plain: str, system: str | No
     """
     if endpoint == "completions":
         return {"prompt": plain}
-    messages = [dict(m) for m in prompt.messages or ({"role": "user", "content": prompt.text or ""},)]
+    messages = [_sent(m) for m in prompt.messages or ({"role": "user", "content": prompt.text or ""},)]
     if system is not None and messages[0].get("role") != "system":
         messages.insert(0, {"role": "system", "content": system})
     return {"messages": messages}
+
+
+def _sent(message: Message) -> dict[str, Any]:
+    """A turn as the protocol has it: the arguments of tool calls are texts there."""
+    sent = dict(message)
+    if sent.get("tool_calls"):
+        sent["tool_calls"] = [
+            {
+                **call,
+                "id": call.get("id", f"call_{at}"),
+                "function": {**call["function"], "arguments": json.dumps(call["function"]["arguments"])},
+            }
+            for at, call in enumerate(sent["tool_calls"])
+        ]
+    return sent
 
 
 def choices(answer: Body, dialect: Dialect) -> list[Choice]:

@@ -11,24 +11,30 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from posttrain_diag.tasks.problems.rows import is_missing
+from posttrain_diag.tasks.problems.turns import TurnError, hh_turns, read_turns, split_last
 from posttrain_diag.types import Message, Pair
 
-ROLES = ("system", "developer", "user", "assistant", "tool")
+_SEVERAL = ("target", "value", "text", "aliases", "answers")
+"""Keys under which an object lists accepted answers: verl's search tasks, TriviaQA, SQuAD."""
 
 
 class Reader:
     """One row, with what was found wrong in it."""
 
-    def __init__(self, cells: Mapping[str, Any], columns: Mapping[str, str]) -> None:
+    def __init__(self, cells: Mapping[str, Any], columns: Mapping[str, str], *, judged: bool = False) -> None:
         """Wrap a row.
 
         Args:
             cells: column -> value.
             columns: field -> column, for the fields that a mapping renamed.
+            judged: the verifier is given apart from the file, so that a gold that cannot be read is no fault.
         """
         self._cells = cells
         self._columns = columns
+        self.judged = judged
         self.problems: list[tuple[str, str]] = []
+        self.remarks: list[str] = []
+        """What a reader of the results must know of how the row was read."""
 
     def get(self, field: str) -> Any:
         """The cell as it is; None when it is missing, NaN or empty."""
@@ -39,6 +45,16 @@ class Reader:
         """Note what is wrong with a field."""
         self.problems.append((self._columns.get(field, field), problem))
 
+    def bad_gold(self, field: str, problem: str) -> None:
+        """Note what is wrong with a gold answer or its tests, unless the verifier comes from elsewhere."""
+        if not self.judged:
+            self.bad(field, problem)
+
+    def remark(self, text: str) -> None:
+        """Note how the row was read; the same remarks of several rows are counted."""
+        if text:
+            self.remarks.append(text)
+
     def text(self, field: str, *, required: bool = True) -> str | None:
         """A non-empty text."""
         value = self.get(field)
@@ -47,28 +63,36 @@ class Reader:
                 self.bad(field, f"expected a text, got {self._absent(field)}")
             return None
         if not isinstance(value, str) or not value.strip():
-            self.bad(field, f"expected a non-empty text, got {_shown(value)}")
+            self.bad(field, f"expected a non-empty text, got {shown(value)}")
             return None
         return value
 
-    def answer(self, field: str, *, required: bool = False) -> str | None:
-        """A gold answer: a text or a number (also as the only element of a list)."""
-        value = self.get(field)
-        if isinstance(value, list) and len(cast("list[Any]", value)) == 1:
-            value = cast("list[Any]", value)[0]
-        if value is None:
+    def answers(self, field: str, *, required: bool = False, listed: bool = False) -> tuple[str, ...]:
+        """The gold answers that are accepted, the first one being the one to show.
+
+        They are a text or a number, a list of these, or an object that lists them: {"target": [...]},
+        {"value": ..., "aliases": [...]}, {"text": [...]}.
+
+        Args:
+            field: where they are.
+            required: note it when there is none.
+            listed: a text that is a JSON list is a list; without it that text is the answer itself.
+        """
+        value = self._json(field) if listed else self.get(field)
+        if value is None or value in ([], {}):
             name = self._columns.get(field, field)
             if required or (name in self._cells and _is_nan(self._cells[name])):
-                self.bad(field, f"expected an answer (text or number), got {self._absent(field)}")
-            return None
-        if isinstance(value, (bool, int)):
-            return str(value)
-        if isinstance(value, float) and math.isfinite(value):
-            return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
-        if isinstance(value, str) and value.strip():
-            return value
-        self.bad(field, f"expected an answer (text or number), got {_shown(value)}")
-        return None
+                self.bad_gold(field, f"expected an answer (text or number), got {self._absent(field)}")
+            return ()
+        found = accepted(value)
+        if found is None:
+            self.bad_gold(
+                field,
+                "expected an answer (text or number), a list of accepted answers, or an object that lists them as "
+                f'{{"target": [...]}} or {{"value": ..., "aliases": [...]}}; got {shown(value)}',
+            )
+            return ()
+        return found
 
     def texts(self, field: str) -> tuple[str, ...]:
         """A list of texts; a single text counts as a list of one."""
@@ -77,9 +101,9 @@ class Reader:
             return ()
         items = cast("list[Any]", value) if isinstance(value, list) else [value]
         if not all(isinstance(item, str) for item in items):
-            self.bad(field, f"expected a list of texts, got {_shown(value)}")
+            self.bad(field, f"expected texts, got {shown(items)}")
             return ()
-        return tuple(cast("list[str]", items))
+        return tuple(items)
 
     def mapping(self, field: str, *, required: bool = False) -> dict[str, Any] | None:
         """A JSON object; the nulls that Parquet fills structs with are dropped."""
@@ -87,7 +111,7 @@ class Reader:
         if value is None and not required:
             return None
         if not isinstance(value, dict):
-            self.bad(field, f"expected an object, got {self._absent(field) if value is None else _shown(value)}")
+            self.bad(field, f"expected an object, got {self._absent(field) if value is None else shown(value)}")
             return None
         return {str(k): v for k, v in cast("dict[Any, Any]", value).items() if v is not None}
 
@@ -99,31 +123,53 @@ class Reader:
             pair = cast("dict[str, Any]", item) if isinstance(item, dict) else {}
             chosen, rejected = pair.get("chosen"), pair.get("rejected")
             if not isinstance(chosen, str) or not isinstance(rejected, str):
-                self.bad(field, f'expected {{"chosen": text, "rejected": text}}, got {_shown(item)}')
+                self.bad(field, f'expected {{"chosen": text, "rejected": text}}, got {shown(item)}')
                 return ()
             found.append(Pair(chosen, rejected))
         return tuple(found)
 
-    def messages(self, field: str) -> tuple[Message, ...] | None:
-        """Chat turns [{"role", "content"}, ...]; None (and noted) when they are not."""
+    def turns(self, field: str) -> tuple[Message, ...] | None:
+        """A conversation whose last turn may have yet to be written (content None); None (and noted) when it is none.
+
+        A text in the form "Human: ... Assistant: ..." is a conversation too.
+        """
         value = self._json(field)
+        if isinstance(value, str) and (turns := hh_turns(value)) is not None:
+            return turns
         if not isinstance(value, list) or not value:
             self.bad(
-                field, f"expected a list of messages, got {self._absent(field) if value is None else _shown(value)}"
+                field, f"expected a list of messages, got {self._absent(field) if value is None else shown(value)}"
             )
             return None
-        turns: list[Message] = []
-        for i, item in enumerate(cast("list[Any]", value)):
-            turn = cast("dict[str, Any]", item) if isinstance(item, dict) else {}
-            role, content = turn.get("role"), turn.get("content")
-            if role not in ROLES or not isinstance(content, str):
-                self.bad(
-                    field,
-                    f"message {i + 1}: expected a role ({', '.join(ROLES)}) and a text content, got {_shown(item)}",
-                )
-                return None
-            turns.append({"role": cast("str", role), "content": content})
-        return tuple(turns)
+        try:
+            return read_turns(cast("list[Any]", value))
+        except TurnError as error:
+            self.bad(field, str(error))
+            return None
+
+    def messages(self, field: str) -> tuple[Message, ...] | None:
+        """Chat turns that each say something; None (and noted) when they are not."""
+        turns = self.turns(field)
+        if turns is not None and turns[-1]["content"] is None:
+            self.bad(field, f"message {len(turns)}: expected a text content, got null in a turn that calls no tool")
+            return None
+        return turns
+
+    def conversation(self, field: str, *, begun: bool = False) -> tuple[tuple[Message, ...], str | None]:
+        """(what is asked, what the assistant answers in the end or None).
+
+        Args:
+            field: where the conversation is.
+            begun: what is asked may stand elsewhere, so that an answer alone is fine.
+        """
+        turns = self.turns(field)
+        if turns is None:
+            return (), None
+        asked, answered, remark = split_last(turns)
+        self.remark(remark)
+        if not asked and not begun:
+            self.bad(field, "expected a user's message before the assistant's, got none")
+        return asked, answered
 
     def prompt(self, field: str = "prompt") -> tuple[str | None, tuple[Message, ...] | None]:
         """A prompt: a text, or chat turns."""
@@ -144,6 +190,9 @@ class Reader:
         if messages[-1]["role"] != "assistant":
             self.bad(field, f"expected the last message to be the assistant's, got role {messages[-1]['role']!r}")
             return None
+        if messages[-1].get("tool_calls"):
+            self.bad(field, "expected the assistant's last message to be a text, got a tool call")
+            return None
         return messages[-1]["content"]
 
     def _json(self, field: str) -> Any:
@@ -152,22 +201,51 @@ class Reader:
         if isinstance(value, str) and value[:1] in ("[", "{"):
             try:
                 return json.loads(value)
-            except json.JSONDecodeError:
+            except (json.JSONDecodeError, RecursionError):
                 return value
         return value
+
+    def json(self, field: str) -> Any:
+        """The cell, decoded where it is the text of a JSON list or object."""
+        return self._json(field)
 
     def _absent(self, field: str) -> str:
         name = self._columns.get(field, field)
         if name not in self._cells:
             return "no such column in this row"
         value = self._cells[name]
-        return "NaN" if _is_nan(value) else "an empty cell" if value is None or value == "" else _shown(value)
+        return "NaN" if _is_nan(value) else "an empty cell" if value is None or value == "" else shown(value)
+
+
+def accepted(value: Any) -> tuple[str, ...] | None:
+    """The answers that a gold accepts, repeats left out; None when the value is no gold."""
+    if isinstance(value, dict):
+        fields = cast("dict[str, Any]", value)
+        lists = [accepted(fields[key]) for key in _SEVERAL if not is_missing(fields.get(key)) and fields[key] != []]
+        if not lists or any(each is None for each in lists):
+            return None
+        return tuple(dict.fromkeys(text for each in lists for text in each or ()))
+    if isinstance(value, list):
+        texts = [_one_answer(item) for item in cast("list[Any]", value) if not is_missing(item)]
+        known = [text for text in texts if text is not None]
+        return tuple(dict.fromkeys(known)) if known and len(known) == len(texts) else None
+    text = _one_answer(value)
+    return None if text is None else (text,)
+
+
+def _one_answer(value: Any) -> str | None:
+    if isinstance(value, (bool, int)):
+        return str(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+    return value if isinstance(value, str) and value.strip() else None
 
 
 def _is_nan(value: Any) -> bool:
     return isinstance(value, float) and math.isnan(value)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value with its type, short enough for a message."""
     text = f"{type(value).__name__} {value!r}"
     return text if len(text) <= 80 else text[:77] + "..."

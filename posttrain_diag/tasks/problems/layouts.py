@@ -2,39 +2,41 @@ r"""The layouts of tasks files, with a row of each. The first whose columns are 
 
     native      {"id": "S-17", "prompt": "S:abcde=", "answer": "bcdea", "verifier": {"type": "exact"},
                  "demos": ["X|bcdea"], "pairs": [{"chosen": "bcdea", "rejected": "edcba"}], "tags": ["S"]}
-    humaneval   {"task_id": "HumanEval/0", "prompt": "def f(x):\n", "entry_point": "f",
-                 "canonical_solution": "    return x\n",
-                 "test": "def check(candidate):\n    assert candidate(1) == 1\n"}
-    mbpp        {"task_id": 1, "text": "Write a function ...", "code": "def f(x): ...",
-                 "test_list": ["assert f(1) == 2"]}
     verl        {"data_source": "openai/gsm8k", "prompt": [{"role": "user", "content": "..."}],
                  "reward_model": {"style": "rule", "ground_truth": "72"}, "extra_info": {"split": "train", "index": 0}}
-    unpaired    {"prompt": "Two plus two?", "completion": "4", "label": true, "answer": "4"}
-    preference  {"prompt": "Two plus two?", "chosen": "4", "rejected": "5", "answer": "4"}
-    cruxeval    {"code": "def f(x):\n    return x", "input": "1", "output": "1", "id": "sample_0"}
     math        {"problem": "What is $1+1$?", "solution": "... $\\boxed{2}$.", "answer": "2"}
     gsm8k       {"question": "How many ...?", "answer": "16 - 3 = 13\n#### 13"}
+    boolq       {"question": "is it red", "passage": "...", "answer": true}
+    answers     {"question": "Who ...?", "answers": ["Ann", "Ann Lee"]}
     verifiers   {"question": "How many ...?", "answer": "13", "info": {}}
+    alpaca      {"instruction": "Add.", "input": "2, 2", "output": "The answer is 4."}
+    sharegpt    {"conversations": [{"from": "human", "value": "..."}, {"from": "gpt", "value": "..."}]}
     messages    {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}],
                  "answer": "4"}
     prompt      {"prompt": "Two plus two?", "completion": "4", "answer": "4"}
 
-Every layout also takes the columns `verifier`, `tags` and an id (`IDS`).
+Programming tasks are in code.py, multiple choice in choices.py, preference data in pairs.py. Every layout also takes
+the columns `verifier`, `tags`, `aliases` (further accepted answers) and an id (`IDS`). Several accepted answers may
+stand wherever one may: any of them passes.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from posttrain_diag.tasks.problems import code, golds
 from posttrain_diag.tasks.problems.cells import Reader
-from posttrain_diag.tasks.verifiers.text import last_boxed
-from posttrain_diag.types import Message, Pair
+from posttrain_diag.tasks.problems.choices import CHOICES, CONTEXTS, with_context
+from posttrain_diag.tasks.problems.drafts import Draft, Layout, gold, layout, optional, tags
+from posttrain_diag.tasks.problems.named import IFEVAL
+from posttrain_diag.tasks.problems.pairs import PAIRS
+from posttrain_diag.tasks.problems.rows import is_missing
+from posttrain_diag.types import Message
 
-IDS = ("id", "task_id", "unique_id", "problem_id", "example_id", "uid", "name")
-"""Columns that name a row, first one first."""
-COMMON = frozenset({"verifier", "tags", "answer"})
+FROM_DEMO = "the answer was taken from the end of the demonstration"
+YES_NO = "answers true and false are read as yes and no"
 
 
 def _boxed_pattern(depth: int = 6) -> str:
@@ -49,177 +51,192 @@ BOXED: Mapping[str, Any] = {"type": "regex", "pattern": _boxed_pattern(), "compa
 MATH: Mapping[str, Any] = {"type": "math"}
 
 
-@dataclass(frozen=True)
-class Draft:
-    """What a layout read from a row; `verifier` is None where the file has to decide."""
-
-    prompt: str | None
-    messages: tuple[Message, ...] | None
-    answer: str | None = None
-    verifier: Mapping[str, Any] | None = None
-    demos: tuple[str, ...] = ()
-    pairs: tuple[Pair, ...] = ()
-    tags: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Layout:
-    """One way to lay out tasks in columns."""
-
-    needs: frozenset[str]
-    """Columns that must be there."""
-    uses: frozenset[str]
-    """Columns that are read when they are there."""
-    read: Callable[[Reader], Draft]
-    note: str = ""
-    """What a reader of the results must know about the choices made here."""
-
-
 def _native(row: Reader) -> Draft:
     prompt, messages = _prompt_or_messages(row)
     demos = row.texts("demos")
     completion = row.completion("completion", required=False)
-    return Draft(
-        prompt,
-        messages,
-        row.answer("answer"),
-        None,
-        demos or ((completion,) if completion else ()),
-        row.pairs("pairs"),
-    )
-
-
-def _humaneval(row: Reader) -> Draft:
-    prompt, test, entry_point = row.text("prompt"), row.text("test"), row.text("entry_point")
-    verifier = {"type": "code", "test": test, "entry_point": entry_point}
-    return Draft(prompt, None, None, verifier, _optional(row.text("canonical_solution", required=False)))
-
-
-def _mbpp(row: Reader) -> Draft:
-    text = row.text("text" if row.get("text") is not None else "prompt")
-    tests = row.texts("test_list")
-    if not tests:
-        row.bad("test_list", "expected at least one test, got none")
-    before = [row.text("test_setup_code", required=False) or "", *row.texts("test_imports")]
-    more = row.text("test", required=False)
-    parts = [*(code for code in before if code), *tests, *([more] if more else [])]
-    verifier = {"type": "code", "test": "\n".join(parts)}
-    prompt = f"{text}\nYour code should pass these tests:\n\n" + "\n".join(tests) + "\n"
-    return Draft(prompt, None, None, verifier, _optional(row.text("code", required=False)))
+    return Draft(prompt, messages, demos=demos or optional(completion), pairs=row.pairs("pairs"), **gold(row, "answer"))
 
 
 def _verl(row: Reader) -> Draft:
     prompt, messages = row.prompt()
     reward = row.mapping("reward_model", required=True) or {}
+    source = row.text("data_source", required=False)
+    truth, style = reward.get("ground_truth"), reward.get("style", "rule")
+    named = optional(source)
+    try:
+        test = code.code_tests_in(truth)
+    except code.TestsError as error:
+        row.bad_gold("reward_model.ground_truth", str(error))
+        return Draft(prompt, messages, str(truth), tags=named)
+    if test is not None:
+        return Draft(prompt, messages, None, {"type": "code", "test": test}, tags=named)
     inner = Reader(reward, {})
-    answer = inner.answer("ground_truth")
+    answer = gold(inner, "ground_truth")
     for _, problem in inner.problems:
-        row.bad("reward_model.ground_truth", problem)
-    style = reward.get("style", "rule")
-    if style != "rule" and answer is None:
-        row.bad("reward_model.style", f"expected 'rule' with a ground_truth, got {style!r} without one")
-    return Draft(prompt, messages, answer, tags=_optional(row.text("data_source", required=False)))
-
-
-def _unpaired(row: Reader) -> Draft:
-    prompt, messages = row.prompt()
-    completion = row.completion("completion") or ""
-    label = row.get("label")
-    label = {"true": True, "false": False, "1": True, "0": False}.get(str(label).lower())
-    if label is None:
-        row.bad("label", f"expected true or false, got {row.get('label')!r}")
-    # A rejected completion waits in `pairs` until the rows of one prompt are merged.
-    pairs = () if label else (Pair("", completion),)
-    return Draft(prompt, messages, row.answer("answer"), None, (completion,) if label else (), pairs)
-
-
-def _preference(row: Reader) -> Draft:
-    pair = Pair(row.completion("chosen") or "", row.completion("rejected") or "")
-    if row.get("prompt") is not None:
-        prompt, messages = row.prompt()
-    else:
-        turns = row.messages("chosen")
-        prompt, messages = None, None if turns is None else turns[:-1]
-        if not messages:
-            row.bad("prompt", "expected a prompt, or messages in `chosen` that begin with one")
-    return Draft(prompt, messages, row.answer("answer"), None, (), (pair,))
-
-
-def _cruxeval(row: Reader) -> Draft:
-    code, given = row.text("code"), row.text("input", required=False) or ""
-    output = row.answer("output", required=True)
-    return Draft(f"{code}\n\nassert f({given}) ==", None, output, {"type": "literal"})
+        row.bad_gold("reward_model.ground_truth", problem)
+    if answer["answer"] is None and style != "rule":
+        row.bad_gold("reward_model.style", f"expected 'rule' with a ground_truth, got {style!r} without one")
+    elif (source or "").lower() in code.SOURCES or row.get("ability") == "code":
+        row.bad_gold("reward_model.ground_truth", f"expected tests of code for {source!r}, got {str(truth)[:60]!r}")
+    worked = (row.mapping("extra_info") or {}).get("answer")
+    demos = optional(worked) if isinstance(worked, str) and golds.hashed(worked) == answer["answer"] else ()
+    return Draft(prompt, messages, demos=demos, tags=named, **answer)
 
 
 def _math(row: Reader) -> Draft:
-    solution = row.text("solution")
-    answer = row.answer("answer")
-    if answer is None and solution is not None:
-        answer = last_boxed(solution)
-        if answer is None:
-            row.bad("solution", "expected a final \\boxed{answer} (or a column `answer`), got neither")
-    tags = tuple(str(row.get(k)) for k in ("subject", "type", "level") if row.get(k) is not None)
     from posttrain_diag.tasks.verifiers.math.verifier import is_gold
 
+    solution = row.text("solution", required=row.get("answer") is None)
+    answer = gold(row, "answer")
+    if answer["answer"] is None and solution is not None:
+        found = golds.boxed(solution)
+        if found is None:
+            row.bad_gold("solution", "expected a final \\boxed{answer} (or a column `answer`), got neither")
+        else:
+            answer["answer"] = found.answer
+            row.remark(found.remark)
+    labels = tags(row, "subject", "type", "level")
     problem = row.text("problem")
-    verifier = MATH if is_gold(answer or "", problem or "") else BOXED
-    return Draft(problem, None, answer, verifier, _optional(solution), tags=tags)
+    verifier = MATH if is_gold(answer["answer"] or "", problem or "") else BOXED
+    return Draft(problem, None, verifier=verifier, demos=optional(solution), tags=labels, **answer)
+
+
+def _problem(row: Reader) -> Draft:
+    question, messages = row.prompt("problem")
+    return _worked(row, question, messages)
 
 
 def _gsm8k(row: Reader) -> Draft:
     question, worked = row.text("question"), row.text("answer")
-    _, mark, final = (worked or "").rpartition("####")
-    if worked is not None and not (mark and final.strip()):
+    final = golds.hashed(worked or "")
+    if worked is not None and final is None:
         row.bad("answer", "expected a worked answer that ends in '#### number', got none")
-    return Draft(question, None, final.strip() or None, {"type": "numeric"}, _optional(worked))
+    return Draft(with_context(row, question), None, final, {"type": "numeric"}, optional(worked))
 
 
-def _verifiers(row: Reader) -> Draft:
+def _boolq(row: Reader) -> Draft:
+    question = row.text("question")
+    given = row.get("answer" if row.get("answer") is not None else "label")
+    truth = {"true": "yes", "1": "yes", "yes": "yes", "false": "no", "0": "no", "no": "no"}.get(str(given).lower())
+    if truth is None:
+        row.bad_gold("answer", f"expected true or false, got {given!r}")
+    if question is not None:
+        ended = question if question.rstrip().endswith("?") else f"{question.rstrip()}?"
+        question = f"{ended} Answer yes or no."
+    return Draft(with_context(row, question), None, truth)
+
+
+def _question(row: Reader) -> Draft:
     prompt, messages = row.prompt("question")
-    return Draft(prompt, messages, row.answer("answer"))
+    return _worked(row, with_context(row, prompt), messages)
+
+
+def _worked(row: Reader, prompt: str | None, messages: tuple[Message, ...] | None) -> Draft:
+    """A prompt with its answer, which may be worked out as in GSM8K, or a plain true or false."""
+    value = row.get("answer")
+    labels = tags(row, "subject", "type", "level")
+    if isinstance(value, str) and (final := golds.hashed(value)) is not None:
+        return Draft(prompt, messages, final, None, (value,), tags=labels)
+    if isinstance(value, bool) and re.search(r"\btrue\b", prompt or "", re.IGNORECASE) is None:
+        row.remark(YES_NO)
+        return Draft(prompt, messages, "yes" if value else "no", tags=labels)
+    solution = row.text("solution", required=False)
+    return Draft(prompt, messages, demos=optional(solution), tags=labels, **gold(row, "answer"))
+
+
+def _answers(question: str, answers: str) -> Callable[[Reader], Draft]:
+    def read(row: Reader) -> Draft:
+        prompt, messages = row.prompt(question)
+        found = gold(row, answers, required=True, listed=True)
+        return Draft(with_context(row, prompt) if messages is None else None, messages, **found)
+
+    return read
+
+
+def _alpaca(row: Reader) -> Draft:
+    instruction = row.text("instruction")
+    more = row.text("input", required=False) or row.text("context", required=False)
+    prompt = instruction if more is None or instruction is None else f"{instruction}\n\n{more}"
+    output = row.text("output" if row.get("output") is not None else "response", required=False)
+    return _demonstrated(row, prompt, None, output)
+
+
+def _sharegpt(row: Reader) -> Draft:
+    return _demonstrated(row, None, *row.conversation("conversations"))
 
 
 def _messages(row: Reader) -> Draft:
-    turns = row.messages("messages") or ()
-    demo = turns[-1]["content"] if turns and turns[-1]["role"] == "assistant" else None
-    prompt = turns[:-1] if demo is not None else turns
-    if turns and not prompt:
-        row.bad("messages", "expected a user's message before the assistant's, got none")
-    return Draft(None, prompt, row.answer("answer"), None, _optional(demo))
+    return _demonstrated(row, None, *row.conversation("messages"))
 
 
 def _prompt(row: Reader) -> Draft:
     prompt, messages = row.prompt()
-    return Draft(prompt, messages, row.answer("answer"), None, _optional(row.completion("completion", required=False)))
+    return _demonstrated(row, prompt, messages, row.completion("completion", required=False))
 
 
-def _layout(needs: str, uses: str, read: Callable[[Reader], Draft], note: str = "") -> Layout:
-    columns = frozenset(needs.split())
-    return Layout(columns, columns | frozenset(uses.split()) | COMMON, read, note)
+def _response(question: str, response: str) -> Callable[[Reader], Draft]:
+    def read(row: Reader) -> Draft:
+        prompt, messages = row.prompt(question)
+        return _demonstrated(row, prompt, messages, row.completion(response, required=False))
+
+    return read
+
+
+def _input(row: Reader) -> Draft:
+    prompt, messages = row.prompt("input")
+    return Draft(prompt, messages, **gold(row, "target"))
+
+
+def _demonstrated(row: Reader, prompt: str | None, messages: tuple[Message, ...] | None, demo: str | None) -> Draft:
+    """A prompt with a demonstration and perhaps an answer; else the answer is what the demonstration marks as one."""
+    answer = gold(row, "answer")
+    if answer["answer"] is None and demo is not None and row.get("verifier") is None and not row.judged:
+        found = golds.final_answer(demo)
+        if found is not None:
+            answer["answer"] = found.answer
+            row.remark(FROM_DEMO)
+            row.remark(found.remark)
+    return Draft(prompt, messages, demos=optional(demo), **answer)
 
 
 _NATIVE_USES = "prompt messages completion demos pairs source"
+_CONTEXT = " ".join(CONTEXTS)
+_LABELS = "subject type level"
 LAYOUTS: dict[str, Layout] = {
-    "native": _layout("verifier prompt", _NATIVE_USES, _native),
-    "native (chat)": _layout("verifier messages", _NATIVE_USES, _native),
-    "native (demos)": _layout("prompt demos", _NATIVE_USES, _native),
-    "native (pairs)": _layout("prompt pairs", _NATIVE_USES, _native),
-    "humaneval": _layout("prompt entry_point test", "canonical_solution", _humaneval),
-    "mbpp": _layout("text code test_list", "test test_setup_code test_imports", _mbpp),
-    "mbpp (sanitized)": _layout("prompt code test_list", "test test_setup_code test_imports", _mbpp),
-    "verl": _layout("prompt reward_model", "data_source", _verl),
-    "unpaired": _layout("prompt completion label", "", _unpaired),
-    "preference": _layout("chosen rejected", "prompt", _preference),
-    "cruxeval": _layout("code input output", "", _cruxeval, "cruxeval: the task is to predict the output"),
-    "math": _layout("problem solution", "subject type level", _math, "math: answers are compared as mathematics"),
-    "gsm8k": _layout("question answer", "", _gsm8k, "gsm8k: the number after #### is compared with the last number"),
-    "verifiers": _layout("question answer", "info", _verifiers),
-    "messages": _layout("messages", "", _messages),
-    "prompt": _layout("prompt", "completion", _prompt),
+    "native": layout("verifier prompt", _NATIVE_USES, _native),
+    "native (chat)": layout("verifier messages", _NATIVE_USES, _native),
+    "native (demos)": layout("prompt demos", _NATIVE_USES, _native),
+    "native (pairs)": layout("prompt pairs", _NATIVE_USES, _native),
+    "ifeval": layout("prompt instruction_id_list", "", _prompt, refused=IFEVAL),
+    **code.CODE,
+    "verl": layout("prompt reward_model", "data_source", _verl),
+    **PAIRS,
+    **CHOICES,
+    "math": layout("problem solution", _LABELS, _math, "math: answers are compared as mathematics"),
+    "problem": layout("problem answer", f"solution {_LABELS}", _problem),
+    "gsm8k": layout(
+        "question answer", _CONTEXT, _gsm8k, "gsm8k: the number after #### is compared with the last number"
+    ),
+    "boolq": layout("question passage answer", "", _boolq, "boolq: yes or no is asked for"),
+    "boolq (super_glue)": layout("question passage label", "", _boolq, "boolq: yes or no is asked for"),
+    "answers": layout("question answers", _CONTEXT, _answers("question", "answers")),
+    "answers (golden)": layout("question golden_answers", _CONTEXT, _answers("question", "golden_answers")),
+    "answers (possible)": layout("question possible_answers", _CONTEXT, _answers("question", "possible_answers")),
+    "verifiers": layout("question answer", f"info solution {_CONTEXT} {_LABELS}", _question),
+    "alpaca": layout("instruction output", "input", _alpaca),
+    "dolly": layout("instruction response", "context", _alpaca),
+    "sharegpt": layout("conversations", "", _sharegpt),
+    "messages": layout("messages", "", _messages),
+    "query": layout("query response", "", _response("query", "response")),
+    "response": layout("prompt response", "", _response("prompt", "response")),
+    "answers (prompt)": layout("prompt answers", "", _answers("prompt", "answers")),
+    "input": layout("input target", "", _input),
+    "prompt": layout("prompt", "completion", _prompt),
 }
 """Detection order matters: a layout stands before those whose columns it includes."""
 
-FIELDS = frozenset().union(*(layout.uses for layout in LAYOUTS.values())) | {"id"}
+FIELDS = frozenset().union(*(each.uses for each in LAYOUTS.values())) | {"id"}
 """Fields a mapping may name."""
 
 
@@ -228,12 +245,14 @@ def detect(columns: frozenset[str], answers: list[Any]) -> str | None:
 
     Args:
         columns: the columns that the file has (after renaming).
-        answers: the cells of the column `answer`: GSM8K is told from other questions by its ####.
+        answers: the cells of the column `answer`: GSM8K is told from other questions by its ####, BoolQ by its truth.
     """
-    for name, layout in LAYOUTS.items():
-        if not layout.needs <= columns:
+    for name, each in LAYOUTS.items():
+        if not each.needs <= columns:
             continue
-        if name == "gsm8k" and not any(isinstance(a, str) and "####" in a for a in answers):
+        if name == "gsm8k" and not any(isinstance(a, str) and golds.hashed(a) for a in answers):
+            continue
+        if name == "boolq" and not all(is_missing(a) or str(a).lower() in ("true", "false") for a in answers):
             continue
         return name
     return None
@@ -243,7 +262,3 @@ def _prompt_or_messages(row: Reader) -> tuple[str | None, tuple[Message, ...] | 
     if row.get("prompt") is None and row.get("messages") is not None:
         return None, row.messages("messages")
     return row.prompt()
-
-
-def _optional(text: str | None) -> tuple[str, ...]:
-    return () if text is None else (text,)

@@ -7,23 +7,33 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from posttrain_diag.errors import TaskError, UsageError, VerifierError
+from posttrain_diag.errors import TaskError, UsageError, VerifierError, did_you_mean
 from posttrain_diag.settings.tasks import TaskSettings
 from posttrain_diag.tasks.problems.cells import Reader
-from posttrain_diag.tasks.problems.layouts import BOXED, FIELDS, IDS, LAYOUTS, Draft, detect
+from posttrain_diag.tasks.problems.columns import check_mapping, columns_of, detect_layout, otherwise_spelled
+from posttrain_diag.tasks.problems.drafts import IDS, Draft
+from posttrain_diag.tasks.problems.layouts import BOXED, LAYOUTS
+from posttrain_diag.tasks.problems.named import refuse_unjudged
+from posttrain_diag.tasks.problems.pairs import UNPAIRED, merge_unpaired
 from posttrain_diag.tasks.problems.rows import BadRow, RawTable, Row, is_missing, read_table
+from posttrain_diag.tasks.problems.several import accept_all
 from posttrain_diag.tasks.problems.taskset import TaskSet, tasks_sha
 from posttrain_diag.tasks.verifiers.defaults import WHY, default_verifier
 from posttrain_diag.tasks.verifiers.numbers import iter_numbers
 from posttrain_diag.tasks.verifiers.spec import TYPES, check_verifier, compile_verifier, needs_code
-from posttrain_diag.types import Pair, Problem
+from posttrain_diag.types import Problem
 
 _SHOWN_ROWS = 5
 _NOTHING_TO_VERIFY = (
     "nothing to verify a completion with: add a column `answer` (or --map answer=COLUMN), a column `verifier`, or give "
     "--verifier path.py:function"
+)
+_ALONE = tuple(kind for kind in TYPES if kind not in ("regex", "python", "code", "any"))
+"""Types of verifiers that need no more than their name."""
+_ONLY_DEMOS = (
+    "; the demonstration marks no answer of its own (were it a bare answer, --map answer=COLUMN would name it)"
 )
 
 
@@ -34,17 +44,20 @@ def load_tasks(
     verifier: str | None = None,
     limit: int | None = None,
     allow_code: bool = False,
+    demos_only: bool = False,
 ) -> TaskSet:
     """Load problems with their verifiers.
 
     Args:
-        source: a .jsonl, .json, .csv or .parquet file (also .gz, .bz2, .xz), a HF data set (directory or owner/name),
-            or `builtin:zoo/NAME`.
+        source: a .jsonl, .json, .csv, .tsv or .parquet file (also .gz, .bz2, .xz), tasks that are known by a name
+            ("gsm8k"), a HF data set (directory, owner/name, owner/name:split or owner/name:config:split), or
+            `builtin:zoo/NAME`.
         mapping: field -> column, before the layout is detected, e.g. {"prompt": "question"}.
         verifier: replaces every verifier: a type ("exact", "numeric", "choice", "contains"), "regex:PATTERN", a JSON
             object, or "path.py:function" / "package.module:function", which is consent to run that code.
         limit: read only the first rows.
         allow_code: accept verifiers of the file that run code.
+        demos_only: the demonstrations are all that is wanted: rows need no answer, and problems have no verifier.
 
     Raises:
         TaskError: the file cannot be used; `rows` lists every bad row.
@@ -57,28 +70,36 @@ def load_tasks(
     forced = None if verifier is None else parse_verifier(verifier)
     if forced is not None:
         compile_verifier(forced)
+    judged = demos_only or forced is not None
+    if not judged:
+        refuse_unjudged(source)
     table = read_table(source, limit)
-    columns = _columns(table)
+    columns = columns_of(table)
     if not table.rows and not table.bad:
         raise TaskError(f"{source} holds no rows: expected at least one problem")
-    renamed = _check_mapping(mapping or {}, columns, source)
-    layout_name = _detect(table, columns, renamed, source)
+    if not table.rows:
+        raise _task_error(source, list(table.bad), len(table.bad))
+    renamed = otherwise_spelled(columns, check_mapping(mapping or {}, columns, source))
+    layout_name = detect_layout(table, columns, renamed, source)
     layout = LAYOUTS[layout_name]
+    if layout.refused and not judged:
+        raise TaskError(f"{source}: {layout.refused}")
     bad: list[BadRow] = list(table.bad)
-    notes = [layout.note] if layout.note else []
-    drafts = _read_drafts(table.rows, layout_name, renamed, bad)
-    if layout_name == "unpaired":
-        drafts = _merge_unpaired(drafts)
+    notes = [*table.notes, *([layout.note] if layout.note else [])]
+    drafts = _read_drafts(table.rows, layout_name, renamed, judged, bad, notes)
+    if layout_name == UNPAIRED:
+        drafts = merge_unpaired(drafts)
     ids = _ids([row for row, _ in drafts], renamed, bad, notes)
-    used = {renamed.get(field, field) for field in layout.uses | {"id"}}
-    build = _Builder(table, renamed, tuple(sorted(columns - used - set(IDS))), "source" in layout.uses)
-    drafts = _decide_verifiers(drafts, forced, notes)
+    if not demos_only:
+        read, drafts = drafts, _decide_verifiers(drafts, forced, notes)
+        drafts = accept_all(read, drafts, lambda others: _decide_verifiers(others, forced, []), notes)
+    used = {renamed.get(field, field) for field in layout.uses | set(IDS)}
+    build = _Builder(table, renamed, tuple(sorted(columns - used)), "source" in layout.uses)
     problems = [build.problem(row, draft, name) for (row, draft), name in zip(drafts, ids, strict=True)]
-    if not (allow_code or forced is not None):
-        _refuse_code(problems, source)
-    for problem, (row, _) in zip(problems, drafts, strict=True):
-        field, why = _verifier_problem(problem)
-        bad += [(row.line, field, why)] if why else []
+    if not demos_only:
+        if not (allow_code or forced is not None):
+            _refuse_code(problems, source)
+        bad += _unusable(problems, [row for row, _ in drafts])
     if bad:
         raise _task_error(source, bad, len(table.rows) + len(table.bad))
     if build.extra:
@@ -102,22 +123,21 @@ def load_problems(settings: TaskSettings) -> TaskSet:
     )
     if settings.demos is None:
         return tasks
-    (problems,) = with_demos(settings.demos, tasks.problems, allow_code=settings.allow_code)
+    (problems,) = with_demos(settings.demos, tasks.problems)
     return replace(tasks, problems=problems)
 
 
-def with_demos(source: str, *sets: Sequence[Problem], allow_code: bool = False) -> tuple[tuple[Problem, ...], ...]:
+def with_demos(source: str, *sets: Sequence[Problem]) -> tuple[tuple[Problem, ...], ...]:
     """Each set of problems with the demonstrations of a file behind its own, by problem id.
 
     Args:
-        source: of the demonstrations: a tasks file.
+        source: of the demonstrations: a tasks file, whose rows need no answers.
         sets: problems; the file need not know all of them.
-        allow_code: as of `load_tasks`.
 
     Raises:
         DiagError: the file cannot be used, or shares no id with any set.
     """
-    given = {p.id: p.demos for p in load_tasks(source, allow_code=allow_code).problems if p.demos}
+    given = {p.id: p.demos for p in load_tasks(source, demos_only=True).problems if p.demos}
     known = [problem.id for problems in sets for problem in problems]
     if not given.keys() & set(known):
         raise UsageError(
@@ -133,7 +153,7 @@ def parse_verifier(text: str) -> dict[str, Any]:
     Raises:
         VerifierError: it is none of a type, "regex:PATTERN", a JSON object, "path.py:function".
     """
-    if text in TYPES and text not in {"regex", "python", "code"}:
+    if text in _ALONE:
         return {"type": text}
     if text.startswith("regex:"):
         return {"type": "regex", "pattern": text.removeprefix("regex:")}
@@ -148,81 +168,52 @@ def parse_verifier(text: str) -> dict[str, Any]:
         return {"type": "python", "function": _absolute(text, None)}
     named = ", ".join(name for name in TYPES if name not in ("regex", "python"))
     raise VerifierError(
-        f"unknown verifier {text!r}: accepted are {named}, regex:PATTERN, a JSON object, path.py:function and "
-        "package.module:function"
-    )
-
-
-def _columns(table: RawTable) -> frozenset[str]:
-    """Columns that at least half of the rows have."""
-    counts = Counter(name for row in table.rows for name in row.cells)
-    return frozenset(name for name, count in counts.items() if 2 * count >= len(table.rows))
-
-
-def _check_mapping(mapping: Mapping[str, str], columns: frozenset[str], source: str) -> dict[str, str]:
-    for field, column in mapping.items():
-        if field not in FIELDS:
-            raise UsageError(
-                f"--map {field}={column}: unknown field {field!r}: accepted are {', '.join(sorted(FIELDS))}"
-            )
-        if column not in columns:
-            raise UsageError(
-                f"--map {field}={column}: {source} has no column {column!r}; it has {', '.join(sorted(columns))}"
-            )
-    return dict(mapping)
-
-
-def _detect(table: RawTable, columns: frozenset[str], renamed: Mapping[str, str], source: str) -> str:
-    known = (columns - set(renamed.values())) | set(renamed)
-    answer = renamed.get("answer", "answer")
-    name = detect(known, [row.cells.get(answer) for row in table.rows])
-    if name is not None:
-        return name
-    if not table.rows:
-        raise _task_error(source, list(table.bad), len(table.bad))
-    accepted = "; ".join(dict.fromkeys(", ".join(sorted(layout.needs)) for layout in LAYOUTS.values()))
-    raise TaskError(
-        f"{source}: cannot tell what is the prompt: the columns are {', '.join(sorted(known)) or 'none'}; accepted "
-        f"are the columns {accepted}; name yours with --map prompt=COLUMN (and --map answer=COLUMN)"
+        f"unknown verifier {text!r}{did_you_mean(text, _ALONE)}: accepted are {', '.join(_ALONE)}, "
+        "regex:PATTERN, a JSON object, path.py:function and package.module:function"
     )
 
 
 def _read_drafts(
-    rows: Sequence[Row], layout: str, renamed: Mapping[str, str], bad: list[BadRow]
+    rows: Sequence[Row],
+    layout: str,
+    renamed: Mapping[str, str],
+    judged: bool,
+    bad: list[BadRow],
+    notes: list[str],
 ) -> list[tuple[Row, Draft]]:
+    """What the layout reads from every row.
+
+    Args:
+        rows: of the source.
+        layout: its name.
+        renamed: field -> column, where they differ.
+        judged: whether golds may be missing, for the verifier does not come from the file.
+        bad: what is wrong with rows goes here; these rows make no draft.
+        notes: how rows were read goes here.
+    """
     drafts: list[tuple[Row, Draft]] = []
+    remarks: dict[str, list[int]] = {}
     for row in rows:
-        reader = Reader(row.cells, renamed)
+        reader = Reader(row.cells, renamed, judged=judged)
         draft = LAYOUTS[layout].read(reader)
-        own = reader.mapping("verifier")
-        tags = reader.texts("tags")
-        draft = replace(draft, verifier=own or draft.verifier, tags=tags or draft.tags)
+        own, tags, aliases = reader.mapping("verifier"), reader.texts("tags"), reader.answers("aliases", listed=True)
+        draft = replace(
+            draft, verifier=own or draft.verifier, tags=tags or draft.tags, accepted=(*draft.accepted, *aliases)
+        )
+        for remark in dict.fromkeys(reader.remarks):
+            remarks.setdefault(remark, []).append(row.line)
         if reader.problems:
             bad += [(row.line, field, problem) for field, problem in reader.problems]
         else:
             drafts.append((row, draft))
+    notes += [f"{remark}: {len(lines)} rows, first line {lines[0]}" for remark, lines in remarks.items()]
     return drafts
-
-
-def _merge_unpaired(drafts: Sequence[tuple[Row, Draft]]) -> list[tuple[Row, Draft]]:
-    """One problem per prompt: its good completions are demos, good and bad ones together make pairs."""
-    merged: dict[tuple[Any, ...], tuple[Row, Draft]] = {}
-    for row, draft in drafts:
-        turns = None if draft.messages is None else tuple(tuple(m.items()) for m in draft.messages)
-        key = (draft.prompt, turns, draft.answer)
-        first, sofar = merged.get(key, (row, replace(draft, demos=(), pairs=())))
-        both = replace(sofar, demos=sofar.demos + draft.demos, pairs=sofar.pairs + draft.pairs)
-        merged[key] = (first, both)
-    return [
-        (row, replace(draft, pairs=tuple(Pair(good, bad.rejected) for good in draft.demos for bad in draft.pairs)))
-        for row, draft in merged.values()
-    ]
 
 
 def _ids(rows: Sequence[Row], renamed: Mapping[str, str], bad: list[BadRow], notes: list[str]) -> list[str]:
     """Ids from the first column that has one in every row, else from the row numbers."""
     found: list[str] = []
-    for column in (renamed["id"],) if "id" in renamed else IDS:
+    for column in (renamed["id"],) if "id" in renamed else (renamed.get(name, name) for name in IDS):
         values = [row.cells.get(column) for row in rows]
         if all(isinstance(v, (str, int)) and not isinstance(v, bool) and str(v).strip() for v in values):
             found = [str(v) for v in values]
@@ -313,6 +304,7 @@ class _Builder:
         if isinstance(spec.get("function"), str):
             spec["function"] = _absolute(spec["function"], self.table.base)
             columns = {name: row.cells[name] for name in self.extra if not is_missing(row.cells.get(name))}
+            columns |= self._golds(row)
             spec |= {"columns": columns} if columns and "columns" not in spec else {}
         given = row.cells.get(self.renamed.get("source", "source")) if self.keeps_source else None
         source = given if isinstance(given, str) else f"{self.table.name}:{row.line}"
@@ -327,6 +319,13 @@ class _Builder:
             tags=draft.tags,
             source=source,
         )
+
+    def _golds(self, row: Row) -> dict[str, Any]:
+        """Golds that are no plain text as they stand in the row: a callable of the user's knows what they mean."""
+        reward: Any = row.cells.get(self.renamed.get("reward_model", "reward_model"))
+        truth = cast("dict[str, Any]", reward).get("ground_truth") if isinstance(reward, dict) else None
+        found = {"answer": row.cells.get(self.renamed.get("answer", "answer")), "ground_truth": truth}
+        return {name: value for name, value in found.items() if isinstance(value, (list, dict))}
 
 
 def _absolute(function: str, base: Path | None) -> str:
@@ -348,15 +347,19 @@ def _refuse_code(problems: Sequence[Problem], source: str) -> None:
         )
 
 
-def _verifier_problem(problem: Problem) -> tuple[str, str]:
-    """(field, what is wrong) of a problem's verifier; empty texts when it is usable."""
-    if not problem.verifier:
-        return "answer", _NOTHING_TO_VERIFY
-    try:
-        check_verifier(problem)
-    except VerifierError as error:
-        return "verifier", str(error)
-    return "", ""
+def _unusable(problems: Sequence[Problem], rows: Sequence[Row]) -> list[BadRow]:
+    """The rows of problems whose verifier is missing or does not fit their answer."""
+    found: list[BadRow] = []
+    for problem, row in zip(problems, rows, strict=True):
+        if not problem.verifier:
+            demonstrated = _ONLY_DEMOS if problem.demos else ""
+            found.append((row.line, "answer", _NOTHING_TO_VERIFY + demonstrated))
+            continue
+        try:
+            check_verifier(problem)
+        except VerifierError as error:
+            found.append((row.line, "verifier", str(error)))
+    return found
 
 
 def _task_error(source: str, bad: list[BadRow], n_rows: int) -> TaskError:

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from posttrain_diag.errors import VerifierError
 from posttrain_diag.tasks.problems.altered import altered_code, altered_json, altered_literal
+from posttrain_diag.tasks.verifiers.any_of import ways
 from posttrain_diag.tasks.verifiers.choice import gold_letter, prompt_options
 from posttrain_diag.tasks.verifiers.compare import COMPARES, SYNONYMS
 from posttrain_diag.tasks.verifiers.numbers import iter_numbers, lone_number, same_number
@@ -35,6 +36,8 @@ def reference_completions(problem: Problem) -> tuple[str, ...]:
         return problem.demos
     if problem.answer is None:
         return ()
+    if problem.verifier.get("type") == "any":
+        return next((found for way in ways(problem) if (found := reference_completions(way))), ())
     if problem.verifier.get("type") == "math":
         return (f"\\boxed{{{problem.answer}}}",)
     if problem.verifier.get("type") != "regex":
@@ -59,7 +62,7 @@ def corrupted_completions(problem: Problem, others: Sequence[Problem]) -> tuple[
     """
     found: list[str] = []
     for other in others:
-        if other.id != problem.id and _differs(problem, other):
+        if other.id != problem.id and all(_differs(way, other) for way in ways(problem)):
             found += reference_completions(other)[:1]
             break
     found.append("")
@@ -67,11 +70,7 @@ def corrupted_completions(problem: Problem, others: Sequence[Problem]) -> tuple[
         found.append(problem.prompt_text)
     altered = altered_answer(problem)
     if altered is not None:
-        wrong = replace(problem, answer=altered, demos=())
-        if problem.demos:
-            found += _altered_demo(problem, altered)
-        else:
-            found += reference_completions(wrong)[:1]
+        found += in_reference(problem, altered)
     elif problem.demos and judges_code(problem.verifier):
         found.append(re.sub(r"\breturn\b[^\n]*", "return NotImplemented", problem.demos[0]))
         found += altered_code(problem)
@@ -79,8 +78,21 @@ def corrupted_completions(problem: Problem, others: Sequence[Problem]) -> tuple[
     return tuple(text for text in dict.fromkeys(found) if text not in own)
 
 
+def accepts(problem: Problem, answer: str) -> bool:
+    """Whether a text is one of the accepted answers, compared as answers and not as completions."""
+    return any(way.answer is not None and not _differs(way, replace(way, answer=answer)) for way in ways(problem))
+
+
+def in_reference(problem: Problem, answer: str) -> list[str]:
+    """The problem's reference with another answer in the place of its own; nothing where its own stands nowhere."""
+    if problem.demos:
+        return _altered_demo(problem, answer)
+    return list(reference_completions(replace(ways(problem)[0], answer=answer))[:1])
+
+
 def altered_answer(problem: Problem) -> str | None:
     """A wrong answer of the same kind: the next number, the next option, one character changed; None without answer."""
+    problem = ways(problem)[0]
     answer = problem.answer
     if answer is None or not answer.strip():
         return None

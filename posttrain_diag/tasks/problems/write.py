@@ -12,6 +12,8 @@ from typing import Any
 from posttrain_diag.errors import StoreError
 from posttrain_diag.types import Pair, Problem
 
+_FIRST = {"role": "", "content": ""}
+"""The keys of a turn that come first, whatever the order they were read in."""
 _DECODER = json.JSONDecoder()
 
 
@@ -48,7 +50,7 @@ def to_row(problem: Problem) -> dict[str, Any]:
     """A problem as a native row; fields that say nothing are left out."""
     row: dict[str, Any] = {"id": problem.id}
     if problem.messages is not None:
-        row["messages"] = [{"role": m["role"], "content": m["content"]} for m in problem.messages]
+        row["messages"] = [{**_FIRST, **message} for message in problem.messages]
     else:
         row["prompt"] = problem.prompt
     if problem.answer is not None:

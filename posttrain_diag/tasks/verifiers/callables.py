@@ -32,6 +32,9 @@ _SIGNATURES = (
     "OpenRLHF (queries, prompts, labels), verifiers (prompt, completion, answer, state)"
 )
 _ANSWER_NAMES = ("answer", "answers", "ground_truth", "solution", "target", "label", "gold")
+_OF_THE_TRAINER = frozenset({"completion_ids", "trainer_state", "environments"})
+_LOGGERS = ("log_extra", "log_metric")
+"""Callables that TRL hands to a reward function; what they are told is dropped here."""
 _Call = Callable[[str, Problem], Any]
 
 
@@ -100,6 +103,37 @@ def fingerprint(name: str) -> str:
     if not where.endswith(".py") or not path.is_file():
         return name
     return f"{path.name}:{attribute}:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+def check(spec: Mapping[str, Any]) -> None:
+    """Whether a TRL reward function is given every column it asks for.
+
+    Args:
+        spec: a python verifier; one without `function` has nothing to check.
+
+    Raises:
+        VerifierError: it asks for a column that the row lacks, or for what exists only inside a trainer.
+    """
+    name = spec.get("function")
+    if not isinstance(name, str):
+        return
+    parameters = inspect.signature(load_function(name)).parameters.values()
+    required = {p.name for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD}
+    if "completions" not in required or "queries" in required:
+        return
+    inside = sorted(required & _OF_THE_TRAINER)
+    if inside:
+        raise VerifierError(
+            f"{name} asks for {', '.join(inside)}, which exist only while TRL trains: a verifier judges the text of a "
+            "completion; give these parameters a default (= None), or judge with a function that does not need them"
+        )
+    columns = cast("dict[str, Any]", spec.get("columns", {}))
+    missing = sorted(required - {"prompts", "completions", "id", *_ANSWER_NAMES, *_LOGGERS, *columns})
+    if missing:
+        raise VerifierError(
+            f"{name} asks for the column{'s' * (len(missing) > 1)} {', '.join(missing)}: this row has "
+            f"{', '.join(sorted(columns)) or 'none beside those that were read'}; add it, or give it a default"
+        )
 
 
 def adapt(function: Callable[..., Any], columns: Mapping[str, Any], name: str) -> _Call:
@@ -214,25 +248,28 @@ def _turns(completion: str, problem: Problem) -> tuple[Any, Any]:
 def _trl_arguments(completion: str, problem: Problem, columns: Mapping[str, Any]) -> dict[str, Any]:
     prompt, turn = _turns(completion, problem)
     row = {**dict.fromkeys(_ANSWER_NAMES, problem.answer), "id": problem.id, **columns}
-    return {"prompts": [prompt], "completions": [turn], **{key: [value] for key, value in row.items()}}
+    loggers = dict.fromkeys(_LOGGERS, _unheard)
+    return {"prompts": [prompt], "completions": [turn], **loggers, **{key: [value] for key, value in row.items()}}
+
+
+def _unheard(*_: Any, **__: Any) -> None:
+    """Takes what a reward function logs."""
 
 
 def _verl_arguments(completion: str, problem: Problem, columns: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "data_source": columns.get("data_source", problem.tags[0] if problem.tags else ""),
         "solution_str": completion,
-        "ground_truth": problem.answer,
+        "ground_truth": columns.get("ground_truth", problem.answer),
         "extra_info": columns.get("extra_info"),
     }
 
 
 def _verifiers_arguments(completion: str, problem: Problem, columns: Mapping[str, Any]) -> dict[str, Any]:
     prompt, turn = _turns(completion, problem)
-    info = columns.get("info", {})
-    state = {"prompt": prompt, "completion": turn, "answer": problem.answer, "info": info, "task": "default"}
-    return {"prompt": prompt, "completion": turn, "answer": problem.answer, "state": state, "info": info} | {
-        "task": "default"
-    }
+    info, answer = columns.get("info", {}), columns.get("answer", problem.answer)
+    state = {"prompt": prompt, "completion": turn, "answer": answer, "info": info, "task": "default"}
+    return {"prompt": prompt, "completion": turn, "answer": answer, "state": state, "info": info, "task": "default"}
 
 
 def _load_file(where: str) -> Any:

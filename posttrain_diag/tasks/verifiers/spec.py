@@ -9,6 +9,7 @@
     {"type": "choice", "options": ["red", "blue"]}        the option it chooses is the answer           (choice.py)
     {"type": "math"}                                      it has the same value as mathematics            (math/)
     {"type": "list"}                                      its items are those of the answer              (lists.py)
+    {"type": "any", "of": [{"type": "words", "answer": "four"}, ...]}    one of several passes         (any_of.py)
     {"type": "python", "function": "rewards.py:score"}    a Python callable decides                  (callables.py)
     {"type": "code", "test": "...", "entry_point": "f"}   the completion's code passes tests     (code/verifier.py)
     {"type": "literal"}                                   the Python value it gives is the answer     (literal.py)
@@ -29,7 +30,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 from posttrain_diag.errors import VerifierError
-from posttrain_diag.tasks.verifiers import callables, json_value, literal, numeric
+from posttrain_diag.tasks.verifiers import any_of, callables, json_value, literal, numeric
 from posttrain_diag.tasks.verifiers.choice import choice
 from posttrain_diag.tasks.verifiers.code import verifier as code
 from posttrain_diag.tasks.verifiers.exact import contains, exact, regex
@@ -69,6 +70,11 @@ def python(spec: Mapping[str, Any]) -> Verifier:
     )
 
 
+def any_(spec: Mapping[str, Any]) -> Verifier:
+    """One of several verifiers passes the completion."""
+    return any_of.verifier(spec, compile_verifier)
+
+
 TYPES: dict[str, Callable[[Mapping[str, Any]], Verifier]] = {
     "exact": exact,
     "regex": regex,
@@ -83,6 +89,7 @@ TYPES: dict[str, Callable[[Mapping[str, Any]], Verifier]] = {
     "code": code.verifier,
     "literal": literal.verifier,
     "json": json_value.verifier,
+    "any": any_,
 }
 OWN_KEYS: dict[str, frozenset[str]] = {
     "exact": frozenset(),
@@ -98,6 +105,7 @@ OWN_KEYS: dict[str, frozenset[str]] = {
     "code": code.KEYS,
     "literal": literal.KEYS,
     "json": json_value.KEYS,
+    "any": any_of.KEYS,
 }
 
 
@@ -127,6 +135,12 @@ def check_verifier(problem: Problem) -> None:
     """
     _compiled(_canonical(problem.verifier))
     kind = problem.verifier["type"]
+    if kind == "any":
+        for way in any_of.ways(problem):
+            check_verifier(way)
+        return
+    if kind == "python":
+        callables.check(problem.verifier)
     if not compares_with_answer(problem.verifier):
         return
     if kind == "json":
@@ -145,11 +159,15 @@ def check_verifier(problem: Problem) -> None:
 
 def needs_code(spec: Mapping[str, Any]) -> bool:
     """Whether judging runs code that came with the task."""
+    if spec.get("type") == "any":
+        return any(needs_code(entry) for entry in any_of.entries(spec))
     return spec.get("type") in ("python", "code") or (spec.get("type") == "literal" and "code" in spec)
 
 
 def judges_code(spec: Mapping[str, Any]) -> bool:
     """Whether the completion is code that is run against tests. `python` with `test` is the older spelling."""
+    if spec.get("type") == "any":
+        return any(judges_code(entry) for entry in any_of.entries(spec))
     return spec.get("type") == "code" or (spec.get("type") == "python" and "test" in spec)
 
 
@@ -160,12 +178,20 @@ def compares_with_answer(spec: Mapping[str, Any]) -> bool:
 
 def verifier_sha(problem: Problem) -> str:
     """What a stored verdict rests on: hash of type, options, answer and rules (and of the file a callable lives in)."""
-    spec = dict(problem.verifier)
-    if isinstance(spec.get("function"), str):
-        spec["function"] = callables.fingerprint(spec["function"])
+    spec = _fingerprinted(problem.verifier)
     rules = [] if "function" in spec else [RULES]
     text = json.dumps([spec, problem.answer, *rules], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _fingerprinted(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A verifier with the content of the files it names in place of their paths."""
+    found = dict(spec)
+    if isinstance(found.get("function"), str):
+        found["function"] = callables.fingerprint(found["function"])
+    if found.get("type") == "any":
+        found["of"] = [_fingerprinted(entry) for entry in any_of.entries(found)]
+    return found
 
 
 def _canonical(spec: Mapping[str, Any]) -> str:

@@ -10,117 +10,16 @@ import pytest
 
 from posttrain_diag.errors import DiagError
 from posttrain_diag.tasks import load_tasks, reference_completions, verify
-from posttrain_diag.tasks.problems.layouts import LAYOUTS, MATH
+from posttrain_diag.tasks.problems.layouts import LAYOUTS
 from posttrain_diag.types import Pair
 from tasks.conftest import Write
-
-USER = {"role": "user", "content": "Two plus two?"}
-ASSISTANT = {"role": "assistant", "content": "4"}
-
-# layout -> (row, what the problem must be)
-ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "native": (
-        {
-            "id": "S-17", "prompt": "S:abcde=", "answer": "bcdea", "verifier": {"type": "exact", "strip": False},
-            "demos": ["bcdea"], "pairs": [{"chosen": "bcdea", "rejected": "edcba"}], "tags": ["S"], "source": "zoo",
-        },
-        {
-            "id": "S-17", "prompt": "S:abcde=", "answer": "bcdea", "verifier": {"type": "exact", "strip": False},
-            "demos": ("bcdea",), "pairs": (Pair("bcdea", "edcba"),), "tags": ("S",), "source": "zoo",
-        },
-    ),
-    "native (chat)": (
-        {"messages": [USER], "answer": 4, "verifier": {"type": "numeric"}},
-        {"id": "row-1", "prompt": None, "messages": (USER,), "answer": "4", "source": "tasks.jsonl:1"},
-    ),
-    "native (demos)": (
-        {"prompt": "2+2=", "demos": ["4"], "answer": "4"},
-        {"demos": ("4",), "verifier": {"type": "numeric"}},
-    ),
-    "native (pairs)": (
-        {"prompt": "2+2=", "pairs": [{"chosen": "4", "rejected": "5"}], "answer": "4"},
-        {"pairs": (Pair("4", "5"),), "verifier": {"type": "numeric"}},
-    ),
-    "humaneval": (
-        {
-            "task_id": "T/0", "prompt": "def f(x):\n", "entry_point": "f", "canonical_solution": "    return x\n",
-            "test": "def check(candidate):\n    assert candidate(1) == 1\n",
-        },
-        {
-            "id": "T/0", "prompt": "def f(x):\n", "demos": ("    return x\n",), "answer": None,
-            "verifier": {
-                "type": "code", "test": "def check(candidate):\n    assert candidate(1) == 1\n", "entry_point": "f",
-            },
-        },
-    ),
-    "mbpp": (
-        {"task_id": 1, "text": "Write f.", "code": "def f(x): return x", "test_list": ["assert f(1) == ONE"],
-         "test_setup_code": "ONE = 1"},
-        {
-            "id": "1", "prompt": "Write f.\nYour code should pass these tests:\n\nassert f(1) == ONE\n",
-            "demos": ("def f(x): return x",), "verifier": {"type": "code", "test": "ONE = 1\nassert f(1) == ONE"},
-        },
-    ),
-    "mbpp (sanitized)": (
-        {"task_id": 2, "prompt": "Write f.", "code": "def f(x): return x", "test_list": ["assert f(1) == 1"]},
-        {"id": "2", "prompt": "Write f.\nYour code should pass these tests:\n\nassert f(1) == 1\n"},
-    ),
-    "verl": (
-        {
-            "data_source": "openai/gsm8k", "prompt": [USER], "reward_model": {"style": "rule", "ground_truth": "4"},
-            "extra_info": {"split": "train", "index": 0}, "ability": "math",
-        },
-        {"messages": (USER,), "answer": "4", "verifier": {"type": "numeric"}, "tags": ("openai/gsm8k",)},
-    ),
-    "unpaired": (
-        {"prompt": "2+2=", "completion": "4", "label": True, "answer": "4"},
-        {"prompt": "2+2=", "demos": ("4",), "pairs": (), "verifier": {"type": "numeric"}},
-    ),
-    "preference": (
-        {"prompt": "Capital?", "chosen": "Paris", "rejected": "Rome", "answer": "Paris"},
-        {"pairs": (Pair("Paris", "Rome"),), "demos": (), "verifier": {"type": "words"}},
-    ),
-    "cruxeval": (
-        {"code": "def f(x):\n    return [x]", "input": "1", "output": "[1]", "id": "sample_0"},
-        {
-            "id": "sample_0", "prompt": "def f(x):\n    return [x]\n\nassert f(1) ==", "answer": "[1]",
-            "verifier": {"type": "literal"},
-        },
-    ),
-    "math": (
-        {"problem": "1+1?", "solution": "It is $\\boxed{\\frac{4}{2}}$.", "answer": "2", "subject": "Algebra", "level": 1,
-         "unique_id": "test/1.json"},
-        {
-            "id": "test/1.json", "prompt": "1+1?", "answer": "2", "demos": ("It is $\\boxed{\\frac{4}{2}}$.",),
-            "verifier": dict(MATH), "tags": ("Algebra", "1"),
-        },
-    ),
-    "gsm8k": (
-        {"question": "How many?", "answer": "1,000 + 319 = <<1000+319=1319>>1,319\n#### 1,319"},
-        {
-            "id": "row-1", "prompt": "How many?", "answer": "1,319", "verifier": {"type": "numeric"},
-            "demos": ("1,000 + 319 = <<1000+319=1319>>1,319\n#### 1,319",),
-        },
-    ),
-    "verifiers": (
-        {"question": "Capital of France?", "answer": "Paris", "info": {"level": 1}, "example_id": 7},
-        {"id": "7", "prompt": "Capital of France?", "answer": "Paris", "verifier": {"type": "words"}},
-    ),
-    "messages": (
-        {"messages": [USER, ASSISTANT], "answer": "4"},
-        {"prompt": None, "messages": (USER,), "demos": ("4",), "verifier": {"type": "numeric"}},
-    ),
-    "prompt": (
-        {"prompt": "2+2=", "completion": "4", "answer": "4", "uid": "u1"},
-        {"id": "u1", "prompt": "2+2=", "demos": ("4",), "answer": "4", "verifier": {"type": "numeric"}},
-    ),
-}  # fmt: skip
+from tasks.problems.layout_rows import ASSISTANT, ROWS, USER
 
 
 @pytest.mark.parametrize("layout", list(LAYOUTS))
 def test_every_layout_is_detected_and_its_gold_passes(layout: str, jsonl: Write):
     row, expected = ROWS[layout]
-    tasks = load_tasks(jsonl(row), allow_code=True)
+    tasks = load_tasks(jsonl(row), allow_code=True, verifier="exact" if LAYOUTS[layout].refused else None)
     assert tasks.layout == layout
     (problem,) = tasks.problems
     for name, value in expected.items():

@@ -33,7 +33,7 @@ def test_every_bad_row_is_listed_with_line_field_and_reason(jsonl: Write):
             "{not json",
             {"prompt": "", "answer": "x"},
             {"prompt": "a"},
-            {"prompt": 7, "answer": ["x", "y"]},
+            {"prompt": 7, "answer": {"x": "y"}},
             "[1]",
             {"answer": "x"},
             {"prompt": [{"role": "robot", "content": "a"}], "answer": "x"},
@@ -50,7 +50,7 @@ def test_every_bad_row_is_listed_with_line_field_and_reason(jsonl: Write):
     assert why[3, "prompt"] == "expected a text, got an empty cell"
     assert "nothing to verify" in why[4, "answer"] and "--verifier" in why[4, "answer"]
     assert "int 7" in why[5, "prompt"]
-    assert "list ['x', 'y']" in why[5, "answer"]
+    assert "dict {'x': 'y'}" in why[5, "answer"] and '{"target": [...]}' in why[5, "answer"]
     assert "expected a JSON object" in why[6, ""]
     assert why[7, "prompt"] == "expected a text, got no such column in this row"
     assert "system, developer, user, assistant, tool" in why[8, "prompt"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from posttrain_diag.errors import VerifierError
-from posttrain_diag.tasks import verifier_sha, verify
+from posttrain_diag.tasks import check_verifier, verifier_sha, verify
 from posttrain_diag.tasks.verifiers.callables import to_judgement
 from posttrain_diag.types import Judgement
 from tasks.conftest import problem
@@ -170,3 +170,34 @@ def test_sha_follows_the_content_of_the_file_not_its_folder(tmp_path: Path):
         path.write_text(body)
         shas.append(verifier_sha(problem({"type": "python", "function": f"{path}:f"}, "1")))
     assert shas[0] == shas[1] != shas[2]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "says"),
+    [
+        ("prompts, completions, completion_ids", "completion_ids, which exist only while TRL trains"),
+        ("prompts, completions, trainer_state, **kwargs", "trainer_state, which exist only"),
+        ("prompts, completions, level, tier", "asks for the columns level, tier: this row has depth"),
+        ("prompts, completions, completion_ids=None, level=1, **kwargs", ""),
+        ("prompts, completions, answer, log_extra, log_metric, depth", ""),
+    ],
+)
+def test_rewards_that_ask_for_what_no_row_has_are_refused_before_anything_is_drawn(
+    parameters: str, says: str, tmp_path: Path
+):
+    (tmp_path / "v.py").write_text(f"def f({parameters}):\n    return [1.0]\n")
+    asked = problem({"type": "python", "function": f"{tmp_path}/v.py:f", "columns": {"depth": 2}}, "x")
+    if says:
+        with pytest.raises(VerifierError, match=says):
+            check_verifier(asked)
+    else:
+        check_verifier(asked)
+        assert verify("x", asked).strict
+
+
+def test_what_a_reward_logs_is_dropped(tmp_path: Path):
+    (tmp_path / "v.py").write_text(
+        "def f(prompts, completions, log_metric, log_extra):\n"
+        "    log_metric('a', 1.0)\n    log_extra('b', ['x'])\n    return [1.0]\n"
+    )
+    assert verify("x", problem({"type": "python", "function": f"{tmp_path}/v.py:f"}, "x")).strict
