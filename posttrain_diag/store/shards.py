@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from posttrain_diag.errors import StoreError
-from posttrain_diag.store.base import NO_END, TALLIED, Span, VerdictOf
+from posttrain_diag.store.base import TALLIED, Span, VerdictOf
 from posttrain_diag.store.columns import IDENTITY, REPEATED, arrow_schema, clean_or_none
 
 ROW_GROUP = 16_384
@@ -215,8 +215,3 @@ def rejudged(table: Any, stale_N: BoolArray, shas: Mapping[str, str], judge: Ver
         position = schema.get_field_index(name)
         table = table.set_column(position, schema.field(position), pa.array(values, schema.field(position).type))
     return table
-
-
-def endless() -> tuple[int, int]:
-    """Bounds that leave nothing out."""
-    return 0, NO_END

@@ -251,12 +251,3 @@ def thresholds(diagnosis: Mapping[str, Any]) -> tuple[float | None, float | None
     settings = as_mapping(diagnosis.get("settings"))
     budget = finite(settings.get("rollout_budget"))
     return (1 / budget if budget else None), finite(settings.get("mastery"))
-
-
-def find_figure(measurements: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, Any] | None:
-    """The first figure of this name over all probes."""
-    for measurement in measurements:
-        for figure in measurement.get("figures") or ():
-            if figure.get("name") == name:
-                return figure
-    return None
