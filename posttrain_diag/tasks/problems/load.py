@@ -166,7 +166,6 @@ def parse_verifier(text: str) -> dict[str, Any]:
     where, _, function = text.rpartition(":")
     if where and function.isidentifier():
         return {"type": "python", "function": _absolute(text, None)}
-    named = ", ".join(name for name in TYPES if name not in ("regex", "python"))
     raise VerifierError(
         f"unknown verifier {text!r}{did_you_mean(text, _ALONE)}: accepted are {', '.join(_ALONE)}, "
         "regex:PATTERN, a JSON object, path.py:function and package.module:function"
