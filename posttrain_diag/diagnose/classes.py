@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from posttrain_probes.format_gap import REPAIRABLE
+from posttrain_probes.format_gap import format_by_class, repairable
 from posttrain_probes.prefix_ladder import reach_draws
 
 from posttrain_diag.evidence import Evidence
@@ -78,10 +78,10 @@ def _share(share_S: NDArray[np.float64], posterior_P: pd.Series, level: float) -
 def class_posterior(evidence: Evidence, measurements: Mapping[str, Measurement]) -> ClassPosterior:
     """Combine the law of p with the format and the prefix evidence.
 
-    mastered: p >= mastery. Of the rest, format-limited with the probability that format explains at least half of
-    the strict failures; else reshaping-limited when p >= eps; below eps guided-reachable with the probability that
-    some prefix of a correct trace lifts success to eps, else support-limited. Of the last two the part that another
-    model solves is consolidation.
+    mastered: p >= mastery. Of the rest, format-limited with the probability that right answers are there and their
+    form is not (`repairable`), however rare they are; else reshaping-limited when p >= eps. What is left passes less
+    often than eps in form and in substance: guided-reachable with the probability that some prefix of a correct trace
+    lifts success to eps, else support-limited. Of the last two the part that another model solves is consolidation.
 
     Args:
         evidence: rollouts; needs at least one measured problem.
@@ -90,17 +90,19 @@ def class_posterior(evidence: Evidence, measurements: Mapping[str, Measurement])
     settings = evidence.settings
     index = evidence.measured.index
     law = evidence.law
-    format_P = _column(measurements, "format", "format_posterior", index)
     reach_P = _reach(measurements, index)
     below_P, middle_P, mastered_P = law.class_posterior(settings.eps, settings.mastery).T
-    rest_P = 1 - format_P
+    read = "format_posterior" in measurements["format"].per_problem if "format" in measurements else False
+    low_format_P, middle_format_P, _ = format_by_class(evidence).T if read else np.zeros((3, len(index)))
+    low_format_P, middle_format_P = np.minimum(low_format_P, below_P), np.minimum(middle_format_P, middle_P)
+    out_P = below_P - low_format_P
     posterior = pd.DataFrame(
         {
             "mastered": mastered_P,
-            "reshaping": middle_P * rest_P,
-            "format": (below_P + middle_P) * format_P,
-            "guided": below_P * rest_P * reach_P,
-            "support": below_P * rest_P * (1 - reach_P),
+            "reshaping": middle_P - middle_format_P,
+            "format": low_format_P + middle_format_P,
+            "guided": out_P * reach_P,
+            "support": out_P * (1 - reach_P),
         },
         index=index,
     )
@@ -110,10 +112,10 @@ def class_posterior(evidence: Evidence, measurements: Mapping[str, Measurement])
     p_SP = law.sample_p(DRAWS, rng=rng)
     mastered_SP = p_SP >= settings.mastery
     low_SP = p_SP < settings.eps
-    del p_SP
     format_SP = reach_SP = np.zeros_like(low_SP)
-    if format_P.any() and (form := evidence.format_law) is not None:
-        format_SP = _coins(rng, form.prob_at_least_given_law(REPAIRABLE), form.counts.table.row_P)
+    if read and (form := evidence.format_law) is not None:
+        format_SP = form.sample_p(DRAWS, rng=rng) >= repairable(p_SP, settings.eps)
+    del p_SP
     if reach_P.any():
         reach_SP = reach_draws(evidence, DRAWS)
     members = members_of(mastered_SP, low_SP, format_SP, reach_SP)
@@ -126,7 +128,7 @@ def class_posterior(evidence: Evidence, measurements: Mapping[str, Measurement])
     elsewhere_SC = np.zeros_like(shares_SC)
     for name in ("guided", "support"):
         elsewhere_SC[:, CLASSES.index(name)] = (members[name] & solved_SP).mean(axis=1)
-    consolidation = pd.Series(below_P * rest_P * solved_P, index)
+    consolidation = pd.Series(out_P * solved_P, index)
     return ClassPosterior(posterior, shares_SC, consolidation, elsewhere_SC)
 
 
@@ -138,7 +140,7 @@ def members_of(
     Args:
         mastered_SP: p >= mastery, shape (S, P).
         low_SP: p < eps.
-        format_SP: format explains at least half of the strict failures.
+        format_SP: right answers are there, and their form is what fails (`repairable`).
         reach_SP: some prefix of a correct trace lifts success to eps.
     """
     open_SP = ~mastered_SP & ~format_SP
@@ -156,20 +158,9 @@ def shares_of(members: Mapping[ProblemClass, BoolArray]) -> NDArray[np.float64]:
     return np.stack([members[name].mean(axis=1) for name in CLASSES], axis=1).astype(np.float64)
 
 
-def _coins(
-    rng: np.random.Generator, chance: NDArray[np.float64], row_P: NDArray[np.int64] | slice = slice(None)
-) -> BoolArray:
-    """Events per problem, shape (DRAWS, P); drawn by rows, for uniforms take eight times the memory.
-
-    Args:
-        rng: source of randomness.
-        chance: per problem, shape (P,); or per law and unique row, shape (S, R): every draw takes one law, for what
-            is unsure about the law is unsure about all problems at once.
-        row_P: the row of each problem.
-    """
-    chance_SR = np.atleast_2d(chance)
-    rows = (chance_SR[draw % len(chance_SR)][row_P] for draw in range(DRAWS))
-    return np.stack([rng.random(len(chance_P)) < chance_P for chance_P in rows])
+def _coins(rng: np.random.Generator, chance_P: NDArray[np.float64]) -> BoolArray:
+    """Independent events per problem, shape (DRAWS, P); drawn by rows, for uniforms take eight times the memory."""
+    return np.stack([rng.random(len(chance_P)) < chance_P for _ in range(DRAWS)])
 
 
 def _shares_by_threshold(evidence: Evidence) -> NDArray[np.float64]:
@@ -180,16 +171,6 @@ def _shares_by_threshold(evidence: Evidence) -> NDArray[np.float64]:
     open_S = np.clip(open_S, below_S, 1.0)
     none_S = np.zeros_like(open_S)
     return np.stack([1 - open_S, open_S - below_S, none_S, none_S, below_S], axis=1)
-
-
-def _column(
-    measurements: Mapping[str, Measurement], probe: str, column: str, index: pd.Index[str]
-) -> NDArray[np.float64]:
-    """A probe's per-problem column in the order of `index`; 0 where the probe did not run."""
-    found = measurements.get(probe)
-    if found is None or column not in found.per_problem:
-        return np.zeros(len(index))
-    return found.per_problem[column].reindex(index).fillna(0.0).to_numpy(np.float64)
 
 
 def _reach(measurements: Mapping[str, Measurement], index: pd.Index[str]) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from posttrain_probes.format_gap import REPAIRABLE
+from posttrain_probes.format_gap import REPAIRABLE, repairable
 from posttrain_probes.prefix_ladder import best_share_law
 from scipy.special import logsumexp
 
@@ -36,6 +36,8 @@ PILOT = 64
 WORLDS = 40
 SIMULATED = 160
 """Problems of a simulated world; larger sets are represented by a sample of this size, weighted up."""
+FORM_STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.35, REPAIRABLE)
+"""Shares of the failures that are right in substance, beside eps, at which the class of a problem is asked for."""
 LAWS = 200
 DRAWS = 128
 TINY = 1e-290
@@ -124,7 +126,9 @@ class _Present:
 
     main: _Rate
     format: _Rate | None
-    """Strict failures that pass leniently; None where no failure was read."""
+    """Strict failures that pass leniently, cut at `form_cuts`; None where no failure was read."""
+    form_cuts: tuple[float, ...]
+    eps: float
     reach: _Rate | None
     """Success after the most helpful prefix; None where no prefix helps more than its controls."""
     ladder_rollouts: int
@@ -138,14 +142,15 @@ class _Present:
         n_P, c_P = table["n"].to_numpy(np.int64), table["c"].to_numpy(np.int64)
         main = _Rate.of(evidence.law, n_P, c_P, settings.eps, settings.mastery)
         form, law = None, evidence.format_law
+        cuts = (settings.eps, *(step for step in FORM_STEPS if step > settings.eps))
         if law is not None:
-            form = _Rate.of(law, law.counts.n_P, law.counts.c_P, REPAIRABLE)
+            form = _Rate.of(law, law.counts.n_P, law.counts.c_P, *cuts)
         reach, best = None, best_share_law(evidence)
         if best is not None:
             arm, share_law = best
             drawn = evidence.table(arm).reindex(table.index, fill_value=0)
             reach = _Rate.of(share_law, drawn["n"].to_numpy(np.int64), drawn["c"].to_numpy(np.int64), settings.eps)
-        return _Present(main, form, reach, settings.ladder_rollouts, settings.sampling.seed, judge)
+        return _Present(main, form, cuts, settings.eps, reach, settings.ladder_rollouts, settings.sampling.seed, judge)
 
     @property
     def problems(self) -> int:
@@ -200,8 +205,13 @@ class _Present:
         format_SP = reach_SP = np.zeros_like(low_SP)
         if form is not None and phi_P is not None:
             failed_P = more_P - passed_P
-            n_P = form.n_P + failed_P
-            format_SP = ~form.below(n_P, form.c_P + rng.binomial(failed_P, phi_P), power(n_P), rng)[0]
+            tried_P = form.n_P + failed_P
+            below_KSP = form.below(tried_P, form.c_P + rng.binomial(failed_P, phi_P), power(tried_P), rng)
+            rate_P = (main.c_P + passed_P + 0.5) / (n_P + 1.0)
+            needed_P = np.searchsorted(self.form_cuts, repairable(np.maximum(rate_P, self.eps), self.eps) - TINY)
+            cut_P = np.minimum(needed_P, len(self.form_cuts) - 1)
+            out_SP = np.where(low_SP, below_KSP[0], below_KSP[cut_P, :, np.arange(len(cut_P))].T)
+            format_SP = ~out_SP
         if reach is not None and q_P is not None:
             laddered_P = np.where(new_P, self.ladder_rollouts, 0)
             n_P = reach.n_P + laddered_P

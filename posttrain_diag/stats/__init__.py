@@ -41,6 +41,7 @@ from posttrain_diag.stats.pass_at_k import (
     pass_hat_k,
     pass_hat_k_per_problem,
 )
+from posttrain_diag.stats.two_laws import joint_class_posterior
 
 __all__ = [
     "FATES",
@@ -68,6 +69,7 @@ __all__ = [
     "e_bh",
     "fit_mixing_law",
     "importance_terms",
+    "joint_class_posterior",
     "log_e_below",
     "maj_at_k",
     "mean_interval",

@@ -146,8 +146,8 @@ class MixingLaw:
         return self._averaged(self.point_law_SJ)
 
     @cached_property
-    def _share_posterior_RJ(self) -> FloatArray:
-        """The same, averaged over the laws for shares."""
+    def share_posterior_RJ(self) -> FloatArray:
+        """Posterior cell masses of p for each unique row, averaged over the laws for shares, shape (R, J)."""
         return self._averaged(self.share_law_SJ)
 
     def _averaged(self, law_SJ: FloatArray) -> FloatArray:
@@ -177,7 +177,7 @@ class MixingLaw:
     def mean_per_problem(self, functional: Functional) -> FloatArray:
         """Posterior mean of h(p) for each problem, shape (P,)."""
         h_J = self.grid.evaluate(functional)
-        posterior_RJ = self._posterior_RJ if functional.threshold is None else self._share_posterior_RJ
+        posterior_RJ = self._posterior_RJ if functional.threshold is None else self.share_posterior_RJ
         return np.clip(posterior_RJ @ h_J, h_J.min(), h_J.max())[self.counts.table.row_P]
 
     def posterior_interval(self, level: float = 0.9) -> FloatArray:

@@ -36,7 +36,9 @@ IntArray = NDArray[np.int64]
 PREFIX_SHARES = (0.25, 0.5, 0.75, 0.875)
 """Shares of a demonstration's tokens that are given: the prefix ladder's."""
 REPAIRABLE = 0.5
-"""Share of the strict failures that the lenient reading must forgive for a problem to be format-limited."""
+"""Share of the strict failures that the lenient reading must forgive for a problem to be format-limited ..."""
+IN_FORM = 0.25
+"""... or share of the lenient passes that may at most be strict ones, where lenient success reaches eps."""
 SATURATED = 0.9
 """Share of mastered problems from which a set is saturated."""
 DOMINANT = 0.6
@@ -92,7 +94,7 @@ def true_classes(
 
     open_rows = np.flatnonzero(high_P < mastery)
     lenient_P[open_rows], forgiven_R, failed_R = _forgiven(
-        model, [problems[i] for i in open_rows.tolist()], low_P[open_rows], high_P[open_rows]
+        model, [problems[i] for i in open_rows.tolist()], low_P[open_rows], high_P[open_rows], eps
     )
     class_P[open_rows[forgiven_R]] = "format"
     class_P[open_rows[failed_R & (low_P[open_rows] >= eps)]] = "reshaping"
@@ -210,12 +212,28 @@ def _refined(
     return low_P, high_P
 
 
+def _format_limited_from(strict_P: FloatArray, eps: float) -> FloatArray:
+    """The lenient success from which a problem of this strict success is format-limited; it rises with the strict."""
+    return np.minimum(strict_P + REPAIRABLE * (1 - strict_P), np.maximum(eps, strict_P / IN_FORM))
+
+
 def _forgiven(
-    model: ExactModel, problems: Sequence[Problem], strict_low_P: FloatArray, strict_high_P: FloatArray
+    model: ExactModel, problems: Sequence[Problem], strict_low_P: FloatArray, strict_high_P: FloatArray, eps: float
 ) -> tuple[FloatArray, BoolArray, BoolArray]:
-    """Lower bound of lenient success; where format certainly explains half of the failures; where certainly not."""
-    surely_P = strict_high_P + REPAIRABLE * (1 - strict_high_P)
-    possibly_P = strict_low_P + REPAIRABLE * (1 - strict_low_P)
+    """Lenient success of problems that are not mastered, and whether it makes them format-limited.
+
+    Args:
+        model: computes success exactly.
+        problems: that are not mastered.
+        strict_low_P: lower bounds of their strict success, shape (P,).
+        strict_high_P: upper bounds, shape (P,).
+        eps: effective-support threshold.
+
+    Returns:
+        Its lower bound; where it is certainly enough; where it certainly is not.
+    """
+    surely_P = _format_limited_from(strict_high_P, eps)
+    possibly_P = _format_limited_from(strict_low_P, eps)
     low_P, high_P = _refined(
         lambda rows, settings: model.bounds([problems[i] for i in rows], reading="lenient", **settings),
         len(problems),

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from posttrain_diag.engines.contract import Engine
 from posttrain_diag.evidence import DrawSpec, Evidence, Needs
-from posttrain_diag.stats import Counts, pass_at_k
+from posttrain_diag.stats import Counts, joint_class_posterior, pass_at_k, solve_rate
 from posttrain_diag.types import Estimate, Figure, Measurement
 from posttrain_probes.card import Probe, ProbeCard
 from posttrain_probes.estimates import not_in_counts
+from posttrain_probes.pass_at_k import pass_estimate
 from posttrain_probes.synthetic import make_evidence, rollout_row
 
 CARD = ProbeCard(
     name="format",
     question="Does the policy have the answer and lose it to the required format?",
-    method="Strict and lenient readings of the same draws; per problem the probability that at least half of the "
-    "draws that fail strictly pass leniently (mixing law over the problems' failures). Where all demonstrations begin "
+    method="Strict and lenient readings of the same draws, each with a mixing law over the problems. A problem is "
+    "format-limited when its right answers are within the rollout budget and their form is what fails: at least half "
+    "of its failures are right in substance, or at most a quarter of its right answers are in form. "
+    "Where all demonstrations begin "
     "with the same tokens, a retry that gives the model this beginning shows what the format alone is worth.",
     chance_level="the lenient reading's own guess rate (coverage probe)",
     cost="none beyond the main arm; the retry adds a few draws per problem",
@@ -27,7 +32,9 @@ HINT_ARM = "format_hint"
 HINT_DRAWS = 8
 HINT_PROBLEMS = 64
 REPAIRABLE = 0.5
-"""A problem is format-limited when format alone explains at least this share of its failures."""
+"""A problem is format-limited when format alone explains at least this share of its failures ..."""
+IN_FORM = 0.25
+"""... or when at most this share of its right answers is in form, however rare right answers are."""
 
 
 def common_prefix(sequences: list[tuple[int, ...]]) -> tuple[int, ...]:
@@ -52,10 +59,63 @@ def plan(evidence: Evidence, engine: Engine) -> Needs:
     return Needs(draws=tuple(DrawSpec(key, HINT_ARM, HINT_DRAWS, prefix) for key in ids[::step][:HINT_PROBLEMS]))
 
 
+def repairable(p: NDArray[np.float64], eps: float) -> NDArray[np.float64]:
+    """From which share of strict failures that are right in substance on a problem is format-limited.
+
+    With p the chance to pass and f that share, s = p + (1 - p) f is the chance of a right answer in whatever form.
+    Format is what a problem lacks where f >= REPAIRABLE, or where s >= eps (right answers are within the rollout
+    budget) and p <= IN_FORM s (they are hardly ever in form). Both ask for f to be large enough.
+
+    Args:
+        p: chance to pass strictly, any shape.
+        eps: 1 / rollout budget.
+
+    Returns:
+        The least f, strictly between 0 and 1, in the shape of p.
+    """
+    right = np.maximum(eps, np.minimum(p, REPAIRABLE) / IN_FORM)  # beyond REPAIRABLE the first condition decides
+    return np.minimum(REPAIRABLE, (right - np.minimum(p, REPAIRABLE)) / (1.0 - np.minimum(p, REPAIRABLE)))
+
+
+def format_by_class(evidence: Evidence) -> NDArray[np.float64]:
+    """P(format-limited, and p in a class) per measured problem, shape (P, 3): p < eps, eps <= p < mastery, mastered.
+
+    Zero where no draw failed, or none of the failures could be read.
+    """
+    settings, law = evidence.settings, evidence.format_law
+    if law is None:
+        return np.zeros((len(evidence.measured), 3))
+    cuts = (settings.eps, settings.mastery)
+    return joint_class_posterior(evidence.law, law, lambda p: repairable(p, settings.eps), cuts)
+
+
 def format_posterior(evidence: Evidence) -> pd.Series:
-    """P(at least half of the strict failures pass leniently) per measured problem; 0 where nothing ever failed."""
-    law = evidence.format_law
-    return pd.Series(0.0 if law is None else law.prob_at_least(REPAIRABLE), index=evidence.measured.index)
+    """P(not mastered and format-limited) per measured problem."""
+    return pd.Series(format_by_class(evidence)[:, :2].sum(axis=1), index=evidence.measured.index)
+
+
+def substance_pass_at_1(evidence: Evidence) -> Estimate:
+    """Mean chance of a right answer in whatever form.
+
+    With equal numbers of draws it is counted. Else draws were stopped by their outcomes, which biases shares of
+    draws; then it is pass@1 by its law plus the part of the failures that is right in substance by theirs, which
+    is never below pass@1.
+    """
+    table, level = evidence.measured, evidence.settings.level
+    n_P, right_P = table["n"].to_numpy(np.int64), evidence.right_in_substance.to_numpy(np.int64)
+    counts = Counts(n_P, right_P)
+    if counts.is_uniform:
+        return pass_at_k(counts, 1, level=level)
+    strict = evidence.law.pass_at_k(1, level=level)
+    form = evidence.format_law
+    if form is None or strict.value is None:
+        return strict
+    weight_P = (1.0 - evidence.law.posterior_mean()) / len(table)
+    extra_S = form.posterior_draws(solve_rate(), weights=weight_P)[:, 0]
+    both_S = np.resize(evidence.law.posterior_draws(solve_rate())[:, 0], len(extra_S)) + extra_S
+    value = min(1.0, strict.value + float(form.posterior_mean() @ weight_P))
+    low, high = np.clip(np.quantile(both_S, [(1 - level) / 2, (1 + level) / 2]), 0.0, 1.0)
+    return Estimate(value, min(float(low), value), max(float(high), value), level, len(table), "estimated")
 
 
 def measure(evidence: Evidence) -> Measurement:
@@ -68,10 +128,9 @@ def measure(evidence: Evidence) -> Measurement:
     if len(table) == 0:
         undefined = Estimate.undefined("no rollout could be judged", level)
         return Measurement(CARD.name, CARD.question, pd.DataFrame(index=list(evidence.ids)), {"strict": undefined})
-    n_P = table["n"].to_numpy()
-    strict = pass_at_k(Counts(n_P, table["c"].to_numpy()), 1, level=level)
+    strict = pass_estimate(evidence, 1)
     substance = evidence.right_in_substance
-    lenient = pass_at_k(Counts(n_P, substance.to_numpy()), 1, level=level)
+    lenient = substance_pass_at_1(evidence)
     summary = {"strict_pass@1": strict, "lenient_pass@1": lenient}
     hinted = evidence.table(HINT_ARM)
     hinted = hinted[hinted["n"] > 0]
@@ -95,10 +154,11 @@ def _bar(estimate: Estimate) -> dict[str, float | None]:
 
 
 def validate() -> None:
-    """All failures of p0 pass leniently, none of p1's do."""
+    """All failures of p0 are right in substance and none of p1's; p2 is right now and then, and never in form."""
     extra = [rollout_row("p0", 100 + i, lenient=True) for i in range(30)]
-    found = measure(make_evidence([(2, 2), (32, 2)], extra=extra)).per_problem["format_posterior"]
-    assert found["p0"] > 0.99 and found["p1"] < 0.01, found
+    extra += [rollout_row("p2", 100 + i, lenient=True) for i in range(6)]
+    found = measure(make_evidence([(2, 2), (32, 2), (26, 0)], extra=extra)).per_problem["format_posterior"]
+    assert found["p0"] > 0.99 and found["p1"] < 0.01 and found["p2"] > 0.8, found
 
 
 PROBE = Probe(CARD, measure, validate, plan, requires=("tokens", "prefixes"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from posttrain_diag.evidence import Evidence
 from posttrain_diag.tasks.reread import MIN_REJECTED, REJECTED_SUSPECT
 from posttrain_diag.types import Finding
@@ -9,10 +11,8 @@ from posttrain_probes.estimates import share_estimate
 
 MIN_LENIENT = 3
 """Lenient passes of a problem from which they count."""
-LOST_BELOW = 0.25
-"""Share of a problem's draws: where the lenient reading passes more, the format probe may speak."""
-LOST_SUSPECT, LOST_BROKEN = 0.2, 0.5
-"""Share of the problems that pass only leniently from which the verifier is suspect, or broken."""
+LOST_SUSPECT = 0.2
+"""Share of the problems that pass only leniently from which the verifier is suspect."""
 REJECTED_BROKEN = 0.3
 """Share of the right answers that is rejected, from which on no number can be read."""
 
@@ -75,22 +75,24 @@ def rejected_answers(evidence: Evidence) -> Finding | None:
 
 
 def passed_only_leniently(evidence: Evidence) -> Finding | None:
-    """Problems that never pass as demanded while the lenient reading passes a part of their draws.
+    """Problems that never pass as demanded while their draws are right in substance, and nothing shows the form.
 
-    Where it passes most of the failures the format probe speaks; here right answers are drawn sometimes and lost, and
-    without this the problems would look as if they were out of reach.
+    Where a demonstration or the gold passes its verifier, the demanded form can be kept: then the format class says
+    what the model lacks, however rarely it is right. Where none passes, that is a finding of its own. Only where there
+    is no reference at all nobody knows whether anything in the right form would pass.
     """
     table, right = evidence.measured, evidence.right_in_substance
-    lost = (table["c"] == 0) & (right >= MIN_LENIENT) & (right < LOST_BELOW * table["n"])
+    unknown = pd.Series([str(key) not in evidence.gold_passes for key in table.index], index=table.index)
+    lost = (table["c"] == 0) & (right >= MIN_LENIENT) & unknown
     if lost.sum() < LOST_SUSPECT * max(1, len(table)):
         return None
     passes, draws = int(right[lost].sum()), int(table.loc[lost, "n"].sum())
     return Finding(
         "verifier_inconsistent",
-        "broken" if lost.sum() >= LOST_BROKEN * len(table) else "suspect",
+        "suspect",
         share_estimate(int(lost.sum()), len(table), level=evidence.settings.level),
         tuple(map(str, table.index[lost])),
-        f"{int(lost.sum())} of {len(table)} problems never pass as the verifier demands, while its lenient reading "
-        f"passes {passes} of their {draws} draws: right answers are drawn and lost to their surroundings. Let the "
-        "verifier take the final answer out of the completion, or ask for the bare answer in the prompt.",
+        f"{int(lost.sum())} of {len(table)} problems never pass as the verifier demands, while {passes} of their "
+        f"{draws} draws are right in substance, and no reference shows that anything passes. Give one demonstration "
+        "for some of these problems: if they pass, the model lacks the form; if they do not, mend the verifier.",
     )
