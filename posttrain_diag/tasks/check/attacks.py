@@ -63,7 +63,8 @@ def _all(problem: Problem, golds: Sequence[str]) -> Iterator[Trial]:
     if own is None or "\n" in own:
         return
     others = [gold for gold in golds if fold(gold) != fold(own) and "\n" not in gold][: MAX_LISTED - 1]
-    if len(others) > 1 or (others and kind_of(problem) == "truth"):  # in "Paris, France" the second is part of the first
+    # Of two, as in "Paris, France", the second may belong to the first.
+    if len(others) > 1 or (others and kind_of(problem) == "truth"):
         middle = len(others) // 2
         yield Trial("all answers listed", ", ".join([*others[:middle], own, *others[middle:]]))
 
