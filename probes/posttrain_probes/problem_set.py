@@ -104,7 +104,7 @@ def answer_in_prompt(evidence: Evidence) -> Finding | None:
     problems = problems[:: max(1, -(-len(problems) // LEAK_PROBLEMS))]
     if len(problems) < MIN_PROBLEMS:
         return None
-    own = {p.id for p in problems if verify(p.prompt_text, p).strict}
+    own = {p.id for p in problems if verify(_repeated(p), p).strict}
     if len(own) < LEAK_SHARE * len(problems):
         return None
     copies, passing = _copies(evidence, own)
@@ -118,7 +118,7 @@ def answer_in_prompt(evidence: Evidence) -> Finding | None:
             "copies. Compare the final answer alone (exact, or a regex with a group).",
         )
     moved = problems[1:] + problems[:1]
-    others = sum(verify(q.prompt_text, p).strict for p, q in zip(problems, moved, strict=True))
+    others = sum(verify(_repeated(q), p).strict for p, q in zip(problems, moved, strict=True))
     leak = len(own) - others
     if leak < LEAK_SHARE * len(problems) or all(p.verifier.get("type") == "contains" for p in problems):
         return None  # a passage that holds its answer somewhere is a reading task
@@ -130,6 +130,11 @@ def answer_in_prompt(evidence: Evidence) -> Finding | None:
         f"The prompt itself passes the verifier on {len(own)} of {len(problems)} problems: the answer stands where the "
         "verifier looks for it, and repeating it is enough. Take the answer out of the prompts.",
     )
+
+
+def _repeated(problem: Problem) -> str:
+    """A prompt as a model quotes it; an exact echo of their prompt is no answer to verifiers."""
+    return f"I read: {problem.prompt_text}"
 
 
 def _copies(evidence: Evidence, ids: set[str]) -> tuple[int, int]:

@@ -108,7 +108,7 @@ def test_the_engine_draws_as_often(model, vocabulary, tmp_path):
     model.generation_config = GenerationConfig(eos_token_id=EOS_ID)
     model.save_pretrained(tmp_path)
     vocabulary.tokenizer().save_pretrained(tmp_path)
-    problem, n = Problem("p", "ab 1", None, "1", {"type": "contains"}), 1000
+    problem, n = Problem("p", "ab 1", None, "1", {"type": "regex", "pattern": "(1)"}), 1000
     engine = load_hf_engine(str(tmp_path), device="cpu", dtype="float32")
     given = tuple(vocabulary.encode("1"))
     request = SampleRequest("p", Prompt(text="ab 1", response_prefix_ids=given), tuple(range(n)), tuple(range(n)))

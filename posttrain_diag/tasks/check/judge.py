@@ -18,7 +18,7 @@ from posttrain_diag.tasks.verifiers.numbers import lone_number
 from posttrain_diag.tasks.verifiers.spec import needs_code, verify
 from posttrain_diag.tasks.verifiers.text import fold
 from posttrain_diag.types import Judgement, Problem
-from posttrain_diag.wording.numbers import percent
+from posttrain_diag.wording.numbers import nominal
 
 MAX_FALSE_POSITIVES = 0.05
 """Share of the problems on which wrong completions of one kind may pass before a verifier is not fit to be used."""
@@ -279,7 +279,7 @@ def _faults(verdicts: _Verdicts, wrong: Mapping[str, Tried], most: float) -> Ite
         if tried.problems > most * len(verdicts.tried):
             yield (
                 f"wrong completions pass on {tried.problems} of {len(verdicts.tried)} problems ({kind}), as "
-                f"{tried.example!r} on {tried.example_id}; at most {percent(most)} may"
+                f"{tried.example!r} on {tried.example_id}; at most {nominal(most)} may"
             )
 
 

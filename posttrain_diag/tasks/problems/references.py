@@ -17,11 +17,13 @@ from posttrain_diag.tasks.verifiers.any_of import ways
 from posttrain_diag.tasks.verifiers.choice import gold_letter, prompt_options
 from posttrain_diag.tasks.verifiers.compare import COMPARES, SYNONYMS
 from posttrain_diag.tasks.verifiers.numbers import iter_numbers, lone_number, same_number
-from posttrain_diag.tasks.verifiers.spec import judges_code, verify
+from posttrain_diag.tasks.verifiers.reading.demand import demanded_form, demanded_tag
+from posttrain_diag.tasks.verifiers.spec import compares_with_answer, judges_code, verify
 from posttrain_diag.tasks.verifiers.text import fold, same_leniently
 from posttrain_diag.types import Problem
 
 _WRAPPINGS = ("{}", "#### {}", "\\boxed{{{}}}", "The answer is {}", "Answer: {}", "<answer>{}</answer>", "|{}", "= {}")
+_KEY = re.compile(r"""(?:["'`]|\bkeys?\s+["'`]?)([A-Za-z_]\w{0,30})\b""")
 _GROUP = re.compile(r"(?<!\\)\((?!\?)")
 _ESCAPES = re.compile(r"\\s[*+?]?|\\n|\\([^A-Za-z0-9])|(?<!\\)[\^$]")
 
@@ -40,14 +42,33 @@ def reference_completions(problem: Problem) -> tuple[str, ...]:
         return next((found for way in ways(problem) if (found := reference_completions(way))), ())
     if problem.verifier.get("type") == "math":
         return (f"\\boxed{{{problem.answer}}}",)
-    if problem.verifier.get("type") != "regex":
+    if not compares_with_answer(problem.verifier):
         return (problem.answer,)
+    if problem.verifier.get("type") != "regex":
+        return (_in_demanded_form(problem, problem.answer),)
     forms = [*_WRAPPINGS, *_forms_of_pattern(str(problem.verifier.get("pattern", "")))]
     for form in forms:
         completion = form.format(problem.answer)
         if verify(completion, problem).strict:
             return (completion,)
     return ()
+
+
+def _in_demanded_form(problem: Problem, answer: str) -> str:
+    """The answer in the form that the prompt asks for; bare where it asks for none, or none that is known passes."""
+    demanded = demanded_form(problem.prompt_text)
+    if demanded in (None, "bare"):
+        return answer
+    tag = demanded_tag(problem.prompt_text)
+    forms = [*_WRAPPINGS, *([f"<{tag}>{{}}</{tag}>"] if tag else [])]
+    texts = [answer, *(form.format(answer) for form in forms), *_as_json(problem, answer)]
+    return next((text for text in texts if verify(text, problem).strict), answer)
+
+
+def _as_json(problem: Problem, answer: str) -> list[str]:
+    """JSON objects that give the answer, under the names that the prompt puts in quotes, and under `answer`."""
+    names = dict.fromkeys((*_KEY.findall(problem.prompt_text), "answer"))
+    return [json.dumps({name: answer}, ensure_ascii=False) for name in names]
 
 
 def corrupted_completions(problem: Problem, others: Sequence[Problem]) -> tuple[str, ...]:

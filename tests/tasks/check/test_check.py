@@ -90,7 +90,7 @@ def test_a_verifier_that_passes_anything_is_a_fault(jsonl: Write, tmp_path: Path
 
 def test_what_a_loose_verifier_lets_through_is_named_by_its_kind(jsonl: Write):
     check = check_tasks(load_tasks(jsonl(*with_verifier(WORDS, type="contains"))))
-    assert {"denied", "all answers listed"} <= set(accepted(check.wrong)) | set(accepted(check.attacks))
+    assert {"two answers", "all answers listed"} <= set(accepted(check.wrong)) | set(accepted(check.attacks))
     (fault,) = [fault for fault in check.faults if "all answers listed" in fault]
     assert "10 of 10 problems" in fault and "at most 5% may" in fault
     assert check.attacks["all answers listed"].example_id == "w0"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from posttrain_diag.tasks.problems.layouts import BOXED
+from posttrain_diag.tasks.problems.layouts import MATH
 from posttrain_diag.types import Pair
 
 USER = {"role": "user", "content": "Two plus two?"}
@@ -72,13 +72,13 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "preference": (
         {"prompt": "Capital?", "chosen": "Paris", "rejected": "Rome", "answer": "Paris"},
-        {"pairs": (Pair("Paris", "Rome"),), "demos": (), "verifier": {"type": "exact"}},
+        {"pairs": (Pair("Paris", "Rome"),), "demos": (), "verifier": {"type": "words"}},
     ),
     "cruxeval": (
         {"code": "def f(x):\n    return [x]", "input": "1", "output": "[1]", "id": "sample_0"},
         {
             "id": "sample_0", "prompt": "def f(x):\n    return [x]\n\nassert f(1) ==", "answer": "[1]",
-            "verifier": {"type": "exact", "compare": "literal"},
+            "verifier": {"type": "literal"},
         },
     ),
     "math": (
@@ -86,7 +86,7 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
          "unique_id": "test/1.json"},
         {
             "id": "test/1.json", "prompt": "1+1?", "answer": "2", "demos": ("It is $\\boxed{\\frac{4}{2}}$.",),
-            "verifier": dict(BOXED), "tags": ("Algebra", "1"),
+            "verifier": dict(MATH), "tags": ("Algebra", "1"),
         },
     ),
     "gsm8k": (
@@ -98,7 +98,7 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "verifiers": (
         {"question": "Capital of France?", "answer": "Paris", "info": {"level": 1}, "example_id": 7},
-        {"id": "7", "prompt": "Capital of France?", "answer": "Paris", "verifier": {"type": "exact"}},
+        {"id": "7", "prompt": "Capital of France?", "answer": "Paris", "verifier": {"type": "words"}},
     ),
     "messages": (
         {"messages": [USER, ASSISTANT], "answer": "4"},

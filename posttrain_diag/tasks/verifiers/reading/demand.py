@@ -49,7 +49,8 @@ _BARE = re.compile(
     re.IGNORECASE | re.VERBOSE | re.MULTILINE,
 )
 _BOXED = re.compile(r"\\f?boxed\b")
-_HASH = re.compile(r"####")
+_HASH = re.compile(r"####(?!\s*[$-]?\d)|####[\s\S]*####")
+"""Asked for, or shown in at least two worked examples; one number behind it is a number that stands in the prompt."""
 _TAG = re.compile(r"<(answer|final_answer|final|solution|result|output)>", re.IGNORECASE)
 _OWN_TAG = re.compile(r"<([A-Za-z_]\w{0,20})>\s*(?:\.{2,3}|…|your [^<]{0,30}|[A-Z_ ]{2,20}|the [^<]{0,30})?\s*</\1>")
 _JSON = re.compile(r"\bJSON\b")

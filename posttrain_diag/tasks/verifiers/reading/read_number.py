@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 from posttrain_diag.tasks.verifiers.numbers import western_digits
 from posttrain_diag.tasks.verifiers.reading.marks import Mark, after_mark
@@ -36,6 +37,8 @@ from posttrain_diag.tasks.verifiers.reading.sentences import (
 )
 
 _LIST_LABEL = re.compile(r"^[ \t]*(?:\*\*)?(\d{1,2})[.):](?:\*\*)?\s+(?=\S)", re.MULTILINE)
+_ROW_CHARS = 10_000
+_BETWEEN = re.compile(r"\s*(?:,\s+|;\s*)(?:(?:and|or|und|oder|et|ou|y|o)\s+)?")
 _VERIFIES = re.compile(
     r"""^\W{0,4}(?:(?:let(?:'s|\sus|\sme)|to|we\scan|i(?:'ll|\swill)|now|and|as\sa|quick|a|sanity|double)[\s-]+)*
     (?:verif\w+|double-?check\w*|check(?:ing)?\s*(?::|this|that|the\s(?:answer|result|work|math)|our|my|it\b|,|-|$)|proof\b|
@@ -57,10 +60,25 @@ def read_number(text: str, marks: Sequence[Mark], question: Question) -> Quantit
         marks: the answers it marks, left to right.
         question: what was asked.
     """
+    if _only_numbers(text):
+        return None
     found = _from_marks(text, marks, question) if marks else None
     if found is None:
         found = _from_sentences(text, question)
     return found if isinstance(found, Quantity) else None
+
+
+def _only_numbers(text: str) -> bool:
+    """Whether a text is nothing but several different numbers in a row: as good as no answer."""
+    if len(text) > _ROW_CHARS or "\n" in text.strip():
+        return False
+    numbers = list(numbers_of(text))
+    if len({number.value for number in numbers}) < 2:
+        return False
+    if text[: numbers[0].start].strip() or text[numbers[-1].end :].strip(" .\n"):
+        return False
+    pairs = pairwise(numbers)
+    return all(_BETWEEN.fullmatch(text[one.end : other.start]) for one, other in pairs)
 
 
 def _from_marks(text: str, marks: Sequence[Mark], question: Question) -> Found:

@@ -177,3 +177,14 @@ def test_nothing_is_left_when_the_process_is_killed(meanwhile: str):
             break
         time.sleep(0.05)
     assert not is_alive(worker)
+
+
+def test_the_memory_of_the_process_that_starts_a_worker_is_not_the_workers():
+    """A process that holds a model is large; its workers are not, and go on judging."""
+    code = (
+        "from posttrain_diag.tasks.verifiers.math import workers\n"
+        "held = bytearray(b'x' * (700 << 20))\n"
+        "print(workers.decide(r'\\int_0^1 x dx', r'\\frac{1}{3}').same, len(held))\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert found.stdout.split() == ["False", str(700 << 20)]
