@@ -283,15 +283,18 @@ class Evidence:
 
     @cached_property
     def format_law(self) -> MixingLaw | None:
-        """The law of the share of a problem's strict failures that are right in substance; None: no failure.
+        """The law of the share of a problem's strict failures that are right in substance; None where none is.
 
-        Rows without a failure have n = 0: nothing is known about them but the others.
+        A share that was never seen on any problem is no reason to suspect a form. Rows without a failure have n = 0:
+        nothing is known about them but the others.
         """
         table = self.measured
         failures = table["n"] - table["c"]
         if "lenient" not in table or failures.sum() == 0:
             return None
         extra = (self.right_in_substance - table["c"]).clip(lower=0)
+        if extra.sum() == 0:
+            return None
         return fit_law(pd.DataFrame({"n": failures, "c": extra}), seed=self.settings.sampling.seed)
 
     @cached_property

@@ -126,7 +126,7 @@ class _Present:
 
     main: _Rate
     format: _Rate | None
-    """Strict failures that pass leniently, cut at `form_cuts`; None where no failure was read."""
+    """Strict failures that pass leniently, cut at `form_cuts`; None where no failure is right in substance."""
     form_cuts: tuple[float, ...]
     eps: float
     reach: _Rate | None

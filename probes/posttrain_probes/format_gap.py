@@ -80,7 +80,7 @@ def repairable(p: NDArray[np.float64], eps: float) -> NDArray[np.float64]:
 def format_by_class(evidence: Evidence) -> NDArray[np.float64]:
     """P(format-limited, and p in a class) per measured problem, shape (P, 3): p < eps, eps <= p < mastery, mastered.
 
-    Zero where no draw failed, or none of the failures could be read.
+    Zero where no failure is right in substance.
     """
     settings, law = evidence.settings, evidence.format_law
     if law is None:
@@ -158,7 +158,7 @@ def validate() -> None:
     extra = [rollout_row("p0", 100 + i, lenient=True) for i in range(30)]
     extra += [rollout_row("p2", 100 + i, lenient=True) for i in range(6)]
     found = measure(make_evidence([(2, 2), (32, 2), (26, 0)], extra=extra)).per_problem["format_posterior"]
-    assert found["p0"] > 0.99 and found["p1"] < 0.01 and found["p2"] > 0.8, found
+    assert found["p0"] > 0.99 and found["p1"] < 0.02 and found["p2"] > 0.8, found
 
 
 PROBE = Probe(CARD, measure, validate, plan, requires=("tokens", "prefixes"))
