@@ -21,6 +21,7 @@ from functools import cached_property, lru_cache
 
 from posttrain_diag.tasks.problems.layouts import BOXED
 from posttrain_diag.tasks.problems.references import in_reference
+from posttrain_diag.tasks.problems.traces import answer_place
 from posttrain_diag.tasks.verifiers.any_of import ways
 from posttrain_diag.tasks.verifiers.defaults import default_verifier
 from posttrain_diag.tasks.verifiers.final import Answer, Finals, answer, finals, gives, same_answer, stated
@@ -248,7 +249,7 @@ def demanded_frame(problems: Sequence[Problem]) -> tuple[str, str] | None:
     before: list[str] = []
     after: list[str] = []
     for problem in problems:
-        place = _place(problem)
+        place = answer_place(problem, problem.demos[0]) if problem.demos else None
         if place is not None:
             before.append(problem.demos[0][: place[0]][-FRAME_CHARS:])
             after.append(problem.demos[0][place[1] :].rstrip()[:FRAME_CHARS])
@@ -264,18 +265,6 @@ def _beginning(texts: Sequence[str]) -> str:
     first, last = min(texts), max(texts)
     same = next((at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
     return first[:same]
-
-
-def _place(problem: Problem) -> tuple[int, int] | None:
-    """Where the first demonstration gives its answer: the last place where the answer stands."""
-    if not problem.demos or not problem.answer:
-        return None
-    demo, target = problem.demos[0], lone_number(problem.answer)
-    if target is not None:
-        numbers = [number for number in iter_numbers(demo) if same_number(number, target)]
-        return (numbers[-1].start, numbers[-1].end) if numbers else None
-    at = demo.rfind(problem.answer)
-    return None if at < 0 else (at, at + len(problem.answer))
 
 
 def _keeps(text: str, said: str, frame: tuple[str, str]) -> bool:

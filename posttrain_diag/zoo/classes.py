@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from posttrain_diag.tasks import reference_completions, verify
+from posttrain_diag.tasks import verify
+from posttrain_diag.tasks.problems.traces import trace_prefix
 from posttrain_diag.types import Bottleneck, Problem
 from posttrain_diag.zoo.family import Style
 from posttrain_diag.zoo.problems import family_of
@@ -165,28 +166,28 @@ def true_bottleneck(classes: pd.DataFrame) -> Bottleneck:
 def demo_prefix(
     problem: Problem, vocabulary: Vocabulary, share: float, style: Style | None = None
 ) -> tuple[int, ...] | None:
-    """The first `share` of the tokens of a problem's demonstration, as the prefix ladder cuts it.
+    """The first `share` of the trace of a problem's demonstration, as the prefix ladder cuts it.
 
     Args:
         problem: a zoo problem.
         vocabulary: its world's.
         share: in (0, 1); rounded to a number of tokens short of the whole.
-        style: of the demonstration; None: the problem's own first one, else one made from the answer.
+        style: of the demonstration; None: the problem's own first one.
 
     Returns:
         Token ids, or None where no token is left to give or what would be given already passes.
     """
     if style is None:
-        demo = next(iter(reference_completions(problem)), "")
+        demo = next(iter(problem.demos), "")
     else:
         fam = family_of(problem)
         demo = fam.demo(fam.word(problem.prompt_text), style)
     ids = vocabulary.encode(demo)
-    size = min(len(ids) - 1, round(share * len(ids)))
-    if size < 1:
+    prefix = trace_prefix(problem, demo, tuple(ids), share, vocabulary.decode)
+    if not prefix:
         return None
-    given = verify(vocabulary.decode(ids[:size]), problem)
-    return None if given.strict or given.lenient else tuple(ids[:size])
+    given = verify(vocabulary.decode(prefix), problem)
+    return None if given.strict or given.lenient else prefix
 
 
 def _refined(

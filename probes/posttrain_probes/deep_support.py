@@ -60,7 +60,7 @@ def tilt_towards(token_ids: tuple[int, ...]) -> Tilt:
 
 
 def probed(evidence: Evidence) -> list[str]:
-    """Problems without a pass, more likely than not below eps, with a reference; chosen evenly."""
+    """Problems without a pass, more likely than not below eps, with a demonstration; chosen evenly."""
     table = evidence.measured
     if len(table) == 0:
         return []
@@ -68,14 +68,14 @@ def probed(evidence: Evidence) -> list[str]:
     found = [
         str(key)
         for key, c, below in zip(table.index, table["c"], below_P, strict=True)
-        if c == 0 and below > 0.5 and evidence.references.get(str(key))
+        if c == 0 and below > 0.5 and evidence.problems[str(key)].demos
     ]
     picks = np.linspace(0, len(found) - 1, min(len(found), MAX_PROBLEMS)).round().astype(int)
     return [found[i] for i in picks]
 
 
 def plan(evidence: Evidence, engine: Engine) -> Needs:
-    """Draws that lean towards the first reference which passes the verifier."""
+    """Draws that lean towards the first demonstration which passes the verifier."""
     ids = probed(evidence)
     if not ids:
         return Needs()
@@ -88,17 +88,17 @@ def plan(evidence: Evidence, engine: Engine) -> Needs:
         if demo is not None:
             draws.append(DrawSpec(key, ARM, n, tilt=tilt_towards(demo)))
     without = len(ids) - len(draws)
-    note = f"deep support: {without} problems have no reference that passes the verifier within --max-new-tokens"
+    note = f"deep support: {without} problems have no demonstration that passes the verifier within --max-new-tokens"
     return Needs(draws=tuple(draws), notes=(note,) if without else ())
 
 
 def demonstration(evidence: Evidence, engine: Engine, key: str) -> tuple[int, ...] | None:
-    """Tokens of the first reference that passes and fits; ended by the stop token where there is just one.
+    """Tokens of the first demonstration that passes and fits; ended by the stop token where there is just one.
 
     With several stop tokens the policy itself chooses among them: leaning towards the wrong one would cost weight.
     """
     stops = engine.info.stop_token_ids
-    for text in evidence.references[key]:
+    for text in evidence.problems[key].demos:
         ids = engine.response_ids(text)
         fits = 0 < len(ids) < evidence.settings.sampling.max_new_tokens
         if fits and verify(engine.decode(ids), evidence.problems[key]).strict:

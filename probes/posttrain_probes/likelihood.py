@@ -34,15 +34,15 @@ EXAMPLES = 12
 
 
 def plan(evidence: Evidence, engine: Engine) -> Needs:
-    """Score the first reference completion of every problem."""
+    """Score the first demonstration of every problem."""
     del engine
     scores = [
         ScoreSpec(key, f"demo:{index}", text)
-        for key, texts in evidence.references.items()
-        for index, text in enumerate(texts[:MAX_DEMOS])
+        for key in evidence.ids
+        for index, text in enumerate(evidence.problems[key].demos[:MAX_DEMOS])
     ]
     without = len(evidence.problems) - len({spec.problem_id for spec in scores})
-    notes = (f"{without} problems have no reference completion to score",) if without else ()
+    notes = (f"{without} problems have no demonstration to score",) if without else ()
     return Needs(scores=tuple(scores), notes=notes)
 
 
@@ -71,7 +71,7 @@ def measure(evidence: Evidence) -> Measurement:
     rows = [row for row in evidence.scores if row.kind.startswith("demo:")]
     columns = ["demo_logprob_nats", "demo_nll_per_token", "min_token_prob", "max_token_rank", "typicality_z"]
     if not rows:
-        undefined = Estimate.undefined("no reference completion was scored", level)
+        undefined = Estimate.undefined("no demonstration was scored", level)
         empty = pd.DataFrame(index=list(evidence.ids), columns=columns, dtype=float)
         return Measurement(CARD.name, CARD.question, empty, {"demo_nll_per_token": undefined})
     first = {row.problem_id: row for row in reversed(rows)}

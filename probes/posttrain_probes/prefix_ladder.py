@@ -12,6 +12,7 @@ from posttrain_diag.engines.contract import Engine
 from posttrain_diag.evidence import DrawSpec, Evidence, Needs
 from posttrain_diag.stats import MixingLaw
 from posttrain_diag.tasks import verify
+from posttrain_diag.tasks.problems.traces import trace_prefix, trace_tokens
 from posttrain_diag.types import Estimate, Figure, Measurement
 from posttrain_probes.card import Probe, ProbeCard
 from posttrain_probes.estimates import not_in_counts
@@ -20,8 +21,9 @@ from posttrain_probes.synthetic import make_evidence, rollout_row
 CARD = ProbeCard(
     name="prefix_ladder",
     question="Can the policy finish a correct trace that it could not have started (prefix reachability)?",
-    method="Success after the first rho of a correct trace, rho = 1/4, 1/2, 3/4, 7/8 of its tokens, on problems "
-    "with p probably below eps; the mixing law is fitted at each rho. Controls: a prefix of another problem's "
+    method="Success after the first rho of a demonstration's trace, rho = 1/4, 1/2, 3/4, 7/8 of its tokens, on "
+    "problems with p probably below eps; the mixing law is fitted at each rho. A trace is what stands before the "
+    "answer, or an answer of 8 tokens or more. Controls: a prefix of another problem's "
     "trace (permuted) and a prefix of repeated filler (neutral) of the same length must not help as much. "
     "A prefix that passes the verifier by itself gives the answer away and is not drawn.",
     chance_level="the permuted and neutral arms",
@@ -55,20 +57,21 @@ def _evenly(ids: list[str], at_most: int) -> list[str]:
 
 
 def laddered(evidence: Evidence) -> list[str]:
-    """Problems that the ladder is run on: reference at hand, p probably below eps."""
+    """Problems that the ladder is run on: demonstration at hand, p probably below eps."""
     if len(evidence.measured) == 0:
         return []
     below = 1 - evidence.law.prob_at_least(evidence.settings.eps)
     low = [str(key) for key, value in zip(evidence.measured.index, below, strict=True) if value >= LOW_P]
-    return _evenly([key for key in low if evidence.references.get(key)], MAX_PROBLEMS)
+    return _evenly([key for key in low if evidence.problems[key].demos], MAX_PROBLEMS)
 
 
 def plan(evidence: Evidence, engine: Engine) -> Needs:
-    """Prefixes of the first reference completion, by share of its tokens."""
+    """Prefixes of the first demonstration's trace, by share of its tokens."""
     ids = laddered(evidence)
     if not ids:
         return Needs()
-    tokens = {key: engine.response_ids(evidence.references[key][0]) for key in ids}
+    demos = {key: evidence.problems[key].demos[0] for key in ids}
+    tokens = {key: engine.response_ids(demo) for key, demo in demos.items()}
     filler = _filler(engine)
     controls = set(_evenly(ids, CONTROL_PROBLEMS))
     n = evidence.settings.ladder_rollouts
@@ -77,26 +80,32 @@ def plan(evidence: Evidence, engine: Engine) -> Needs:
     short = leaked = 0
     for position, key in enumerate(ids):
         own = tokens[key]
-        if len(own) < 2:
+        if trace_tokens(evidence.problems[key], demos[key], own, engine.decode) == 0:
             short += 1
             continue
         other = tokens[ids[(position + 1 + _spread(key, len(ids))) % len(ids)]]
+        given_before = 0
         for share in SHARES:
-            size = min(len(own) - 1, round(share * len(own)))
-            if size < 1:
+            prefix = trace_prefix(evidence.problems[key], demos[key], own, share, engine.decode)
+            size = len(prefix)
+            if size < 1 or size == given_before:
                 continue
-            given = verify(engine.decode(own[:size]), evidence.problems[key])
+            given_before = size
+            given = verify(engine.decode(prefix), evidence.problems[key])
             if given.strict or given.lenient:
                 leaked += 1
                 continue
-            draws.append(DrawSpec(key, arm_name("true", share), n_true, own[:size]))
+            draws.append(DrawSpec(key, arm_name("true", share), n_true, prefix))
             if key in controls:
-                if len(ids) > 1 and other[:size] != own[:size]:
+                if len(ids) > 1 and len(other) >= size and other[:size] != prefix:
                     draws.append(DrawSpec(key, arm_name("permuted", share), n, other[:size]))
                 draws.append(DrawSpec(key, arm_name("neutral", share), n, (filler * size)[:size]))
     notes: list[str] = []
     if short:
-        notes.append(f"{short} problems have a reference of one token: no prefix short of the answer")
+        notes.append(
+            f"prefix ladder: the demonstrations of {short} problems are bare answers; a beginning of the answer is no "
+            "trace, so nothing was drawn after it"
+        )
     if leaked:
         notes.append(f"{leaked} prefixes already contain the answer and were not drawn")
     return Needs(draws=tuple(draws), notes=tuple(notes))
@@ -208,7 +217,7 @@ def measure(evidence: Evidence) -> Measurement:
         why = "prefixes of correct traces need the model, so guided-reachable cannot be told from support-limited"
         return not_in_counts(CARD.name, CARD.question, "reach", why, evidence)
     if not evidence.arms("prefix:"):
-        reason = "no problem has both p probably below eps and a reference completion"
+        reason = "no problem has both p probably below eps and a demonstration with a trace"
         empty = pd.DataFrame({"reach": np.nan, "hint_depth": np.nan}, index=list(evidence.ids))
         return Measurement(CARD.name, CARD.question, empty, {"reach": Estimate.undefined(reason, level)})
     data = {kind: [_pooled(evidence, kind, share) for share in (0.0, *SHARES)] for kind in ARMS}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -88,3 +89,18 @@ def make_evidence(
         "references": {key: (problem.answer or "",) for key, problem in problems.items()},
     }
     return Evidence(**{**values, **fields})
+
+
+def demonstrated(evidence: Evidence, demos: Mapping[str, str] | None = None) -> Evidence:
+    """Evidence whose problems have a demonstration.
+
+    Args:
+        evidence: of problems without.
+        demos: by problem id, for some or all of them; None: "so it is ANSWER" for all.
+    """
+    if demos is None:
+        demos = {key: f"so it is {problem.answer}" for key, problem in evidence.problems.items()}
+    problems = {
+        key: replace(problem, demos=(demos[key],) if key in demos else ()) for key, problem in evidence.problems.items()
+    }
+    return replace(evidence, problems=problems)

@@ -18,7 +18,7 @@ import torch
 from fake_engine import FakeEngine, make_problems
 from posttrain_probes import deep_support
 from posttrain_probes.deep_support import ARM, FLOOR, REACH, tilt_towards
-from posttrain_probes.synthetic import make_evidence, make_problem, rollout_row
+from posttrain_probes.synthetic import demonstrated, make_evidence, make_problem, rollout_row
 
 from posttrain_diag.engines.contract import Draw, Prompt, SampleRequest, Tilt
 from posttrain_diag.engines.hf.engine import load_hf_engine
@@ -226,10 +226,15 @@ def tilting(**values: Any) -> FakeEngine:
     return engine
 
 
-def test_only_unsolved_problems_with_a_reference_are_probed() -> None:
+def right(evidence: Evidence) -> Evidence:
+    """Every problem with its bare answer as demonstration."""
+    return demonstrated(evidence, {key: problem.answer or "" for key, problem in evidence.problems.items()})
+
+
+def test_only_unsolved_problems_with_a_demonstration_are_probed() -> None:
     evidence = make_evidence([(64, 0)] * 30 + [(64, 2)] * 10 + [(64, 0)] * 10)
-    without = {key: refs for key, refs in evidence.references.items() if int(key[1:]) < 40}
-    plan = deep_support.plan(replace(evidence, references=without), tilting())
+    demos = {f"p{i}": f"right-p{i}" for i in range(40)}
+    plan = deep_support.plan(demonstrated(evidence, demos), tilting())
     probed = [int(spec.problem_id[1:]) for spec in plan.draws]
     assert len(probed) == 16
     assert max(probed) == 29
@@ -242,18 +247,18 @@ def test_only_unsolved_problems_with_a_reference_are_probed() -> None:
 
 def test_a_problem_with_a_pass_is_not_probed_however_rare_it_is() -> None:
     settings = Settings(SamplingParams(max_new_tokens=64), rollout_budget=4)
-    plan = deep_support.plan(make_evidence([(64, 2)] * 10 + [(64, 0)] * 2, settings=settings), tilting())
+    plan = deep_support.plan(right(make_evidence([(64, 2)] * 10 + [(64, 0)] * 2, settings=settings)), tilting())
     assert [spec.problem_id for spec in plan.draws] == ["p10", "p11"]
 
 
 def test_more_effort_draws_more() -> None:
     settings = Settings(SamplingParams(max_new_tokens=64), ladder_rollouts=32)
-    plan = deep_support.plan(make_evidence([(64, 0)] * 3, settings=settings), tilting())
+    plan = deep_support.plan(right(make_evidence([(64, 0)] * 3, settings=settings)), tilting())
     assert {spec.n for spec in plan.draws} == {128}
 
 
 def test_the_policy_chooses_among_several_stop_tokens() -> None:
-    plan = deep_support.plan(make_evidence([(64, 0)] * 3), tilting(stop_token_ids=(0, 1)))
+    plan = deep_support.plan(right(make_evidence([(64, 0)] * 3)), tilting(stop_token_ids=(0, 1)))
     tilt = plan.draws[0].tilt
     assert tilt is not None
     assert tilt.token_ids == tuple(map(ord, "right-p0"))
@@ -262,14 +267,17 @@ def test_the_policy_chooses_among_several_stop_tokens() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"references": {f"p{i}": ("wrong",) for i in range(3)}}, "3 problems have no reference"),
-        ({"references": {f"p{i}": ("right-p0",) for i in range(3)}}, "2 problems have no reference"),
-        ({"settings": Settings(SamplingParams(max_new_tokens=8))}, "3 problems have no reference"),
+        ({"demos": "wrong"}, "3 problems have no demonstration"),
+        ({"demos": "right-p0"}, "2 problems have no demonstration"),
+        ({"settings": Settings(SamplingParams(max_new_tokens=8))}, "3 problems have no demonstration"),
         ({"settings": Settings(SamplingParams(temperature=0.0, max_new_tokens=64))}, "greedy"),
     ],
 )
 def test_what_cannot_be_probed_is_said(change: dict[str, Any], said: str) -> None:
-    plan = deep_support.plan(replace(make_evidence([(64, 0)] * 3), **change), tilting())
+    demo = change.get("demos")
+    evidence = make_evidence([(64, 0)] * 3, **{key: value for key, value in change.items() if key != "demos"})
+    given = right(evidence) if demo is None else demonstrated(evidence, dict.fromkeys(evidence.problems, demo))
+    plan = deep_support.plan(given, tilting())
     assert said in " ".join(plan.notes)
 
 

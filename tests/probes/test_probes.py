@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from posttrain_probes import BUILTIN, Probe, boundary, golds, instrument, prefix_ladder, stopping
-from posttrain_probes.synthetic import make_evidence, make_problem, rollout_row
+from posttrain_probes.synthetic import demonstrated, make_evidence, make_problem, rollout_row
 
 from posttrain_diag.engines.contract import EngineInfo
 from posttrain_diag.evidence import Settings
@@ -206,7 +206,7 @@ def test_auc_is_half_on_noise_and_one_on_a_signal() -> None:
 def test_few_problems_get_more_draws_per_prefix(problems: int, each: int) -> None:
     from fake_engine import FakeEngine
 
-    wanted = prefix_ladder.plan(make_evidence([(256, 0)] * problems), FakeEngine(lambda _: {"": 1.0}))
+    wanted = prefix_ladder.plan(demonstrated(make_evidence([(256, 0)] * problems)), FakeEngine(lambda _: {"": 1.0}))
     drawn = {spec.n for spec in wanted.draws if spec.arm == prefix_ladder.arm_name("true", 0.5)}
     controls = {spec.n for spec in wanted.draws if spec.arm == prefix_ladder.arm_name("neutral", 0.5)}
     assert (drawn, controls) == ({each}, {16})
