@@ -22,6 +22,7 @@ from posttrain_probes import all_probes, boundary
 from posttrain_reports import ReportData, candidate_ids, write_report
 
 from posttrain_diag.analysis.allocate import MainArm
+from posttrain_diag.analysis.follow_up import follow_up
 from posttrain_diag.analysis.report_data import add_texts, transcripts
 from posttrain_diag.analysis.token_texts import keep_vocabulary, stored_vocabulary, tokens_by_draw
 from posttrain_diag.diagnose import diagnose, diagnosis_json
@@ -31,9 +32,9 @@ from posttrain_diag.errors import UsageError
 from posttrain_diag.evidence import MAIN, DrawSpec, Evidence, Settings
 from posttrain_diag.recommend import Facts, Resources, recommend
 from posttrain_diag.recommend.duration import with_times
-from posttrain_diag.rollouts.collect import Collector, Owed
+from posttrain_diag.rollouts.collect import Collector
 from posttrain_diag.rollouts.other_models import check_teachers, with_teachers
-from posttrain_diag.rollouts.progress import Phase, Progress
+from posttrain_diag.rollouts.progress import Progress
 from posttrain_diag.rollouts.stored import current_evidence
 from posttrain_diag.rollouts.token_cap import token_cap
 from posttrain_diag.settings.analysis import AnalyzeConfig
@@ -212,32 +213,15 @@ def gather(config: AnalyzeConfig, base: Evidence, engine: Engine, run: RunDir, p
         collector = Collector(engine, store, base.problems, base.settings.sampling)
         progress.phase("sample", f"main arm, {config.allocation}")
         owed = MainArm(collector, base, config.rollouts_per_problem, config.allocation).draw(progress)
-        main = current_evidence(base, store, owed)
-        needs = [probe.needs(main, engine) for probe in all_probes()]
-        collector.score(spec for need in needs for spec in need.scores)
-        owed += (extra := collector.owed(spec for need in needs for spec in need.draws))
-        draw(collector, extra, progress, "probe", "prefixes, longer caps, format retries")
-        notes = tuple(note for need in needs for note in need.notes)
-        scores = tuple(store.scores(engine.info.model_sha))
-        if extra:
-            del main  # its rows are read again, among the others
-            main = current_evidence(base, store, owed)
-        keep_vocabulary(run, engine, store, main.rollouts)
+        found = follow_up(owed, collector, config.effort, lambda made: current_evidence(base, store, made), progress)
+        keep_vocabulary(run, engine, store, found.rollouts)
         told = () if base.model is None else base.model.notices
         if news := [notice for notice in engine.info.notices if notice not in told]:
             run.event("engine", notices=news)
         keep_speed(run, engine.info.engine, engine.info.device, collector.tokens, collector.time_s)
-        return replace(main, scores=scores, notes=notes)
+        return found
     finally:
         store.close()
-
-
-def draw(collector: Collector, owed: list[Owed], progress: Progress, phase: Phase, detail: str) -> None:
-    """Make the missing draws of one phase."""
-    progress.phase(phase, detail)
-    total, missing = sum(item.spec.n for item in owed), sum(len(item.missing) for item in owed)
-    progress.plan(total, total - missing, max((item.params.max_new_tokens for item in owed), default=0))
-    collector.draw(owed, progress)
 
 
 def references_of(tasks: TaskSet) -> dict[str, tuple[str, ...]]:

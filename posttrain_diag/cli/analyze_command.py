@@ -292,6 +292,7 @@ def show_cost(config: AnalyzeConfig, as_json: bool) -> None:
     from dataclasses import asdict
 
     from posttrain_diag.analysis.analyze import estimate_cost
+    from posttrain_diag.analysis.budget import PROBE_SHARE
 
     cost = estimate_cost(config)
     if as_json:
@@ -307,5 +308,6 @@ def show_cost(config: AnalyzeConfig, as_json: bool) -> None:
     )
     if cost.teacher_rollouts:
         echo(f"other models: at most {count(cost.teacher_rollouts)} rollouts on problems that may not be mastered")
-    echo("prefix ladder and other probes come on top, at most about as much again on problems that are never solved")
+    most = f"{PROBE_SHARE[config.effort]:g} times the main arm's tokens"
+    echo(f"probes come on top: at most {most} (--effort {config.effort})")
     echo(f"run directory: {config.out}")

@@ -100,6 +100,12 @@ def teacher_rollouts(evidence: Evidence) -> dict[str, int]:
     return {name: int(evidence.teacher_table(name)["drawn"].sum()) for name in evidence.teachers}
 
 
+def tokens_by_arm(evidence: Evidence) -> dict[str, int]:
+    """Generated tokens of the main arm and of each kind of follow-up draws (prefix, deep, longer, ...)."""
+    tokens = evidence.tallied["tokens"].groupby(level="arm").sum()
+    return tokens.groupby([str(arm).partition(":")[0] for arm in tokens.index]).sum().astype(int).to_dict()
+
+
 def diagnosis_json(diagnosis: Diagnosis, plan: Plan, evidence: Evidence, *, tasks: Mapping[str, Any]) -> dict[str, Any]:
     """The whole verdict as JSON-compatible data.
 
@@ -144,6 +150,7 @@ def diagnosis_json(diagnosis: Diagnosis, plan: Plan, evidence: Evidence, *, task
             "rollouts": int(evidence.main["drawn"].sum()),
             "rollouts_all_arms": int(evidence.main["drawn"].sum()) if counted else evidence.drawn,
             "tokens": None if counted else evidence.tokens(),
+            **({} if counted else {"tokens_by_arm": tokens_by_arm(evidence)}),
             **{
                 name: None if name in evidence.unrecorded else int(evidence.main[name].sum())
                 for name in ("truncated", "errored")
