@@ -52,10 +52,13 @@ def test_brackets_missing_is_format(run_analysis: Run) -> None:
 def test_prefix_reachable_is_guided(run_analysis: Run) -> None:
     """Never right alone, but right after the first half of the trace: the first letters are what is missing."""
 
-    def law(prompt: str) -> Mapping[str, float]:
-        return {word(number(prompt)): 1e-7, "z" + word(number(prompt) + 1): 1 - 1e-7}
+    def long(i: int) -> str:
+        return word(i) + word(i + 7)[::-1]
 
-    found = run_analysis(law, make_problems(N, word))
+    def law(prompt: str) -> Mapping[str, float]:
+        return {long(number(prompt)): 1e-7, "z" + long(number(prompt) + 1): 1 - 1e-7}
+
+    found = run_analysis(law, make_problems(N, long))
     assert found.diagnosis.bottleneck == "guided"
     assert found.plan.proposals and all(p.role == "expansion" for p in found.plan.proposals)
     assert "grpo" in found.plan.rejected
