@@ -21,15 +21,15 @@ TokenScores = tuple[Sequence[float], Sequence[int]]
 
 @dataclass(frozen=True)
 class Sequenced:
-    """One sequence to be answered for."""
+    """One sequence that an engine must answer for, with the score request it belongs to."""
 
     owner: int
-    """Which target it belongs to."""
+    """Index of the target that it belongs to."""
     variant: int
-    """Which stop token stands at its end."""
+    """Which of the stop tokens stands at its end."""
     ids: tuple[int, ...]
     start: int
-    """Tokens from here on are asked for."""
+    """Index of the first token whose score is asked for."""
 
 
 class SequenceScores:
@@ -65,11 +65,11 @@ class SequenceScores:
         return self._front.stop_ids if target.stop_position else (target.ids[-1],)
 
     def empty(self) -> list[Score]:
-        """Scores of completions without a token."""
+        """The scores of completions without a token, which no engine need be asked for."""
         return [self._score(target, {}) for target in self._targets if not target.ids]
 
     def add(self, sequence: Sequenced, part: TokenScores) -> Score | None:
-        """Take one answer in; the score once it is complete.
+        """Take in the answer for one sequence; returns the score of its completion once that is complete.
 
         Raises:
             ModelError: a log-probability is not a number.

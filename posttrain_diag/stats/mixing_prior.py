@@ -102,7 +102,7 @@ class LawFamily(Protocol):
 
 @dataclass(frozen=True)
 class Family:
-    """Laws with a smooth core and a spline; the prior is normal on (log a, log b, logit z) and the spline coefficients."""
+    """Laws with a smooth core and a spline: the prior is normal on (log a, log b, logit z) and spline coefficients."""
 
     name: str
     mean: tuple[float, float, float]

@@ -36,18 +36,18 @@ _WINDOW_PROMPTS = 16
 
 @dataclass(frozen=True)
 class Target:
-    """One completion to score."""
+    """One completion to score, as token ids, with the prompt it follows."""
 
     key: str
     prompt: tuple[int, ...]
     ids: tuple[int, ...]
-    """Completion ids, then the stop token where its position is scored."""
+    """Token ids of the completion, followed by the stop token where its position is scored."""
     stop_position: bool
-    """The last of `ids` stands for the whole stop set."""
+    """Whether the last of `ids` stands for the whole stop set."""
 
     @property
     def fed(self) -> tuple[int, ...]:
-        """What the model reads after the prompt: everything but the last token."""
+        """The part of `ids` that the model reads after the prompt: everything but the last token."""
         return self.ids[:-1]
 
 
@@ -58,10 +58,17 @@ def score_targets(
     context: int | None,
     stop_ids: tuple[int, ...],
 ) -> list[Target]:
-    """Requests as token ids, all checked before anything is computed.
+    """Turn score requests into token ids; every request is checked before anything is computed.
 
     With `append_stop`, the stop position follows the completion, unless the completion already ends with a stop
     token: then that is the stop position. Without a stop set there is none.
+
+    Args:
+        requests: what to score.
+        codec: turns prompts and completions into ids.
+        n_ids: size of the model's input embedding.
+        context: longest sequence, prompt and completion together; None = no limit known.
+        stop_ids: the model's stop tokens.
 
     Raises:
         EngineError: a completion does not fit into the context, or not exactly one of text and ids is given.
@@ -97,12 +104,13 @@ def score_targets(
 
 @dataclass(frozen=True)
 class Scorer:
-    """What scoring needs of the loaded model."""
+    """What scoring needs of the loaded model: how it is run, its stop tokens, and how much memory a batch may take."""
 
     lm: CausalLM
     codec: PromptCodec
     path: DecodePath
-    """slots: prompts are prefilled once and read by all; shared: their cache is copied; else whole sequences."""
+    """How completions are scored. slots: prompts are prefilled once and read by all; shared: their cache is copied; any
+    other: as whole sequences."""
     stop_ids: tuple[int, ...]
     cost: RowCost
     budget: Callable[[], float]
@@ -215,7 +223,10 @@ class Scorer:
         return laws
 
     def _plain_laws(self, batch: Sequence[Target]) -> Callable[[int, int], torch.Tensor]:
-        """The same from whole sequences; padding on the right cannot reach back in a causal model."""
+        """Logits of rows a..b at every scored position, shape (b - a, T, V), computed from whole sequences.
+
+        Padding on the right cannot reach back in a causal model.
+        """
         import torch
 
         ids, _ = _padded([(*target.prompt, *target.fed) for target in batch], self.lm.device)
@@ -292,7 +303,7 @@ class Scorer:
 
 
 class _PromptTable:
-    """Prefilled prompts of the completions that are still to be scored; forgotten after their last one."""
+    """Prefilled prompts of the completions that are still to be scored; each is forgotten after its last completion."""
 
     def __init__(self, lm: CausalLM, targets: Sequence[Target]) -> None:
         self._left = Counter(target.prompt for target in targets)
@@ -304,13 +315,13 @@ class _PromptTable:
         self._known: dict[int, Prefilled] = {}
 
     def of(self, batch: Sequence[Target]) -> dict[tuple[int, ...], Prefilled]:
-        """The prompts of a batch."""
+        """The prefilled prompts that a batch of completions follows."""
         wanted = sorted({self._index[target.prompt] for target in batch}, key=lambda i: self._rank[i])
         self._known |= self._prefill([i for i in wanted if i not in self._known])
         return {self._prompts[i]: self._known[i] for i in wanted}
 
     def done(self, batch: Sequence[Target]) -> None:
-        """These completions are scored."""
+        """Tell the table that these completions are scored, so that prompts nobody needs any more are forgotten."""
         for target in batch:
             self._left[target.prompt] -= 1
             if not self._left[target.prompt]:
@@ -318,12 +329,12 @@ class _PromptTable:
 
 
 def _by_prompt(targets: Sequence[Target]) -> list[Target]:
-    """Longest prompts first, completions of one prompt together: what does not fit shows early."""
+    """Sort completions by prompt, longest prompts first, so that what does not fit into memory shows early."""
     return sorted(targets, key=lambda t: (-len(t.prompt), t.prompt, -len(t.ids)))
 
 
 def _like_lengths(targets: Sequence[Target]) -> list[Target]:
-    """Some prompts at a time, their completions by length."""
+    """Sort completions by length within a few prompts at a time, so that little padding is needed."""
     prompts = list(dict.fromkeys(target.prompt for target in targets))
     window = {prompts[index]: rank // _WINDOW_PROMPTS for rank, index in enumerate(prefill_order(prompts))}
     return sorted(targets, key=lambda t: (window[t.prompt], -len(t.ids)))

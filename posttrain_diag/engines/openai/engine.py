@@ -1,7 +1,7 @@
 """The `openai` engine: any server with the OpenAI API (vLLM, SGLang, TGI, hosted), near or far.
 
-    probe requests ──► what the server understands (openai_probe) ──► requests and answers (openai_wire)
-                                                  retries, back-off, several at once (openai_http)
+    probe requests (`probe`) ──► what the server understands ──► requests and answers (`wire`)
+                                           retries, back-off, several at once (`http`)
 
 With --tokenizer prompts go as token ids where the server takes them, and draws are the model's own tokens. Without it
 the server's template and tokenizer decide, and what needs token ids here is not served: `info.lacks` says what and why.
@@ -49,7 +49,7 @@ class Block:
     request: SampleRequest
     prompt: Body
     draws: tuple[tuple[int, int], ...]
-    """(sample index, seed) each."""
+    """The draws, each as (sample index, seed)."""
 
 
 def load_openai_engine(
@@ -172,15 +172,27 @@ class OpenAIEngine:
         return lacks
 
     def prompt_ids(self, prompt: Prompt) -> tuple[int, ...]:
-        """Token ids the model is conditioned on; EngineError without --tokenizer."""
+        """Token ids the model is conditioned on.
+
+        Raises:
+            EngineError: no --tokenizer was given.
+        """
         return self._tokenizer("prompts as token ids").codec.prompt_ids(prompt)
 
     def response_ids(self, completion: str) -> tuple[int, ...]:
-        """Token ids of a completion; EngineError without --tokenizer."""
+        """Token ids of a completion.
+
+        Raises:
+            EngineError: no --tokenizer was given.
+        """
         return self._tokenizer("completions as token ids").codec.response_ids(completion)
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """Text of response tokens; EngineError without --tokenizer."""
+        """Text of response tokens.
+
+        Raises:
+            EngineError: no --tokenizer was given.
+        """
         return self._tokenizer("token ids as text").codec.decode(token_ids)
 
     def _tokenizer(self, what: str) -> Front:
@@ -238,7 +250,7 @@ class OpenAIEngine:
         return text_prompt(dialect.endpoint, prompt, plain, self._system)
 
     def _ask(self, block: Block, params: SamplingParams) -> tuple[list[Draw], Sequence[Block]]:
-        """One request; a server that will not make several draws at once is asked for each on its own."""
+        """Send one request; a server that refuses several draws at once is asked for each on its own later."""
         if len(block.draws) > self._per_request:
             return [], _singles(block)
         stop_ids = self._front.stop_ids if self._front else ()
