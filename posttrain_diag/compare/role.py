@@ -15,7 +15,7 @@ from posttrain_diag.types import Estimate
 SIGNIFICANT = 0.05
 """A change of pass@1 is real when the paired p-value is below this."""
 MOST = 0.5
-"""A role explains a gain when at least this share of it lies where the role says."""
+"""A role explains a gain when at least this share of the gain lies on the problems that the role speaks of."""
 
 
 def measured_role(
@@ -92,7 +92,14 @@ def _share(before: pd.DataFrame, column: str, change_P: NDArray[np.float64], cha
 def forecast(
     plan: list[Mapping[str, Any]], stage: str | None, observed: Estimate, role: MeasuredRole
 ) -> Forecast | None:
-    """The proposal of a stage beside what was seen; None where the plan has none."""
+    """What the plan proposed of a stage, beside what was observed; None where the plan does not name the stage.
+
+    Args:
+        plan: the plan of the first run, as in diagnosis.json.
+        stage: name of the stage between the runs.
+        observed: the change of pass@1 that was seen.
+        role: the role that was measured.
+    """
     found = next((proposal for proposal in plan if proposal["stage"] == stage), None)
     if found is None:
         return None

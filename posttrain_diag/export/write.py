@@ -27,14 +27,14 @@ SUFFIXES = (".jsonl", ".parquet")
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written."""
+    """The outcome of an export: what was written, and what was left out."""
 
     paths: tuple[Path, ...]
     rows: int
     sets: dict[str, int]
-    """Rows per set; empty for --to parquet."""
+    """How many rows each set has; empty for --to parquet."""
     left_out: dict[str, int]
-    """Why problems gave no row -> how many."""
+    """How many problems gave no row, by the reason why."""
     conversational: bool
     notes: tuple[str, ...]
 
@@ -55,9 +55,9 @@ def export(
         run: run directory of `diag analyze`.
         to: sft, pairs, prompts or parquet.
         out: a .jsonl or .parquet file; for --to parquet a folder. None: RUN/export/TO.jsonl, RUN/export.
-        per_problem: rows per problem at most.
-        sets: only these; all when empty.
-        form: of the prompts.
+        per_problem: most rows per problem.
+        sets: only rows of these sets; all when empty.
+        form: form of the prompts.
         split: train leaves out the problems that `diag train` holds out.
 
     Raises:
@@ -119,7 +119,7 @@ def _parquet(rows: Sequence[ExportRow]) -> bytes:
 
 
 def _tables(source: Source, folder: Path) -> Exported:
-    """rollouts.parquet (every arm, read and written by the piece), problems.parquet and problems.csv."""
+    """Write rollouts.parquet (every arm, read and written a piece at a time), problems.parquet and problems.csv."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

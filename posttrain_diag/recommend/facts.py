@@ -150,7 +150,7 @@ def _sums(rows: Any) -> tuple[dict[ProblemClass, float], ...]:
 
 
 def _random_like(evidence: Evidence) -> bool:
-    """Whether the policy is near uniform on correct traces because it is undecided, not because it prefers other ones."""
+    """Whether the policy is near uniform on correct traces because it is undecided, not because it prefers others."""
     if evidence.model is None or not near_uniform(evidence):
         return False
     rows = [row.entropies for row in evidence.scores if row.kind == "demo:0" and len(row.entropies)]

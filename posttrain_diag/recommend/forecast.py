@@ -157,7 +157,7 @@ def _at(group: Sequence[Outcome], demos: int | None, budget: int | None, facts: 
 
 
 def _interpolate(points: Sequence[tuple[float, float]], x: float) -> float:
-    """Interpolate linearly in log x between the points; proportional to x below the first one, constant above the last."""
+    """Interpolate linearly in log x between the points; proportional to x below the first, constant above the last."""
     known = sorted(points)
     first, value = known[0]
     if x < first:
@@ -167,8 +167,7 @@ def _interpolate(points: Sequence[tuple[float, float]], x: float) -> float:
 
 
 def _won(values: Floats, pick_D: Floats, new_D: Floats, rng: np.random.Generator) -> Floats:
-    """Draws of the share of the headroom won: from a known situation, or rarely anything between nothing and the best
-    known.
+    """Draws of the share of the headroom won: that of a known situation, or rarely anything up to the best known.
 
     Without any precedent it is nothing: a stage is not proposed on hope.
     """
@@ -183,8 +182,9 @@ def _won(values: Floats, pick_D: Floats, new_D: Floats, rng: np.random.Generator
 def _kept(
     own: Sequence[Outcome], stage: str, facts: Facts, has: Resources, pick_D: Floats, rng: np.random.Generator
 ) -> Floats:
-    """Draws of the change on other tasks, shape (DRAWS,), from situations of the class that weighs most where there are
-    some.
+    """Draws of the change on other tasks, shape (DRAWS,).
+
+    They are taken from situations of the class that weighs most, where there are some.
     """
     if not has.retained:
         loss = NO_REPLAY_LOSS.get(stage, NO_REPLAY_LOSS_ELSE)
@@ -200,9 +200,7 @@ def _kept(
 
 
 def chances(forecasts: Mapping[str, Forecast], tolerance: float) -> dict[str, float]:
-    """Probability of each stage to come within `tolerance` of the best utility; doing nothing, with utility 0,
-    competes.
-    """
+    """Probability of each stage to come within `tolerance` of the best utility, where doing nothing has utility 0."""
     if not forecasts:
         return {}
     utility_SD = np.stack([f.utility_D for f in forecasts.values()])

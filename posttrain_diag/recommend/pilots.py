@@ -143,8 +143,7 @@ def run_pilots(
 
 
 def worth_knowing(forecasts: Mapping[str, Forecast]) -> float:
-    """Utility that choosing on the forecasts is expected to lose, against choosing when it is known what each stage
-    does.
+    """Utility expected to be lost by choosing on the forecasts, against knowing what each stage does.
 
     Pilots tell less than that, so they can win no more: this is the expected value of perfect information.
 

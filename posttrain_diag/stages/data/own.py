@@ -14,9 +14,7 @@ BEYOND_DRAWS = ("sft", "sft-model-aware", "guided-rl", "interleaved", "distill-o
 
 
 def passing(draws: Iterable[Rollout], most: int) -> list[Rollout]:
-    """The first `most` distinct draws that pass; what is drawn often tends to be among them, and stays the policy's
-    habit.
-    """
+    """The first `most` distinct draws that pass; frequent ones tend to be among them and stay the policy's habit."""
     return list({draw.token_ids: draw for draw in reversed(list(draws)) if draw.passed}.values())[::-1][:most]
 
 

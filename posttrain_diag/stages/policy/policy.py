@@ -102,7 +102,7 @@ class Policy:
             _share(self.model, self._sampling_model)  # again: DDP gives parameters a storage of its own
 
     def save(self, path: Path) -> None:
-        """Write a normal Hugging Face directory: safetensors weights (adapters merged), tokenizer, generation settings."""
+        """Write a Hugging Face directory: safetensors weights (adapters merged), tokenizer, generation settings."""
         bare = self.model.get_base_model() if self.lora else self.model
         path.mkdir(parents=True, exist_ok=True)
         with quiet():

@@ -221,7 +221,7 @@ class Hooked:
         return (loss, None) if return_outputs else loss
 
     def _divisor(self, num_items_in_batch: Any) -> int:
-        """What the companion's loss is divided by: the accumulation steps, where the trainer's own loss is so already."""
+        """What the companion's loss is divided by: the accumulation steps where the trainer divides its own loss so."""
         trainer: Any = self
         scaled = trainer.loss_is_scaled_for_ga
         if scaled is None:
