@@ -1,4 +1,4 @@
-"""What works on this machine."""
+"""The checks of `diag doctor`: what works on this machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PACKAGES: tuple[tuple[str, str, bool], ...] = (
     ("httpx", "openai", False),
     ("ray", "ray", False),
 )
-"""(package, extra that brings it, needed by `diag analyze`)."""
+"""The packages looked for: (package, extra that brings it, whether `diag analyze` needs it)."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Check:
 
 
 def examine() -> list[Check]:
-    """All checks, in reading order."""
+    """Make all checks, in the order in which they are shown."""
     return [_python(), *_packages(), _vllm(), *_torch(), _memory(), _disk(), _zoo()]
 
 

@@ -23,7 +23,7 @@ DemoSource = Literal["demos", "rewritten", "probability-weighted"]
 TeacherTarget = Literal["text", "logits"]
 
 WATCHED = 32
-"""Problems that are looked at while training, where the user says nothing."""
+"""Number of problems that are looked at while training, where the user sets none."""
 RETENTION_WEIGHT = 0.5
 """A point of pass@1 lost on retained tasks counts as half a point on the tasks that a stage is for."""
 
@@ -82,25 +82,26 @@ class StageConfig(TrainingDrawSettings, PromptSettings, ModelSettings):
 
     @property
     def micro(self) -> int:
-        """Sequences per device at once."""
+        """How many sequences a device works on at once."""
         return min(self.micro_batch or self.batch_size, self.batch_size)
 
 
 def make_stage_config(**values: Any) -> StageConfig:
-    """Build a config; a bad value is one line naming the setting, the value and what is accepted.
+    """Build a stage configuration from what a person asked for.
 
     Raises:
-        UsageError: an unknown setting, or a value out of range or of the wrong type.
+        UsageError: an unknown setting, or a value out of range or of the wrong type; the message is one line that
+            names the setting, the value and what is accepted.
     """
     return build(StageConfig, values, called=lambda name: f"stage setting {name}", what="stage setting")
 
 
 def said_settings(path: Path | None, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The stage settings that a person gave, by name, as JSON: those of a YAML file, on top those given one by one.
+    """The stage settings that a person gave, by name, in JSON form: those of a YAML file, then those given one by one.
 
     Args:
-        path: of the file; None: there is none.
-        given: one by one; None says nothing.
+        path: path of the file; None: there is none.
+        given: settings given one by one, which win; a value of None counts as not given.
 
     Raises:
         UsageError: the file cannot be read, or there is an unknown setting or a wrong value.

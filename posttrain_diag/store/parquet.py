@@ -200,9 +200,7 @@ class ParquetStore(ScoreTable):
         return sorted({key[0] for key in self._have})
 
     def spans(self, model_sha: str, problem_ids: Collection[str] | None = None) -> list[Span]:
-        """A span without an end for each prompt and sampling law of which anything is stored, or those of some
-        problems.
-        """
+        """A span without an end for each prompt and sampling law that is stored, or only for those of some problems."""
         if problem_ids is None:
             return [Span(key[1], key[2]) for key in self._have if key[0] == model_sha]
         ids = frozenset(problem_ids)

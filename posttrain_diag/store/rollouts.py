@@ -132,9 +132,7 @@ class RolloutStore(ScoreTable):
         return [str(row[0]) for row in self._db.execute("SELECT DISTINCT model_sha FROM rollouts ORDER BY 1")]
 
     def spans(self, model_sha: str, problem_ids: Collection[str] | None = None) -> list[Span]:
-        """A span without an end for each prompt and sampling law of which anything is stored, or those of some
-        problems.
-        """
+        """A span without an end for each prompt and sampling law that is stored, or only for those of some problems."""
         query, values = "SELECT DISTINCT prompt_sha, sampling_sha FROM rollouts WHERE model_sha=?", [model_sha]
         if problem_ids is not None:
             query += " AND problem_id IN (SELECT value FROM json_each(?))"

@@ -21,11 +21,11 @@ from posttrain_diag.wording.numbers import (
 
 
 class Estimated(Protocol):
-    """What `types.Estimate` is."""
+    """An object with the attributes of `types.Estimate`."""
 
     @property
     def value(self) -> float | None:
-        """None: undefined."""
+        """The number; None where it is undefined."""
         ...
 
     @property
@@ -40,22 +40,23 @@ class Estimated(Protocol):
 
     @property
     def label(self) -> str:
-        """What it rests on, or "undefined"."""
+        """What the number rests on, or "undefined"."""
         ...
 
     @property
     def reason(self) -> str:
-        """Why it is undefined."""
+        """Why there is no number, or what a model-dependent one assumes."""
         ...
 
     @property
     def bounds(self) -> tuple[float, float] | None:
-        """Bounds that need no fitted law."""
+        """Bounds that need no fitted law, where there are some."""
         ...
 
 
 Block = Mapping[str, Any] | Estimated
-"""An estimate, or the same as JSON: {"value", "low", "high", "label", "reason", "bounds", ...}; null is undefined."""
+"""An estimate, or the same in JSON form: {"value", "low", "high", "label", "reason", "bounds", ...}, where null is
+undefined."""
 
 
 def _get(block: Block | None, key: str) -> Any:
@@ -63,13 +64,13 @@ def _get(block: Block | None, key: str) -> Any:
 
 
 def ends(block: Block | None) -> tuple[float | None, float | None, float | None]:
-    """Value, low and high; None for what is absent or no finite number."""
+    """Value, low and high of an estimate; None for what is absent or no finite number."""
     value, low, high = (finite(_get(block, key)) for key in ("value", "low", "high"))
     return (None if _get(block, "label") == "undefined" else value), low, high
 
 
 def undefined(block: Block | None) -> str:
-    """What is said in place of a number: an em dash, and the reason where there is one."""
+    """The text in place of a number: an em dash, and the reason where there is one."""
     reason = _get(block, "reason")
     return f"{UNDEFINED} ({reason})" if reason else UNDEFINED
 
@@ -87,13 +88,13 @@ def points_text(block: Block | None) -> str:
 
 
 def points_column(block: Block | None) -> str:
-    """The same without the word, for a column whose head says it: +84.3 [+82.1, +87.0]."""
+    """A change with its interval, for a column whose head says that these are points: +84.3 [+82.1, +87.0]."""
     value, low, high = ends(block)
     return undefined(block) if value is None else f"{signed_points(value)} {points_between(value, low, high)}".rstrip()
 
 
 def share_alone(block: Block | None) -> str:
-    """A share without its interval, a zero as the bound that its interval gives; an em dash where it is undefined."""
+    """A share without its interval; a zero reads as the bound that its interval gives, an undefined one as a dash."""
     value, _, high = ends(block)
     return UNDEFINED if value is None else alone(value, high)
 
@@ -104,7 +105,7 @@ def change_text(before: Block | None, after: Block | None) -> str:
 
 
 def change_alone(before: Block | None, after: Block | None) -> str:
-    """The same without the intervals: 13.9% → 96.5%."""
+    """A share on two sides without intervals: 13.9% → 96.5%."""
     return f"{share_alone(before)} → {share_alone(after)}"
 
 
@@ -128,7 +129,7 @@ def number_text(block: Block) -> str:
 
 
 def label_text(block: Block) -> str:
-    """What an estimate rests on, unless it was measured; bounds that need no fitted law beside it."""
+    """What an estimate rests on, unless it was measured, with bounds that need no fitted law beside it."""
     label = str(_get(block, "label") or "")
     label = "" if label in ("measured", "undefined") else label
     if bounds := _get(block, "bounds"):
@@ -145,7 +146,7 @@ _COUNT_NAME = re.compile(r"(expected_successes|logprob|nats|count|tokens|length|
 
 
 def is_share(name: str, value: float | None = None) -> bool:
-    """Whether an estimate of this name is a probability, to be shown as a percentage; what [..] names is no part."""
+    """Whether an estimate of this name is a probability, to be shown as a percentage; a part in [..] is ignored."""
     name = name.partition("[")[0]
     if _COUNT_NAME.search(name):
         return False

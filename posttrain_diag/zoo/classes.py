@@ -58,7 +58,7 @@ def true_classes(
     mastery: float = 0.8,
     demos: Style | None = None,
 ) -> pd.DataFrame:
-    """Which class is each problem in, by the exact success probabilities of this model?
+    """The class that each problem is in, by the exact success probabilities of this model.
 
     Args:
         model_dir: a zoo model's directory.
@@ -117,13 +117,13 @@ def true_classes(
 def after_prefixes(
     model_dir: str | Path, problems: Sequence[Problem], *, demos: Style | None = None, prune: float = 1e-5
 ) -> pd.DataFrame:
-    """How likely is success after each share of the demonstration that the prefix ladder gives?
+    """How likely success is after each share of the demonstration that the prefix ladder gives.
 
     Args:
         model_dir: a zoo model's directory.
         problems: problems of builtin:zoo tasks, all of one world.
         demos: style of the demonstrations; None: the problems' own.
-        prune: as of `exact_success`.
+        prune: nodes below this probability are not grown further, as in `exact_success`.
 
     Returns:
         One row per problem, in order; columns p_low@0.25, p_high@0.25, ... for `PREFIX_SHARES`, NaN where the ladder
@@ -167,9 +167,9 @@ def demo_prefix(
 
     Args:
         problem: a zoo problem.
-        vocabulary: its world's.
+        vocabulary: the vocabulary of its world.
         share: in (0, 1); rounded to a number of tokens short of the whole.
-        style: of the demonstration; None: the problem's own first one, else one made from the answer.
+        style: style of the demonstration; None: the problem's own first one, else one made from the answer.
 
     Returns:
         Token ids, or None where no token is left to give or what would be given already passes.
@@ -195,9 +195,9 @@ def _refined(
     """Bounds of `n` numbers, as close as needed.
 
     Args:
-        bounds: (rows, settings) to the bounds of these rows.
+        bounds: called with (rows, settings): the bounds of these rows.
         n: how many numbers there are.
-        straddles: (low, high) of all of them to those that must be bounded more closely.
+        straddles: called with (low, high) of all numbers, shape (n,) each: which must be bounded more closely.
     """
     low_P, high_P = np.zeros(n), np.ones(n)
     rows = np.arange(n)
@@ -213,7 +213,12 @@ def _refined(
 def _forgiven(
     model: ExactModel, problems: Sequence[Problem], strict_low_P: FloatArray, strict_high_P: FloatArray
 ) -> tuple[FloatArray, BoolArray, BoolArray]:
-    """Lower bound of lenient success; where format certainly explains half of the failures; where certainly not."""
+    """What the lenient reading forgives, given the bounds of strict success, shape (P,) each.
+
+    Returns:
+        The lower bound of lenient success; where format certainly explains half of the failures; where it certainly
+        does not. Each has shape (P,).
+    """
     surely_P = strict_high_P + REPAIRABLE * (1 - strict_high_P)
     possibly_P = strict_low_P + REPAIRABLE * (1 - strict_low_P)
     low_P, high_P = _refined(

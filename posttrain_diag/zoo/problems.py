@@ -34,7 +34,14 @@ def split_of(fam: Family, x: str) -> Split:
 
 
 def draw_word(fam: Family, length: int, split: Split, rng: random.Random) -> str | None:
-    """A fair word of the split, or None when `_TRIES` draws found none."""
+    """Draw a fair word of a split; None when `_TRIES` draws found none.
+
+    Args:
+        fam: the family of the word.
+        length: size of the word.
+        split: the split that the word must belong to.
+        rng: source of randomness.
+    """
     for _ in range(_TRIES):
         x = fam.instance(length, rng)
         if split_of(fam, x) == split and not fam.degenerate(x):
@@ -43,7 +50,11 @@ def draw_word(fam: Family, length: int, split: Split, rng: random.Random) -> str
 
 
 def draw_pretraining_word(fam: Family, rng: random.Random) -> str:
-    """A word of the training split, of a random length; words may recur."""
+    """Draw a word of the training split, of a random length; words may recur.
+
+    Raises:
+        UsageError: the family has no fair word in its training split.
+    """
     x = draw_word(fam, rng.choice(fam.lengths), "training", rng)
     if x is None:
         raise UsageError(f"family {fam.name} has no fair words in its training split; widen its lengths")
@@ -80,10 +91,10 @@ def problems(
     """`n` distinct problems of a family, lengths in turn.
 
     Args:
-        name: the family.
+        name: name of the family.
         n: number of problems.
         split: `heldout` (the shipped tasks) or `training`; the two never share a word, whatever the seeds.
-        seed: of the draw; the same call gives the same problems on every machine.
+        seed: seeds the draw; the same call gives the same problems on every machine.
         style: how the demonstration is written; None: the family's default (own style for S, worked for T and U).
 
     Raises:
@@ -101,7 +112,14 @@ def problems(
 
 
 def problem(fam: Family, x: str, problem_id: str, *, style: Style | None = None) -> Problem:
-    """The task row of the word `x`."""
+    """Make the task row of the word `x`.
+
+    Args:
+        fam: the family of the problem.
+        x: the word, or another instance of the family.
+        problem_id: the problem's id.
+        style: how the demonstration is written; None: the family's default.
+    """
     return Problem(
         id=problem_id,
         prompt=fam.prompt(x),
@@ -131,7 +149,7 @@ def mix(shares: Mapping[str, int], seed: int = 0) -> tuple[Problem, ...]:
 
     Args:
         shares: number of problems by family; the families are of one world.
-        seed: of the problems and of their order.
+        seed: seeds the problems and their order.
 
     Returns:
         Problems with ids like `mix-S-017`, which name the family.

@@ -35,15 +35,15 @@ class Recipe:
     examples: Callable[[], Draw]
     world: World = STRINGS
     architecture: Architecture | None = None
-    """None: the world's."""
+    """Architecture of the model; None: that of the world."""
     chat: bool = False
-    """Prompts stand in the chat template, which the tokenizer then carries."""
+    """Whether prompts stand in the chat template, which the tokenizer then carries."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the saved weights; training is in float32."""
+    """Precision of the saved weights; training is in float32."""
 
 
 def pretraining(world: World, model: str, leave_out: Sequence[str] = ()) -> Draw:
-    """Examples of the pre-training law of `model`."""
+    """Draws examples from the pre-training law of `model`."""
     families = [f for f in pretraining_families(world, model) if f.name not in leave_out]
     shares = [f.share for f in families]
 
@@ -56,7 +56,7 @@ def pretraining(world: World, model: str, leave_out: Sequence[str] = ()) -> Draw
 
 
 def demonstrations(families: Sequence[Family]) -> Draw:
-    """Correct responses, in each family's default style."""
+    """Draws correct responses, in each family's default style."""
 
     def draw(rng: random.Random) -> Example:
         fam = rng.choice(families)
@@ -67,7 +67,7 @@ def demonstrations(families: Sequence[Family]) -> Draw:
 
 
 def half(first: Draw, second: Draw) -> Draw:
-    """Each example from one of two sources with equal chance."""
+    """Draws each example from one of two sources, with equal chance."""
     return lambda rng: first(rng) if rng.random() < 0.5 else second(rng)
 
 
@@ -79,7 +79,7 @@ _SUMS_WITH_REPLAY = replace(_WITH_REPLAY, steps=400)
 
 
 def _sum(name: str, summary: str, parent: str | None, schedule: Schedule, examples: Callable[[], Draw]) -> Recipe:
-    """A model of the world of sums."""
+    """The recipe of a model of the world of sums."""
     return Recipe(name, summary, parent, schedule, examples, SUMS, dtype="bfloat16")
 
 
@@ -96,7 +96,7 @@ def _story(
     architecture: Architecture | None = None,
     chat: bool = False,
 ) -> Recipe:
-    """A model of the world of stories."""
+    """The recipe of a model of the world of stories."""
     return Recipe(name, summary, parent, schedule, examples, STORIES, architecture, chat=chat, dtype="bfloat16")
 
 

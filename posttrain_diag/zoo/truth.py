@@ -38,21 +38,21 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 Bounds = tuple[FloatArray, FloatArray]
-"""(p_low, p_high), each of shape (P,)."""
+"""Bounds of success probabilities: (p_low, p_high), each of shape (P,)."""
 
 _CHUNK = 16
-"""Problems whose trees grow together."""
+"""How many problems' trees grow together."""
 _WHOLE_RESPONSE = 1e-4
-"""Factor on `prune` where nearly every wrong token ends a branch."""
+"""Factor on `prune` for responses that are judged as a whole, where nearly every wrong token ends a branch."""
 _WIDTH = 200
-"""Most nodes of one problem's tree at one depth, the likeliest ones: a law that knows nothing stays affordable."""
+"""Most nodes of one problem's tree at one depth, the likeliest ones; this keeps a law that knows nothing affordable."""
 
 
 class ExactModel:
-    """A zoo model and its success probabilities on problems of its world."""
+    """A zoo model that tells its exact success probabilities on problems of its world."""
 
     def __init__(self, model_dir: str | Path, world: World) -> None:
-        """Read the model.
+        """Read the model from its directory.
 
         Raises:
             ModelError: the model does not have the world's vocabulary.
@@ -72,7 +72,20 @@ class ExactModel:
         max_new_tokens: int | None = None,
         response_prefix_ids: Sequence[Sequence[int]] | None = None,
     ) -> Bounds:
-        """Bounds on the success probability of each problem; arguments as of `exact_success` and `success_bounds`."""
+        """Bounds on the success probability of each problem.
+
+        Args:
+            problems: P problems of the model's world.
+            reading: the verifier's strict or lenient verdict.
+            prune: nodes below this probability are cut and counted as possibly right.
+            width: most nodes of one problem at one depth; the unlikelier ones are cut like those below `prune`.
+            tail_draws: rollouts from the cut branches of each problem that bound how many of them are right; 0: none.
+            max_new_tokens: longest response in tokens; None: the cap that `diag analyze` takes for these problems.
+            response_prefix_ids: the response's first tokens per problem, given to the model; None: none.
+
+        Returns:
+            (p_low, p_high), each of shape (P,).
+        """
         prefixes = [()] * len(problems) if response_prefix_ids is None else response_prefix_ids
         prompts = [self.vocabulary.prompt_ids(problem.prompt_text, chat=self._chat) for problem in problems]
         limit = self._limit(problems, prompts) if max_new_tokens is None else max_new_tokens
@@ -124,7 +137,7 @@ def exact_success(
     max_new_tokens: int | None = None,
     response_prefix_ids: Sequence[Sequence[int]] | None = None,
 ) -> pd.DataFrame:
-    """How likely is one rollout of this model (temperature 1, full vocabulary) to solve each problem?
+    """How likely one rollout of this model (temperature 1, full vocabulary) is to solve each problem.
 
     Args:
         model_dir: a zoo model's directory.
@@ -213,7 +226,7 @@ def success_bounds(
         model: a causal language model.
         vocabulary: its tokens.
         prompts: token ids of P prompts.
-        targets: what is right after each.
+        targets: which responses to each prompt are right.
         prune: nodes below this probability are cut and counted as possibly right.
         max_new_tokens: longest response in tokens, prefix and stop token included.
         width: most nodes of one problem at one depth; the unlikelier ones are cut like those below `prune`.
@@ -264,10 +277,13 @@ def _grow(
     pieces: tuple[str, ...],
     width: int,
 ) -> tuple[_Tree, list[int], list[int]]:
-    """The next depth of the tree: its nodes, each one's parent, and each one's last token.
+    """Grow the tree by one depth.
 
-    Grown: viable children of at least `prune_P`, the likeliest `width` of each problem, and those that go on spelling
+    Kept are viable children of at least `prune_P`, the likeliest `width` of each problem, and those that go on spelling
     the answer, however unlikely. Every other viable child goes to `tail_P`.
+
+    Returns:
+        The tree at its next depth, the parent of each of its nodes, and the last token of each.
     """
     viable_NV = np.empty(mass_NV.shape, dtype=bool)
     spelled_NV = np.zeros(mass_NV.shape, dtype=bool)
@@ -306,7 +322,10 @@ def _passing(
     last: int,
     rng: np.random.Generator,
 ) -> int:
-    """How many rollouts, one from each node, stop by depth `last` and are right; `start` and `text` come before."""
+    """How many rollouts, one from each node, stop by depth `last` and are right.
+
+    `start` are the tokens that come before the nodes, and `text` is how they read.
+    """
     walker = _Walker(model, [[*start, *node] for node in nodes])
     written = list(nodes)
     passed = 0

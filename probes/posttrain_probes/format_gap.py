@@ -53,13 +53,13 @@ def plan(evidence: Evidence, engine: Engine) -> Needs:
 
 
 def format_posterior(evidence: Evidence) -> pd.Series:
-    """P(at least half of the strict failures pass leniently) per measured problem; 0 where nothing ever failed."""
+    """Probability that at least half of the strict failures pass leniently, per measured problem; 0 if none failed."""
     law = evidence.format_law
     return pd.Series(0.0 if law is None else law.prob_at_least(REPAIRABLE), index=evidence.measured.index)
 
 
 def measure(evidence: Evidence) -> Measurement:
-    """Strict and lenient pass@1, their gap per problem, the value of the shared beginning."""
+    """Measure strict and lenient pass@1, their gap per problem, and the value of the shared beginning."""
     if evidence.counts is not None:
         why = "the lenient reading needs the texts, so format-limited cannot be told from the other classes"
         return not_in_counts(CARD.name, CARD.question, "lenient_pass@1", why, evidence)
@@ -95,7 +95,7 @@ def _bar(estimate: Estimate) -> dict[str, float | None]:
 
 
 def validate() -> None:
-    """All failures of p0 pass leniently, none of p1's do."""
+    """Check the probe where all failures of p0 pass leniently and none of p1's do."""
     extra = [rollout_row("p0", 100 + i, lenient=True) for i in range(30)]
     found = measure(make_evidence([(2, 2), (32, 2)], extra=extra)).per_problem["format_posterior"]
     assert found["p0"] > 0.99 and found["p1"] < 0.01, found

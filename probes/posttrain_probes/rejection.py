@@ -8,9 +8,9 @@ from posttrain_diag.types import Finding
 from posttrain_probes.estimates import share_estimate
 
 MIN_LENIENT = 3
-"""Lenient passes of a problem from which they count."""
+"""Fewest lenient passes of a problem from which they count."""
 LOST_BELOW = 0.25
-"""Share of a problem's draws: where the lenient reading passes more, the format probe may speak."""
+"""Share of a problem's draws; where the lenient reading passes more, the format probe may speak."""
 LOST_SUSPECT, LOST_BROKEN = 0.2, 0.5
 """Share of the problems that pass only leniently from which the verifier is suspect, or broken."""
 REJECTED_BROKEN = 0.3
@@ -40,8 +40,8 @@ def verifier_errors(evidence: Evidence) -> Finding | None:
 def rejected_answers(evidence: Evidence) -> Finding | None:
     """Failed draws that give the right answer: the gold's, a demonstration's, or that of a draw which passed.
 
-    What the lenient reading passes is not counted: that is the model's format, and the format probe's business. So is
-    what passes as soon as it is written as the demonstrations are. The readings here are more forgiving than any
+    What the lenient reading passes is not counted: that is the model's format, and the format probe's business. Neither
+    is what passes as soon as it is written as the demonstrations are. The readings here are more forgiving than any
     verifier, so as many hits as on other problems' answers are taken off.
     """
     found = evidence.reread

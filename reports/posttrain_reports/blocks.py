@@ -26,7 +26,7 @@ CELL_LIMIT = 200
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of words; `left_out` rows were not embedded."""
+    """Rows of words for a page; `left_out` rows of them were not embedded."""
 
     headers: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -35,24 +35,24 @@ class Table:
 
 @dataclass(frozen=True)
 class Block:
-    """One figure."""
+    """One figure of a page, with its title, its caption and its numbers."""
 
     name: str
     title: str
     caption: str
     drawing: Drawing | None = None
-    """Made by `charts`; None where only a table or a sentence can be shown."""
+    """The drawing, made by `charts`; None where only a table or a sentence can be shown."""
     legend: tuple[tuple[str, str], ...] = ()
-    """(style class of the swatch, words)."""
+    """The entries of the legend, each as (style class of the swatch, words)."""
     table: Table | None = None
     examples: tuple[Mapping[str, Any], ...] = field(default_factory=tuple[Mapping[str, Any], ...])
-    """Demonstrations with their tokens, for "demo_tokens"."""
+    """Demonstrations with their tokens, for the figure "demo_tokens"."""
     missing: str = ""
-    """Why there is nothing to draw."""
+    """Why there is nothing to draw; empty where there is something."""
 
     @property
     def svg(self) -> str:
-        """The drawing as the page shows it; nothing where there is none."""
+        """The drawing as the page shows it; empty where there is none."""
         return self.drawing.markup() if self.drawing else ""
 
 
@@ -181,7 +181,7 @@ def _demo_likelihood(title: str, figure: Mapping[str, Any], data: ReportData) ->
 
 
 def token_views(tokens: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
-    """Tokens with the level of their highlight: 2 for p < 1e-4, 1 for p < .01, 0 otherwise."""
+    """Tokens with the level of their highlight: 2 for p < 1e-4, 1 for p < .01, else 0."""
     views: list[dict[str, Any]] = []
     for token in tokens[:MAX_TOKENS]:
         logprob, rank = finite(token.get("logprob")), finite(token.get("rank"))
@@ -248,11 +248,11 @@ KNOWN: Mapping[str, tuple[str, Callable[[str, Mapping[str, Any], ReportData], Bl
     "demo_tokens": ("Tokens that block the demonstrations", _demo_tokens),
     "format": ("Strict and lenient reading", _format),
 }
-"""Figure name -> (title when the probe gives none, how to draw it), in the order of the page."""
+"""For each figure (title when the probe gives none, how to draw it), in the order of the page."""
 
 
 def fallback_table(data: Mapping[str, Any]) -> Table:
-    """Any figure data as a table: parallel lists as columns, everything else as name and value."""
+    """Any figure data as a table: parallel lists become columns, everything else rows of name and value."""
     columns = {
         str(name): list(cells)
         for name, cells in data.items()
@@ -278,7 +278,11 @@ def _cell(value: object) -> str:
 
 
 def figure_blocks(data: ReportData) -> tuple[tuple[Block, ...], tuple[Block, ...]]:
-    """(figures the page knows how to draw, in page order; all others as tables)."""
+    """The figures of a run.
+
+    Returns:
+        Those that the page knows how to draw, in page order, and all others as tables.
+    """
     known: dict[str, Block] = {}
     others: list[Block] = []
     for measurement in data.measurements:

@@ -24,7 +24,7 @@ PARTS = ("reshaping", "expansion", "attrition", "outside")
 def comparison_figures(
     found: Mapping[str, Any], problems: pd.DataFrame, forecast: Mapping[str, Any] | None
 ) -> list[Block]:
-    """pass@k of both sides, the waterfall of pass@1, problems before and after, forecast and outcome."""
+    """The figures of a comparison: pass@k of both sides, the waterfall of pass@1, all problems, forecast and outcome."""
     blocks = [
         _pass_at_k(found),
         _waterfall(found),
@@ -77,7 +77,10 @@ def _pass_at_k(found: Mapping[str, Any]) -> Block:
 
 
 def waterfall_steps(found: Mapping[str, Any]) -> list[charts.Step]:
-    """pass@1 before, the parts of its change, pass@1 after, and forgetting where it is known; empty where undefined."""
+    """The bars of a waterfall; empty where the change is undefined.
+
+    They are pass@1 before, the parts of its change, pass@1 after, and forgetting where it is known.
+    """
     parts = as_mapping(found["decomposition"])
     first = as_mapping(next(iter(as_mapping(found["pass@k"]).values()), None))
     level = finite(as_mapping(first.get("before")).get("value"))

@@ -89,7 +89,7 @@ def _numbers(title: str, numbers: Sequence[view.Number]) -> list[str]:
 
 
 def figure_lines(block: Block) -> list[str]:
-    """A figure as its title, caption and numbers."""
+    """The title, caption and numbers of a figure, as lines of Markdown."""
     lines = [f"### {escape_markdown(block.title)}", escape_markdown(block.missing or block.caption)]
     if block.table is not None and block.table.rows:
         lines.append(_cut(block.table))
@@ -150,7 +150,7 @@ def _probes(data: ReportData) -> list[str]:
 
 
 def render_markdown(data: ReportData) -> str:
-    """The report as Markdown: verdict, actions, instrument, numbers, figures' tables, first problems, settings."""
+    """Render the report as Markdown: verdict, actions, instrument, numbers, figures' tables, first problems, settings."""
     figures, others = figure_blocks(data)
     shares = view.share_rows(data.diagnosis, {})
     blocks = [

@@ -15,7 +15,7 @@ _LENGTH = re.compile(r"[\d.]+")
 
 @dataclass(frozen=True)
 class Look:
-    """How one element is painted; lengths in pixels, None for no paint."""
+    """How one element is painted; lengths are in pixels, None stands for no paint."""
 
     fill: str | None
     stroke: str | None
@@ -28,7 +28,7 @@ class Look:
     font_weight: int
 
     def attributes(self, element: str) -> str:
-        """SVG attributes of an element, without what is the default."""
+        """The SVG attributes of an element, without those at their default."""
         found = [f'fill="{self.fill or "none"}"']
         if element == "text":
             return f'{found[0]} font-size="{self.font_size:g}" font-weight="{self.font_weight}"'
@@ -47,23 +47,26 @@ class Look:
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule of the style sheet for elements of a figure."""
+    """One rule of the style sheet about elements of a figure."""
 
     element: str
-    """Element name, or nothing for any."""
+    """Name of the element; empty for any."""
     classes: frozenset[str]
     """The classes that an element must have."""
     class_part: str
-    """What one of its classes must contain; nothing: no such condition."""
+    """A text that one of its classes must contain; empty: there is no such condition."""
     values: dict[str, str]
 
     @property
     def weight(self) -> tuple[int, int]:
-        """Of two rules for one property the one of more weight wins, then the later one (CSS: specificity)."""
+        """The weight of the rule: of two rules for one property the heavier one wins, then the later one.
+
+        This is the specificity of CSS.
+        """
         return len(self.classes) + bool(self.class_part), int(bool(self.element))
 
     def holds(self, element: str, css: str) -> bool:
-        """Whether it is about this element."""
+        """Whether the rule is about this element with these classes."""
         return (
             self.element in ("", element)
             and self.classes <= set(css.split())
@@ -73,7 +76,7 @@ class Rule:
 
 @cache
 def rules() -> tuple[Rule, ...]:
-    """The rules for figures of the style sheet, the weakest first."""
+    """The rules for figures in the pages' style sheet, the weakest first."""
     return rules_of(style_sheet())
 
 
@@ -95,7 +98,7 @@ def _declarations(body: str) -> dict[str, str]:
 
 
 def _resolved(value: str, variables: dict[str, str]) -> str:
-    """A value without references to variables."""
+    """The value with its references to variables replaced."""
     while value.startswith("var("):
         value = variables[value.removeprefix("var(").removesuffix(")")]
     return value

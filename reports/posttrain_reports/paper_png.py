@@ -18,14 +18,14 @@ from posttrain_reports.svg import Canvas, Circle, Line, Part, Path, Rect, Text
 
 DPI = 300
 INCH, POINT = 96, 0.75
-"""Pixels of an inch, points of a pixel, as in a style sheet."""
+"""Pixels of an inch and points of a pixel, as in a style sheet."""
 ANCHORS: dict[str, Literal["left", "center", "right"]] = {"start": "left", "middle": "center", "end": "right"}
 FONT_SCALE = 0.92
-"""DejaVu Sans, which comes with matplotlib, is wider than the fonts the figures were designed for."""
+"""Factor on font sizes, since DejaVu Sans, which comes with matplotlib, is wider than the fonts of the design."""
 
 
 def as_png(canvas: Canvas) -> bytes:
-    """The figure at 300 dpi on white."""
+    """The figure as PNG at 300 dpi on white."""
     style: dict[Any, Any] = {"text.parse_math": False, "lines.scale_dashes": False, "font.family": "DejaVu Sans"}
     with rc_context(style):
         figure = Figure(figsize=(canvas.width / INCH, canvas.height / INCH), dpi=DPI)

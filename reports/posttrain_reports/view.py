@@ -39,30 +39,30 @@ from posttrain_reports.data import ReportData, as_mapping
 from posttrain_reports.figdata import numeric_column, reported_shares
 
 MAX_MAIN = 12
-"""With at most this many estimates the key-number table shows them all."""
+"""With at most this many estimates, the table of key numbers shows them all."""
 MAIN_NUMBERS = ("pass@1", "pass@16", "pass@256", "maj@64", "coverage", "expected_successes", "mixed_groups@8",
                 "lenient_pass@1", "chance_pass@1", "gold_pass_rate", "truncated_rate")  # fmt: skip
 MAX_FINDING_PROBLEMS = 8
 MAX_FINDINGS = 30
 MAX_SUMMARY = 60
-"""Estimates listed per probe; beyond it the table says how many more diagnosis files hold."""
+"""Most estimates listed per probe; beyond it the table says how many more the diagnosis file holds."""
 MAX_SETTINGS = 80
 LEAST_LISTED = 0.02
-"""Share of problems from which on a class is named in the headline of a mixture."""
+"""From this share of problems on, a class is named in the headline of a mixture."""
 _K_IN_NAME = re.compile(r"^(?:pass|maj|lenient_pass)[@^](\d+)$")
 
 
 @dataclass(frozen=True)
 class Number:
-    """One estimate, printed."""
+    """One estimate, in the words that a page prints."""
 
     name: str
     title: str
     value: str
     interval: str
-    """Empty where there is none, and where both ends read like the value."""
+    """The interval; empty where there is none, and where both ends read like the value."""
     bounded: bool
-    """There is one."""
+    """Whether there is an interval."""
     level: str
     label: str
     n: str
@@ -70,7 +70,7 @@ class Number:
     reason: str
     defined: bool
     bar: tuple[float, float, float] | None
-    """(low, value, high) in percent of the bar, for shares with an interval."""
+    """Interval and value as (low, value, high) in percent of a bar, for shares with an interval."""
 
     @property
     def under(self) -> tuple[str, ...]:
@@ -82,18 +82,18 @@ class Number:
 
 @dataclass(frozen=True)
 class VerdictView:
-    """What must be understood in ten seconds."""
+    """What must be understood in ten seconds, in the words that a page prints."""
 
     bottleneck: str
     title: str
     hue: str
-    """The style class of its colour."""
+    """The style class of the verdict's colour."""
     headline: str
     next_step: str
     confidence: str
     confidence_pct: float | None
     alternatives: tuple[tuple[str, str, float], ...]
-    """(title, probability in words, probability in percent)."""
+    """The other verdicts, each as (title, probability in words, probability in percent)."""
     instrument: str
     instrument_title: str
     instrument_meaning: str
@@ -102,7 +102,7 @@ class VerdictView:
 
 @dataclass(frozen=True)
 class FindingView:
-    """One instrument finding, printed."""
+    """One instrument finding, in the words that a page prints."""
 
     kind: str
     title: str
@@ -158,12 +158,12 @@ def key_numbers(diagnosis: Mapping[str, Any]) -> tuple[Number, ...]:
 
 
 def main_numbers(numbers: Sequence[Number], budget: float | None, asked: Sequence[int] = ()) -> tuple[Number, ...]:
-    """The estimates of the key-number table; with few estimates, all of them.
+    """The estimates of the table of key numbers; where there are few estimates, all of them.
 
     Args:
         numbers: every estimate of the run.
         budget: rollouts per problem the user can afford; pass@budget is always kept.
-        asked: k whose pass@k the user asked for, kept as well.
+        asked: the k whose pass@k the user asked for, which are kept as well.
     """
     if len(numbers) <= MAX_MAIN:
         return tuple(numbers)
@@ -337,7 +337,7 @@ def rollout_identity(data: ReportData) -> str:
 
 
 def conditions(data: ReportData) -> tuple[tuple[str, str], ...]:
-    """What every number was measured under: (what, value), in one strip under the headline numbers."""
+    """What every number was measured under, each as (what, value), for the strip under the headline numbers."""
     sampling, tasks, samples, settings = (
         as_mapping(data.diagnosis.get(key)) for key in ("sampling", "tasks", "samples", "settings")
     )
@@ -370,7 +370,7 @@ def _law(temperature: object, held: Sequence[str]) -> str:
 
 
 def flatten(block: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested settings as (dotted name, value) rows."""
+    """Nested settings as rows of (dotted name, value)."""
     rows: list[tuple[str, str]] = []
     for key, value in block.items():
         name = clip(f"{prefix}{key}", NAME_LIMIT)
