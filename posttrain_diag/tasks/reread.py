@@ -29,36 +29,36 @@ from posttrain_diag.tasks.verifiers.spec import needs_code, verify
 from posttrain_diag.types import Judgement, Problem
 
 NULL_OTHERS = 4
-"""Other problems whose answers say how often a failed draw hits an answer by coincidence."""
+"""Number of other problems whose answers say how often a failed draw hits an answer by coincidence."""
 FORMULA_OTHERS = 1
-"""The same where a reading compares formulas, which takes longer."""
+"""Number of such problems where a reading compares formulas, which takes longer."""
 MIN_REJECTED = 8
-"""Fewer right answers that were rejected are no pattern."""
+"""With fewer right answers rejected than this there is no pattern."""
 REJECTED_SUSPECT = 0.1
-"""Share of the right answers that is rejected, from which on the numbers are bent."""
+"""From this share of the right answers being rejected on, the numbers are bent."""
 CHANCE = 1e-3
-"""Coincidence must be less probable than this."""
+"""It is a pattern only where coincidence is less probable than this."""
 AFFIX_SHARE = 0.8
 MIN_AFFIX = 8
 MAX_PASSED = 8
-"""Passing draws that a failed one is compared with."""
+"""Most passing draws that a failed one is compared with."""
 FRAME_CHARS = 40
 MIN_FRAMES = 3
-"""Demonstrations that must show the demanded form, fewer show none."""
+"""Fewest demonstrations that show the demanded form; fewer show none."""
 _FENCE = re.compile(r"```[\w+-]*[ \t]*\r?\n(.*?)(?:```|\Z)", re.DOTALL)
 _FORMULAS = ("math", "regex")
 
 
 @dataclass(frozen=True)
 class Draws:
-    """Draws of one problem."""
+    """The draws of one problem, as they are read again."""
 
     fine: int
-    """Draws that pass, at least leniently."""
+    """Number of draws that pass, at least leniently."""
     passed: tuple[str, ...]
-    """Different ones of them."""
+    """The different texts among the passing draws."""
     failed: Mapping[str, int]
-    """Text that fails both readings -> how often it was drawn."""
+    """Each text that fails both readings, and how often it was drawn."""
 
 
 @dataclass
@@ -66,13 +66,13 @@ class Reread:
     """What the second reading found, over all problems."""
 
     right: int = 0
-    """Draws that pass, at least leniently."""
+    """Number of draws that pass, at least leniently."""
     rejected: dict[str, int] = field(default_factory=dict[str, int])
-    """Problem -> draws that fail both readings and give the right answer."""
+    """For each problem the number of draws that fail both readings and give the right answer."""
     misformed: dict[str, int] = field(default_factory=dict[str, int])
-    """Problem -> those of `rejected` whose form alone is wrong."""
+    """For each problem the number of those in `rejected` whose form alone is wrong."""
     coincidence: float = 0.0
-    """As many of the failed draws give another problem's answer."""
+    """Number of failed draws that are expected to give another problem's answer."""
     example: str = ""
     """A rejected draw, in words."""
     form_example: str = ""
@@ -80,19 +80,19 @@ class Reread:
 
     @property
     def by_form(self) -> int:
-        """Right answers whose form alone is wrong."""
+        """Number of right answers whose form alone is wrong."""
         return sum(self.misformed.values())
 
     @property
     def excess(self) -> float:
-        """Right answers that are rejected, beyond what coincidence explains."""
+        """Number of right answers that are rejected, beyond what coincidence explains."""
         return sum(self.rejected.values()) - self.coincidence
 
     def is_pattern(self, problems: int) -> bool:
         """Whether so many right answers are rejected that neither coincidence nor a few odd spellings explain it.
 
         Args:
-            problems: measured ones.
+            problems: number of measured problems.
         """
         if self.excess < MIN_REJECTED or len(self.rejected) < min(3, problems):
             return False
@@ -106,11 +106,11 @@ class Reread:
 
 
 def reread(problems: Sequence[Problem], draws: Mapping[str, Draws]) -> Reread:
-    """Read failed draws again.
+    """Read failed draws again, by more forgiving readings than the verifiers'.
 
     Args:
-        problems: of the run, in its order.
-        draws: by problem id; problems without an entry are left out.
+        problems: the problems of the run, in its order.
+        draws: the draws by problem id; problems without an entry are left out.
     """
     found = Reread()
     drawn = [problem for problem in problems if problem.id in draws]
@@ -141,7 +141,7 @@ def _fair_ways(problem: Problem) -> list[Problem]:
 
 
 class _Reader:
-    """How the draws of one problem are read again."""
+    """Reads the draws of one problem again."""
 
     def __init__(self, problem: Problem, affix: tuple[str, str]) -> None:
         self.problem = problem
@@ -288,13 +288,13 @@ def _keeps(text: str, said: str, frame: tuple[str, str]) -> bool:
 
 
 def program_in(text: str) -> str | None:
-    """The program that a completion holds: its longest code block that is Python, else all of it; None without one."""
+    """The program that a completion holds: its longest code block that is Python, else all of it; None if none."""
     blocks = sorted(_FENCE.findall(text), key=len, reverse=True)
     return next((block for block in (*blocks, text) if _dumped(block) is not None), None)
 
 
 def _key(text: str) -> str | None:
-    """What two spellings of one program have in common."""
+    """A form of a program that two spellings of it share; None where it is no Python."""
     program = program_in(text)
     return None if program is None else _dumped(program)
 
@@ -332,7 +332,10 @@ def _wanted(problem: Problem, affix: tuple[str, str]) -> tuple[Answer, ...]:
 
 
 def _said_by(problem: Problem, passed: Sequence[str]) -> dict[Answer, str]:
-    """What the passing draws say -> one that says it; a callable may judge more than the marked answer."""
+    """Each answer that the passing draws give, with one draw that gives it.
+
+    A callable may judge more than the marked answer.
+    """
     given: dict[Answer, str] = {}
     for text in passed[:MAX_PASSED]:
         said = (answer(text.strip()),) if problem.verifier.get("type") == "python" else stated(text)
@@ -341,7 +344,7 @@ def _said_by(problem: Problem, passed: Sequence[str]) -> dict[Answer, str]:
 
 
 def _twin(said: Sequence[Answer], given: Mapping[Answer, str]) -> str | None:
-    """The passing draw that says the same."""
+    """The passing draw that says the same; None where none does."""
     return next((text for reading, text in given.items() for mine in said if same_answer(mine, reading)), None)
 
 

@@ -302,7 +302,7 @@ def mixed_groups(points: Sequence[Point], label: str) -> Drawing:
 
 
 def demo_likelihood(scatter: Scatter, label: str) -> Drawing:
-    """The log-probability of each demonstration against the smallest token probability along it, one dot per problem."""
+    """Log-probability of each demonstration against the smallest token probability along it, a dot per problem."""
     floor = 1e-12
     y_P = np.maximum(scatter.y_P, floor)
 

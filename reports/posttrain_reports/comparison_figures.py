@@ -24,7 +24,7 @@ PARTS = ("reshaping", "expansion", "attrition", "outside")
 def comparison_figures(
     found: Mapping[str, Any], problems: pd.DataFrame, forecast: Mapping[str, Any] | None
 ) -> list[Block]:
-    """The figures of a comparison: pass@k of both sides, the waterfall of pass@1, all problems, forecast and outcome."""
+    """The figures of a comparison: pass@k of both sides, waterfall of pass@1, all problems, forecast and outcome."""
     blocks = [
         _pass_at_k(found),
         _waterfall(found),

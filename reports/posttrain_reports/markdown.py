@@ -150,7 +150,7 @@ def _probes(data: ReportData) -> list[str]:
 
 
 def render_markdown(data: ReportData) -> str:
-    """Render the report as Markdown: verdict, actions, instrument, numbers, figures' tables, first problems, settings."""
+    """Render the report as Markdown: verdict, actions, instrument, numbers, figures' tables, problems, settings."""
     figures, others = figure_blocks(data)
     shares = view.share_rows(data.diagnosis, {})
     blocks = [

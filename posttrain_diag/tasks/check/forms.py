@@ -17,7 +17,7 @@ from posttrain_diag.types import Problem
 
 THOUGHT = "<think>\nLet me work this out step by step.\n</think>\n\n"
 MAX_RESPELLED = 6
-"""Other spellings of a formula that are tried, of those that are known."""
+"""Most other spellings of a formula that are tried."""
 
 
 def right_forms(problem: Problem, reference: str | None) -> list[Trial]:

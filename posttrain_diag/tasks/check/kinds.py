@@ -12,11 +12,12 @@ from posttrain_diag.tasks.verifiers.numbers import lone_number
 from posttrain_diag.types import Problem
 
 Kind = Literal["code", "choice", "number", "truth", "formula", "value", "words", "long", "none"]
-"""`value` is a Python or JSON value, `long` an answer of several lines or many words, `none` a problem without any."""
+"""The kind of an answer: `value` is a Python or JSON value, `long` one of several lines or many words, `none` none at
+all."""
 
 TRUTH = {"yes": "no", "no": "yes", "true": "false", "false": "true"}
 LONG_CHARS = 200
-"""A longer answer is no part of a sentence."""
+"""An answer longer than this is no part of a sentence."""
 _FORMULA = re.compile(r"\\[A-Za-z]|[\^_{}]|\$")
 
 

@@ -18,11 +18,11 @@ from posttrain_diag.tasks.verifiers.numbers import lone_number
 from posttrain_diag.types import Problem
 
 MAX_OTHERS = 2
-"""Other problems whose answers are tried."""
+"""Most other problems whose answers are tried."""
 MAX_OPTIONS = 4
-"""Wrong options that are tried."""
+"""Most wrong options that are tried."""
 MAX_MISSES = 6
-"""Formulas near the right one that are tried."""
+"""Most formulas near the right one that are tried."""
 _RETURN = re.compile(r"\breturn\b[^\n]*")
 
 
@@ -139,7 +139,7 @@ _OF_KIND: dict[Kind, Callable[[Problem, str], Iterator[Trial]]] = {
 
 
 def _of_others(problem: Problem, others: Sequence[Problem]) -> Iterator[Trial]:
-    """What is right for other problems and wrong here."""
+    """Answers that are right for other problems and wrong for this one."""
     tried = 0
     for other in others:
         if other.id == problem.id or other.answer is None or accepts(problem, other.answer):
@@ -153,7 +153,7 @@ def _of_others(problem: Problem, others: Sequence[Problem]) -> Iterator[Trial]:
 
 
 def _twisted(problem: Problem, wrong: Sequence[str]) -> Iterator[Trial]:
-    """The gold said and taken back."""
+    """Completions that state the gold and take it back."""
     gold = (problem.answer or "").strip()
     yield Trial("denied", f"The answer is not {gold}.")
     spelled = next(iter(reference_completions(problem)), "").strip()

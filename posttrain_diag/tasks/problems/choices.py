@@ -58,7 +58,7 @@ class Options:
 
     texts: tuple[str, ...]
     labels: tuple[str, ...] = ()
-    """What the file calls them, where it says so: "A", "B", ... or "1", "2", ..."""
+    """What the file calls the options, where it says so: "A", "B", ... or "1", "2", ..."""
 
 
 def options_of(row: Reader, field: str) -> Options | None:
@@ -124,7 +124,7 @@ def right_option(row: Reader, field: str, options: Options, first: int = 0) -> i
     """The position of the right option, from 0; None (and noted) when the cell does not say which one it is.
 
     Args:
-        row: where the gold stands.
+        row: the row with the gold.
         field: a letter or label, a number that counts from `first`, or the text of an option.
         options: what there is to choose from.
         first: the number of the first option.
@@ -139,7 +139,7 @@ def right_option(row: Reader, field: str, options: Options, first: int = 0) -> i
 
 
 def _right(value: Any, options: Options, first: int) -> tuple[int | None, str]:
-    """(position, why there is none)."""
+    """The position of the right option, and why there is none."""
     n = len(options.texts)
     accepted = f"a letter up to {LETTERS[n - 1]}, a number from {first} to {first + n - 1}, or the text of an option"
     if value is None or value in (-1, "-1"):
@@ -186,7 +186,7 @@ def asked(
     """A question with its options as a draft; they are added to the prompt unless it lists them already.
 
     Args:
-        row: read for its tags.
+        row: the row, which is read for its tags.
         question: the text before the options, or chat turns; None when it could not be read.
         options: None when they could not be read.
         right: position of the right option.
@@ -241,12 +241,12 @@ def with_context(row: Reader, question: str | None) -> str | None:
 
 
 def _choice(question: str, options: str, *golds: str, first: int = 0, ask: str = "") -> Callable[[Reader], Draft]:
-    """Reads rows of one kind.
+    """Makes a function that reads rows of one kind.
 
     Args:
         question: the column of the question.
         options: the column that lists the options, or several columns with one option each.
-        golds: columns that may say which option is right; those that are there must agree.
+        *golds: columns that may say which option is right; those that are there must agree.
         first: the number of the first option.
         ask: what is asked of the options, where the question does not say it.
     """
@@ -267,7 +267,7 @@ def _choice(question: str, options: str, *golds: str, first: int = 0, ask: str =
 
 
 def _first_is_right(question: str, right: str, *wrong: str) -> Callable[[Reader], Draft]:
-    """Reads rows whose right option and wrong ones stand in columns of their own."""
+    """Makes a function that reads rows whose right option and wrong ones stand in columns of their own."""
 
     def read(row: Reader) -> Draft:
         text = row.text(question)

@@ -27,11 +27,11 @@ from posttrain_diag.types import Judgement, Problem
 Verifier = Callable[[str, Problem], Judgement]
 
 _READS_THINKING = re.compile(r"think|thought|reason|channel|<\\?\||answer>", re.IGNORECASE)
-"""A pattern that speaks of thinking or of tags is matched against the whole completion."""
+"""Matches patterns that speak of thinking or of tags; these are applied to the whole completion."""
 
 
 def exact(spec: Mapping[str, Any]) -> Verifier:
-    """The final part is the answer: "18" passes, "The answer is 18." passes leniently."""
+    """Make a verifier for which the final part is the answer: "18" passes, "The answer is 18." passes leniently."""
     options = Options.of(spec, compare="exact")
 
     def judge(completion: str, problem: Problem) -> Judgement:
@@ -45,7 +45,7 @@ def exact(spec: Mapping[str, Any]) -> Verifier:
 
 
 def regex(spec: Mapping[str, Any]) -> Verifier:
-    """The first group of the last match is the answer; without a group, the whole match."""
+    """Make a verifier for which the first group of the last match is the answer; without a group, the whole match."""
     options = Options.of(spec, compare="exact")
     pattern = _pattern(spec)
     whole = _READS_THINKING.search(pattern.pattern) is not None
@@ -69,7 +69,10 @@ def regex(spec: Mapping[str, Any]) -> Verifier:
 
 
 def contains(spec: Mapping[str, Any]) -> Verifier:
-    """The answer occurs in the final part as a whole word, not denied; leniently whatever its case and white space."""
+    """Make a verifier that finds the answer in the final part as a whole word, not denied.
+
+    The lenient reading ignores case and white space.
+    """
     options = Options.of(spec, compare="exact")
 
     def judge(completion: str, problem: Problem) -> Judgement:
@@ -125,7 +128,7 @@ def _pattern(spec: Mapping[str, Any]) -> re.Pattern[str]:
 
 
 def _extract(pattern: re.Pattern[str], text: str) -> list[str]:
-    """What each match captured. Empty matches (a pattern that also fits at the very end) count only if all are."""
+    """The text that each match captured. Empty matches (a pattern that also fits at the end) count only if all are."""
     matches = list(pattern.finditer(text))
     captured = [(m, next((g for g in m.groups() if g is not None), "" if pattern.groups else m[0])) for m in matches]
     full = [group for match, group in captured if match[0] or group]

@@ -20,7 +20,7 @@ from posttrain_diag.tasks.verifiers.numbers import iter_numbers
 from posttrain_diag.tasks.verifiers.text import MAX_CHARS, fold, peel, readings
 
 ANSWER_CHARS = 400
-"""Longer pieces are work, not an answer; the last number is looked for in as many characters."""
+"""Longer pieces are work and no answer; the last number is looked for in as many characters."""
 MAX_UNIT_WORDS = 3
 """More words beside a number than this are a sentence, not a unit."""
 RUNNING_WORDS = 3
@@ -38,7 +38,7 @@ class Quantity:
     value: Fraction
     percent: bool
     unit: str
-    """Folded, without a plural s; empty for a bare number."""
+    """The unit, folded and without a plural s; empty for a bare number."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Finals:
-    """The readings of a completion's final answer."""
+    """The readings of what a completion may have meant as its final answer."""
 
     answers: tuple[Answer, ...]
     last_number: Fraction | None
@@ -73,7 +73,7 @@ def canonical(text: str) -> str:
 
 
 def quantity(text: str) -> Quantity | None:
-    """The quantity a short text is; None for anything else."""
+    """The quantity that a short text is; None where it is anything else."""
     if len(text) > 200:
         return None
     core = peel(text).core
@@ -99,7 +99,7 @@ def _singular(unit: str) -> str:
 
 @lru_cache(8192)
 def answer(text: str) -> Answer:
-    """A text that is an answer and nothing else."""
+    """Read a text that is an answer and nothing else."""
     return Answer(canonical(text), peel(text).bracket, quantity(text))
 
 
@@ -124,7 +124,7 @@ def same_answer(a: Answer, b: Answer) -> bool:
 
 
 def stated(completion: str) -> tuple[Answer, ...]:
-    """What a completion states as its answer: its whole text, and the answer it marks."""
+    """What a completion states as its answer: its whole text, and the answer that it marks."""
     texts = (piece.strip() for piece in readings(completion[-MAX_CHARS:].strip()))
     return tuple(dict.fromkeys(answer(piece) for piece in texts if 0 < len(piece) <= ANSWER_CHARS))
 

@@ -17,7 +17,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Options:
-    """Which match counts, what is stripped, how the two answers are compared."""
+    """The options of a text verifier: which match counts, what is stripped, how the two answers are compared."""
 
     which: str
     strip: bool | str
@@ -57,10 +57,10 @@ class Options:
 
 
 def gold(problem: Problem) -> str:
-    """The answer a text verifier compares with.
+    """The answer that a text verifier compares with.
 
     Raises:
-        VerifierError: the problem has none.
+        VerifierError: the problem has no answer.
     """
     if problem.answer is None or not problem.answer.strip():
         raise VerifierError(

@@ -29,9 +29,9 @@ from posttrain_diag.tasks.verifiers.python_values import (
 from posttrain_diag.tasks.verifiers.reading.marks import find_marks
 
 Place = tuple[int, int]
-"""Where a value stands in a text: start and end."""
+"""Where a value stands in a text, as (start, end)."""
 MAX_CALLS = 60
-"""Calls of the function that are looked at, from the end."""
+"""Most calls of the function that are looked at, from the end."""
 
 _IS = (
     r"(?:==|=>|->|→|⇒|≡|=|:|is|are|was|would be|will be|must be|should be|equals|returns|will return|would return|"
@@ -73,9 +73,9 @@ class Said:
     """What a completion gives as its answer."""
 
     literal: str | None
-    """Python's spelling of a value; None where there is none."""
+    """The value in Python's spelling; None where there is none."""
     plain: tuple[str, ...] = ()
-    """What stands where an answer should stand, likeliest first."""
+    """Texts that stand where an answer should stand, likeliest first."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def _stated(text: str, call: Call | None, plain: list[str]) -> Iterator[Place]:
 
 
 def _equalities(text: str, call: Call | None) -> Iterator[Place]:
-    """Values of the call in `assert f(x) == value`, `f(x) returns value`; calls with other arguments are not asked."""
+    """Values of the call in `assert f(x) == value` or `f(x) returns value`; calls with other arguments are left out."""
     name = re.escape(call.name) if call is not None else r"[A-Za-z_]\w*"
     head = r"" if call is not None else r"\bassert\s+"
     for match in list(re.finditer(rf"{head}(?<![\w.]){name}\(", text))[-MAX_CALLS:]:
@@ -275,7 +275,7 @@ def as_values(arguments: str) -> list[Any]:
 
 
 def arguments_said(text: str, name: str) -> str | None:
-    """The arguments that a text gives: of the last call in it, else the value it gives."""
+    """The arguments that a text gives: those of its last call, else the value that it gives."""
     tagged = [mark.text for mark in find_marks(text) if mark.kind in ("tag", "boxed")]
     for content in (*tagged[-1:], text):
         calls = list(re.finditer(rf"(?<!def )(?<![\w.]){re.escape(name)}\(", content))

@@ -72,7 +72,7 @@ run(arguments.pop(0), arguments.pop())
 
 @dataclass(frozen=True)
 class Run:
-    """How a program ended."""
+    """How a program ended: whether it passed, and if not, why."""
 
     passed: bool
     detail: str
@@ -119,7 +119,7 @@ def run_program(program: str, *, timeout_s: float = 10.0, memory_mb: int = MEMOR
 
 @lru_cache(maxsize=1)
 def isolation() -> tuple[str, ...]:
-    """The command that takes the network and the other processes away; empty where the system does not allow it."""
+    """The command that takes away the network and the view of other processes; empty where the system forbids it."""
     try:
         done = subprocess.run([*_UNSHARE, sys.executable, "-S", "-c", ""], capture_output=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -128,7 +128,7 @@ def isolation() -> tuple[str, ...]:
 
 
 def _wait(command: list[str], work: str, source: IO[bytes], output: IO[bytes], timeout_s: float) -> int | None:
-    """Exit code, or None when time ran out. The whole process group is dead when this returns."""
+    """The exit code, or None when time ran out. The whole process group is dead when this returns."""
     environment = {"PATH": "/usr/bin:/bin", "HOME": work, "TMPDIR": work, "PYTHONHASHSEED": "0", "LANG": "C.UTF-8"}
     with subprocess.Popen(
         command,

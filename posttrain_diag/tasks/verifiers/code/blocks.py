@@ -38,12 +38,12 @@ class Block:
     """A stretch of a completion."""
 
     text: str
-    """Dedented; with "\\n" as the only line end."""
+    r"""The text, dedented, with "\n" as the only line end."""
     language: str
     """The word after the opening fence in lower case; empty without one."""
     fenced: bool
     inline: bool = False
-    """One line of code in backticks in the middle of prose."""
+    """Whether it is one line of code in backticks in the middle of prose."""
     intro: str = ""
     """The last line of prose before a fence."""
 
@@ -66,7 +66,7 @@ def blocks(text: str) -> tuple[Block, ...]:
 
 
 class _Scan:
-    """One pass over the lines of a text."""
+    """Makes one pass over the lines of a text and collects its stretches."""
 
     def __init__(self, text: str) -> None:
         self.lines = text.split("\n")
@@ -75,7 +75,7 @@ class _Scan:
         self.intro = ""
 
     def blocks(self) -> Iterator[Block]:
-        """All stretches, in order."""
+        """All stretches of the text, in order."""
         i = 0
         while i < len(self.lines):
             i = self._line(i)
@@ -131,7 +131,7 @@ class _Scan:
         return j
 
     def _closes(self, line: str, mark: str, j: int, content: list[str]) -> tuple[bool, str, bool]:
-        """(whether the line ends the fence, the code before its end, whether the line opens another one)."""
+        """Whether the line ends the fence, the code before its end, and whether the line opens another fence."""
         tag = _TAG.match(line)
         if tag is not None and tag["close"] and not mark:
             return True, "", False
@@ -161,7 +161,7 @@ class _Scan:
 
 
 def _info(info: str) -> tuple[str, str]:
-    """(language, code) of what stands behind an opening fence: "python", "{.python}", "python def f(x): return x"."""
+    """The (language, code) behind an opening fence: "python", "{.python}", "python def f(x): return x"."""
     match = _LANGUAGE.fullmatch(info.strip())
     if match is None:
         return "", info

@@ -40,7 +40,7 @@ class Program:
 
 @dataclass(frozen=True)
 class Source:
-    """A block that was read into pieces."""
+    """A block of a completion that was read into pieces."""
 
     pieces: tuple[Piece, ...]
     rank: int
@@ -58,7 +58,7 @@ class Source:
 
 
 def source_of(block: Block) -> Source:
-    """A block of a completion, read."""
+    """Read a block of a completion into its pieces."""
     rank = 1 if block.inline else 2 if block.python or not block.fenced else 0
     sentence = _SENTENCE.split(block.intro)[-1]
     meant = _NOT_MEANT.search(sentence) is None or _MEANT.search(sentence) is not None
@@ -94,7 +94,7 @@ def program(
 
 
 class _Closure:
-    """The pieces that a set of names needs."""
+    """Collects the pieces that a set of names needs."""
 
     def __init__(self, sources: Sequence[Source], main: int, prompt: Source | None) -> None:
         self.sources = [*([prompt] if prompt else []), *sources]

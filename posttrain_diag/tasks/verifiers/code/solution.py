@@ -15,7 +15,7 @@ from posttrain_diag.tasks.verifiers.code.program import Program, Source, chosen,
 from posttrain_diag.tasks.verifiers.code.syntax import parses
 
 MAX_BODIES = 6
-"""Stretches of one completion that are tried as the rest of a function."""
+"""Most stretches of one completion that are tried as the rest of a function."""
 _READS_INPUT = re.compile(r"\binput\s*\(|\bstdin\b|\bopen\s*\(\s*0\b")
 _DEFINITION = re.compile(r"[ \t]*(?:async def|def|class|import|from)\b|[ \t]*(?:@|```|~~~)")
 _ENDS = re.compile(r"\b(?:return|yield|raise)\b")
@@ -24,11 +24,11 @@ _NEXT_DEFINITION = re.compile(r"^(?:async def|def|class|@|if __name__)\b|^@", re
 
 @dataclass(frozen=True)
 class _Prompt:
-    """Code that a prompt gives."""
+    """The code that a prompt gives."""
 
     source: Source | None
     stub: str | None
-    """It, where it ends with the beginning of the function that is asked for."""
+    """The code, where it ends with the beginning of the function that is asked for."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def solution(text: str, prompt_code: str, tests: Tests) -> Program | None:
 
 
 def _entry(sources: Sequence[Source], tests: Tests) -> str | None:
-    """The function that the tests call: of a name that is free there, else a built-in name that the code defines."""
+    """The function that the tests call: one whose name is free there, else a built-in name that the code defines."""
     if tests.needs:
         first = tests.needs[0]
         solves = any(source.defines("Solution") for source in sources)

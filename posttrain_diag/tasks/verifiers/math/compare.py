@@ -22,7 +22,7 @@ from posttrain_diag.tasks.verifiers.math.tokens import Token, Unreadable, render
 from posttrain_diag.tasks.verifiers.math.units import DEGREE, PERCENT, RADIAN, Unit, unit_of
 
 MAX_ITEMS = 60
-"""Longer lists are compared in order only."""
+"""Lists with more items are compared in order only."""
 MAX_PRODUCT = 2
 """Longer runs of letters are products only where they are variables of the question: `xy` is `yx`."""
 
@@ -33,13 +33,13 @@ class Verdict:
 
     same: bool | None
     why: str = ""
-    """What could not be decided."""
+    """What could not be decided, where `same` is None."""
 
 
 _SAME_DEGREES = ({DEGREE, unit_of("°C")}, {DEGREE, unit_of("°F")})
 YES, NO = Verdict(True), Verdict(False)
 Decide = Callable[[str, str], Verdict]
-"""Judges two formulas that are not known here, gold first: LaTeX, LaTeX."""
+"""Judges two formulas that cannot be compared here; called with (gold, answer) as LaTeX."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class Comparison:
         return NO if factor is None else self._values(gold.tokens, forms.times(answer.tokens, factor))
 
     def _percent(self, gold: Quantity, answer: Quantity) -> Verdict:
-        """`25` and `0.25` for 25%; `25%` for 0.25, and for 25 where the question asks for percent."""
+        """Answers `25` and `0.25` for 25%; `25%` for 0.25, and for 25 where the question asks for percent."""
         if gold.unit not in (None, PERCENT) or answer.unit not in (None, PERCENT):
             return NO
         hundredth = Fraction(1, 100)
@@ -215,7 +215,7 @@ class Comparison:
         return self.same(stated[1], other) if gold is not other else self.same(other, stated[1])
 
     def _gold_named(self, gold: Relation, answer: Answer) -> Verdict:
-        """5 for `x = 5`; an equation of its own (`5x - 7y = 4`) has no value."""
+        """An answer such as 5 for the gold `x = 5`; an equation of its own (`5x - 7y = 4`) has no value."""
         if len(gold.sides) != 2:
             return NO
         left, right = gold.sides
@@ -224,7 +224,7 @@ class Comparison:
         return self.same(left, answer) if forms.is_name(right) else NO
 
     def _answer_named(self, gold: Answer, answer: Relation) -> Verdict:
-        """`x = 5` for 5: what a name is given, or what a computation ends in."""
+        """An answer such as `x = 5` for the gold 5: what a name is given, or what a computation ends in."""
         first, last = answer.sides[0], answer.sides[-1]
         if len(answer.sides) == 1 or (forms.is_name(last) and not forms.is_name(first)):
             return self.same(gold, first)
@@ -309,7 +309,10 @@ class Comparison:
         return self._items(*pair, ordered=True) if "(]" not in (a, b) and "[)" not in (a, b) else NO
 
     def _single(self, gold: Quantity, answer: Group) -> Verdict:
-        """One value: a list of one, or of the same value twice ("x = 5 or 5.0"); "2 and 1/2" is a mixed number."""
+        """A list as an answer for one value: a list of one, or of the same value twice ("x = 5 or 5.0").
+
+        "2 and 1/2" is a mixed number.
+        """
         if answer.opening not in ("", "\\{") or not answer.items:
             return NO
         if len(answer.items) == 1:
@@ -361,7 +364,7 @@ class Comparison:
 
 
 def _all(verdicts: Iterable[Verdict]) -> Verdict:
-    """Every one must hold; one that fails decides, whatever is open."""
+    """The verdict that every one of several holds; one that fails decides, whatever is open."""
     open_question: Verdict | None = None
     for verdict in verdicts:
         if verdict.same is False:

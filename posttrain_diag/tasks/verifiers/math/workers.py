@@ -25,17 +25,17 @@ from typing import Any
 from posttrain_diag.tasks.verifiers.math.compare import Verdict
 
 LIMIT_S = 5.0
-"""CPU time for one pair of formulas, seconds: a busy machine changes no verdict."""
+"""CPU time in seconds for one pair of formulas: it does not depend on how busy the machine is."""
 WALL_S = 60.0
 """Wall-clock time for one pair of formulas, seconds."""
 START_S = 120.0
 """Wall-clock time for a worker to load sympy on a busy machine, seconds."""
 MEMORY_BYTES = 1 << 30
-"""Address space of a worker."""
+"""Most bytes of address space of a worker."""
 MAX_WORKERS = 4
-"""Workers at a time; further threads wait."""
+"""Most workers at a time; further threads wait for one."""
 MAX_CHARS = 4_000
-"""Longer formulas are not judged."""
+"""Formulas longer than this are not judged."""
 _SCRIPT = Path(__file__).with_name("worker.py")
 
 
@@ -52,7 +52,7 @@ def decide(gold: str, answer: str) -> Verdict:
 
 
 class _Ended(Exception):
-    """A worker did not answer in time, or ended. Internal."""
+    """Raised when a worker did not answer in time, or ended. Internal."""
 
 
 class Worker:
@@ -75,10 +75,10 @@ class Worker:
             raise
 
     def ask(self, gold: str, answer: str) -> dict[str, Any]:
-        """What the worker says.
+        """Send a request to the worker and return its answer.
 
         Raises:
-            _Ended: it said nothing in time, or has ended.
+            _Ended: it did not answer in time, or has ended.
         """
         assert self.process.stdin is not None
         try:
