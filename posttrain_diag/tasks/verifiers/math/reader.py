@@ -137,7 +137,7 @@ class _Reader:
         return tuple(found)
 
     def relation(self, tokens: tuple[Token, ...]) -> Answer | None:
-        """Read sides with signs of equality, inequality or membership between them; None where there is no such sign."""
+        """Read sides with signs of equality, inequality or membership between them; None if there is no such sign."""
         places = [i for i in at_top_level(tokens) if tokens[i].is_sign(*_RELATIONS)] or _stated(tokens)
         if not places:
             return None
