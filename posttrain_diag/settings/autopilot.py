@@ -14,7 +14,7 @@ from posttrain_diag.settings.block import build, flag_of
 from posttrain_diag.settings.model import ModelSettings
 from posttrain_diag.settings.prompt import PromptSettings
 from posttrain_diag.settings.sampling import DrawSettings, TrainingDrawSettings
-from posttrain_diag.settings.stage import said_settings
+from posttrain_diag.settings.stage import first_names, present_names, said_settings
 
 RESUMED = "the same command goes on with it; choose another --out for this one (nothing was changed)"
 _HANDED_ON = frozenset(
@@ -49,7 +49,8 @@ class AutopilotConfig(DiagnosisSettings, TrainingDrawSettings, PromptSettings, M
     @property
     def identity(self) -> str:
         """The text that the name of a run's default folder is made from."""
-        return "{" + ",".join(self.model_dump_json(include={name})[1:-1] for name in _NAMED_BY) + "}"
+        named = self.model_copy(update={"settings": first_names(self.settings)})
+        return "{" + ",".join(named.model_dump_json(include={name})[1:-1] for name in _NAMED_BY) + "}"
 
     def analysis(self, model: str, tasks: Path, out: Path, teachers: tuple[str, ...], **more: Any) -> AnalyzeConfig:
         """The configuration for the analysis of one model of the run.
@@ -101,6 +102,7 @@ def check_same(known: Mapping[str, Any], config: AutopilotConfig, out: Path) -> 
         UsageError: they differ; the message names in what.
     """
     asked = config.model_dump(mode="json")
+    known = {**known, "settings": present_names(known.get("settings") or {})}
     differing = [
         f"{'--config/--set' if key == 'settings' else flag_of(key)} ({known.get(key)!r}, now {asked.get(key)!r})"
         for key in [*asked, *(key for key in known if key not in asked)]

@@ -68,7 +68,7 @@ CATALOGUE: tuple[StageRecord, ...] = (
         recipe="sft_model_aware",
         rate="own",
         replay=OWN_REPLAY,
-        reads=("demos", *OWN_DRAWS),
+        reads=("demo_style", *OWN_DRAWS),
     ),
     StageRecord(
         name="preference",

@@ -15,7 +15,7 @@ from posttrain_diag.rollouts.judge import Judge
 from posttrain_diag.rollouts.live import counts_of, sample_judged, truncated_share
 from posttrain_diag.rollouts.progress import Progress
 from posttrain_diag.rollouts.token_cap import token_cap
-from posttrain_diag.settings.stage import StageConfig
+from posttrain_diag.settings.stage import StageConfig, present_names
 from posttrain_diag.stages.catalogue import STAGES, default_steps, learning_rate, stage_record
 from posttrain_diag.stages.inputs import StageInputs
 from posttrain_diag.stages.policy.policy import Policy, load_policy
@@ -335,6 +335,7 @@ def _claim(out: Path, stage: str, inputs: StageInputs, config: StageConfig) -> N
     path = out / "stage.json"
     if path.exists():
         known = json.loads(path.read_text())
+        known["config"] = present_names(known.get("config") or {})
         changed = [key for key in identity if known.get(key) != identity[key]]
         if changed:
             raise StoreError(

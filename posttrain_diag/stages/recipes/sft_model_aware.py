@@ -23,19 +23,22 @@ REWRITE = (
 def run(session: Session) -> None:
     """Train on demonstrations as the policy itself would write them.
 
-    With `demos: rewritten` each problem gets the first of these that there is: own passing draws; passing rewritings of
-    the demonstration (models with a chat template); passing continuations of its beginning, as short a one as needed;
-    the demonstration itself. `details` counts the problems by what they got. `probability-weighted` trains on the
-    demonstrations as they are with each token's loss scaled by its probability, `demos` is plain SFT.
+    With `demo_style: rewritten` each problem gets the first of these that there is: own passing draws; passing
+    rewritings of the demonstration (models with a chat template); passing continuations of its beginning, as short
+    a one as needed; the demonstration itself. `details` counts the problems by what they got.
+    `probability-weighted` trains on the demonstrations as they are with each token's loss scaled by its
+    probability, `as-given` is plain SFT.
 
     References:
         Yang et al. 2024, arXiv:2402.13669 (self-distillation); Wu et al. 2025, arXiv:2508.05629 (DFT).
     """
-    if session.config.demos == "rewritten":
+    if session.config.demo_style == "rewritten":
         fit_rows(session, "sft-model-aware", session.rows_once("rewritten", lambda: _rewritten(session)))
         return
     rows = session.rows_once("demos", lambda: demo_rows(session.policy.engine, session.inputs.train))
-    fit_rows(session, "sft-model-aware", rows, loss="dft" if session.config.demos == "probability-weighted" else "nll")
+    fit_rows(
+        session, "sft-model-aware", rows, loss="dft" if session.config.demo_style == "probability-weighted" else "nll"
+    )
 
 
 @dataclass
