@@ -56,7 +56,7 @@ class Analysis:
 
 
 @dataclass(frozen=True)
-class Estimated:
+class CostEstimate:
     """What a run would cost (`--dry-run`)."""
 
     problems: int
@@ -299,7 +299,7 @@ def sampling_of(
     return config.sampling(token_cap(engine, texts, tasks.problems))
 
 
-def estimate_cost(config: AnalyzeConfig) -> Estimated:
+def estimate_cost(config: AnalyzeConfig) -> CostEstimate:
     """What a run would draw, and at most cost; loads the model but draws nothing."""
     tasks = load_problems(config)
     engine = load_engine(config)
@@ -316,7 +316,7 @@ def estimate_cost(config: AnalyzeConfig) -> Estimated:
     engine.close()
     flops = 2.0 * engine.info.n_parameters * most
     asked = len(config.teacher) * Settings.of(config, sampling).teacher_rollouts * len(problems)
-    return Estimated(len(problems), n * len(problems), stored, sampling.max_new_tokens, most, flops, asked)
+    return CostEstimate(len(problems), n * len(problems), stored, sampling.max_new_tokens, most, flops, asked)
 
 
 def save_inputs(run: RunDir, config: AnalyzeConfig, tasks: TaskSet, info: EngineInfo) -> None:

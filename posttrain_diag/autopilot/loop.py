@@ -24,7 +24,7 @@ from posttrain_diag.autopilot.judge import judge
 from posttrain_diag.autopilot.next_round import from_plan, go_on, retry, to_pilots
 from posttrain_diag.autopilot.result import write_result
 from posttrain_diag.autopilot.run import AutopilotRun, open_run
-from posttrain_diag.autopilot.state import AutopilotState, Phase
+from posttrain_diag.autopilot.state import AutopilotState, RunPhase
 from posttrain_diag.autopilot.steps import Steps
 from posttrain_diag.errors import EngineError, ModelError, UsageError
 from posttrain_diag.settings.autopilot import AutopilotConfig
@@ -228,7 +228,7 @@ def finish(run: AutopilotRun, state: AutopilotState) -> AutopilotState:
     return state.at("done")
 
 
-PHASES: Mapping[Phase, Callable[[AutopilotRun, AutopilotState], AutopilotState]] = {
+PHASES: Mapping[RunPhase, Callable[[AutopilotRun, AutopilotState], AutopilotState]] = {
     "analyze": analyze,
     "choose": choose,
     "pilot": pilot,

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from posttrain_diag.analysis.analyze import Estimated, estimate_cost
+from posttrain_diag.analysis.analyze import CostEstimate, estimate_cost
 from posttrain_diag.autopilot.bill import Tokens, analysis_tokens, pilot_tokens, stage_tokens
 from posttrain_diag.autopilot.journal import Journal
 from posttrain_diag.autopilot.problems import RunProblems, problems_of
@@ -210,7 +210,7 @@ def open_run(config: AutopilotConfig, out: Path, steps: Steps) -> Generator[Auto
         lock.close()
 
 
-def first_cost(config: AutopilotConfig) -> tuple[RunProblems, Estimated]:
+def first_cost(config: AutopilotConfig) -> tuple[RunProblems, CostEstimate]:
     """The problems of a run, and what its first analysis would draw; loads the model, writes nothing that stays.
 
     Raises:

@@ -20,8 +20,8 @@ from typing import Any, Literal
 from posttrain_diag.errors import StoreError
 from posttrain_diag.store import write_atomic
 
-Phase = Literal["analyze", "choose", "pilot", "train", "compare", "decide", "finish", "done"]
-Outcome = Literal["kept", "rolled back", "failed"]
+RunPhase = Literal["analyze", "choose", "pilot", "train", "compare", "decide", "finish", "done"]
+RoundOutcome = Literal["kept", "rolled back", "failed"]
 End = Literal["target", "saturated", "instrument", "undetermined", "budget", "stages", "no gain"]
 """Why a run ended: the target was reached; nothing is left to gain; the measurement is broken; the evidence does not
 decide; the token budget, or the number of stages, is used up; no stage is expected to gain anything."""
@@ -44,7 +44,7 @@ class Round:
     """Why this stage was chosen."""
     retry_of: int | None = None
     """The round that was rolled back for retention alone and is tried again with more replay."""
-    outcome: Outcome | None = None
+    outcome: RoundOutcome | None = None
     """What became of the round; None while it runs."""
     reason: str = ""
     """Why it was kept or not."""
@@ -61,7 +61,7 @@ class Round:
 class AutopilotState:
     """Where a run stands: its phase, its rounds and its current checkpoint."""
 
-    phase: Phase = "analyze"
+    phase: RunPhase = "analyze"
     rounds: tuple[Round, ...] = ()
     current: int = 0
     """The round whose checkpoint is the best so far; 0: the model that the run started with."""
@@ -84,7 +84,7 @@ class AutopilotState:
         """The round whose stage runs or is judged now; None where there is none."""
         return self.rounds[-1] if self.rounds and self.rounds[-1].outcome is None else None
 
-    def at(self, phase: Phase) -> AutopilotState:
+    def at(self, phase: RunPhase) -> AutopilotState:
         """The same state before another phase."""
         return replace(self, phase=phase)
 
@@ -92,7 +92,7 @@ class AutopilotState:
         """The state with a new round, before its stage."""
         return replace(self, phase="train", rounds=(*self.rounds, opened))
 
-    def close(self, outcome: Outcome, reason: str, cause: str = "") -> AutopilotState:
+    def close(self, outcome: RoundOutcome, reason: str, cause: str = "") -> AutopilotState:
         """The state with the open round decided; where it was kept, its checkpoint is the current one."""
         closed = replace(self.rounds[-1], outcome=outcome, reason=reason, cause=cause)
         state = replace(self, phase="choose", rounds=(*self.rounds[:-1], closed))

@@ -8,7 +8,7 @@ from typing import Any
 
 from posttrain_diag.cli.terminal import boxed, print_line, styled
 from posttrain_diag.wording.estimates import (
-    Block,
+    EstimateLike,
     change_alone,
     label_text,
     number_text,
@@ -66,7 +66,7 @@ def _grid(rows: list[tuple[str, ...]]) -> Any:
     return grid
 
 
-def _labelled(text: str, estimate: Block) -> str:
+def _labelled(text: str, estimate: EstimateLike) -> str:
     return f"{text} {label_text(estimate)}".rstrip()
 
 

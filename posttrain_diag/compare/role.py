@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from posttrain_diag.compare.types import Decomposition, Forecast, MeasuredRole, NullControl, PassChange
+from posttrain_diag.compare.types import Decomposition, ForecastCheck, MeasuredRole, NullControl, PassChange
 from posttrain_diag.types import Estimate
 
 SIGNIFICANT = 0.05
@@ -91,7 +91,7 @@ def _share(before: pd.DataFrame, column: str, change_P: NDArray[np.float64], cha
 
 def forecast(
     plan: list[Mapping[str, Any]], stage: str | None, observed: Estimate, role: MeasuredRole
-) -> Forecast | None:
+) -> ForecastCheck | None:
     """What the plan proposed of a stage, beside what was observed; None where the plan does not name the stage.
 
     Args:
@@ -110,4 +110,4 @@ def forecast(
     if observed.value is not None and expected.low is not None and expected.high is not None:
         within = expected.low <= observed.value <= expected.high
     agrees = None if role == "undetermined" else role in str(found["role"])
-    return Forecast(str(found["stage"]), str(found["role"]), agrees, expected, observed, within)
+    return ForecastCheck(str(found["stage"]), str(found["role"]), agrees, expected, observed, within)

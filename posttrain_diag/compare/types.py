@@ -116,7 +116,7 @@ class Decomposition:
 
 
 @dataclass(frozen=True)
-class Forecast:
+class ForecastCheck:
     """What the first run's plan said of the stage, beside what was seen."""
 
     stage: str
@@ -147,7 +147,7 @@ class Comparison:
     role: MeasuredRole
     reason: str
     """Why the stage has this role, in a sentence."""
-    forecast: Forecast | None
+    forecast: ForecastCheck | None
     """What the plan had said; None where no plan of the first run names the stage."""
     per_problem: pd.DataFrame
     """One row per problem compared, with the columns of comparison.parquet."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from posttrain_diag.engines.contract import Score, ScoreRequest
-from posttrain_diag.engines.hf.score import Target, score_targets
+from posttrain_diag.engines.hf.score import ScoreTarget, score_targets
 from posttrain_diag.engines.model.front import Front
 from posttrain_diag.errors import EngineError, ModelError
 
@@ -59,7 +59,7 @@ class SequenceScores:
                 self.sequences.append(Sequenced(owner, variant, ids, start))
         self._parts: dict[int, dict[int, TokenScores]] = {}
 
-    def _ends(self, target: Target) -> tuple[int, ...]:
+    def _ends(self, target: ScoreTarget) -> tuple[int, ...]:
         if not target.ids:
             return ()
         return self._front.stop_ids if target.stop_position else (target.ids[-1],)
@@ -82,7 +82,7 @@ class SequenceScores:
         del self._parts[sequence.owner]
         return self._score(target, parts)
 
-    def _score(self, target: Target, parts: Mapping[int, TokenScores]) -> Score:
+    def _score(self, target: ScoreTarget, parts: Mapping[int, TokenScores]) -> Score:
         logprob_T = np.array(parts[0][0] if parts else [], dtype=np.float64)
         rank_T = np.array(parts[0][1] if parts else [], dtype=np.int32)
         if len(parts) > 1:

@@ -21,7 +21,7 @@ from posttrain_diag.tasks.problems.split import split_tasks
 from posttrain_diag.types import Problem
 
 Form = Literal["auto", "text", "conversational"]
-Split = Literal["all", "train"]
+ExportSplit = Literal["all", "train"]
 CHUNK = 50_000
 """How many draws are read at a time."""
 
@@ -170,7 +170,7 @@ def _parts(keys: Sequence[str], sizes: Mapping[str, int]) -> Iterator[list[str]]
         yield part
 
 
-def open_source(path: Path, *, form: Form = "auto", split: Split = "all") -> Source:
+def open_source(path: Path, *, form: Form = "auto", split: ExportSplit = "all") -> Source:
     """Read a run for export; needs no model.
 
     Args:

@@ -8,14 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from posttrain_diag.errors import UsageError
 from posttrain_diag.export.rows import SETS, ExportRow, Left, pair_rows, prompt_rows, sft_rows
-from posttrain_diag.export.source import Form, Source, Split, open_source
+from posttrain_diag.export.source import ExportSplit, Form, Source, open_source
 from posttrain_diag.store import write_atomic
 
-Target = Literal["sft", "pairs", "prompts", "parquet"]
 MAKERS: dict[str, Callable[[Source, int, Left], Iterator[ExportRow]]] = {
     "sft": sft_rows,
     "pairs": pair_rows,
@@ -47,7 +45,7 @@ def export(
     per_problem: int = 4,
     sets: Sequence[str] = (),
     form: Form = "auto",
-    split: Split = "all",
+    split: ExportSplit = "all",
 ) -> Exported:
     """Write what a run recommends, as data.
 
@@ -93,7 +91,7 @@ def _check(flag: str, value: str, accepted: Sequence[str]) -> None:
         raise UsageError(f"{flag} {value}: accepted are {', '.join(accepted)}")
 
 
-def _notes(source: Source, to: str, split: Split) -> tuple[str, ...]:
+def _notes(source: Source, to: str, split: ExportSplit) -> tuple[str, ...]:
     notes: list[str] = []
     if split == "all":
         notes.append(

@@ -21,7 +21,7 @@ class Block(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-Settings = TypeVar("Settings", bound=Block)
+SettingsT = TypeVar("SettingsT", bound=Block)
 
 _FLAGS = {"model": "MODEL", "mapping": "--map", "settings": "--set"}
 """Settings that the command line calls by another name, with that name."""
@@ -33,12 +33,12 @@ def flag_of(name: str) -> str:
 
 
 def build(
-    kind: type[Settings],
+    kind: type[SettingsT],
     values: Mapping[str, Any],
     *,
     called: Callable[[str], str] = flag_of,
     what: str = "setting",
-) -> Settings:
+) -> SettingsT:
     """Build a block or configuration from settings by name.
 
     Args:

@@ -60,8 +60,8 @@ class RayChoice:
     """"cpu" reserves no GPU for a worker."""
 
 
-Choice = HFChoice | VLLMChoice | OpenAIChoice | RayChoice
-CHOICES: dict[EngineName, type[Choice]] = {
+EngineChoice = HFChoice | VLLMChoice | OpenAIChoice | RayChoice
+CHOICES: dict[EngineName, type[EngineChoice]] = {
     "hf": HFChoice,
     "vllm": VLLMChoice,
     "openai": OpenAIChoice,
@@ -70,7 +70,7 @@ CHOICES: dict[EngineName, type[Choice]] = {
 """For each engine the dataclass of the settings that it reads."""
 
 
-class Reading(TypedDict):
+class ReadingSettings(TypedDict):
     """How any engine renders prompts and reads a model's files, as its loader takes it."""
 
     template: str | None
@@ -95,13 +95,13 @@ class EngineSettings(ModelSettings, PromptSettings):
     batch_rows: int | None = Field(default=None, ge=1, description="hf, vllm: sequences per batch")
 
     @property
-    def chosen(self) -> Choice:
+    def chosen(self) -> EngineChoice:
         """The settings that the chosen engine reads, in the engine's own dataclass."""
         kind = CHOICES[self.engine]
         return kind(**{field.name: getattr(self, field.name) for field in fields(kind)})
 
     @property
-    def reading(self) -> Reading:
+    def reading(self) -> ReadingSettings:
         """The settings that every engine reads."""
         return {
             "template": self.template,

@@ -101,7 +101,7 @@ class LawFamily(Protocol):
 
 
 @dataclass(frozen=True)
-class Family:
+class SmoothFamily:
     """Laws with a smooth core and a spline: the prior is normal on (log a, log b, logit z) and spline coefficients."""
 
     name: str
@@ -223,11 +223,11 @@ _SPLINES = (0.5, 1.0, 4.0)
 _NORMAL_MEAN = (-2.0, 0.5, -2.6)
 _NORMAL_SD = (3.0, 1.0, 1.8)
 FAMILIES = (
-    Family("beta", _WIDE_MEAN, _WIDE_SD, 0.0, False, 0.1, 0.58),
-    *(Family(f"spline {sd:g}", _MEAN, _SD, sd, False, 0.7 / 6, 0.06) for sd in _SPLINES),
-    *(Family(f"zeros + spline {sd:g}", _MEAN, _SD, sd, True, 0.7 / 6, 0.06) for sd in _SPLINES),
-    Family("normal", _NORMAL_MEAN, _NORMAL_SD, 0.0, False, 0.12, 0.04, "normal"),
-    Family("zeros + normal", _NORMAL_MEAN, _NORMAL_SD, 0.0, True, 0.08, 0.02, "normal"),
+    SmoothFamily("beta", _WIDE_MEAN, _WIDE_SD, 0.0, False, 0.1, 0.58),
+    *(SmoothFamily(f"spline {sd:g}", _MEAN, _SD, sd, False, 0.7 / 6, 0.06) for sd in _SPLINES),
+    *(SmoothFamily(f"zeros + spline {sd:g}", _MEAN, _SD, sd, True, 0.7 / 6, 0.06) for sd in _SPLINES),
+    SmoothFamily("normal", _NORMAL_MEAN, _NORMAL_SD, 0.0, False, 0.12, 0.04, "normal"),
+    SmoothFamily("zeros + normal", _NORMAL_MEAN, _NORMAL_SD, 0.0, True, 0.08, 0.02, "normal"),
 )
 """Over half of the weight has no mass at 0: benchmarks without impossible problems are common, and no data within
 reach tell a mass at 0 from a tail just below 1/n. The normal cores allow light tails and problems that are all alike.

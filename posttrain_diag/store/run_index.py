@@ -17,12 +17,12 @@ from typing import Any, Literal
 
 from posttrain_diag.errors import UsageError
 
-Kind = Literal["analysis", "comparison", "autopilot"]
+EntryKind = Literal["analysis", "comparison", "autopilot"]
 RunState = Literal["finished", "unfinished", "damaged"]
 
-MARKS: dict[str, Kind] = {"state.json": "autopilot", "comparison.json": "comparison", "run.json": "analysis"}
+MARKS: dict[str, EntryKind] = {"state.json": "autopilot", "comparison.json": "comparison", "run.json": "analysis"}
 """Files that make a folder a run, with the kind of run; the first one that is there counts."""
-RESULTS: dict[Kind, str] = {
+RESULTS: dict[EntryKind, str] = {
     "analysis": "diagnosis.json",
     "comparison": "comparison.json",
     "autopilot": "result.json",
@@ -40,7 +40,7 @@ DEEPEST = 12
 class RunEntry:
     """One run, as an index shows it; what is unknown is None."""
 
-    kind: Kind
+    kind: EntryKind
     path: Path
     """Path of the run, relative to the folder that was searched."""
     state: RunState
@@ -121,7 +121,7 @@ def read_entry(folder: Path, path: Path, files: Mapping[str, os.stat_result]) ->
         path: the same, relative to the folder that is searched.
         files: the regular files in it.
     """
-    kind: Kind = next(kind for name, kind in MARKS.items() if name in files)
+    kind: EntryKind = next(kind for name, kind in MARKS.items() if name in files)
     page = next((name for name in PAGES if name in files), None)
     dated = files.get(RESULTS[kind]) or max(files.values(), key=lambda info: info.st_mtime)
     try:
@@ -188,7 +188,7 @@ def _autopilot(folder: Path, entry: RunEntry, files: Mapping[str, os.stat_result
 
 
 Reader = Callable[[Path, RunEntry, Mapping[str, os.stat_result]], RunEntry]
-READERS: dict[Kind, Reader] = {"analysis": _analysis, "comparison": _comparison, "autopilot": _autopilot}
+READERS: dict[EntryKind, Reader] = {"analysis": _analysis, "comparison": _comparison, "autopilot": _autopilot}
 
 
 def _read(path: Path, files: Mapping[str, os.stat_result]) -> dict[str, Any]:

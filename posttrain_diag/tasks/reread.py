@@ -23,7 +23,7 @@ from posttrain_diag.tasks.problems.layouts import BOXED
 from posttrain_diag.tasks.problems.references import in_reference
 from posttrain_diag.tasks.verifiers.any_of import ways
 from posttrain_diag.tasks.verifiers.defaults import default_verifier
-from posttrain_diag.tasks.verifiers.final import Answer, Finals, answer, finals, gives, same_answer, stated
+from posttrain_diag.tasks.verifiers.final import FairAnswer, Finals, answer, finals, gives, same_answer, stated
 from posttrain_diag.tasks.verifiers.numbers import iter_numbers, lone_number, same_number
 from posttrain_diag.tasks.verifiers.spec import needs_code, verify
 from posttrain_diag.types import Judgement, Problem
@@ -115,7 +115,7 @@ def reread(problems: Sequence[Problem], draws: Mapping[str, Draws]) -> Reread:
     found = Reread()
     drawn = [problem for problem in problems if problem.id in draws]
     affix = _affix([problem.answer or "" for problem in drawn])
-    readers = [_Reader(problem, affix) for problem in drawn]
+    readers = [_DrawReader(problem, affix) for problem in drawn]
     frame = demanded_frame(drawn)
     for at, reader in enumerate(readers):
         spread = [(at + 1 + step * len(readers) // (NULL_OTHERS + 1)) % len(readers) for step in range(NULL_OTHERS)]
@@ -140,7 +140,7 @@ def _fair_ways(problem: Problem) -> list[Problem]:
     ]
 
 
-class _Reader:
+class _DrawReader:
     """Reads the draws of one problem again."""
 
     def __init__(self, problem: Problem, affix: tuple[str, str]) -> None:
@@ -159,7 +159,7 @@ class _Reader:
         """Whether answers are compared as formulas."""
         return any(way.verifier.get("type") in _FORMULAS for way in _fair_ways(self.problem))
 
-    def overlaps(self, other: _Reader) -> bool:
+    def overlaps(self, other: _DrawReader) -> bool:
         """Whether some text is right for both problems."""
         return any(same_answer(x, y) for x in self.wanted for y in other.wanted)
 
@@ -172,7 +172,7 @@ class _Reader:
 
 
 def _add(
-    found: Reread, reader: _Reader, draws: Draws, others: Sequence[_Reader], frame: tuple[str, str] | None
+    found: Reread, reader: _DrawReader, draws: Draws, others: Sequence[_DrawReader], frame: tuple[str, str] | None
 ) -> None:
     """Read the draws of one problem again."""
     problem = reader.problem
@@ -202,7 +202,7 @@ def _add(
     found.coincidence += hits
 
 
-def _only_form(reader: _Reader, text: str, frame: tuple[str, str] | None) -> bool:
+def _only_form(reader: _DrawReader, text: str, frame: tuple[str, str] | None) -> bool:
     """Whether the verifier takes the answer of a rejected draw as soon as it stands in a demonstration's form."""
     problem = reader.problem
     if not problem.demos or not verify(problem.demos[0], problem).strict:
@@ -319,7 +319,7 @@ def _affix(golds: Sequence[str]) -> tuple[str, str]:
     return ends[0], ends[1]
 
 
-def _wanted(problem: Problem, affix: tuple[str, str]) -> tuple[Answer, ...]:
+def _wanted(problem: Problem, affix: tuple[str, str]) -> tuple[FairAnswer, ...]:
     """Right answers that are known beforehand: the golds with and without what all golds share, else the demos'."""
     golds = [way.answer.strip() for way in ways(problem) if way.answer is not None]
     if golds:
@@ -331,19 +331,19 @@ def _wanted(problem: Problem, affix: tuple[str, str]) -> tuple[Answer, ...]:
     return tuple(dict.fromkeys(reading for demo in problem.demos for reading in stated(demo)))
 
 
-def _said_by(problem: Problem, passed: Sequence[str]) -> dict[Answer, str]:
+def _said_by(problem: Problem, passed: Sequence[str]) -> dict[FairAnswer, str]:
     """Each answer that the passing draws give, with one draw that gives it.
 
     A callable may judge more than the marked answer.
     """
-    given: dict[Answer, str] = {}
+    given: dict[FairAnswer, str] = {}
     for text in passed[:MAX_PASSED]:
         said = (answer(text.strip()),) if problem.verifier.get("type") == "python" else stated(text)
         given |= dict.fromkeys(said, text)
     return given
 
 
-def _twin(said: Sequence[Answer], given: Mapping[Answer, str]) -> str | None:
+def _twin(said: Sequence[FairAnswer], given: Mapping[FairAnswer, str]) -> str | None:
     """The passing draw that says the same; None where none does."""
     return next((text for reading, text in given.items() for mine in said if same_answer(mine, reading)), None)
 

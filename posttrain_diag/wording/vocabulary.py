@@ -310,7 +310,7 @@ FATES: Final[Mapping[str, FateWords]] = {
 
 
 @dataclass(frozen=True)
-class Named:
+class QuantityWords:
     """The words for a quantity of a comparison."""
 
     title: str
@@ -318,23 +318,23 @@ class Named:
     symbol: str = ""
 
 
-PARTS: Final[Mapping[str, Named]] = {
-    "reshaping": Named("reshaping", "on problems supported before and after"),
-    "expansion": Named("expansion", "on newly supported problems"),
-    "attrition": Named("attrition", "taken off on problems whose support was lost"),
-    "outside": Named("outside support", "on problems supported neither before nor after"),
-    "forgetting": Named("forgetting", "taken off on retained tasks"),
+PARTS: Final[Mapping[str, QuantityWords]] = {
+    "reshaping": QuantityWords("reshaping", "on problems supported before and after"),
+    "expansion": QuantityWords("expansion", "on newly supported problems"),
+    "attrition": QuantityWords("attrition", "taken off on problems whose support was lost"),
+    "outside": QuantityWords("outside support", "on problems supported neither before nor after"),
+    "forgetting": QuantityWords("forgetting", "taken off on retained tasks"),
 }
 """The parts of a change of pass@1; forgetting is no part of it and stands beside them."""
 
-SUPPORT: Final[Mapping[str, Named]] = {
-    "preserved": Named("Preserved", "problems supported before and after", "P"),
-    "expanded": Named("Expanded", "newly supported", "E"),
-    "shrunk": Named("Shrunk", "support lost", "S"),
-    "outside": Named("Outside", "supported neither before nor after", "O"),
-    "srr": Named("Support retention", "P / (P + S)", "SRR"),
-    "ndr": Named("Discovery", "E / (P + E)", "NDR"),
-    "nscr": Named("Net support change", "(E − S) / (P + E + S)", "NSCR"),
+SUPPORT: Final[Mapping[str, QuantityWords]] = {
+    "preserved": QuantityWords("Preserved", "problems supported before and after", "P"),
+    "expanded": QuantityWords("Expanded", "newly supported", "E"),
+    "shrunk": QuantityWords("Shrunk", "support lost", "S"),
+    "outside": QuantityWords("Outside", "supported neither before nor after", "O"),
+    "srr": QuantityWords("Support retention", "P / (P + S)", "SRR"),
+    "ndr": QuantityWords("Discovery", "E / (P + E)", "NDR"),
+    "nscr": QuantityWords("Net support change", "(E − S) / (P + E + S)", "NSCR"),
 }
 """The numbers of problems that a comparison shows, then the rates made of them."""
 SUPPORT_COUNTS: Final = ("preserved", "expanded", "shrunk", "outside")

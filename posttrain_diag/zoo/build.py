@@ -18,7 +18,7 @@ from posttrain_diag.errors import UsageError
 from posttrain_diag.zoo.model import load_model, new_model, one_thread
 from posttrain_diag.zoo.paths import BUILD_FILE, shipped_models
 from posttrain_diag.zoo.recipes import RECIPES, Recipe
-from posttrain_diag.zoo.training import Progress, train
+from posttrain_diag.zoo.training import TrainingProgress, train
 from posttrain_diag.zoo.vocabulary import BOS_ID, EOS_ID, PAD_ID
 
 _VERSION = 1
@@ -31,7 +31,7 @@ def build(
     *,
     seed: int = 0,
     steps: int | None = None,
-    progress: Progress | None = None,
+    progress: TrainingProgress | None = None,
 ) -> dict[str, Path]:
     """Train zoo models on this machine's CPU.
 
@@ -77,7 +77,9 @@ def _to_build(names: Sequence[str], available: Mapping[str, Path]) -> list[str]:
     return [name for name in RECIPES if name in needed]
 
 
-def _build_one(recipe: Recipe, parent: Path | None, target: Path, *, seed: int, progress: Progress | None) -> Path:
+def _build_one(
+    recipe: Recipe, parent: Path | None, target: Path, *, seed: int, progress: TrainingProgress | None
+) -> Path:
     made = _how(recipe, parent, seed)
     if target.exists():
         if not (target / BUILD_FILE).exists():

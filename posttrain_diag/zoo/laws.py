@@ -9,7 +9,7 @@ from typing import Protocol
 
 Transform = Callable[[str], str]
 """Turns an instance, e.g. the word of a prompt, into a text."""
-Split = Callable[[str], Sequence[str]]
+Parts = Callable[[str], Sequence[str]]
 """Turns an instance into the parts of a response."""
 
 
@@ -48,8 +48,8 @@ class PartNoise:
 
     q: float
     """Probability of the right part, before what uniform noise adds."""
-    right: Split
-    wrong: Split | None
+    right: Parts
+    wrong: Parts | None
     """Makes the wrong parts, part by part; None: uniform over `pool` (which holds the right part too)."""
     pool: Sequence[str] = ()
     glue: str = ""

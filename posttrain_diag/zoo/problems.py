@@ -20,20 +20,20 @@ from posttrain_diag.types import Problem
 from posttrain_diag.zoo.family import Family, Style, World
 from posttrain_diag.zoo.worlds import STRINGS, family, world_of
 
-Split = Literal["heldout", "training"]
+WordSplit = Literal["heldout", "training"]
 
 _PER_MASTERED_FAMILY = 25
 _TRIES = 2000
 """Draws without a new word after which a word length counts as used up."""
 
 
-def split_of(fam: Family, x: str) -> Split:
+def split_of(fam: Family, x: str) -> WordSplit:
     """The split a word belongs to, for every seed: half of all words are held out."""
     digest = hashlib.blake2b(fam.prompt(x).encode(), digest_size=1).digest()
     return "heldout" if digest[0] % 2 == 0 else "training"
 
 
-def draw_word(fam: Family, length: int, split: Split, rng: random.Random) -> str | None:
+def draw_word(fam: Family, length: int, split: WordSplit, rng: random.Random) -> str | None:
     """Draw a fair word of a split; None when `_TRIES` draws found none.
 
     Args:
@@ -61,7 +61,7 @@ def draw_pretraining_word(fam: Family, rng: random.Random) -> str:
     return x
 
 
-def words(fam: Family, split: Split, rng: random.Random) -> Iterator[str]:
+def words(fam: Family, split: WordSplit, rng: random.Random) -> Iterator[str]:
     """Distinct fair words, lengths in turn; ends when every length is used up."""
     open_lengths = list(fam.lengths)
     seen: set[str] = set()
@@ -75,7 +75,7 @@ def words(fam: Family, split: Split, rng: random.Random) -> Iterator[str]:
             yield x
 
 
-def _new_word(fam: Family, length: int, split: Split, rng: random.Random, seen: set[str]) -> str | None:
+def _new_word(fam: Family, length: int, split: WordSplit, rng: random.Random, seen: set[str]) -> str | None:
     for _ in range(_TRIES):
         x = draw_word(fam, length, split, rng)
         if x is None:
@@ -86,7 +86,7 @@ def _new_word(fam: Family, length: int, split: Split, rng: random.Random, seen: 
 
 
 def problems(
-    name: str, n: int, *, split: Split = "heldout", seed: int = 0, style: Style | None = None
+    name: str, n: int, *, split: WordSplit = "heldout", seed: int = 0, style: Style | None = None
 ) -> tuple[Problem, ...]:
     """`n` distinct problems of a family, lengths in turn.
 

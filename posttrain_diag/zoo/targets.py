@@ -35,7 +35,7 @@ _NUMBER_SIGNS = frozenset(",./%*^½¼¾")
 _DIGITS = re.compile(rf"(?:{_TAG})?0*(?P<digits>[0-9]*)(?:e[0-9]*)?")
 
 
-class Target:
+class RightResponses:
     """Which responses to one problem are right under one reading.
 
     The lenient reading also accepts a wrong beginning that is followed by an answer mark (`#### 7` after `8`). Where

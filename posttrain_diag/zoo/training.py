@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 Example = tuple[str, str]
 """A (prompt, response) pair; the stop token is added in training."""
-Draw = Callable[[random.Random], Example]
-Progress = Callable[[str, int, int, float], None]
+ExampleSource = Callable[[random.Random], Example]
+TrainingProgress = Callable[[str, int, int, float], None]
 """Called as progress(model name, steps done, steps in all, loss in nats per token)."""
 
 
@@ -36,14 +36,14 @@ class Schedule:
 
 def train(
     model: PreTrainedModel,
-    draw: Draw,
+    draw: ExampleSource,
     schedule: Schedule,
     vocabulary: Vocabulary,
     *,
     seed: int,
     chat: bool = False,
     name: str = "model",
-    progress: Progress | None = None,
+    progress: TrainingProgress | None = None,
 ) -> float:
     """Train `model` in place on examples from `draw`.
 

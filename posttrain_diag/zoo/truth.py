@@ -29,7 +29,7 @@ from posttrain_diag.zoo.model import load_model, one_thread
 from posttrain_diag.zoo.paths import is_chat
 from posttrain_diag.zoo.problems import family_of
 from posttrain_diag.zoo.tail import Node, Reservoir, draw_token, share_bounds
-from posttrain_diag.zoo.targets import Reading, Target
+from posttrain_diag.zoo.targets import Reading, RightResponses
 from posttrain_diag.zoo.vocabulary import EOS_ID, PAD_ID, Vocabulary
 from posttrain_diag.zoo.worlds import world_of
 
@@ -99,7 +99,7 @@ class ExactModel:
                     self.vocabulary,
                     [prompts[i] for i in chunk],
                     [
-                        Target(problems[i], self.vocabulary, mark=family_of(problems[i]).mark, reading=reading)
+                        RightResponses(problems[i], self.vocabulary, mark=family_of(problems[i]).mark, reading=reading)
                         for i in chunk
                     ],
                     prune=prune,
@@ -142,7 +142,7 @@ def exact_success(
     Args:
         model_dir: a zoo model's directory.
         problems: problems of builtin:zoo tasks (recognised by their family tag), all of one world.
-        reading: the verifier's strict or lenient verdict (for the latter see `Target`).
+        reading: the verifier's strict or lenient verdict (for the latter see `RightResponses`).
         prune: nodes below this probability are not grown further; they widen [p_low, p_high] instead. Families
             judged strictly on the whole response have small trees: there it is taken 1e-4 times smaller.
         max_new_tokens: responses that have not stopped by then (a given prefix counts) fail; None: the cap that
@@ -212,7 +212,7 @@ def success_bounds(
     model: Any,
     vocabulary: Vocabulary,
     prompts: Sequence[Sequence[int]],
-    targets: Sequence[Target],
+    targets: Sequence[RightResponses],
     *,
     prune: float,
     max_new_tokens: int,
@@ -271,7 +271,7 @@ def success_bounds(
 def _grow(
     tree: _Tree,
     mass_NV: FloatArray,
-    targets: Sequence[Target],
+    targets: Sequence[RightResponses],
     prune_P: FloatArray,
     tail_P: Sequence[Reservoir],
     pieces: tuple[str, ...],
@@ -318,7 +318,7 @@ def _passing(
     start: Sequence[int],
     text: str,
     nodes: Sequence[Node],
-    target: Target,
+    target: RightResponses,
     last: int,
     rng: np.random.Generator,
 ) -> int:

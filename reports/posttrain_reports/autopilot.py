@@ -13,7 +13,7 @@ from posttrain_diag.wording.text import clip
 from posttrain_diag.wording.vocabulary import ENDS, OUTCOMES, role_title, stage_title, verdict_title
 from posttrain_reports import charts_compare as charts
 from posttrain_reports.actions import LONG_TEXT, NAME_LIMIT
-from posttrain_reports.blocks import Block, Table
+from posttrain_reports.blocks import FigureBlock, Table
 from posttrain_reports.data import as_mapping
 from posttrain_reports.figdata import Point, point_of
 from posttrain_reports.html import model_name
@@ -225,7 +225,7 @@ def _event(event: Mapping[str, Any]) -> tuple[str, str, str, str]:
     return time, name, str(event.get("round")), clip(str(event.get("text")), LONG_TEXT)
 
 
-def autopilot_figures(result: Mapping[str, Any]) -> list[Block]:
+def autopilot_figures(result: Mapping[str, Any]) -> list[FigureBlock]:
     """The figures of a run: pass@1 and retention of every checkpoint, and where the tokens went."""
     return [_levels(result), _bill(result)]
 
@@ -260,15 +260,15 @@ def checkpoints_of(result: Mapping[str, Any]) -> list[charts.Level]:
     return checkpoints
 
 
-def _levels(result: Mapping[str, Any]) -> Block:
+def _levels(result: Mapping[str, Any]) -> FigureBlock:
     title, checkpoints = "Held-out pass@1 and retention by round", checkpoints_of(result)
     if len(checkpoints) < 2 or checkpoints[0].point is None:
-        return Block("levels", title, "", missing="No stage was run.")
+        return FigureBlock("levels", title, "", missing="No stage was run.")
     rows = tuple(
         (c.name, _level_words(c.point), _level_words(c.retention), "kept" if c.kept else "not kept")
         for c in checkpoints
     )
-    return Block(
+    return FigureBlock(
         "levels",
         title,
         "A checkpoint that was rolled back is hollow: the run went on from the one before it. Whiskers are intervals.",
@@ -282,7 +282,7 @@ def _level_words(point: Point | None) -> str:
     return "not measured" if point is None or point.value is None else percent(point.value)
 
 
-def _bill(result: Mapping[str, Any]) -> Block:
+def _bill(result: Mapping[str, Any]) -> FigureBlock:
     tokens = as_mapping(result["tokens"])
     parts = [("start", as_mapping(tokens.get("start")))]
     parts += [
@@ -296,7 +296,7 @@ def _bill(result: Mapping[str, Any]) -> Block:
         (name, *(token_count(dict(bill)[kind]) for kind in used), token_count(sum(v for _, v in bill)))
         for name, bill in rows
     )
-    return Block(
+    return FigureBlock(
         "bill",
         "Where the tokens went",
         "Analysis: diagnosing. Watched: looks during a stage. Measured: before and after it.",

@@ -29,7 +29,7 @@ ZONE_NOTE = {"measured": "measured", "estimated": "estimated", "model-dependent"
 
 
 @dataclass(frozen=True)
-class Frame:
+class PlotFrame:
     """A canvas with the area that data are plotted in."""
 
     canvas: Canvas
@@ -44,7 +44,7 @@ class Frame:
         return self.canvas.width < 450
 
 
-def new_frame(width: int, height: int, *, left: float = 46, right: float = 12, top: float = 26) -> Frame:
+def new_frame(width: int, height: int, *, left: float = 46, right: float = 12, top: float = 26) -> PlotFrame:
     """Make a canvas with its plotting area.
 
     Args:
@@ -54,7 +54,7 @@ def new_frame(width: int, height: int, *, left: float = 46, right: float = 12, t
         right: pixels between the plotting area and the canvas's right edge.
         top: pixels above the plotting area.
     """
-    return Frame(Canvas(width, height), left, width - right, top, height - 42)
+    return PlotFrame(Canvas(width, height), left, width - right, top, height - 42)
 
 
 def both(draw: Callable[[int], Canvas], label: str) -> Drawing:
@@ -62,7 +62,7 @@ def both(draw: Callable[[int], Canvas], label: str) -> Drawing:
     return Drawing(draw(WIDE), draw(NARROW), label)
 
 
-def share_axis(frame: Frame, top: float, title: str) -> Axis:
+def share_axis(frame: PlotFrame, top: float, title: str) -> Axis:
     """Draw the vertical axis of shares up to `top`, with its grid and title; returns it."""
     axis = Axis(0, top, frame.bottom, frame.top)
     for tick in share_ticks(top):
@@ -73,7 +73,7 @@ def share_axis(frame: Frame, top: float, title: str) -> Axis:
     return axis
 
 
-def x_ticks(frame: Frame, axis: Axis, ticks: Sequence[tuple[float, str]], title: str) -> None:
+def x_ticks(frame: PlotFrame, axis: Axis, ticks: Sequence[tuple[float, str]], title: str) -> None:
     """Draw the horizontal axis with its ticks and title.
 
     Args:
@@ -171,7 +171,7 @@ def pass_at_k(points: Sequence[Point], budget: float | None, label: str) -> Draw
     return both(draw, label)
 
 
-def _zones(frame: Frame, points: Sequence[Point], x: Axis) -> None:
+def _zones(frame: PlotFrame, points: Sequence[Point], x: Axis) -> None:
     """Tints and names the stretches of the curve that rest on more than counting."""
     defined = [p for p in points if p.value is not None]
     start = 0
@@ -230,7 +230,7 @@ def _range(n_range: tuple[int, int]) -> str:
     return f"{n_range[0]:,}" if n_range[0] == n_range[1] else f"{n_range[0]:,}–{n_range[1]:,}"
 
 
-def _mark_p(frame: Frame, x: Axis, value: float | None, words: str, anchor: str) -> None:
+def _mark_p(frame: PlotFrame, x: Axis, value: float | None, words: str, anchor: str) -> None:
     """Draw a vertical line at a threshold of p, with its name; nothing where there is none."""
     if value is None or not 0 < value < 1:
         return

@@ -14,7 +14,7 @@ _LENGTH = re.compile(r"[\d.]+")
 
 
 @dataclass(frozen=True)
-class Look:
+class Paint:
     """How one element is painted; lengths are in pixels, None stands for no paint."""
 
     fill: str | None
@@ -46,7 +46,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Rule:
+class StyleRule:
     """One rule of the style sheet about elements of a figure."""
 
     element: str
@@ -75,12 +75,12 @@ class Rule:
 
 
 @cache
-def rules() -> tuple[Rule, ...]:
+def rules() -> tuple[StyleRule, ...]:
     """The rules for figures in the pages' style sheet, the weakest first."""
     return rules_of(style_sheet())
 
 
-def rules_of(sheet: str) -> tuple[Rule, ...]:
+def rules_of(sheet: str) -> tuple[StyleRule, ...]:
     """The rules `.fig ...` of a style sheet, the weakest first; colours are resolved in the light theme."""
     variables = _declarations(sheet[sheet.index(":root{") + len(":root{") : sheet.index("color-scheme:light")])
     found = [
@@ -104,11 +104,11 @@ def _resolved(value: str, variables: dict[str, str]) -> str:
     return value
 
 
-def _rule(selector: str, values: dict[str, str], variables: dict[str, str]) -> Rule:
+def _rule(selector: str, values: dict[str, str], variables: dict[str, str]) -> StyleRule:
     part = _CLASS_PART.search(selector)
     element, *classes = _CLASS_PART.sub("", selector).split(".")
     held = {name: _resolved(value, variables) for name, value in values.items()}
-    return Rule(element, frozenset(classes), part[1] if part else "", held)
+    return StyleRule(element, frozenset(classes), part[1] if part else "", held)
 
 
 def cascade(element: str, css: str) -> dict[str, str]:
@@ -121,7 +121,7 @@ def cascade(element: str, css: str) -> dict[str, str]:
 
 
 @cache
-def look_of(element: str, css: str) -> Look:
+def look_of(element: str, css: str) -> Paint:
     """The look of an element with these classes, on white paper."""
     values = cascade(element, css)
 
@@ -135,7 +135,7 @@ def look_of(element: str, css: str) -> Look:
     def length(name: str, default: float) -> float:
         return next(iter(lengths(name)), default)
 
-    return Look(
+    return Paint(
         fill=paint("fill", "#000"),
         stroke=paint("stroke", "none"),
         width=length("stroke-width", 1.0),

@@ -8,7 +8,7 @@ from html import escape
 
 from posttrain_diag.wording.text import clip
 from posttrain_reports import charts, figdata
-from posttrain_reports.blocks import Block, figure_blocks
+from posttrain_reports.blocks import FigureBlock, figure_blocks
 from posttrain_reports.data import ReportData
 from posttrain_reports.palette import look_of
 from posttrain_reports.svg import MAX_TITLE, Canvas, fmt
@@ -36,14 +36,14 @@ def paper_figures(data: ReportData, kinds: Sequence[str] = ("svg",)) -> dict[str
     return drawn([_class_shares(data), *figure_blocks(data)[0]], kinds)
 
 
-def _class_shares(data: ReportData) -> Block:
+def _class_shares(data: ReportData) -> FigureBlock:
     """The figure of the class shares, which the page shows as a table instead."""
     title, shares = "Classes of problems", figdata.class_shares(data.diagnosis)
     known = any(share.value is not None for share in shares)
-    return Block("class_shares", title, "", charts.class_shares(shares, title) if known else None)
+    return FigureBlock("class_shares", title, "", charts.class_shares(shares, title) if known else None)
 
 
-def drawn(blocks: Iterable[Block], kinds: Sequence[str]) -> dict[str, bytes]:
+def drawn(blocks: Iterable[FigureBlock], kinds: Sequence[str]) -> dict[str, bytes]:
     """The figures for papers of the blocks that have a drawing.
 
     Args:
@@ -67,7 +67,7 @@ def drawn(blocks: Iterable[Block], kinds: Sequence[str]) -> dict[str, bytes]:
     return files
 
 
-def on_paper(block: Block, figure: Canvas) -> Canvas:
+def on_paper(block: FigureBlock, figure: Canvas) -> Canvas:
     """The figure with its title above and its legend below, which the page sets as text."""
     sheet = Canvas(figure.width + 2 * MARGIN, HEAD + figure.height)
     sheet.text(MARGIN, 17, block.title, "value")
@@ -87,7 +87,7 @@ def on_paper(block: Block, figure: Canvas) -> Canvas:
     return replace(sheet, height=y + MARGIN if block.legend else sheet.height)
 
 
-def as_svg(sheet: Canvas, block: Block) -> str:
+def as_svg(sheet: Canvas, block: FigureBlock) -> str:
     """The figure as an SVG file that stands alone: every colour and size is written in it."""
     width, height = fmt(sheet.width), fmt(sheet.height)
     told = (("title", block.title), ("desc", block.caption))

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle as Disc
 from matplotlib.patches import Patch, Polygon, Rectangle
 
-from posttrain_reports.palette import Look, look_of
+from posttrain_reports.palette import Paint, look_of
 from posttrain_reports.svg import Canvas, Circle, Line, Part, Path, Rect, Text
 
 DPI = 300
@@ -58,11 +58,11 @@ def _paint(axes: Axes, part: Part, order: int) -> None:
             _area(axes, Disc(centre, r), look_of("circle", css), order)
 
 
-def _dash(look: Look) -> Any:
+def _dash(look: Paint) -> Any:
     return (0, tuple(step * POINT for step in look.dash)) if look.dash else "solid"
 
 
-def _stroke(axes: Axes, points: tuple[tuple[float, float], ...], look: Look, order: int) -> None:
+def _stroke(axes: Axes, points: tuple[tuple[float, float], ...], look: Paint, order: int) -> None:
     cap = "round" if look.round_ends else "butt"
     axes.add_line(
         Line2D([x for x, _ in points], [y for _, y in points], color=look.stroke or "none", alpha=look.opacity,
@@ -70,7 +70,7 @@ def _stroke(axes: Axes, points: tuple[tuple[float, float], ...], look: Look, ord
     )  # fmt: skip
 
 
-def _area(axes: Axes, patch: Patch, look: Look, order: int) -> None:
+def _area(axes: Axes, patch: Patch, look: Paint, order: int) -> None:
     patch.set_facecolor(to_rgba(look.fill, look.opacity * look.fill_opacity) if look.fill else "none")
     patch.set_edgecolor(to_rgba(look.stroke, look.opacity) if look.stroke else "none")
     patch.set_linewidth(look.width * POINT if look.stroke else 0)

@@ -53,7 +53,7 @@ _K_IN_NAME = re.compile(r"^(?:pass|maj|lenient_pass)[@^](\d+)$")
 
 
 @dataclass(frozen=True)
-class Number:
+class EstimateView:
     """One estimate, in the words that a page prints."""
 
     name: str
@@ -112,7 +112,7 @@ class FindingView:
     more: int
 
 
-def number(name: str, block: Mapping[str, Any], level: float | None = None) -> Number:
+def number(name: str, block: Mapping[str, Any], level: float | None = None) -> EstimateView:
     """An estimate block as words; anything but a finite value is shown as not estimated, with its reason."""
     label = str(block.get("label") or ("measured" if block else "undefined"))
     value = None if label == "undefined" else finite(block.get("value"))
@@ -124,7 +124,7 @@ def number(name: str, block: Mapping[str, Any], level: float | None = None) -> N
     reason = str(block.get("reason") or "")
     if value is None and not reason:
         reason = "no reason was recorded"
-    return Number(
+    return EstimateView(
         name=name,
         title=clip(estimate_title(name), NAME_LIMIT),
         value=UNDEFINED if value is None else quantity(name, value),
@@ -145,7 +145,7 @@ def level_of(diagnosis: Mapping[str, Any]) -> float | None:
     return finite(as_mapping(diagnosis.get("settings")).get("level"))
 
 
-def key_numbers(diagnosis: Mapping[str, Any]) -> tuple[Number, ...]:
+def key_numbers(diagnosis: Mapping[str, Any]) -> tuple[EstimateView, ...]:
     """The headline estimates: pass@k in order of k, then the others as given."""
     estimates = as_mapping(diagnosis.get("estimates"))
 
@@ -157,7 +157,9 @@ def key_numbers(diagnosis: Mapping[str, Any]) -> tuple[Number, ...]:
     return tuple(number(name, as_mapping(estimates[name]), level_of(diagnosis)) for name in names)
 
 
-def main_numbers(numbers: Sequence[Number], budget: float | None, asked: Sequence[int] = ()) -> tuple[Number, ...]:
+def main_numbers(
+    numbers: Sequence[EstimateView], budget: float | None, asked: Sequence[int] = ()
+) -> tuple[EstimateView, ...]:
     """The estimates of the table of key numbers; where there are few estimates, all of them.
 
     Args:
@@ -174,7 +176,7 @@ def main_numbers(numbers: Sequence[Number], budget: float | None, asked: Sequenc
     return tuple(n for n in numbers if n.name in kept)
 
 
-def headline_numbers(numbers: Sequence[Number], budget: float | None) -> tuple[Number, ...]:
+def headline_numbers(numbers: Sequence[EstimateView], budget: float | None) -> tuple[EstimateView, ...]:
     """At most four scores for the top of the page: pass@1, pass@k at the rollout budget, coverage, signal.
 
     Where pass@budget was not estimated, the largest k that needs no assumed law stands in for it.

@@ -95,7 +95,7 @@ def _attention(
 
 
 @dataclass(frozen=True)
-class Groups:
+class PromptGroups:
     """Which rows share a prompt: rows in the order `order_B`, cut into runs of one prompt each."""
 
     order_B: torch.Tensor | None
@@ -105,7 +105,7 @@ class Groups:
     """The runs, each as (prompt, first row, last row + 1), rows counted in the order of `order_B`."""
 
     @staticmethod
-    def of(prompt_B: NDArray[np.int64], device: torch.device) -> Groups:
+    def of(prompt_B: NDArray[np.int64], device: torch.device) -> PromptGroups:
         """Group rows by their prompt.
 
         Args:
@@ -120,16 +120,16 @@ class Groups:
         ends = [*starts[1:], len(sorted_B)]
         runs = tuple((int(sorted_B[a]), a, b) for a, b in zip(starts, ends, strict=True))
         if (order_B[1:] > order_B[:-1]).all():
-            return Groups(None, None, runs)
+            return PromptGroups(None, None, runs)
         back_B = np.empty_like(order_B)
         back_B[order_B] = np.arange(len(order_B))
-        return Groups(torch.from_numpy(order_B).to(device), torch.from_numpy(back_B).to(device), runs)
+        return PromptGroups(torch.from_numpy(order_B).to(device), torch.from_numpy(back_B).to(device), runs)
 
 
 def with_prefix(
     own: tuple[torch.Tensor, torch.Tensor],
     query_BHND: torch.Tensor,
-    groups: Groups,
+    groups: PromptGroups,
     prefix: Sequence[tuple[torch.Tensor, torch.Tensor]],
     scale: float,
 ) -> torch.Tensor:

@@ -35,7 +35,7 @@ _WINDOW_PROMPTS = 16
 
 
 @dataclass(frozen=True)
-class Target:
+class ScoreTarget:
     """One completion to score, as token ids, with the prompt it follows."""
 
     key: str
@@ -57,7 +57,7 @@ def score_targets(
     n_ids: int,
     context: int | None,
     stop_ids: tuple[int, ...],
-) -> list[Target]:
+) -> list[ScoreTarget]:
     """Turn score requests into token ids; every request is checked before anything is computed.
 
     With `append_stop`, the stop position follows the completion, unless the completion already ends with a stop
@@ -74,7 +74,7 @@ def score_targets(
         EngineError: a completion does not fit into the context, or not exactly one of text and ids is given.
         ModelError: ids that the model has no embedding for.
     """
-    targets: list[Target] = []
+    targets: list[ScoreTarget] = []
     known: dict[Prompt, tuple[int, ...]] = {}
     for request in requests:
         if (request.completion is None) == (request.completion_ids is None):
@@ -91,7 +91,7 @@ def score_targets(
         if stop and (not ids or ids[-1] not in stop_ids):
             ids = (*ids, stop_ids[0])
         require_known_ids(request.key, (*prompt, *ids), n_ids)
-        target = Target(request.key, prompt, tuple(ids), stop)
+        target = ScoreTarget(request.key, prompt, tuple(ids), stop)
         length = len(prompt) + len(target.fed)
         if context is not None and length > context:
             raise EngineError(
@@ -116,7 +116,7 @@ class Scorer:
     budget: Callable[[], float]
     free_cache: Callable[[], None]
 
-    def scores(self, targets: Sequence[Target], max_rows: int) -> Iterator[Score]:
+    def scores(self, targets: Sequence[ScoreTarget], max_rows: int) -> Iterator[Score]:
         """Score all targets; a batch that does not fit into memory is redone with half the rows.
 
         Raises:
@@ -148,9 +148,9 @@ class Scorer:
             max_rows = max(1, len(batch) // 2)
             pending.extendleft(reversed(batch))
 
-    def _take(self, pending: deque[Target], max_rows: int) -> list[Target]:
+    def _take(self, pending: deque[ScoreTarget], max_rows: int) -> list[ScoreTarget]:
         budget, n_prompts = self.budget(), 0
-        batch: list[Target] = []
+        batch: list[ScoreTarget] = []
         longest, widest = len(pending[0].prompt), 0
         while pending and len(batch) < max_rows:
             target = pending[0]
@@ -169,7 +169,7 @@ class Scorer:
             batch.append(pending.popleft())
         return batch
 
-    def _batch(self, batch: Sequence[Target], table: _PromptTable) -> list[Score]:
+    def _batch(self, batch: Sequence[ScoreTarget], table: _PromptTable) -> list[Score]:
         import torch
 
         with torch.inference_mode():
@@ -182,7 +182,7 @@ class Scorer:
                 scores.extend(self._statistics(scored, laws))
         return scores
 
-    def _slot_laws(self, batch: Sequence[Target], table: _PromptTable) -> Callable[[int, int], torch.Tensor]:
+    def _slot_laws(self, batch: Sequence[ScoreTarget], table: _PromptTable) -> Callable[[int, int], torch.Tensor]:
         """Logits of rows a..b at every scored position, shape (b - a, T, V)."""
         import torch
 
@@ -201,7 +201,7 @@ class Scorer:
 
         return laws
 
-    def _shared_laws(self, batch: Sequence[Target]) -> Callable[[int, int], torch.Tensor]:
+    def _shared_laws(self, batch: Sequence[ScoreTarget]) -> Callable[[int, int], torch.Tensor]:
         """Logits of rows a..b at every scored position, shape (b - a, T, V)."""
         import torch
 
@@ -222,7 +222,7 @@ class Scorer:
 
         return laws
 
-    def _plain_laws(self, batch: Sequence[Target]) -> Callable[[int, int], torch.Tensor]:
+    def _plain_laws(self, batch: Sequence[ScoreTarget]) -> Callable[[int, int], torch.Tensor]:
         """Logits of rows a..b at every scored position, shape (b - a, T, V), computed from whole sequences.
 
         Padding on the right cannot reach back in a causal model.
@@ -243,7 +243,7 @@ class Scorer:
 
         return laws
 
-    def _statistics(self, batch: Sequence[Target], laws: Callable[[int, int], torch.Tensor]) -> Iterator[Score]:
+    def _statistics(self, batch: Sequence[ScoreTarget], laws: Callable[[int, int], torch.Tensor]) -> Iterator[Score]:
         import torch
 
         width = max(len(target.ids) for target in batch)
@@ -280,7 +280,7 @@ class Scorer:
         entropy_N = -(law_NV.exp() * law_NV.clamp(min=-1e30)).sum(-1)
         return torch.stack((logprob_N.double(), rank_N.double(), entropy_N.double()), 1)
 
-    def _score(self, target: Target, columns_T3: torch.Tensor) -> Score:
+    def _score(self, target: ScoreTarget, columns_T3: torch.Tensor) -> Score:
         values = columns_T3.numpy()
         if np.isnan(values).any():
             position = int(np.flatnonzero(np.isnan(values).any(1))[0])
@@ -297,7 +297,7 @@ class Scorer:
             entropy_T=values[:, 2].astype(np.float32),
         )
 
-    def _empty(self, target: Target) -> Score:
+    def _empty(self, target: ScoreTarget) -> Score:
         nothing = np.zeros(0, dtype=np.float32)
         return Score(target.key, (), (), nothing, np.zeros(0, dtype=np.int32), nothing)
 
@@ -305,7 +305,7 @@ class Scorer:
 class _PromptTable:
     """Prefilled prompts of the completions that are still to be scored; each is forgotten after its last completion."""
 
-    def __init__(self, lm: CausalLM, targets: Sequence[Target]) -> None:
+    def __init__(self, lm: CausalLM, targets: Sequence[ScoreTarget]) -> None:
         self._left = Counter(target.prompt for target in targets)
         self._prompts = list(self._left)
         self._index = {prompt: i for i, prompt in enumerate(self._prompts)}
@@ -314,13 +314,13 @@ class _PromptTable:
         self._prefill = Prefiller(lm, self._prompts, order)
         self._known: dict[int, Prefilled] = {}
 
-    def of(self, batch: Sequence[Target]) -> dict[tuple[int, ...], Prefilled]:
+    def of(self, batch: Sequence[ScoreTarget]) -> dict[tuple[int, ...], Prefilled]:
         """The prefilled prompts that a batch of completions follows."""
         wanted = sorted({self._index[target.prompt] for target in batch}, key=lambda i: self._rank[i])
         self._known |= self._prefill([i for i in wanted if i not in self._known])
         return {self._prompts[i]: self._known[i] for i in wanted}
 
-    def done(self, batch: Sequence[Target]) -> None:
+    def done(self, batch: Sequence[ScoreTarget]) -> None:
         """Tell the table that these completions are scored, so that prompts nobody needs any more are forgotten."""
         for target in batch:
             self._left[target.prompt] -= 1
@@ -328,12 +328,12 @@ class _PromptTable:
                 self._known.pop(self._index[target.prompt], None)
 
 
-def _by_prompt(targets: Sequence[Target]) -> list[Target]:
+def _by_prompt(targets: Sequence[ScoreTarget]) -> list[ScoreTarget]:
     """Sort completions by prompt, longest prompts first, so that what does not fit into memory shows early."""
     return sorted(targets, key=lambda t: (-len(t.prompt), t.prompt, -len(t.ids)))
 
 
-def _like_lengths(targets: Sequence[Target]) -> list[Target]:
+def _like_lengths(targets: Sequence[ScoreTarget]) -> list[ScoreTarget]:
     """Sort completions by length within a few prompts at a time, so that little padding is needed."""
     prompts = list(dict.fromkeys(target.prompt for target in targets))
     window = {prompts[index]: rank // _WINDOW_PROMPTS for rank, index in enumerate(prefill_order(prompts))}

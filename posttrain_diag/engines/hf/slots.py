@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from posttrain_diag.engines.hf.attention import Groups, attend, reading, with_prefix
+from posttrain_diag.engines.hf.attention import PromptGroups, attend, reading, with_prefix
 from posttrain_diag.engines.hf.prefill import Prefilled, Prefiller
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class SlotCache:
         self.prefix: dict[int, Prefilled] = {}
         self._layer = 0
 
-    def begin(self, prompt_B: NDArray[np.int64], own_B: NDArray[np.int64], groups: Groups | None) -> Groups:
+    def begin(self, prompt_B: NDArray[np.int64], own_B: NDArray[np.int64], groups: PromptGroups | None) -> PromptGroups:
         """Prepare one decoding step.
 
         Args:
@@ -49,7 +49,7 @@ class SlotCache:
         """
         import torch
 
-        self._groups = groups or Groups.of(prompt_B, self._device)
+        self._groups = groups or PromptGroups.of(prompt_B, self._device)
         self._n_rows, self._width = len(own_B), int(own_B.max()) + 1
         own = torch.from_numpy(own_B).to(self._device)
         self._at_B = torch.arange(self._n_rows, device=self._device) * self._length + own
@@ -144,7 +144,7 @@ class SlotDecode:
         self._lm = lm
         self._prefiller = prefiller
         self._cache = SlotCache(capacity, max_new_tokens, lm.device)
-        self._groups: Groups | None = None
+        self._groups: PromptGroups | None = None
         self._prompt_B = np.zeros(0, np.int64)
         self._own_B = np.zeros(0, np.int64)
         self._length_B = np.zeros(0, np.int64)
@@ -236,7 +236,7 @@ class ScoreCache:
         import torch
 
         self._prefix = prefix
-        self._groups = Groups.of(of_row_B, device)
+        self._groups = PromptGroups.of(of_row_B, device)
         lengths = np.asarray([len(one.ids) for one in prefix])
         self._length_B = torch.from_numpy(lengths[of_row_B]).to(device)
         self._no_mask = torch.zeros(1, 1, 1, 1, device=device)

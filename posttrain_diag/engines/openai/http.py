@@ -19,7 +19,7 @@ from posttrain_diag.errors import EngineError, MissingExtra, UsageError
 
 Body = dict[str, Any]
 Job = TypeVar("Job")
-Answer = TypeVar("Answer")
+Reply = TypeVar("Reply")
 
 _AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 """HTTP statuses after which another try may succeed."""
@@ -90,14 +90,14 @@ class Connection:
         """
         return self._request("POST", self.url + path, body, None)
 
-    def all(self, jobs: Sequence[Job], work: Callable[[Job], tuple[Answer, Sequence[Job]]]) -> Iterator[Answer]:
+    def all(self, jobs: Sequence[Job], work: Callable[[Job], tuple[Reply, Sequence[Job]]]) -> Iterator[Reply]:
         """Answers of all jobs as they come; after a failure everything under way is still handed out first.
 
         Args:
             jobs: what is to be done.
             work: does one job, in a thread; returns its answer and further jobs that it left over.
         """
-        pending, running = deque(jobs), dict[Future[tuple[Answer, Sequence[Job]]], None]()
+        pending, running = deque(jobs), dict[Future[tuple[Reply, Sequence[Job]]], None]()
         failure: EngineError | None = None
         pool = ThreadPoolExecutor(self.concurrency)
         try:

@@ -30,7 +30,7 @@ UNREAD_BATCHES = 4
 
 
 @dataclass(frozen=True)
-class Need:
+class WorkerNeed:
     """The resources that one worker takes of a node."""
 
     cpus: int
@@ -116,7 +116,7 @@ def connect(address: str | None) -> tuple[Any, bool]:
 class Crew:
     """The workers of a run: as many as fit, or `most`; a dead one is replaced, a new node gets its own."""
 
-    def __init__(self, ray: Any, opener: Callable[[], Engine], need: Need, most: int | None) -> None:
+    def __init__(self, ray: Any, opener: Callable[[], Engine], need: WorkerNeed, most: int | None) -> None:
         self._ray = ray
         self._need = need
         self._most = most

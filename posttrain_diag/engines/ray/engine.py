@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from posttrain_diag import __version__
 from posttrain_diag.engines.contract import Draw, EngineInfo, Prompt, SampleRequest, Score, ScoreRequest
-from posttrain_diag.engines.ray.cluster import Crew, Event, Need, Remote, cluster_gpus, connect
+from posttrain_diag.engines.ray.cluster import Crew, Event, Remote, WorkerNeed, cluster_gpus, connect
 from posttrain_diag.engines.ray.shards import Scheduler, Shard, ShardSizer, ShardStats
 from posttrain_diag.engines.ray.worker import BATCH_S, Failure, Hello, SentBatch, unpack_draw
 from posttrain_diag.errors import DiagError, EngineError, ModelError
@@ -78,7 +78,7 @@ def load_ray_engine(settings: EngineSettings, model: str) -> RayEngine:
     ray, started = connect(own.ray_address)
     gpus = int(own.ray_engine != "openai" and own.device != "cpu" and cluster_gpus(ray))
     cpus = _CPUS_LARGE if n_parameters >= _SMALL_MODEL and not gpus else 1
-    need = Need(cpus, gpus, 0 if gpus else _WORKER_BYTES + int(1.2 * 4 * n_parameters))
+    need = WorkerNeed(cpus, gpus, 0 if gpus else _WORKER_BYTES + int(1.2 * 4 * n_parameters))
     shut = ray.shutdown if started else None
     engine = RayEngine(Crew(ray, opener, need, own.ray_workers), codec, model, sha, shut)
     engine.wait_for_first()

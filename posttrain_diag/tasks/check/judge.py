@@ -73,7 +73,7 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Example:
+class ShownProblem:
     """A problem of the file, for the user to look at."""
 
     id: str
@@ -116,7 +116,7 @@ class TasksCheck:
     """Share of the problems that the most common answer solves; None when there are no answers."""
     prompt_chars: dict[str, float]
     """Length of the prompts in characters: min, median, max."""
-    examples: tuple[Example, ...]
+    examples: tuple[ShownProblem, ...]
     tried: int
     """Number of problems whose verifiers were tried with more than their golds."""
     max_false_positives: float
@@ -340,10 +340,10 @@ def _answer_key(answer: str) -> str:
     return str(number.value) if number is not None and number.value is not None else fold(answer)
 
 
-def _example(problem: Problem) -> Example:
+def _example(problem: Problem) -> ShownProblem:
     reference = next(iter(reference_completions(problem)), None)
     extracted = verify(reference, problem).extracted if reference is not None else None
-    return Example(problem.id, problem.prompt_text, problem.answer, reference, extracted)
+    return ShownProblem(problem.id, problem.prompt_text, problem.answer, reference, extracted)
 
 
 def _spread(indices: Sequence[int], n: int) -> set[int]:

@@ -11,7 +11,7 @@ from posttrain_diag.tasks.verifiers.choice import prompt_options
 from posttrain_diag.tasks.verifiers.numbers import lone_number
 from posttrain_diag.types import Problem
 
-Kind = Literal["code", "choice", "number", "truth", "formula", "value", "words", "long", "none"]
+AnswerKind = Literal["code", "choice", "number", "truth", "formula", "value", "words", "long", "none"]
 """The kind of an answer: `value` is a Python or JSON value, `long` one of several lines or many words, `none` none at
 all."""
 
@@ -34,7 +34,7 @@ def runs_tests(problem: Problem) -> bool:
     return any(way.verifier.get("type") == "code" or "test" in way.verifier for way in ways(problem))
 
 
-def kind_of(problem: Problem) -> Kind:
+def kind_of(problem: Problem) -> AnswerKind:
     """The kind of answer that a completion of this problem gives."""
     answer = (problem.answer or "").strip()
     if runs_tests(problem):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 
 from posttrain_diag.tasks.check.forms import whole_program
-from posttrain_diag.tasks.check.kinds import LONG_CHARS, TRUTH, Kind, Trial, kind_of, options_of
+from posttrain_diag.tasks.check.kinds import LONG_CHARS, TRUTH, AnswerKind, Trial, kind_of, options_of
 from posttrain_diag.tasks.problems.references import accepts, altered_answer, in_reference, reference_completions
 from posttrain_diag.tasks.verifiers.numbers import lone_number
 from posttrain_diag.types import Problem
@@ -46,7 +46,7 @@ def wrong_answers(problem: Problem, others: Sequence[Problem]) -> list[Trial]:
     ]
 
 
-def _altered(problem: Problem, kind: Kind) -> Iterator[Trial]:
+def _altered(problem: Problem, kind: AnswerKind) -> Iterator[Trial]:
     """Wrong answers of the same kind, bare or in the reference's words, and in a sentence."""
     for mistake in _mistakes(problem, kind):
         for text in in_reference(problem, mistake.text) or [mistake.text]:
@@ -55,7 +55,7 @@ def _altered(problem: Problem, kind: Kind) -> Iterator[Trial]:
             yield Trial(mistake.kind, f"The answer is {mistake.text}.")
 
 
-def _mistakes(problem: Problem, kind: Kind) -> list[Trial]:
+def _mistakes(problem: Problem, kind: AnswerKind) -> list[Trial]:
     """Wrong answers, each with what is wrong; none is accepted by a comparison of texts."""
     gold = (problem.answer or "").strip()
     if not gold:
@@ -129,7 +129,7 @@ def _text(problem: Problem, gold: str) -> Iterator[Trial]:
         yield Trial("part of a longer word", f"{gold}opolis")
 
 
-_OF_KIND: dict[Kind, Callable[[Problem, str], Iterator[Trial]]] = {
+_OF_KIND: dict[AnswerKind, Callable[[Problem, str], Iterator[Trial]]] = {
     "number": _number,
     "choice": _choice,
     "truth": _truth,

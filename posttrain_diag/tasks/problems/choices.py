@@ -53,7 +53,7 @@ _SHUFFLED = f"{_NOTE}; their order is drawn from a hash of the question"
 
 
 @dataclass(frozen=True)
-class Options:
+class ListedOptions:
     """The options of a row in the order in which they are shown."""
 
     texts: tuple[str, ...]
@@ -61,7 +61,7 @@ class Options:
     """What the file calls the options, where it says so: "A", "B", ... or "1", "2", ..."""
 
 
-def options_of(row: Reader, field: str) -> Options | None:
+def options_of(row: Reader, field: str) -> ListedOptions | None:
     """The options that a cell lists; None (and noted) when it lists none.
 
     They are a list of texts or of {text, label} objects, {"text": [...], "label": [...]}, or texts by letter; a text
@@ -86,7 +86,7 @@ def options_of(row: Reader, field: str) -> Options | None:
     return _listed(row, field, items, [])
 
 
-def _from_object(row: Reader, field: str, value: Mapping[str, Any]) -> Options | None:
+def _from_object(row: Reader, field: str, value: Mapping[str, Any]) -> ListedOptions | None:
     if isinstance(value.get("text"), list):
         labels = [str(label) for label in value.get("label") or value.get("labels") or []]
         return _listed(row, field, cast("list[Any]", value["text"]), labels)
@@ -94,7 +94,7 @@ def _from_object(row: Reader, field: str, value: Mapping[str, Any]) -> Options |
     return _listed(row, field, list(known.values()), list(known))
 
 
-def _listed(row: Reader, field: str, texts: Sequence[Any], labels: Sequence[str]) -> Options | None:
+def _listed(row: Reader, field: str, texts: Sequence[Any], labels: Sequence[str]) -> ListedOptions | None:
     plain = [str(text).strip() if isinstance(text, (str, int, float)) else "" for text in texts]
     if not 2 <= len(plain) <= len(LETTERS) or not all(plain):
         row.bad(field, f"expected 2 to {len(LETTERS)} options, each a text, got {shown(list(texts))}")
@@ -105,10 +105,10 @@ def _listed(row: Reader, field: str, texts: Sequence[Any], labels: Sequence[str]
     prefixes = [_PREFIX.match(text) for text in plain]
     if all(match is not None and match[1] == letter for match, letter in zip(prefixes, LETTERS, strict=False)):
         plain = [text[match.end() :].strip() for text, match in zip(plain, prefixes, strict=True) if match]
-    return Options(tuple(plain), tuple(labels))
+    return ListedOptions(tuple(plain), tuple(labels))
 
 
-def options_in(row: Reader, *fields: str) -> Options | None:
+def options_in(row: Reader, *fields: str) -> ListedOptions | None:
     """The options that stand in columns of their own; those that are empty are left out at the end."""
     texts = [row.get(field) for field in fields]
     while len(texts) > 2 and texts[-1] is None:
@@ -120,7 +120,7 @@ def options_in(row: Reader, *fields: str) -> Options | None:
     return _listed(row, fields[0], texts, labels)
 
 
-def right_option(row: Reader, field: str, options: Options, first: int = 0) -> int | None:
+def right_option(row: Reader, field: str, options: ListedOptions, first: int = 0) -> int | None:
     """The position of the right option, from 0; None (and noted) when the cell does not say which one it is.
 
     Args:
@@ -138,7 +138,7 @@ def right_option(row: Reader, field: str, options: Options, first: int = 0) -> i
     return found
 
 
-def _right(value: Any, options: Options, first: int) -> tuple[int | None, str]:
+def _right(value: Any, options: ListedOptions, first: int) -> tuple[int | None, str]:
     """The position of the right option, and why there is none."""
     n = len(options.texts)
     accepted = f"a letter up to {LETTERS[n - 1]}, a number from {first} to {first + n - 1}, or the text of an option"
@@ -169,17 +169,17 @@ def _right(value: Any, options: Options, first: int) -> tuple[int | None, str]:
     return None, f"expected {accepted}, got {shown(value)}"
 
 
-def shuffled(texts: Sequence[str], seed: str) -> tuple[Options, int]:
+def shuffled(texts: Sequence[str], seed: str) -> tuple[ListedOptions, int]:
     """Options whose first one is right, in an order that depends on `seed` alone; and where the right one stands."""
     order = list(range(len(texts)))
     random.Random(hashlib.sha256(seed.encode("utf-8", "surrogatepass")).digest()).shuffle(order)
-    return Options(tuple(texts[at] for at in order)), order.index(0)
+    return ListedOptions(tuple(texts[at] for at in order)), order.index(0)
 
 
 def asked(
     row: Reader,
     question: str | tuple[Message, ...] | None,
-    options: Options | None,
+    options: ListedOptions | None,
     right: int | None,
     ask: str = "",
 ) -> Draft:

@@ -13,13 +13,13 @@ from dataclasses import replace
 from typing import Any, cast
 
 from posttrain_diag.errors import VerifierError
+from posttrain_diag.tasks.verifiers.options import Verifier
 from posttrain_diag.types import Judgement, Problem
 
 KEYS = frozenset({"of"})
-Judge = Callable[[str, Problem], Judgement]
 
 
-def verifier(spec: Mapping[str, Any], compile_verifier: Callable[[Mapping[str, Any]], Judge]) -> Judge:
+def verifier(spec: Mapping[str, Any], compile_verifier: Callable[[Mapping[str, Any]], Verifier]) -> Verifier:
     """Make a verifier that passes what one of several verifiers passes.
 
     Args:

@@ -10,21 +10,19 @@ Strict compares as `compare` says; lenient asks for the substance (substance.py)
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from posttrain_diag.errors import VerifierError
 from posttrain_diag.tasks.verifiers import compare
 from posttrain_diag.tasks.verifiers.guard import LIMIT_S, PatternTimeout, time_limit
 from posttrain_diag.tasks.verifiers.numbers import iter_numbers, lone_number, same_number
-from posttrain_diag.tasks.verifiers.options import Options, gold
+from posttrain_diag.tasks.verifiers.options import Options, Verifier, gold
 from posttrain_diag.tasks.verifiers.reading import final_part
 from posttrain_diag.tasks.verifiers.reading.sentences import DENIED_AFTER, DENIED_BEFORE
 from posttrain_diag.tasks.verifiers.substance import right_in_substance
 from posttrain_diag.tasks.verifiers.text import fold, peel
 from posttrain_diag.types import Judgement, Problem
-
-Verifier = Callable[[str, Problem], Judgement]
 
 _READS_THINKING = re.compile(r"think|thought|reason|channel|<\\?\||answer>", re.IGNORECASE)
 """Matches patterns that speak of thinking or of tags; these are applied to the whole completion."""

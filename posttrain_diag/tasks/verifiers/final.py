@@ -42,7 +42,7 @@ class Quantity:
 
 
 @dataclass(frozen=True)
-class Answer:
+class FairAnswer:
     """One reading of a text as an answer."""
 
     core: str
@@ -54,7 +54,7 @@ class Answer:
 class Finals:
     """The readings of what a completion may have meant as its final answer."""
 
-    answers: tuple[Answer, ...]
+    answers: tuple[FairAnswer, ...]
     last_number: Fraction | None
     """The last number of running text."""
 
@@ -98,12 +98,12 @@ def _singular(unit: str) -> str:
 
 
 @lru_cache(8192)
-def answer(text: str) -> Answer:
+def answer(text: str) -> FairAnswer:
     """Read a text that is an answer and nothing else."""
-    return Answer(canonical(text), peel(text).bracket, quantity(text))
+    return FairAnswer(canonical(text), peel(text).bracket, quantity(text))
 
 
-def same_answer(a: Answer, b: Answer) -> bool:
+def same_answer(a: FairAnswer, b: FairAnswer) -> bool:
     """Whether two answers are the same by a fair reading; units may be missing on one side, brackets too."""
     if a.bracket is not None and b.bracket is not None and a.bracket != b.bracket:
         return False
@@ -123,7 +123,7 @@ def same_answer(a: Answer, b: Answer) -> bool:
     return percent / 100 == plain
 
 
-def stated(completion: str) -> tuple[Answer, ...]:
+def stated(completion: str) -> tuple[FairAnswer, ...]:
     """What a completion states as its answer: its whole text, and the answer that it marks."""
     texts = (piece.strip() for piece in readings(completion[-MAX_CHARS:].strip()))
     return tuple(dict.fromkeys(answer(piece) for piece in texts if 0 < len(piece) <= ANSWER_CHARS))
@@ -141,7 +141,7 @@ def finals(completion: str) -> Finals:
     return Finals(tuple(answers), lone[0] if lone else None)
 
 
-def gives(found: Finals, wanted: Answer) -> bool:
+def gives(found: Finals, wanted: FairAnswer) -> bool:
     """Whether one of the readings of a completion is the wanted answer."""
     if any(same_answer(reading, wanted) for reading in found.answers):
         return True

@@ -1,15 +1,17 @@
-"""What every text verifier takes: the options `which`, `strip`, `compare`, and a gold answer."""
+"""What a verifier is, and what text verifiers take: the options `which`, `strip`, `compare`, and a gold answer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from posttrain_diag.errors import VerifierError
 from posttrain_diag.tasks.verifiers.compare import COMPARES, SYNONYMS
-from posttrain_diag.types import Problem
+from posttrain_diag.types import Judgement, Problem
 
+Verifier = Callable[[str, Problem], Judgement]
+"""Judges a completion of a problem."""
 COMMON_KEYS = frozenset({"which", "strip", "compare"})
 _WHICH = {"first": "first", "last": "last", "any": "any", "all": "any"}
 _T = TypeVar("_T")

@@ -35,12 +35,10 @@ from posttrain_diag.tasks.verifiers.choice import choice
 from posttrain_diag.tasks.verifiers.code import verifier as code
 from posttrain_diag.tasks.verifiers.exact import contains, exact, regex
 from posttrain_diag.tasks.verifiers.lists import list_
-from posttrain_diag.tasks.verifiers.options import COMMON_KEYS, gold
+from posttrain_diag.tasks.verifiers.options import COMMON_KEYS, Verifier, gold
 from posttrain_diag.tasks.verifiers.words import words
 from posttrain_diag.tasks.verifiers.yesno import yesno
 from posttrain_diag.types import Judgement, Problem
-
-Verifier = Callable[[str, Problem], Judgement]
 
 RULES = 2
 """Version of the rules; raised when the types read answers otherwise than before, so that stored draws are judged anew.

@@ -14,7 +14,7 @@ from typing import Literal
 
 from posttrain_diag.tasks.verifiers.math.spelling import ROW, THIN, THOUSANDS
 
-Kind = Literal["number", "command", "word", "text", "sign"]
+TokenKind = Literal["number", "command", "word", "text", "sign"]
 MAX_DIGITS = 2_000
 """Numbers with more digits have no value: they are compared as text."""
 
@@ -48,7 +48,7 @@ _LETTERS = re.compile(r"[^\W\d_]+'*")
 class Token:
     """One token of a text in one spelling (`spelling.one_spelling`)."""
 
-    kind: Kind
+    kind: TokenKind
     text: str
     start: int
     end: int

@@ -18,7 +18,7 @@ from typing import Any
 from posttrain_diag.errors import VerifierError
 from posttrain_diag.tasks.verifiers.math import forms, values
 from posttrain_diag.tasks.verifiers.math.answers import Answer, Based, Group, Matrix, Quantity, Relation, Union, Words
-from posttrain_diag.tasks.verifiers.math.compare import Comparison, Verdict
+from posttrain_diag.tasks.verifiers.math.compare import AnswerComparison, Sameness
 from posttrain_diag.tasks.verifiers.math.context import Context, compact, context_of
 from posttrain_diag.tasks.verifiers.math.found import Place, later_marks, places
 from posttrain_diag.tasks.verifiers.math.nodes import is_name
@@ -81,20 +81,20 @@ def check_gold(answer: str, prompt: str) -> None:
 
 
 @lru_cache(8192)
-def same_answer(gold: str, answer: str, prompt: str) -> Verdict:
+def same_answer(gold: str, answer: str, prompt: str) -> Sameness:
     """Whether an answer text is the gold answer of a prompt; remembered by text."""
     context = context_of(prompt)
     try:
         wanted = read(gold, context.variables)
     except Unreadable as error:
-        return Verdict(None, f"the gold {gold[:60]} cannot be read: {error}")
+        return Sameness(None, f"the gold {gold[:60]} cannot be read: {error}")
     try:
         given = read(answer, context.variables, context.unit_letters() | _unit_letters(wanted))
-        return Comparison(context, decide).same(wanted, given)
+        return AnswerComparison(context, decide).same(wanted, given)
     except Unreadable:
-        return Verdict(False)
+        return Sameness(False)
     except RecursionError:
-        return Verdict(None, f"{answer[:60]} is nested too deeply")
+        return Sameness(None, f"{answer[:60]} is nested too deeply")
 
 
 def _repeats_question(answer: str, gold: str, context: Context) -> bool:
