@@ -102,13 +102,13 @@ class Decomposition:
     change: Estimate
     """Change of mean pass@1 over the problems compared."""
     reshaping: Estimate
-    """The part of the change on problems supported before and after."""
+    """The part of the change that lies on problems supported in both runs."""
     expansion: Estimate
-    """The part of the change on newly supported problems."""
+    """The part of the change that lies on newly supported problems."""
     attrition: Estimate
     """Loss on problems whose support was lost."""
     outside: Estimate
-    """The part of the change on problems supported neither before nor after."""
+    """The part of the change that lies on problems supported in neither run."""
     forgetting: Estimate | None
     """Loss of mean pass rate on retained tasks; None where none are known."""
     net: float
