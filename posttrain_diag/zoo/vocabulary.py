@@ -148,7 +148,11 @@ class BpeVocabulary(Vocabulary):
         return tuple("" if name in specials else self._tokenizer.decode([i]) for i, name in enumerate(names))
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text, by byte-pair encoding."""
+        """Token ids of a text, by byte-pair encoding.
+
+        Raises:
+            UsageError: the text cannot be written in these tokens.
+        """
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         if UNK_ID in ids:
             raise UsageError(f"zoo models cannot read {text!r}: use prompts of builtin:zoo tasks")
