@@ -18,15 +18,16 @@ ORDER = ("main_job", "diagnosis", "few_samples", "stats", "zoo_stats", "deep_sup
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What a main.py says of itself."""
+    """What the main.py of a benchmark says of itself."""
 
     name: str
     question: str
-    """The first line of its docstring."""
+    """The first line of its docstring, the question that it answers."""
     by_name_only: str
     """Why it does not run unless it is named; empty where it does."""
     parts: tuple[str, ...] = ()
-    """Words that its main.py takes first; such a benchmark is named alone, and gets everything behind its name."""
+    """Words that its main.py takes first; such a benchmark is named alone, and gets everything that follows its name.
+    """
 
 
 def find_benchmarks(folder: Path) -> dict[str, Benchmark]:

@@ -23,7 +23,7 @@ def cpu_model() -> str:
 
 
 def command_line(start: str) -> str:
-    """The command with its arguments; paths by their last part, so that results name no directory of a machine."""
+    """The command with its arguments; paths are shortened to their last part, so that results name no directory."""
 
     def short(arg: str) -> str:
         flag, separator, value = arg.partition("=")
@@ -33,7 +33,7 @@ def command_line(start: str) -> str:
 
 
 def head(command: str) -> dict[str, Any]:
-    """Date, machine and command."""
+    """The date, the machine and the command, for the head of results."""
     return {
         "date": datetime.date.today().isoformat(),
         "cpu": cpu_model(),
@@ -45,7 +45,17 @@ def head(command: str) -> dict[str, Any]:
 
 
 def write(name: str, title: str, data: dict[str, Any], lines: list[str]) -> Path:
-    """Write results.json and results.md of one benchmark; returns the Markdown's path."""
+    """Write results.json and results.md of one benchmark.
+
+    Args:
+        name: name of the benchmark's folder.
+        title: heading of the Markdown file.
+        data: contents of the JSON file.
+        lines: lines of the Markdown file below the heading.
+
+    Returns:
+        The path of the Markdown file.
+    """
     folder = Path(__file__).parent / name
     folder.mkdir(exist_ok=True)
     where = head(command_line(f"python -m benchmarks {name}"))

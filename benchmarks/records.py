@@ -1,7 +1,7 @@
-"""Records of runs that take hours: a file each while they are made, one file of lines in the repository when they are done.
+"""Records of runs that take hours: a file each while they are made, one file of lines in the repository when done.
 
-A benchmark that stops goes on from the files in its work directory; on another machine `--resume` lays the repository's
-there first.
+A benchmark that stops goes on from the files in its work directory; on another machine `--resume` puts the records of
+the repository there first.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def keep(record: Record, path: Path) -> None:
 
 
 def publish(work: Path, file: Path) -> None:
-    """Write the records of a work directory into one file, a line each; those in it that the directory lacks stay."""
+    """Write the records of a work directory into one file, a line each; records in it that the directory lacks stay."""
     found = _published(file) | {path.name: json.loads(path.read_text()) for path in work.glob("*.json")}
     lines = [json.dumps({"file": name, **record}) for name, record in sorted(found.items())]
     file.write_text("".join(f"{line}\n" for line in lines))

@@ -44,9 +44,9 @@ class SyntheticEngine:
     """Draws at the speed of Python; `inside_s` is the CPU time spent in it.
 
     Args:
-        tokens: new tokens of a draw.
-        traces: a trace of words before the answer; else the answer alone (most draws repeat).
-        pool: different traces.
+        tokens: new tokens of each draw.
+        traces: each draw holds a trace of words before the answer; else the answer alone (most draws repeat).
+        pool: number of different traces.
     """
 
     def __init__(self, tokens: int, *, traces: bool, pool: int = 509) -> None:

@@ -42,13 +42,24 @@ def widen_heads(source: Path, target: Path) -> Path:
 
 
 def environment() -> dict[str, str]:
-    """Of a process with vLLM: one thread, bound to no core, a small cache, and none of our paths."""
+    """The environment of a process with vLLM: one thread, bound to no core, a small cache, and none of our paths."""
     own = {"VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
     return {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | own | {"VLLM_NO_USAGE_STATS": "1"}
 
 
 def train_command(python: str, stage: str, model: Path, tasks: str, out: Path, settings: Sequence[str]) -> list[str]:
-    """`diag train` by a Python that has vLLM and posttrain-diag[train]; its result is the JSON at the end of stdout."""
+    """The command `diag train` for a Python that has vLLM and posttrain-diag[train].
+
+    Its result is the JSON at the end of stdout.
+
+    Args:
+        python: the interpreter.
+        stage: name of the stage.
+        model: directory of the model.
+        tasks: the tasks to train on and to be measured on.
+        out: folder of the stage.
+        settings: stage settings, as KEY=VALUE.
+    """
     return [
         python, "-m", "posttrain_diag", "train", "--model", str(model), "--stage", stage, "--json", "--quiet",
         "--tasks", tasks, "--teacher", "zoo:teacher", "--out", str(out),

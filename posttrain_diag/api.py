@@ -53,12 +53,12 @@ class Run:
 
     @property
     def confidence(self) -> float:
-        """Probability of the verdict."""
+        """Probability of the verdict, in [0, 1]."""
         return float(self.data["confidence"])
 
     @property
     def alternatives(self) -> dict[str, float]:
-        """What else it could be, with its probability."""
+        """The other bottlenecks that it could be, each with its probability."""
         return {str(a["bottleneck"]): float(a["probability"]) for a in self.data["alternatives"]}
 
     @property
@@ -99,7 +99,7 @@ class Run:
 
     @property
     def report(self) -> Path:
-        """The page for people."""
+        """Path of the report for people, an HTML page."""
         return self.path / "report.html"
 
     def compare(self, later: Run | str | Path, *, stage: str | None = None) -> ComparedRuns:
@@ -107,7 +107,7 @@ class Run:
 
         Args:
             later: a run or its directory.
-            stage: between them; None: found in this run's directory, where it is there.
+            stage: name of the stage between them; None: found in this run's directory, where it is there.
 
         Raises:
             DiagError: the runs cannot be compared.
@@ -133,11 +133,11 @@ class Run:
 
 @dataclass(frozen=True)
 class ComparedRuns:
-    """What a comparison found."""
+    """What a comparison of two runs found."""
 
     comparison: Comparison
     data: Mapping[str, Any] = field(repr=False)
-    """As comparison.json holds it."""
+    """The contents of comparison.json."""
 
     @property
     def role(self) -> str:
@@ -146,7 +146,7 @@ class ComparedRuns:
 
     @property
     def reason(self) -> str:
-        """Why that role."""
+        """Why the stage between the runs has that role, in a sentence."""
         return self.comparison.reason
 
     @property
@@ -173,7 +173,7 @@ def evaluate(
         tasks: a tasks file or builtin:zoo/FAMILY.
         out: the run directory; the same call goes on where an interrupted one stopped.
         progress: shown while running; silent by default.
-        settings: as the flags of `diag analyze` with underscores, e.g. effort="quick", rollouts=64.
+        **settings: as the flags of `diag analyze` with underscores, e.g. effort="quick", rollouts=64.
 
     Raises:
         DiagError: bad tasks, model, settings or run directory.
@@ -190,7 +190,7 @@ def evaluate(
 
 
 def open_run(path: str | Path) -> Run:
-    """A run that was made earlier; needs neither model nor tasks file.
+    """Open a run that was made earlier; needs neither model nor tasks file.
 
     Raises:
         StoreError: it is no run directory, not finished, or damaged.

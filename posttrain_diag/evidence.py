@@ -25,7 +25,7 @@ MAIN = "main"
 """The arm of the plain prompt under the declared sampling law."""
 
 READ_DRAWS = 6000
-"""Draws that are read again at most, the first ones of each problem."""
+"""Most draws that are read again, the first ones of each problem."""
 NULL_PROBLEMS = 40
 """At most this many problems enter the permutation null, chosen evenly over the tasks file."""
 NULL_DRAWS = 16
@@ -43,7 +43,7 @@ class Settings:
     ladder_rollouts: int = 16
     teacher_rollouts: int = 16
     ks: tuple[int, ...] = ()
-    """Further k whose pass@k is asked for."""
+    """Further k whose pass@k was asked for."""
 
     @property
     def eps(self) -> float:
@@ -52,7 +52,7 @@ class Settings:
 
     @staticmethod
     def of(config: AnalyzeConfig, sampling: SamplingParams) -> Settings:
-        """The settings of a config once the token cap is known."""
+        """The settings of a configuration once the token cap is known."""
         return Settings(
             sampling=sampling,
             rollout_budget=config.rollout_budget,
@@ -72,7 +72,7 @@ class DrawSpec:
     n: int
     response_prefix_ids: tuple[int, ...] = ()
     max_new_tokens: int | None = None
-    """None: the cap of the main arm, less the tokens the prefix already holds."""
+    """Token cap of these draws; None: the cap of the main arm, less the tokens the prefix already holds."""
     tilt: Tilt | None = None
     """Draw from this proposal; then the rollouts carry policy_logprob and proposal_logprob."""
     rendering: Rendering | None = None
@@ -95,7 +95,7 @@ class Needs:
     draws: tuple[DrawSpec, ...] = ()
     scores: tuple[ScoreSpec, ...] = ()
     notes: tuple[str, ...] = ()
-    """What it would have asked for and cannot, and why."""
+    """What the probe would have asked for and cannot have, and why."""
 
 
 @dataclass(frozen=True)
@@ -103,14 +103,14 @@ class Evidence:
     """All that is known about one model on one set of tasks."""
 
     problems: Mapping[str, Problem]
-    """By id, in the order of the tasks file."""
+    """The problems by id, in the order of the tasks file."""
     rollouts: pd.DataFrame
     """One row per rollout of any arm: the columns of `Store.rows`. All of them, or where `tallies` counts more the
     first draws of every problem and arm; whoever counts reads `table`."""
     scores: Sequence[ScoreRow]
     settings: Settings
     model: EngineInfo | None
-    """None for imported evidence."""
+    """The model that was drawn from; None for imported evidence."""
     references: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     """Completions that a sound verifier passes, per problem; demos first."""
     notes: tuple[str, ...] = ()
@@ -148,12 +148,12 @@ class Evidence:
 
     @cached_property
     def drawn(self) -> int:
-        """Draws of all arms, in `rollouts` or not."""
+        """Number of draws of all arms, whether `rollouts` holds them or not."""
         return int(self.tallied[["c", "failed", "truncated", "errored"]].to_numpy().sum())
 
     @cached_property
     def sampled(self) -> str:
-        """What numbers that rest on `rollouts` rest on, where that is not every draw; else empty."""
+        """What numbers that are read off `rollouts` rest on, in words; empty where that is every draw."""
         if len(self.rollouts) >= self.drawn:
             return ""
         first = int(self.rollouts.groupby(["problem_id", "arm"], sort=False).size().max())
@@ -183,13 +183,13 @@ class Evidence:
         return counts.astype(int)
 
     def tokens(self, arm: str | None = None) -> int:
-        """Generated tokens of all draws, or of one arm's."""
+        """Number of generated tokens of all draws, or of one arm's."""
         known = self.tallied["tokens"]
         return int((known if arm is None else known[known.index.get_level_values("arm") == arm]).sum())
 
     @cached_property
     def main(self) -> pd.DataFrame:
-        """`table()` of the main arm."""
+        """The counts per problem of the main arm, as `table` gives them."""
         return self.table(MAIN)
 
     @cached_property
@@ -199,7 +199,10 @@ class Evidence:
 
     @cached_property
     def gold_passes(self) -> Mapping[str, bool]:
-        """Do the demonstrations (else the completion built from the gold) pass? Per problem that has one."""
+        """Whether each problem's demonstrations pass, or else the completion built from its gold.
+
+        Problems that have neither are left out.
+        """
         out: dict[str, bool] = {}
         for key, problem in self.problems.items():
             texts = problem.demos or self.references.get(key, ())

@@ -124,7 +124,7 @@ class SamplingParams:
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
-    """0 means off."""
+    """Only so many likeliest tokens can be drawn; 0 means off."""
     max_new_tokens: int = 256
     seed: int = 0
     min_p: float = 0.0
@@ -156,7 +156,7 @@ class Rollout:
     strict: bool
     """The strict reading of its text, whether or not the draw was finished (a truncated text can read right)."""
     lenient: bool
-    """The lenient reading of the verifier passed (also judged on truncated text)."""
+    """The lenient reading of its text by the verifier, whether or not the draw was finished."""
     extracted: str | None
     score: float | None
     engine: str
@@ -174,16 +174,17 @@ class Rollout:
     token_count: int | None = None
     """Generated tokens where `token_ids` does not hold them."""
     prompt_ids: tuple[int, ...] = ()
-    """What the model was conditioned on, the given prefix included, where a trainer asked for it; never stored."""
+    """Token ids the model was conditioned on, the given prefix included, where a trainer asked for them; never stored.
+    """
 
     @property
     def passed(self) -> bool:
-        """Strictly right, and finished."""
+        """Whether the draw was finished and is right by the strict reading."""
         return self.verdict == "pass"
 
     @property
     def n_tokens(self) -> int:
-        """Generated tokens, the stop token included."""
+        """Number of generated tokens, the stop token included."""
         return len(self.token_ids) if self.token_count is None else self.token_count
 
     @property
@@ -211,7 +212,7 @@ class Estimate:
 
     @staticmethod
     def undefined(reason: str, level: float = 0.9) -> Estimate:
-        """The estimate that does not exist, and why."""
+        """An estimate without a value, and the reason why there is none."""
         return Estimate(None, None, None, level, 0, "undefined", reason)
 
 
@@ -222,7 +223,7 @@ class Finding:
     kind: FindingKind
     severity: Severity
     share: Estimate
-    """Share of the problems (or rollouts, as the advice says) concerned."""
+    """Share of the problems (or rollouts, as the advice says) that it concerns."""
     problems: tuple[str, ...]
     advice: str
     """One or two sentences: what was seen, and what to do about it."""
@@ -235,27 +236,27 @@ class Figure:
     name: str
     title: str
     data: Mapping[str, Any]
-    """JSON-compatible."""
+    """The figure's data, JSON-compatible."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one probe found."""
+    """What one probe found: estimates, a table per problem, figures and notes."""
 
     probe: str
     question: str
     per_problem: pd.DataFrame
-    """Indexed by problem id; columns are the probe's own."""
+    """A table indexed by problem id; its columns are the probe's own."""
     summary: Mapping[str, Estimate]
     figures: tuple[Figure, ...] = ()
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
-    """What could not be measured, and why."""
+    """What the probe could not measure, and why."""
 
 
 @dataclass(frozen=True)
 class ProbeFailure:
-    """A probe that raised; shown in the report while its siblings go on."""
+    """A probe that raised an error; shown in the report while its siblings go on."""
 
     probe: str
     error: str
@@ -263,7 +264,7 @@ class ProbeFailure:
 
 @dataclass(frozen=True)
 class Alternative:
-    """Another bottleneck the evidence allows."""
+    """Another bottleneck that the evidence allows."""
 
     bottleneck: Bottleneck
     probability: float
@@ -271,7 +272,7 @@ class Alternative:
 
 @dataclass(frozen=True)
 class Instrument:
-    """Can the measurement be trusted at all?"""
+    """Whether the measurement can be trusted at all, and what was found about it."""
 
     status: InstrumentStatus
     findings: tuple[Finding, ...]
@@ -282,17 +283,17 @@ class Needed:
     """The samples after which an undetermined verdict would probably be named."""
 
     rollouts_per_problem: int | None
-    """On average: what to give as --rollouts. None where no number of samples is likely to decide."""
+    """Mean rollouts per problem to give as --rollouts; None where no number of samples is likely to decide."""
     problems: int | None
-    """Measured problems; more than the present ones where further rollouts on those could not decide."""
+    """Number of measured problems; more than the present ones where further rollouts on those could not decide."""
     more_rollouts: int | None
     """Draws beyond the present ones, all problems together."""
     probability: float
-    """That the verdict is named then, in [0, 1]."""
+    """Probability that the verdict is named then, in [0, 1]."""
     expected: Mapping[Bottleneck, float]
     """Probability of each verdict then, "undetermined" among them."""
     reason: str
-    """All this in a sentence."""
+    """All of this in a sentence."""
 
 
 @dataclass(frozen=True)
@@ -325,9 +326,9 @@ class Cost:
 
     tokens: int | None
     flops: float | None
-    """None, like tokens, where only counts are known."""
+    """Floating-point operations; None, like tokens, where only counts are known."""
     time_s: float | None
-    """None where no speed was measured."""
+    """Seconds on this device; None where no speed was measured."""
 
 
 @dataclass(frozen=True)
@@ -365,4 +366,4 @@ class Plan:
 
     proposals: tuple[StageProposal, ...]
     rejected: Mapping[str, str] = field(default_factory=dict[str, str])
-    """stage -> why it is not proposed."""
+    """For each stage that is not proposed, why."""

@@ -124,13 +124,13 @@ def through_ray(n_tokens: int, problems: int, per_problem: int) -> dict[str, flo
     """Draws of canned engines through a real local Ray: the driver's CPU per draw, and draws per second."""
     from functools import partial
 
-    from posttrain_diag.engines.ray.cluster import Crew, Need, connect
+    from posttrain_diag.engines.ray.cluster import Crew, WorkerNeed, connect
     from posttrain_diag.engines.ray.engine import RayEngine
 
     root = Path(__file__).parents[2]  # the workers import this module; its own folder would hide the package ray
     os.environ["PYTHONPATH"] = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
     ray, _ = connect("local")
-    crew = Crew(ray, partial(CannedEngine, n_tokens), Need(1, 0, 0), 2)
+    crew = Crew(ray, partial(CannedEngine, n_tokens), WorkerNeed(1, 0, 0), 2)
     engine = RayEngine(crew, None, "canned", "canned", ray.shutdown)  # type: ignore[arg-type]
     try:
         engine.wait_for_first()

@@ -121,7 +121,7 @@ OTHERS: tuple[Variant, ...] = (
     Variant("preference without replay", "preference", {"replay": 0.0}, ("S", "N")),
     Variant("distill-onpolicy without replay", "distill-onpolicy", {"replay": 0.0}, ("S", "F15")),
     Variant("distill-offline, logits", "distill-offline", {**_FEW_DRAWS, "target": "logits"}, ("S", "T")),
-    Variant("sft-model-aware, dft", "sft-model-aware", {"demos": "probability-weighted"}, ("S", "T")),
+    Variant("sft-model-aware, dft", "sft-model-aware", {"demo_style": "probability-weighted"}, ("S", "T")),
     Variant("rft, 3 rounds", "rft", {"rounds": 3}, ("N", "H")),
 )
 """The same stages with other settings, where they tell something."""

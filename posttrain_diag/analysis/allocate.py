@@ -34,19 +34,19 @@ LEVEL = 32
 """Where some problems are solved and others never, all get at least this many draws: wrong golds hide in such
 sets, and the instrument check that finds them compares the answers of both groups over equally many draws."""
 LEVEL_MARGIN = 1.3
-"""Times the draws that tell a wrong gold from a hard problem by the rates seen so far, which are noisy."""
+"""Factor on the draws that tell a wrong gold from a hard problem by the rates seen so far, which are noisy."""
 OPEN_SHARE = 0.1
 """An early stop leaves at most this share of the problems unresolved."""
 CHANGE = 0.01
 """The verdict is settled when perfect knowledge of the open problems would change it with at most this probability."""
 OUTCOMES = 400
-"""Simulated outcomes behind that probability."""
+"""Number of simulated outcomes behind the probability that the verdict changes."""
 
 IntArray = NDArray[np.int64]
 
 
 def affordable_level(n_P: IntArray, budget: int, wanted: float) -> int:
-    """The highest whole number up to `wanted` to which all problems can be raised within the budget; 0: none is.
+    """The highest whole number up to `wanted` to which the budget can raise all problems; 0: there is none.
 
     Args:
         n_P: draws so far, shape (P,); what lies above the level stays.
@@ -62,14 +62,18 @@ def affordable_level(n_P: IntArray, budget: int, wanted: float) -> int:
 
 
 def classes_of(posterior_P3: NDArray[np.float64]) -> dict[ProblemClass, int]:
-    """Problems per class by the success probability alone; columns: p < eps, eps <= p < mastery, p >= mastery."""
+    """How many problems fall into each class by the success probability alone.
+
+    Args:
+        posterior_P3: probabilities of p < eps, eps <= p < mastery and p >= mastery, shape (P, 3).
+    """
     best_P = np.where(posterior_P3.max(axis=1) >= RESOLVED, posterior_P3.argmax(axis=1), 3)
     support, reshaping, mastered, unresolved = np.bincount(best_P, minlength=4).tolist()
     return {"mastered": mastered, "reshaping": reshaping, "support": support, "unresolved": unresolved}
 
 
 class MainArm:
-    """Draws the main arm of all problems of `base`."""
+    """Draws the main arm: every problem with its own prompt, uniformly or in adaptive rounds."""
 
     def __init__(self, collector: Collector, base: Evidence, mean_rollouts: int, allocation: Allocation) -> None:
         self.collector = collector
@@ -82,7 +86,7 @@ class MainArm:
         self._tallies: list[pd.DataFrame] = []
 
     def draw(self, progress: Progress) -> list[Owed]:
-        """Make all draws; returns the plan they fulfil."""
+        """Make all draws of the main arm; returns the plan that they fulfil."""
         ids = list(self.base.problems)
         if self.allocation == "uniform":
             return self._draw(np.full(len(ids), self.mean_rollouts), progress)
@@ -117,7 +121,7 @@ class MainArm:
         return max(self.mean_rollouts, MAX_PER_BUDGET * self.base.settings.rollout_budget)
 
     def _next(self, evidence: Evidence, n_P: IntArray, posterior_P3: NDArray[np.float64], left: int) -> IntArray:
-        """The next round's draws per problem; all zero when sampling can stop."""
+        """The next round's draws per problem, shape (P,); all zero when sampling can stop."""
         short_P = np.maximum(0, min(MIN_ROLLOUTS, self.mean_rollouts) - n_P)
         if short_P.any():
             return short_P
@@ -128,7 +132,7 @@ class MainArm:
         return next_blocks(counts, posterior_P3, left, max_rollouts=self._cap)
 
     def change_probability(self, posterior_P3: NDArray[np.float64]) -> float:
-        """How probable another verdict is once every open problem's class were known exactly.
+        """How probable another verdict would be if every open problem's class were known exactly.
 
         Args:
             posterior_P3: probabilities of p < eps, eps <= p < mastery, p >= mastery; shape (P, 3).
@@ -167,7 +171,7 @@ class MainArm:
         return replace(self.base, tallies=self._tallies[0])
 
     def _posterior(self, evidence: Evidence) -> NDArray[np.float64]:
-        """Class posterior of all problems; thirds where no draw could be judged. Shape (P, 3)."""
+        """Class posterior of all problems, shape (P, 3); one third each where no draw could be judged."""
         posterior_P3 = np.full((len(evidence.problems), 3), 1 / 3)
         if len(evidence.measured):
             settings = evidence.settings

@@ -47,7 +47,7 @@ from posttrain_diag.types import Diagnosis, Measurement, Plan, ProbeFailure, Pro
 
 @dataclass(frozen=True)
 class Analysis:
-    """The outcome of one run."""
+    """The outcome of one run: what was found, what is recommended, and where it is stored."""
 
     diagnosis: Diagnosis
     plan: Plan
@@ -57,7 +57,7 @@ class Analysis:
 
 
 @dataclass(frozen=True)
-class Estimated:
+class CostEstimate:
     """What a run would cost (`--dry-run`)."""
 
     problems: int
@@ -67,11 +67,11 @@ class Estimated:
     most_tokens: int
     flops: float
     teacher_rollouts: int
-    """At most: other models are asked only what the policy may not have mastered."""
+    """An upper limit: other models are asked only on problems that the policy may not have mastered."""
 
 
 def load_engine(config: AnalyzeConfig) -> Engine:
-    """Load the model a config names."""
+    """Open the engine that a configuration names, with its model."""
     from posttrain_diag.engines.open import open_engine
     from posttrain_diag.zoo import resolve_model
 
@@ -80,7 +80,7 @@ def load_engine(config: AnalyzeConfig) -> Engine:
 
 
 def load_other(config: AnalyzeConfig, model: str) -> Engine:
-    """Load another model under the same engine settings."""
+    """Open another model with the engine settings of a configuration."""
     return load_engine(config.model_copy(update={"model": model}))
 
 
@@ -111,12 +111,12 @@ def analyze(config: AnalyzeConfig, progress: Progress | None = None, command: st
 
 
 def begin(config: AnalyzeConfig, tasks: TaskSet, engine: Engine, run: RunDir, command: str) -> Evidence:
-    """Bind the run directory to this model and sampling law; the evidence before the first draw.
+    """Bind the run directory to this model and sampling law, and return the evidence before the first draw.
 
     Args:
         config: what was asked for.
-        tasks: its problems.
-        engine: of the model.
+        tasks: the problems to be drawn.
+        engine: the engine with the model.
         run: the run directory, locked.
         command: the command line, for the event log.
 
@@ -142,9 +142,10 @@ def begin(config: AnalyzeConfig, tasks: TaskSet, engine: Engine, run: RunDir, co
 
 @contextmanager
 def settled_heap() -> Generator[None]:
-    """Spare the garbage collector what was loaded before: rollouts make objects, every full pass over it costs .2 s.
+    """While open, spare the garbage collector the objects that exist already.
 
-    Ended before the model is let go, whose memory must be collectable.
+    Rollouts make many objects, and every full pass over what was loaded before costs .2 s. Leave the context before the
+    model is let go, because the model's memory must be collectable.
     """
     gc.freeze()
     try:
@@ -156,7 +157,16 @@ def settled_heap() -> Generator[None]:
 def conclude(
     evidence: Evidence, tasks: TaskSet, run: RunDir, progress: Progress, command: str, has: Resources
 ) -> Analysis:
-    """Everything after sampling: probes, diagnosis, plan, files, report. Needs no model."""
+    """Do everything that follows sampling: probes, diagnosis, plan, files and report. Needs no model.
+
+    Args:
+        evidence: everything that was measured.
+        tasks: the problems with their provenance.
+        run: the run directory that the files go into.
+        progress: told about the phases.
+        command: the command line, for the report.
+        has: what there is to train with, for the plan.
+    """
     progress.phase("diagnose", "probes, posteriors, verdict")
     measurements: list[Measurement] = []
     failures: list[ProbeFailure] = []
@@ -186,13 +196,13 @@ def conclude(
 
 
 def task_card(tasks: TaskSet) -> dict[str, Any]:
-    """What diagnosis.json says of the tasks: where they came from, and how many problems a kind of verifier judges."""
+    """What diagnosis.json says of the tasks: their source, and how many problems each kind of verifier judges."""
     kinds = Counter(str(problem.verifier["type"]) for problem in tasks.problems if "type" in problem.verifier)
     return {"source": tasks.source, "sha": tasks.sha, "verifiers": dict(kinds.most_common())}
 
 
 def resources_of(config: AnalyzeConfig, tasks: TaskSet) -> Resources:
-    """What there is to train with, as far as this command says: `diag train` on this run trains on these problems."""
+    """What there is to train with, as far as this command tells: `diag train` on this run trains on these problems."""
     given = None
     if config.train_tasks is not None:
         apart = {"tasks": config.train_tasks, "demos": None, "limit": None}
@@ -207,7 +217,18 @@ def resources_of(config: AnalyzeConfig, tasks: TaskSet) -> Resources:
 
 
 def gather(config: AnalyzeConfig, base: Evidence, engine: Engine, run: RunDir, progress: Progress) -> Evidence:
-    """Draw the main arm, ask the probes what else they need, draw and score that."""
+    """Draw the main arm, ask the probes what else they need, then draw and score that.
+
+    Args:
+        config: what was asked for.
+        base: the evidence before the first draw.
+        engine: the engine with the model.
+        run: the run directory that the draws are stored in.
+        progress: told about the phases and the draws.
+
+    Returns:
+        The evidence with all draws and scores.
+    """
     store = run.store()
     try:
         collector = Collector(engine, store, base.problems, base.settings.sampling)
@@ -232,7 +253,17 @@ def references_of(tasks: TaskSet) -> dict[str, tuple[str, ...]]:
 def sampling_of(
     config: AnalyzeConfig, tasks: TaskSet, references: Mapping[str, tuple[str, ...]], engine: Engine
 ) -> SamplingParams:
-    """The sampling law; an unset token cap becomes four times the longest reference, within the context."""
+    """The sampling law; where no token cap is set, it is four times the longest reference, within the context.
+
+    Args:
+        config: what was asked for.
+        tasks: the problems, whose prompts must fit too.
+        references: right completions by problem id.
+        engine: counts the tokens.
+
+    Raises:
+        UsageError: no token cap is set and the engine cannot count tokens.
+    """
     if config.max_new_tokens is not None:
         return config.sampling(config.max_new_tokens)
     if "tokens" in engine.info.lacks:
@@ -244,8 +275,8 @@ def sampling_of(
     return config.sampling(token_cap(engine, texts, tasks.problems))
 
 
-def estimate_cost(config: AnalyzeConfig) -> Estimated:
-    """What a run would draw and at most cost; loads the model but draws nothing."""
+def estimate_cost(config: AnalyzeConfig) -> CostEstimate:
+    """What a run would draw, and at most cost; loads the model but draws nothing."""
     tasks = load_problems(config)
     engine = load_engine(config)
     sampling = sampling_of(config, tasks, references_of(tasks), engine)
@@ -261,11 +292,18 @@ def estimate_cost(config: AnalyzeConfig) -> Estimated:
     engine.close()
     flops = 2.0 * engine.info.n_parameters * most
     asked = len(config.teacher) * Settings.of(config, sampling).teacher_rollouts * len(problems)
-    return Estimated(len(problems), n * len(problems), stored, sampling.max_new_tokens, most, flops, asked)
+    return CostEstimate(len(problems), n * len(problems), stored, sampling.max_new_tokens, most, flops, asked)
 
 
 def save_inputs(run: RunDir, config: AnalyzeConfig, tasks: TaskSet, info: EngineInfo) -> None:
-    """config.yaml, the tasks and the model's card: what a re-rendered report needs."""
+    """Write config.yaml, the tasks and the model's card, from which a report can be rendered again.
+
+    Args:
+        run: the run directory.
+        config: what was asked for.
+        tasks: the problems with their provenance.
+        info: what the engine says of itself and its model.
+    """
     write_atomic(run.config_path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     write_tasks(tasks.problems, run.path / "tasks.jsonl")
     run.write_json("model.json", asdict(info))
@@ -279,7 +317,16 @@ def report_data(
     run: RunDir,
     command: str,
 ) -> ReportData:
-    """What the report shows, as plain data."""
+    """Collect what the report shows, as plain data.
+
+    Args:
+        diagnosis: the verdict with the per-problem table.
+        data: the contents of diagnosis.json.
+        measurements: what the probes found.
+        evidence: everything that was measured, for texts and rollouts.
+        run: the run directory, for the tokens of draws and the speed.
+        command: the command line.
+    """
     problems = diagnosis.per_problem.copy()
     add_texts(problems, evidence.problems)
     rollouts = evidence.rollouts[evidence.rollouts["problem_id"].isin(candidate_ids(problems))]

@@ -67,14 +67,14 @@ def analyze_counts(
     progress: Progress | None = None,
     command: str = "",
 ) -> Analysis:
-    """Diagnose from counts alone and write a run directory like analyze's.
+    """Diagnose from counts alone and write a run directory like that of `diag analyze`.
 
     Args:
         table: the counts, as `read_counts` gives them.
         out: the run directory.
         settings: rollout budget, mastery, level and the k asked for; its sampling law is used for the seed alone.
         tasks: problems to match by id, for prompts and demonstrations.
-        temperature: at which the draws were made, where that is known.
+        temperature: the temperature of the draws, where that is known.
         progress: shown while running; silent by default.
         command: the command line, for the report.
 
@@ -112,7 +112,7 @@ def refuse_fatal_flaws(table: CountsTable, temperature: float | None) -> None:
     """Stop before anything is computed from draws that no estimator can use.
 
     Raises:
-        StatsError: with what was recognised and what to do.
+        StatsError: the draws have such a flaw; the message says which one and what to do.
     """
     measured = table.counts["n"].to_numpy(np.int64) > 0
     counts = Counts(table.counts["n"].to_numpy(np.int64)[measured], table.counts["c"].to_numpy(np.int64)[measured])
@@ -126,7 +126,7 @@ def refuse_fatal_flaws(table: CountsTable, temperature: float | None) -> None:
 
 
 def _by_id(table: CountsTable, tasks: TaskSet | None) -> dict[str, Problem]:
-    """The tasks by id.
+    """The given tasks by their id; empty without tasks.
 
     Raises:
         UsageError: none of them is in the counts.

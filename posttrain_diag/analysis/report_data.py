@@ -1,4 +1,4 @@
-"""What a report is made of, read back from disk without the model: of a run, of a comparison, of an autopilot run.
+"""What a report is made of, read back from disk without the model: for a run, a comparison or an autopilot run.
 
 RUN/diagnosis.json, problems.parquet, measurements.json, tasks.jsonl, rollouts  →  ReportData      →  RUN/report.html
 DIR/comparison.json, comparison.parquet, and the two runs where they still are  →  ComparisonData  →  DIR/report.html
@@ -71,7 +71,7 @@ def transcripts(rollouts: pd.DataFrame, tokens: Mapping[Key, StoredTokens] | Non
 
 
 def add_texts(problems: pd.DataFrame, by_id: Mapping[str, Problem]) -> None:
-    """Add the columns prompt and answer, where anything is known of them; problems that are not given have neither."""
+    """Add the columns prompt and answer, if any problem is known; both are empty for problems that are not given."""
     found = [by_id.get(key) for key in problems["id"]]
     if any(problem is not None and problem.prompt_text for problem in found):
         problems["prompt"] = [None if problem is None else problem.prompt_text for problem in found]
@@ -117,7 +117,11 @@ def rerender(folder: Path, *, png: bool = False) -> Path:
 
 
 def stored_autopilot(folder: Path) -> AutopilotData:
-    """An autopilot run as `diag run` left it."""
+    """Read an autopilot run as `diag run` left it.
+
+    Raises:
+        StoreError: the run has not ended, or its files cannot be read.
+    """
     path = folder / "result.json"
     if not path.exists():
         raise StoreError(f"{folder}: this autopilot run has not ended: the same `diag run` goes on with it")
@@ -130,7 +134,11 @@ def stored_autopilot(folder: Path) -> AutopilotData:
 
 
 def stored_comparison(folder: Path) -> ComparisonData:
-    """A comparison as `diag compare` left it, with texts and rollouts of the two runs where they still are."""
+    """Read a comparison as `diag compare` left it, with texts and rollouts of the two runs where they still are.
+
+    Raises:
+        StoreError: the files of the comparison cannot be read.
+    """
     path = folder / "comparison.json"
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

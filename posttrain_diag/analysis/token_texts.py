@@ -23,7 +23,7 @@ TOKEN_ROWS = 20_000
 """Rollouts at most whose tokens a report can show: the first draws of every problem and arm."""
 
 Key = tuple[str, str, int]
-"""prompt_sha, sampling_sha, sample_idx."""
+"""What tells one draw from the others in reports: (prompt_sha, sampling_sha, sample_idx)."""
 
 
 def shown_spans(rollouts: pd.DataFrame) -> list[Span]:
@@ -39,6 +39,12 @@ def keep_vocabulary(run: RunDir, engine: Engine, store: Store, rollouts: pd.Data
     """Write vocabulary.json with the text of every token of the draws that a report may show.
 
     Nothing is written where the engine has no tokenizer or gives no log-probabilities.
+
+    Args:
+        run: the run directory that the file goes into.
+        engine: turns tokens into text.
+        store: where the tokens of the draws are.
+        rollouts: the draws in hand.
     """
     if "tokens" in engine.info.lacks or "logprobs" in engine.info.lacks:
         return
@@ -53,7 +59,7 @@ def keep_vocabulary(run: RunDir, engine: Engine, store: Store, rollouts: pd.Data
 
 
 def token_texts(engine: Engine, ids: Iterable[int]) -> dict[int, str]:
-    """Every token as it reads after another one (so that a leading space survives); stop tokens by their names."""
+    """The text of every token as it reads after another one (so that a leading space survives); stop tokens by name."""
     named = dict(zip(engine.info.stop_token_ids, engine.info.stop_tokens, strict=False))
     wanted = sorted(set(ids))
     anchor = next((i for i in wanted if i not in named and engine.decode([i]).strip()), None)
@@ -67,7 +73,7 @@ def token_texts(engine: Engine, ids: Iterable[int]) -> dict[int, str]:
 
 
 def stored_vocabulary(run: RunDir) -> dict[int, str]:
-    """Texts by token id; empty for a run without them."""
+    """Texts of tokens by id, as an earlier analysis stored them; empty for a run without them."""
     if not (run.path / "vocabulary.json").exists():
         return {}
     return {int(token): str(text) for token, text in run.read_json("vocabulary.json")["texts"].items()}

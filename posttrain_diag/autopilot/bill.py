@@ -22,31 +22,31 @@ WORTH_BEGINNING = 0.25
 
 
 PILOT_SHARE, MOST_PILOTS = 0.25, 6
-"""The pilots of a checkpoint, at most so many, take at most this share of what is left for training."""
+"""The pilots of a checkpoint take at most this share of what is left for training, and there are at most so many."""
 
 
 class BudgetSpent(Exception):
-    """An analysis has used up the run's budget; what was drawn is stored."""
+    """Raised when an analysis has used up the run's budget; what was drawn until then is stored."""
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """A bill, by what the tokens were for."""
+    """A bill of tokens, by what they were for."""
 
     analysis: int = 0
-    """Drawn to diagnose: all arms, other models included."""
+    """Tokens drawn to diagnose, in all arms, those of other models included."""
     pilot: int = 0
     generated: int = 0
-    """Drawn for training."""
+    """Tokens drawn for training."""
     trained: int = 0
     watched: int = 0
-    """Drawn to watch a stage."""
+    """Tokens drawn to watch a stage."""
     measured: int = 0
-    """Drawn to measure before and after a stage."""
+    """Tokens drawn to measure before and after a stage."""
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """The sum of all parts of the bill."""
         return sum(asdict(self).values())
 
     def __add__(self, other: Tokens) -> Tokens:
@@ -54,7 +54,7 @@ class Tokens:
         return Tokens(**{name: mine[name] + theirs[name] for name in mine})
 
     def json(self) -> dict[str, int]:
-        """With the total."""
+        """The bill with its total, in the form in which result.json holds it."""
         return {**asdict(self), "total": self.total}
 
 
@@ -62,7 +62,7 @@ def analysis_tokens(run: Path, problems: Collection[str]) -> Tokens:
     """What the analysis in a run directory has drawn, finished or not.
 
     Args:
-        run: may not be there yet.
+        run: the run directory; it may not be there yet.
         problems: ids of the held-out problems: stages keep draws of training problems in the same store.
     """
     if not (run / "run.json").exists() or not (found := RunDir(run)).rollouts_path.exists():
@@ -89,7 +89,7 @@ def stage_tokens(folder: Path) -> Tokens:
 
 
 def pilot_tokens(folder: Path) -> Tokens:
-    """What the pilots of a checkpoint have used, whatever for."""
+    """What the pilots of a checkpoint have used, whatever it was for."""
     runs = (stage_tokens(path.parent) for path in folder.glob("*/stage.json"))
     return Tokens(pilot=sum(tokens.total for tokens in runs))
 
@@ -110,11 +110,11 @@ def set_aside(
     """Tokens that judging a stage is expected to take: watching it, measuring it, analysing its checkpoint.
 
     Args:
-        diagnosis: diagnosis.json of the model it starts from.
-        analysis: tokens which that took.
-        stage: its name.
-        inputs: what it gets.
-        config: its settings.
+        diagnosis: contents of diagnosis.json for the model that it starts from.
+        analysis: tokens that this diagnosis took.
+        stage: name of the stage.
+        inputs: what the stage gets.
+        config: the stage's settings.
         known: the model was measured before.
     """
     retained = len(inputs.retained)
@@ -128,11 +128,11 @@ class Metered(Progress):
     """Shows what another progress shows, and stops the work once it has drawn too many tokens.
 
     Args:
-        shown: told everything.
-        limit: tokens; None: no limit.
+        shown: the other progress; it is told everything.
+        limit: most tokens; None: no limit.
 
     Raises:
-        BudgetSpent: from the thread that made it, when more were drawn.
+        BudgetSpent: from the thread that made this object, when more were drawn.
     """
 
     def __init__(self, shown: Progress, limit: int | None) -> None:
@@ -142,29 +142,29 @@ class Metered(Progress):
         self._owner = threading.get_ident()
 
     def phase(self, name: Phase, detail: str) -> None:
-        """A phase begins."""
+        """Pass on that a phase begins, unless too many tokens were drawn."""
         self._shown.phase(name, detail)
         if name in ("sample", "probe"):
             self._check()
 
     def plan(self, draws: int, done: int, cap: int) -> None:
-        """So many draws are planned."""
+        """Pass on how many draws are planned, unless too many tokens were drawn."""
         self._shown.plan(draws, done, cap)
         if draws > done:
             self._check()
 
     def advance(self, rollouts: int, tokens: int) -> None:
-        """Rollouts became durable; told from whichever thread wrote them."""
+        """Count rollouts that became durable, and pass them on; called from whichever thread wrote them."""
         self._shown.advance(rollouts, tokens)
         self._drawn += tokens
         self._check()
 
     def steps(self, done: int, total: int, tokens: int) -> None:
-        """So many optimizer steps are done."""
+        """Pass on how many optimizer steps are done."""
         self._shown.steps(done, total, tokens)
 
     def resolved(self, classes: Mapping[ProblemClass, int]) -> None:
-        """Problems per class."""
+        """Pass on how many problems are in each class."""
         self._shown.resolved(classes)
 
     def _check(self) -> None:

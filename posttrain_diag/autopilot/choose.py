@@ -16,28 +16,28 @@ LEAST_GAIN = 0.02
 """A stage whose expected gain in pass@1 is not above this is not run."""
 MOST_TOPUPS = 2
 TOPUP_FACTOR = 4
-"""An undetermined analysis is topped up so often, each time to at most so many times its rollouts."""
+"""An undetermined analysis is topped up at most so often, each time to at most so many times its rollouts."""
 MOST_REPLAY = 0.9
 LONGER = 2
-"""A stage that still rose when its steps were done goes on for so many times as many."""
+"""Factor on the steps of a stage that goes on because it still rose when its steps were done."""
 
 
 @dataclass(frozen=True)
 class Option:
-    """One stage of the plan, weighed."""
+    """One stage of the plan, with what speaks for and against running it."""
 
     stage: str
     why: str
     against: str = ""
-    """Why it is not run; empty when it can be."""
+    """Why it is not run; empty when it can be run."""
     tokens: int | None = None
-    """Expected cost; None: unknown."""
+    """Tokens that it is expected to cost; None: unknown."""
     proposal: Mapping[str, Any] | None = None
-    """Of the plan, with its forecast; None where the run proposes it itself."""
+    """The plan's proposal with its forecast; None where the run itself proposes the stage."""
 
     @property
     def text(self) -> str:
-        """The forecast in words."""
+        """The forecast of the stage in words."""
         gain = None if self.proposal is None else self.proposal["expected_gain"]
         if gain is None or gain["value"] is None:
             return "no forecast of its gain"
@@ -71,7 +71,7 @@ def _against(proposal: Mapping[str, Any], inputs: StageInputs, tried: Mapping[st
 
 
 def rollouts_to_top_up(diagnosis: Mapping[str, Any], topups: int) -> int | None:
-    """Rollouts per problem that an undetermined verdict asks for; None: more draws are not the way, or were enough."""
+    """Rollouts per problem that an undetermined verdict asks for; None: more draws would not help, or were enough."""
     needed = diagnosis["needed"]
     if diagnosis["bottleneck"] != "undetermined" or needed is None or topups >= MOST_TOPUPS:
         return None
@@ -85,13 +85,13 @@ def rollouts_to_top_up(diagnosis: Mapping[str, Any], topups: int) -> int | None:
 def more_steps(found: StageResult, looks: Sequence[Look], config: StageConfig) -> tuple[int, float]:
     """Steps with which a stage that was kept goes on because its end came too early, and how much it still rose.
 
-    The rate falls to 0 towards the end of a stage, so that what still rises there was cut off. 0 steps: it was not, or
-    its length is the user's.
+    The rate falls to 0 towards the end of a stage, so that what still rises there was cut off. 0 steps mean that it was
+    not cut off, or that its length is the user's.
 
     Args:
-        found: what it did.
-        looks: at the probe problems.
-        config: its settings but for what the run itself set.
+        found: what the stage did.
+        looks: its looks at the probe problems.
+        config: its settings, without what the run itself set.
     """
     if config.steps is not None or found.stopped is not None or not stage_record(found.stage).trains:
         return 0, 0.0
@@ -103,9 +103,9 @@ def more_replay(tried: Round, inputs: StageInputs, config: StageConfig) -> tuple
     """The replay share with which a round that was rolled back for retention is tried once more, and why it is not.
 
     Args:
-        tried: the round.
-        inputs: what it got.
-        config: its settings.
+        tried: the round that was rolled back.
+        inputs: what its stage got.
+        config: its stage's settings.
     """
     if not inputs.retain:
         return 0.0, "no tasks to retain were given to replay more of"

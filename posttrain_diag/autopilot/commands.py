@@ -15,20 +15,20 @@ _FLAGS = {"mapping": "map", "teachers": "teacher", "siblings": "sibling", "confi
 
 
 def analyze_command(config: AnalyzeConfig) -> str:
-    """`diag analyze` with everything that is not its default."""
+    """The `diag analyze` command with everything that is not its default."""
     told = config.model_dump(mode="json", exclude_defaults=True, exclude={"model"})
     first = {name: told.pop(name) for name in ("tasks", "out")}
     return _command(["analyze", config.model], {**first, **told})
 
 
 def train_command(request: TrainRequest) -> str:
-    """`diag train` of a stage from a run."""
+    """The `diag train` command of a stage from a run."""
     told = {key: value for key, value in vars(request).items() if value and key != "run"}
     return _command(["train", str(request.run)], told)
 
 
 def compare_command(before: Path, after: Path) -> str:
-    """`diag compare` of two runs."""
+    """The `diag compare` command of two runs."""
     return _command(["compare", str(before), str(after)], {})
 
 

@@ -12,10 +12,10 @@ from posttrain_diag.store import write_atomic
 
 
 class Journal:
-    """The events of a run, in order.
+    """Writes the events of a run, in order.
 
     Args:
-        path: of events.jsonl; a last line that a kill cut off is removed.
+        path: path of events.jsonl; a last line that a kill cut off is removed.
         say: told the sentence of every new event.
     """
 
@@ -31,14 +31,14 @@ class Journal:
         self._known = {_key(json.loads(line)) for line in whole.splitlines()}
 
     def tell(self, event: str, text: str, *, round: int, once: Any = None, **numbers: Any) -> None:  # noqa: A002
-        """Write an event, unless it is there already: a phase that was cut off after its event decides again the same.
+        """Write an event, unless it is there already: a phase that was cut off after its event decides the same again.
 
         Args:
-            event: what kind.
+            event: the kind of event.
             text: the sentence a person reads.
             round: the round it belongs to.
             once: tells events of one kind and round apart.
-            numbers: what it rests on.
+            **numbers: what the event rests on.
         """
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         row = {"time": now, "event": event, "round": round, "once": once, "text": text, **numbers}

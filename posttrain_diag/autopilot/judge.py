@@ -25,13 +25,13 @@ class Ruling:
 
     keep: bool
     cause: Literal["", "gain", "retention"]
-    """What it is rolled back for; "retention": the gain is real, and costs too much elsewhere."""
+    """The reason for which it is rolled back; "retention": the gain is real, and costs too much elsewhere."""
     reason: str
     gain: Estimate
     """Change of pass@1 on the held-out problems, paired by problem."""
     p_value: float
     retention_lost: float
-    """Of the retained pass rate since before the stage; 0 where none was lost or nothing is retained."""
+    """Loss of the retained pass rate since before the stage; 0 where none was lost or nothing is retained."""
     utility: float
     """Gain less half of what was lost."""
     kept_share: Estimate | None
@@ -39,14 +39,14 @@ class Ruling:
 
 
 def judge(before: Measured, after: Measured, start: Measured, *, keep: float, seed: int) -> Ruling:
-    """Weigh a stage.
+    """Decide whether a stage's checkpoint is kept: whether its gain is real, and worth what it cost other tasks.
 
     Args:
         before: the model that the stage started from.
-        after: its checkpoint.
+        after: the stage's checkpoint.
         start: the model that the run started with.
         keep: share of the start's retention that must remain.
-        seed: of the resamples.
+        seed: seeds the resamples.
     """
     ids = [key for key in before.counts if before.counts[key][1] and after.counts[key][1]]
     change = paired_difference(_rates(before.counts, ids), _rates(after.counts, ids), seed=seed)

@@ -24,7 +24,7 @@ from posttrain_diag.autopilot.judge import judge
 from posttrain_diag.autopilot.next_round import from_plan, go_on, retry, to_pilots
 from posttrain_diag.autopilot.result import write_result
 from posttrain_diag.autopilot.run import AutopilotRun, open_run
-from posttrain_diag.autopilot.state import AutopilotState, Phase
+from posttrain_diag.autopilot.state import AutopilotState, RunPhase
 from posttrain_diag.autopilot.steps import Steps
 from posttrain_diag.errors import EngineError, ModelError, UsageError
 from posttrain_diag.settings.autopilot import AutopilotConfig
@@ -39,7 +39,7 @@ def autopilot(config: AutopilotConfig, out: Path, steps: Steps | None = None) ->
         steps: what is called to analyse, train and compare, and who is told.
 
     Returns:
-        result.json.
+        The contents of result.json.
 
     Raises:
         DiagError: inputs that cannot be used; what was computed before stays in the folder.
@@ -64,7 +64,7 @@ def _greet(run: AutopilotRun) -> None:
 
 
 def analyze(run: AutopilotRun, state: AutopilotState) -> AutopilotState:
-    """Analyse the checkpoint of the open round; without one the current checkpoint, or more of it."""
+    """Analyse the checkpoint of the open round; where no round is open, the current checkpoint, with more draws."""
     begun = state.open_round
     number = begun.number if begun else state.current
     config = run.analysis_config(number)
@@ -125,7 +125,7 @@ def _budget_spent(run: AutopilotRun, state: AutopilotState) -> AutopilotState:
 
 
 def pilot(run: AutopilotRun, state: AutopilotState) -> AutopilotState:
-    """Short runs of the stages between which the plan of the current checkpoint does not decide."""
+    """Make short runs of the stages between which the plan of the current checkpoint does not decide."""
     number, each, request = state.current, state.pilot_tokens, run.pilot_request()
     has, settings = dict(run.resources), dict(request.settings)
     if each is not None and run.left is not None:
@@ -169,7 +169,7 @@ def train(run: AutopilotRun, state: AutopilotState) -> AutopilotState:
 
 
 def compare(run: AutopilotRun, state: AutopilotState) -> AutopilotState:
-    """What the stage did to every problem and which role it played, from the two analyses."""
+    """Find out from the two analyses what the stage did to every problem and which role it played."""
     begun = state.rounds[-1]
     out = run.comparison(begun.number)
     if run.analysed(begun.number):
@@ -228,7 +228,7 @@ def finish(run: AutopilotRun, state: AutopilotState) -> AutopilotState:
     return state.at("done")
 
 
-PHASES: Mapping[Phase, Callable[[AutopilotRun, AutopilotState], AutopilotState]] = {
+PHASES: Mapping[RunPhase, Callable[[AutopilotRun, AutopilotState], AutopilotState]] = {
     "analyze": analyze,
     "choose": choose,
     "pilot": pilot,

@@ -14,7 +14,7 @@ from posttrain_diag.stages.session.watch import read_looks
 
 
 def retry(run: AutopilotRun, state: AutopilotState) -> AutopilotState | None:
-    """Once more with more replay, where the last round was rolled back for retention alone."""
+    """Open the last stage once more with more replay, where its round was rolled back for retention alone."""
     last = state.rounds[-1] if state.rounds else None
     if last is None or last.cause != "retention":
         return None
@@ -32,7 +32,7 @@ def retry(run: AutopilotRun, state: AutopilotState) -> AutopilotState | None:
 
 
 def go_on(run: AutopilotRun, state: AutopilotState) -> AutopilotState | None:
-    """The same stage again, for longer, where the last round was kept and its steps ended while it still rose."""
+    """Open the same stage again, for longer, where the last round was kept and its steps ended while it still rose."""
     last = state.rounds[-1] if state.rounds else None
     found = run.result(last.number) if last is not None and last.outcome == "kept" else None
     if last is None or found is None:
@@ -53,7 +53,7 @@ def go_on(run: AutopilotRun, state: AutopilotState) -> AutopilotState | None:
 
 
 def to_pilots(run: AutopilotRun, state: AutopilotState, found: Mapping[str, Any]) -> AutopilotState | None:
-    """Short runs first, where they were asked for and there is enough left for them."""
+    """Go on to pilots, where they were asked for and there is enough left for them."""
     if not run.config.pilot or state.piloted or not found["plan"]:
         return None
     if (left := run.left) is None:
@@ -69,7 +69,7 @@ def to_pilots(run: AutopilotRun, state: AutopilotState, found: Mapping[str, Any]
 
 
 def from_plan(run: AutopilotRun, state: AutopilotState, found: Mapping[str, Any]) -> AutopilotState:
-    """The first stage of the plan that nothing speaks against."""
+    """Open the first stage of the plan that nothing speaks against."""
     tried = {r.stage: r for r in state.rounds if r.start == state.current and r.outcome != "kept"}
     planned = found if state.piloted else run.steps.plan(run.analysis(state.current), run.resources)
     plan, others = planned["plan"], dict(planned["not_proposed"])
@@ -124,7 +124,7 @@ def _begin(
     others: Mapping[str, str] | None = None,
     retry_of: int | None = None,
 ) -> AutopilotState:
-    """Open a round."""
+    """Open a round with this stage."""
     number = len(state.rounds) + 1
     run.journal.tell(
         "chosen",

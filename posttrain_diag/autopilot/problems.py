@@ -14,39 +14,40 @@ from posttrain_diag.tasks.problems.taskset import tasks_sha
 from posttrain_diag.types import Problem
 
 FEWEST_HELD_OUT = 6
-"""With fewer no paired difference is significant: 2/2^5 is more than .05."""
+"""Fewest held-out problems: with fewer no paired difference is significant, since 2/2^5 is more than .05."""
 FEWEST_TRAINED = 4
 
 
 @dataclass(frozen=True)
 class RunProblems:
-    """The problems of a run; `train` and `held_out` are disjoint."""
+    """The problems of a run; those in `train` and those in `held_out` are disjoint."""
 
     train: tuple[Problem, ...]
     held_out: tuple[Problem, ...]
     retain: tuple[Problem, ...]
-    """Tasks whose pass rate should stay."""
+    """Problems whose pass rate should stay."""
     notes: tuple[str, ...]
-    """Choices made for the user."""
+    """Choices that were made for the user, in words."""
 
     @property
     def shas(self) -> Mapping[str, str]:
-        """Hashes of the content: the same command on files that changed is another run."""
+        """Hashes of the problems' contents: the same command on files that changed is another run."""
         parts = {"training": self.train, "held-out": self.held_out, "retained": self.retain}
         return {name: tasks_sha(problems) for name, problems in parts.items()}
 
     def write(self, folder: Path) -> None:
-        """train.jsonl and held-out.jsonl: what analyses and stages read, and what a command by hand takes."""
+        """Write train.jsonl and held-out.jsonl, which analyses and stages read, and which a command by hand takes."""
         folder.mkdir(parents=True, exist_ok=True)
         write_tasks(self.train, folder / "train.jsonl")
         write_tasks(self.held_out, folder / "held-out.jsonl")
 
 
 def problems_of(config: AutopilotConfig) -> RunProblems:
-    """Read and divide the tasks.
+    """Read the tasks and divide them into problems to train on and held-out ones.
 
     Raises:
-        DiagError: a file cannot be used, or there are too few problems to train and to measure on.
+        UsageError: there are too few problems to train and to measure on.
+        DiagError: a file cannot be used.
     """
     tasks = _load(config, config.tasks)
     given = None if config.train_tasks is None else _load(config, config.train_tasks)

@@ -51,7 +51,7 @@ def write_result(run: AutopilotRun) -> Mapping[str, Any]:
 
 
 def checkpoint_json(run: AutopilotRun, number: int) -> dict[str, Any]:
-    """A checkpoint on the held-out and the retained problems."""
+    """What a checkpoint reaches on the held-out and the retained problems, for result.json."""
     found = run.diagnosis(number) if run.analysed(number) else None
     measured = run.measured(number)
     figures = {"retention": None} if measured is None else measured_json(measured)
@@ -66,14 +66,14 @@ def checkpoint_json(run: AutopilotRun, number: int) -> dict[str, Any]:
 
 
 def measured_json(measured: Measured) -> dict[str, Any]:
-    """A measurement around a stage, without its counts by problem."""
+    """A measurement around a stage for result.json, without its counts by problem."""
     kept = measured.retention
     estimates = {name: asdict(value) for name, value in measured.estimates.items()}
     return {**estimates, "retention": None if kept is None else asdict(kept)}
 
 
 def round_json(run: AutopilotRun, begun: Round) -> dict[str, Any]:
-    """One round: what was run, why, what it did, what it cost."""
+    """One round for result.json: what was run, why, what it did, what it cost."""
     found = run.result(begun.number)
     return {
         **asdict(begun),
@@ -88,7 +88,7 @@ def round_json(run: AutopilotRun, begun: Round) -> dict[str, Any]:
 
 
 def comparison_json(run: AutopilotRun, number: int) -> dict[str, Any] | None:
-    """Where a comparison lies, and what it found in short; None where none was made."""
+    """Where a comparison lies, and what it found in short, for result.json; None where none was made."""
     path = run.comparison(number)
     if not path.exists():
         return None
@@ -97,7 +97,7 @@ def comparison_json(run: AutopilotRun, number: int) -> dict[str, Any] | None:
 
 
 def commands(run: AutopilotRun, begun: Round) -> list[str]:
-    """What repeats a round by hand."""
+    """The commands that repeat a round by hand."""
     out = [train_command(run.request(begun))]
     if run.analysed(begun.number):
         after = run.analysis(begun.number)
@@ -106,6 +106,6 @@ def commands(run: AutopilotRun, begun: Round) -> list[str]:
 
 
 def analysis_commands(run: AutopilotRun, number: int) -> list[str]:
-    """What repeats the analysis of a round's checkpoint, as it was last asked for."""
+    """The commands that repeat the analysis of a round's checkpoint, as it was last asked for."""
     path = run.analysis(number) / "config.yaml"
     return [analyze_command(load_config(path))] if path.exists() else []

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from posttrain_diag.analysis.analyze import Estimated, estimate_cost
+from posttrain_diag.analysis.analyze import CostEstimate, estimate_cost
 from posttrain_diag.autopilot.bill import Tokens, analysis_tokens, pilot_tokens, stage_tokens
 from posttrain_diag.autopilot.journal import Journal
 from posttrain_diag.autopilot.problems import RunProblems, problems_of
@@ -31,7 +31,7 @@ from posttrain_diag.store import lock_folder, write_atomic
 
 @dataclass
 class AutopilotRun:
-    """What the phases work with; only `state` changes."""
+    """A run in progress, as its phases get it; only `state` changes."""
 
     config: AutopilotConfig
     out: Path
@@ -40,7 +40,7 @@ class AutopilotRun:
     journal: Journal
     state: AutopilotState
     _drawn: dict[int, Tokens] = field(default_factory=dict[int, Tokens])
-    """What analyses have drawn, by round, but for one that is drawing."""
+    """Tokens that the analysis of each round has drawn, without one that is drawing now."""
 
     @property
     def tasks(self) -> Path:
@@ -48,7 +48,7 @@ class AutopilotRun:
         return self.out / "tasks"
 
     def save(self, state: AutopilotState) -> None:
-        """Go on to another state."""
+        """Go on to another state, and write it to disk."""
         state.save(self.out / "state.json")
         if (analysed := self._analysing) is not None:
             self._drawn.pop(analysed, None)
@@ -56,12 +56,12 @@ class AutopilotRun:
 
     @property
     def _analysing(self) -> int | None:
-        """The round whose analysis draws now."""
+        """The round whose analysis draws now; None where none does."""
         begun = self.state.open_round
         return (begun.number if begun else self.state.current) if self.state.phase == "analyze" else None
 
     def folder(self, number: int) -> Path:
-        """Of a round; 0: of the analysis of the start."""
+        """Folder of a round; for 0, of the analysis of the model that the run started with."""
         return self.out / "rounds" / (self.state.rounds[number - 1].folder if number else "00-start")
 
     def analysis(self, number: int) -> Path:
@@ -69,19 +69,19 @@ class AutopilotRun:
         return self.folder(number) / "analysis" if number else self.folder(0)
 
     def comparison(self, number: int) -> Path:
-        """File that compares a round's checkpoint with the one it started from; 0: the last with the first."""
+        """File that compares a round's checkpoint with the one it started from; for 0, the last one with the first."""
         return (self.folder(number) if number else self.out / "from-start") / "comparison.json"
 
     def model(self, number: int) -> str:
-        """The checkpoint of a round, as a command names it."""
+        """The checkpoint of a round, in the form in which a command names it."""
         return str(self.folder(number) / "stage" / "checkpoint") if number else self.config.model
 
     def diagnosis(self, number: int) -> Mapping[str, Any]:
-        """diagnosis.json of a round's checkpoint."""
+        """Contents of diagnosis.json for a round's checkpoint."""
         return json.loads((self.analysis(number) / "diagnosis.json").read_text(encoding="utf-8"))
 
     def analysed(self, number: int) -> bool:
-        """Whether its analysis was finished."""
+        """Whether the analysis of a round's checkpoint was finished."""
         return (self.analysis(number) / "diagnosis.json").exists()
 
     def result(self, number: int) -> StageResult | None:
@@ -90,7 +90,7 @@ class AutopilotRun:
         return read_result(folder) if number and (folder / "result.json").exists() else None
 
     def measured(self, number: int) -> Measured | None:
-        """A round's checkpoint on the held-out and retained problems, as a stage measured it; None: none has."""
+        """How a round's checkpoint did on the held-out and retained problems when a stage measured it; else None."""
         if (own := self.result(number)) is not None:
             return own.after
         for begun in self.state.rounds:
@@ -99,7 +99,7 @@ class AutopilotRun:
         return None
 
     def analysis_config(self, number: int) -> AnalyzeConfig:
-        """The analysis of a round's checkpoint."""
+        """The configuration that analyses a round's checkpoint."""
         model = self.model(number)
         here = directory_of(model)
         teachers = tuple(name for name in self.config.teacher if directory_of(name) != here)
@@ -107,7 +107,7 @@ class AutopilotRun:
         return self.config.analysis(model, self.tasks, self.analysis(number), teachers, **more)
 
     def request(self, begun: Round) -> TrainRequest:
-        """The stage of a round, as `diag train` takes it."""
+        """The stage of a round as a request to `diag train`."""
         record = stage_record(begun.stage)
         return TrainRequest(
             run=self.analysis(begun.start),
@@ -127,28 +127,28 @@ class AutopilotRun:
         return (*self.config.sibling, *(self.model(n) for n in own))
 
     def next_request(self, stage: str) -> TrainRequest:
-        """A stage from the current checkpoint, with all other models that there are."""
+        """A request for a stage from the current checkpoint, with all other models that there are."""
         begun = Round(len(self.state.rounds) + 1, stage, self.state.current, {}, "")
         return replace(self.request(begun), teachers=self.config.teacher, siblings=self.siblings(begun))
 
     def pilot_request(self) -> TrainRequest:
-        """What pilots from the current checkpoint get: settings of all stages, of which each takes what it reads."""
+        """A request for pilots from the current checkpoint, with settings of all stages; each takes what it reads."""
         return replace(self.next_request("grpo"), stage=None, settings=dict(self.config.settings))
 
     def prepared(self, stage: str) -> Prepared:
-        """What such a stage would get."""
+        """A stage from the current checkpoint, ready to be run."""
         return prepare(self.next_request(stage))
 
     @property
     def resources(self) -> Mapping[str, Any]:
-        """What a stage from the current checkpoint has, beyond what its analysis knows: `Resources` by name."""
+        """What a stage from the current checkpoint has beyond what its analysis knows: `Resources` fields by name."""
         has: dict[str, Any] = {"siblings": bool(self.next_request("merge").siblings)}
         if (left := self.left) is not None:
             has["budget_tokens"] = left
         return has
 
     def tokens(self, number: int) -> Tokens:
-        """What a round has cost so far; 0: the analysis of the start."""
+        """What a round has cost so far; for 0, what the analysis of the start has cost."""
         ids = {problem.id for problem in self.problems.held_out}
         run = self.analysis(number)
         if number == self._analysing or number not in self._drawn:
@@ -173,10 +173,14 @@ class AutopilotRun:
 
 @contextmanager
 def open_run(config: AutopilotConfig, out: Path, steps: Steps) -> Generator[AutopilotRun]:
-    """Begin a run in a folder, or take up the one that the same command began there; held against other processes.
+    """Begin a run in a folder, or take up the one that the same command began there.
+
+    While the context is open the folder is locked against other processes.
 
     Raises:
-        DiagError: tasks or settings that cannot be used, a folder of another run, or one that another process writes.
+        StoreError: the folder is a file, holds something else, or another process writes to it.
+        UsageError: settings that cannot be used, another command than the one that began the run, or changed problems.
+        DiagError: tasks that cannot be used.
     """
     check_inputs(config)
     problems = problems_of(config)
@@ -206,7 +210,7 @@ def open_run(config: AutopilotConfig, out: Path, steps: Steps) -> Generator[Auto
         lock.close()
 
 
-def first_cost(config: AutopilotConfig) -> tuple[RunProblems, Estimated]:
+def first_cost(config: AutopilotConfig) -> tuple[RunProblems, CostEstimate]:
     """The problems of a run, and what its first analysis would draw; loads the model, writes nothing that stays.
 
     Raises:
@@ -222,14 +226,14 @@ def first_cost(config: AutopilotConfig) -> tuple[RunProblems, Estimated]:
 
 
 def check_settings(config: AutopilotConfig, problems: RunProblems) -> None:
-    """Refuse a stage setting that no stage reads which this run can come to.
+    """Refuse a stage setting that is read by no stage which this run can come to.
 
     Args:
-        config: with the settings for whichever stage runs.
-        problems: of the run.
+        config: what was asked for, with the settings for whichever stage runs.
+        problems: the problems of the run.
 
     Raises:
-        UsageError: names the setting, the stages that read it, and what they lack.
+        UsageError: there is such a setting; the message names it, the stages that read it, and what they lack.
     """
     there = needs_met(
         demos=any(problem.demos for problem in problems.train),
@@ -246,14 +250,14 @@ def check_settings(config: AutopilotConfig, problems: RunProblems) -> None:
 
 
 _BEGUN = {".lock", "tasks", "config.yaml"}
-"""What a run that was killed in its first moment may have left, beside a name that begins with a dot."""
+"""Names of what a run that was killed in its first moment may have left, beside names that begin with a dot."""
 
 
 def check_inputs(config: AutopilotConfig) -> None:
     """Refuse what can be seen to be wrong before anything is drawn.
 
     Raises:
-        UsageError: a model of the zoo that there is not, or a model that is given twice.
+        UsageError: a model of the zoo that does not exist, or a model that is given twice.
     """
     for flag, names in (("--teacher", config.teacher), ("--sibling", config.sibling)):
         places = [directory_of(name) for name in names]

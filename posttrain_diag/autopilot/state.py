@@ -20,8 +20,8 @@ from typing import Any, Literal
 from posttrain_diag.errors import StoreError
 from posttrain_diag.store import write_atomic
 
-Phase = Literal["analyze", "choose", "pilot", "train", "compare", "decide", "finish", "done"]
-Outcome = Literal["kept", "rolled back", "failed"]
+RunPhase = Literal["analyze", "choose", "pilot", "train", "compare", "decide", "finish", "done"]
+RoundOutcome = Literal["kept", "rolled back", "failed"]
 End = Literal["target", "saturated", "instrument", "undetermined", "budget", "stages", "no gain"]
 """Why a run ended: the target was reached; nothing is left to gain; the measurement is broken; the evidence does not
 decide; the token budget, or the number of stages, is used up; no stage is expected to gain anything."""
@@ -31,69 +31,69 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Round:
-    """One stage that was begun."""
+    """One round of a run: a stage that was begun, and what became of it."""
 
     number: int
-    """From 1 on; 0 stands for the model that the run started with."""
+    """Number of the round, from 1 on; 0 stands for the model that the run started with."""
     stage: str
     start: int
-    """The round whose checkpoint it starts from."""
+    """Number of the round whose checkpoint it starts from."""
     settings: Mapping[str, Any]
     """Stage settings beyond the user's: the budget that is left, more replay on a second try."""
     why: str
-    """Why this stage."""
+    """Why this stage was chosen."""
     retry_of: int | None = None
     """The round that was rolled back for retention alone and is tried again with more replay."""
-    outcome: Outcome | None = None
-    """None while it runs."""
+    outcome: RoundOutcome | None = None
+    """What became of the round; None while it runs."""
     reason: str = ""
     """Why it was kept or not."""
     cause: str = ""
-    """What it was rolled back for: "gain", "retention" or "weights"; empty when kept."""
+    """The reason for which it was rolled back: "gain", "retention" or "weights"; empty when kept."""
 
     @property
     def folder(self) -> str:
-        """Its folder under rounds/."""
+        """Name of the round's folder under rounds/."""
         return f"{self.number:02d}-{self.stage}"
 
 
 @dataclass(frozen=True)
 class AutopilotState:
-    """Where a run stands."""
+    """Where a run stands: its phase, its rounds and its current checkpoint."""
 
-    phase: Phase = "analyze"
+    phase: RunPhase = "analyze"
     rounds: tuple[Round, ...] = ()
     current: int = 0
     """The round whose checkpoint is the best so far; 0: the model that the run started with."""
     rollouts: int | None = None
-    """Per problem, of the analysis of the current checkpoint, where an undetermined verdict asked for more."""
+    """Rollouts per problem in the analysis of the current checkpoint, where an undetermined verdict asked for more."""
     topups: int = 0
-    """How often it did."""
+    """How often an undetermined verdict asked for more."""
     piloted: bool = False
-    """The plan of the current checkpoint rests on pilots."""
+    """Whether the plan of the current checkpoint rests on pilots."""
     pilot_tokens: int | None = None
-    """What each pilot of the current checkpoint may take; None: no limit."""
+    """Tokens that each pilot of the current checkpoint may take; None: no limit."""
     end: End | None = None
     reason: str = ""
     """Why the run ended, in a sentence."""
     shas: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Hashes of the problems."""
+    """Hashes of the problems, by the name of their set."""
 
     @property
     def open_round(self) -> Round | None:
-        """The stage that runs or is judged now."""
+        """The round whose stage runs or is judged now; None where there is none."""
         return self.rounds[-1] if self.rounds and self.rounds[-1].outcome is None else None
 
-    def at(self, phase: Phase) -> AutopilotState:
-        """The same before another phase."""
+    def at(self, phase: RunPhase) -> AutopilotState:
+        """The same state before another phase."""
         return replace(self, phase=phase)
 
     def begin(self, opened: Round) -> AutopilotState:
-        """With a new round, before its stage."""
+        """The state with a new round, before its stage."""
         return replace(self, phase="train", rounds=(*self.rounds, opened))
 
-    def close(self, outcome: Outcome, reason: str, cause: str = "") -> AutopilotState:
-        """With the open round decided; kept, its checkpoint is the current one."""
+    def close(self, outcome: RoundOutcome, reason: str, cause: str = "") -> AutopilotState:
+        """The state with the open round decided; where it was kept, its checkpoint is the current one."""
         closed = replace(self.rounds[-1], outcome=outcome, reason=reason, cause=cause)
         state = replace(self, phase="choose", rounds=(*self.rounds[:-1], closed))
         if outcome != "kept":
@@ -101,16 +101,16 @@ class AutopilotState:
         return replace(state, current=closed.number, rollouts=None, topups=0, piloted=False, pilot_tokens=None)
 
     def ended(self, end: End, reason: str) -> AutopilotState:
-        """With a reason to stop."""
+        """The state with a reason to stop."""
         return replace(self, phase="finish", end=end, reason=reason)
 
     def save(self, path: Path) -> None:
-        """Replace state.json."""
+        """Write the state to state.json, which is replaced as a whole."""
         write_atomic(path, json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1) + "\n")
 
 
 def load_state(path: Path) -> AutopilotState:
-    """Read state.json.
+    """Read the state from state.json.
 
     Raises:
         StoreError: it is damaged, or was written by another version.

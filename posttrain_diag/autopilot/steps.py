@@ -27,7 +27,14 @@ def analyze_run(config: AnalyzeConfig, progress: Progress, command: str) -> None
 
 
 def train_run(request: TrainRequest, progress: Progress, say: Say, before: Measured | None) -> None:
-    """Run a stage in its folder; goes on where it stopped."""
+    """Run a stage in its folder; goes on where it stopped.
+
+    Args:
+        request: the stage and what it gets.
+        progress: shown while rollouts are drawn.
+        say: told a line now and then.
+        before: the model as another stage measured it; None: measure it.
+    """
     from posttrain_diag.stages.prepare import prepare, train
 
     train(prepare(request), progress, say, before)
@@ -35,7 +42,14 @@ def train_run(request: TrainRequest, progress: Progress, say: Say, before: Measu
 
 
 def compare_runs(before: Path, after: Path, out: Path, seed: int) -> None:
-    """Compare the analyses of two checkpoints on the same problems; writes `out`, and a table and a page beside it."""
+    """Compare the analyses of two checkpoints on the same problems.
+
+    Args:
+        before: run directory of the earlier checkpoint.
+        after: run directory of the later checkpoint.
+        out: path of comparison.json; a table and a page are written beside it.
+        seed: seeds resamples and posterior draws.
+    """
     from posttrain_diag.analysis.report_data import stored_comparison
     from posttrain_diag.compare import compare_runs as compare
     from posttrain_diag.compare import write_comparison
@@ -45,14 +59,22 @@ def compare_runs(before: Path, after: Path, out: Path, seed: int) -> None:
 
 
 def plan_run(run: Path, has: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The plan of an analysis with what the run has by now; "plan" and "not_proposed" as in diagnosis.json."""
+    """The plan of an analysis with what the run has by now; "plan" and "not_proposed" are as in diagnosis.json."""
     from posttrain_diag.recommend.replan import replan
 
     return replan(run, has)
 
 
 def pilot_run(run: Path, has: Mapping[str, Any], request: TrainRequest, progress: Progress, say: Say) -> None:
-    """Try the best stages in short runs; the plan they lead to becomes the analysis'. Goes on where it stopped."""
+    """Try the best stages in short runs, and make the plan that follows the analysis's own; goes on where it stopped.
+
+    Args:
+        run: run directory of the analysis.
+        has: what there is to train with: values of `Resources` by name.
+        request: how the stages would be trained.
+        progress: shown while rollouts are drawn.
+        say: told a line per pilot.
+    """
     from posttrain_diag.recommend.replan import replan
 
     replan(run, has, pilot=True, request=request, progress=progress, say=say)
@@ -61,13 +83,13 @@ def pilot_run(run: Path, has: Mapping[str, Any], request: TrainRequest, progress
 
 @contextmanager
 def silent() -> Generator[Progress]:
-    """No progress."""
+    """A context with a progress that shows nothing."""
     yield Progress()
 
 
 @dataclass(frozen=True)
 class Steps:
-    """What the loop calls."""
+    """The functions that the loop calls to analyse, plan, pilot, train and compare, and who is told."""
 
     analyze: Callable[[AnalyzeConfig, Progress, str], None] = analyze_run
     train: Callable[[TrainRequest, Progress, Say, Measured | None], None] = train_run
@@ -75,6 +97,6 @@ class Steps:
     plan: Callable[[Path, Mapping[str, Any]], Mapping[str, Any]] = plan_run
     pilot: Callable[[Path, Mapping[str, Any], TrainRequest, Progress, Say], None] = pilot_run
     progress: Callable[[], AbstractContextManager[Progress]] = silent
-    """Made anew for each analysis, stage and pilot."""
+    """Makes a new progress for each analysis, stage and pilot."""
     say: Say = lambda _text: None
-    """Told a line for every decision, and what stages say."""
+    """Told a line for every decision, and the lines of the stages."""

@@ -236,7 +236,7 @@ def analyze(
 
 
 def parse_mapping(pairs: list[str] | None) -> dict[str, str]:
-    """FIELD=COLUMN pairs as a dict.
+    """Read FIELD=COLUMN pairs into a dictionary.
 
     Raises:
         UsageError: a pair without "=".
@@ -253,7 +253,18 @@ def parse_mapping(pairs: list[str] | None) -> dict[str, str]:
 def resolve_config(
     model: str | None, tasks: str | None, out: Path | None, values: dict[str, Any], resume: bool | None
 ) -> AnalyzeConfig:
-    """The config from flags, or from the run directory that is to be resumed."""
+    """The configuration from flags, or from the run directory that is to be resumed.
+
+    Args:
+        model: the model, if it was given.
+        tasks: the tasks, if they were given.
+        out: the run directory, if it was given.
+        values: all other settings by name.
+        resume: True to go on with a run, False to refuse a directory that holds one; None: go on if there is one.
+
+    Raises:
+        UsageError: the model or the tasks are missing, or the directory does not suit `resume`.
+    """
     from posttrain_diag.settings.analysis import load_config, make_config
 
     if resume and (model is None or tasks is None):
@@ -272,7 +283,10 @@ def resolve_config(
 
 
 def default_out(model: str, tasks: str, values: dict[str, Any]) -> Path:
-    """runs/MODEL-TASKS-HASH, the hash over what fixes the draws, so that the same command continues its run."""
+    """The default run directory, runs/MODEL-TASKS-HASH.
+
+    The hash is over what fixes the draws, so that the same command continues its run.
+    """
     fixed = {key: values[key] for key in ("max_new_tokens", "temperature", "top_p", "top_k", "seed", "template")}
     if values["min_p"]:
         fixed["min_p"] = values["min_p"]
@@ -280,7 +294,14 @@ def default_out(model: str, tasks: str, values: dict[str, Any]) -> Path:
 
 
 def named_out(model: str, tasks: str, identity: str, prefix: str = "") -> Path:
-    """runs/MODEL-TASKS-HASH, the hash over `identity`."""
+    """The default folder runs/MODEL-TASKS-HASH of a command.
+
+    Args:
+        model: the model as it was named.
+        tasks: the tasks as they were named.
+        identity: the text that the hash is over.
+        prefix: put before MODEL.
+    """
     digest = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:6]
     names = (Path(model).name, Path(tasks).name.removesuffix(".gz").rsplit(".", 1)[0])
     slug = "-".join(re.sub(r"[^A-Za-z0-9_.]+", "-", name).strip("-") or "x" for name in names)

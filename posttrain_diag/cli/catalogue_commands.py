@@ -49,7 +49,7 @@ def stages(
 
 
 def _stage_json(stage: StageRecord) -> dict[str, Any]:
-    """The record without where its code lies, and with all settings that it reads."""
+    """The record of a stage without where its code lies, and with all settings that it reads."""
     shown = asdict(stage)
     for internal in ("recipe", "function"):
         del shown[internal]

@@ -17,7 +17,10 @@ BAR_CELLS = 50
 
 
 def cells_of(counts: Mapping[ProblemClass, float], cells: int) -> dict[ProblemClass, int]:
-    """Cells of a bar per class, `cells` in all: by largest remainder, at least one where a class holds any problem."""
+    """How many cells of a bar each class gets, `cells` in all.
+
+    They are shared by largest remainder, with at least one where a class holds any problem.
+    """
     total = sum(counts.values())
     exact: dict[ProblemClass, float] = {name: cells * counts[name] / total for name in LOOKS if counts.get(name, 0) > 0}
     out: dict[ProblemClass, int] = {name: max(1, int(size)) for name, size in exact.items()}
@@ -51,7 +54,7 @@ def class_words(
 
     Args:
         counts: problems per class, or their shares.
-        width: of a line.
+        width: most columns of a line.
         sampling: prefixes are not tried yet: what is out of support alone may still be guided-reachable.
         ascii_only: for terminals that show no other characters.
         number: how one of the counts reads; None: as a number of problems.

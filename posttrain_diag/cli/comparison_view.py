@@ -8,7 +8,7 @@ from typing import Any
 
 from posttrain_diag.cli.terminal import boxed, print_line, styled
 from posttrain_diag.wording.estimates import (
-    Block,
+    EstimateLike,
     change_alone,
     label_text,
     number_text,
@@ -21,11 +21,11 @@ from posttrain_diag.wording.vocabulary import PARTS, ROLES, SUPPORT, SUPPORT_COU
 
 CHECK_COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
 LISTED = 6
-"""Problems named per list."""
+"""Most problems that a list names."""
 
 
 def print_comparison(data: Mapping[str, Any], folder: Path) -> None:
-    """Print the box on stdout."""
+    """Print the box with a comparison on stdout."""
     role = data["role"]
     parts: list[Any] = [
         styled(f"{role}: {ROLES[role].meaning}", f"bold {ROLES[role].style}"),
@@ -54,7 +54,7 @@ def print_comparison(data: Mapping[str, Any], folder: Path) -> None:
 
 
 def _grid(rows: list[tuple[str, ...]]) -> Any:
-    """Rows whose figures are never broken; only the last cell wraps."""
+    """A table whose figures are never broken; only the last cell of a row wraps."""
     from rich.table import Table
 
     grid = Table.grid(padding=(0, 2))
@@ -66,7 +66,7 @@ def _grid(rows: list[tuple[str, ...]]) -> Any:
     return grid
 
 
-def _labelled(text: str, estimate: Block) -> str:
+def _labelled(text: str, estimate: EstimateLike) -> str:
     return f"{text} {label_text(estimate)}".rstrip()
 
 
@@ -115,7 +115,7 @@ def _null_lines(null: Mapping[str, Any]) -> list[str]:
 
 
 def _problem_lines(problems: Mapping[str, Any]) -> list[str]:
-    """The surest gained and lost problems."""
+    """The problems that were most surely gained and lost, as lines."""
     lines: list[str] = []
     for name in ("gained", "lost"):
         found = problems[name]

@@ -12,7 +12,7 @@ from io import StringIO
 from typing import get_args
 
 VARIABLE = "_DIAG_COMPLETE"
-"""Set by the shell's script when it asks for completions."""
+"""Environment variable that the shell's script sets when it asks for completions."""
 
 EXPORTS = ("sft", "pairs", "prompts", "parquet")
 SETS = ("rl-band", "repair-format", "needs-demonstration", "replay", "undecided")
@@ -24,7 +24,8 @@ def colons_joined(environ: MutableMapping[str, str]) -> Generator[None]:
     """Undo how bash splits zoo:base into three words: it is one argument, and bash is told what follows the colon.
 
     Args:
-        environ: of a request for completions by bash, COMP_WORDS and COMP_CWORD are replaced; of others nothing is.
+        environ: the environment; for requests for completions by bash, COMP_WORDS and COMP_CWORD in it are replaced
+            while the context is open, for others nothing is.
     """
     if environ.get(VARIABLE) != "complete_bash":
         yield
@@ -40,7 +41,7 @@ def colons_joined(environ: MutableMapping[str, str]) -> Generator[None]:
 
 
 def _join(environ: MutableMapping[str, str]) -> str:
-    """Returns what bash holds to be another word than the one it completes, e.g. "zoo:"."""
+    """Join the words around colons; returns the part that bash takes for a word of its own, e.g. "zoo:"."""
     words = environ.get("COMP_WORDS", "").split("\n")
     at = int(environ.get("COMP_CWORD", "0"))
     before, current = words[:at], words[at] if at < len(words) else ""
@@ -63,14 +64,14 @@ def _starting(names: tuple[str, ...] | list[str], incomplete: str) -> list[str]:
 
 
 def models(incomplete: str) -> list[str]:
-    """The zoo's models; for everything else the shell completes file names."""
+    """Names of the zoo's models; for everything else the shell completes file names."""
     from posttrain_diag.zoo.registry import list_models
 
     return _starting([model.spec for model in list_models()], incomplete)
 
 
 def tasks(incomplete: str) -> list[str]:
-    """The tasks that come with the package, and those that are known by a name."""
+    """Names of the tasks that come with the package, and of those that are known by a name."""
     from posttrain_diag.tasks.problems.named import NAMED
     from posttrain_diag.tasks.problems.rows import BUILTIN
     from posttrain_diag.zoo.paths import TASKS_DIR
@@ -86,69 +87,69 @@ def families(incomplete: str) -> list[str]:
 
 
 def zoo_names(incomplete: str) -> list[str]:
-    """Models that `diag zoo build` makes."""
+    """Names of the models that `diag zoo build` makes."""
     from posttrain_diag.zoo.registry import list_models
 
     return _starting([model.name for model in list_models()], incomplete)
 
 
 def stages(incomplete: str) -> list[str]:
-    """Stages of `diag train`."""
+    """Names of the stages that `diag train` runs."""
     from posttrain_diag.stages.catalogue import STAGES
 
     return _starting(list(STAGES), incomplete)
 
 
 def efforts(incomplete: str) -> list[str]:
-    """Values of --effort."""
+    """The values that --effort accepts."""
     from posttrain_diag.settings.analysis import Effort
 
     return _starting(get_args(Effort), incomplete)
 
 
 def allocations(incomplete: str) -> list[str]:
-    """Values of --allocation."""
+    """The values that --allocation accepts."""
     from posttrain_diag.settings.analysis import Allocation
 
     return _starting(get_args(Allocation), incomplete)
 
 
 def engines(incomplete: str) -> list[str]:
-    """Values of --engine."""
+    """The values that --engine accepts."""
     from posttrain_diag.settings.engine import EngineName
 
     return _starting(get_args(EngineName), incomplete)
 
 
 def worker_engines(incomplete: str) -> list[str]:
-    """Values of --ray-engine."""
+    """The values that --ray-engine accepts."""
     from posttrain_diag.settings.engine import WorkerEngine
 
     return _starting(get_args(WorkerEngine), incomplete)
 
 
 def stores(incomplete: str) -> list[str]:
-    """Values of --store."""
+    """The values that --store accepts."""
     from posttrain_diag.settings.analysis import StoreKind
 
     return _starting(get_args(StoreKind), incomplete)
 
 
 def dtypes(incomplete: str) -> list[str]:
-    """Values of --dtype."""
+    """The values that --dtype accepts."""
     return _starting(("float32", "bfloat16", "float16"), incomplete)
 
 
 def exports(incomplete: str) -> list[str]:
-    """Values of diag export --to."""
+    """The values that `diag export --to` accepts."""
     return _starting(EXPORTS, incomplete)
 
 
 def export_sets(incomplete: str) -> list[str]:
-    """Values of diag export --set."""
+    """The values that `diag export --set` accepts."""
     return _starting(SETS, incomplete)
 
 
 def launches(incomplete: str) -> list[str]:
-    """Values of diag stages --launch."""
+    """The values that `diag stages --launch` accepts."""
     return _starting(LAUNCH, incomplete)

@@ -17,7 +17,7 @@ from posttrain_diag.errors import UsageError
 app = typer.Typer(help="Diagnose from evidence that was measured elsewhere.", no_args_is_help=True)
 
 ASSUMED_CAP = 256
-"""Tokens: counts do not say at which length their draws were cut."""
+"""Token cap that is assumed for imported counts, which do not say at which length their draws were cut."""
 
 
 @app.callback()
@@ -81,7 +81,7 @@ def counts(
 
 
 def parse_ks(text: str) -> tuple[int, ...]:
-    """The k of --k.
+    """Read the numbers that --k names, e.g. 1,16,400.
 
     Raises:
         UsageError: an entry is not a whole number >= 1.

@@ -32,7 +32,7 @@ TITLES: dict[Phase, str] = {
 
 
 class Meter(Progress):
-    """Counts what happens: the numbers behind both displays."""
+    """Counts what happens; these are the numbers behind both displays."""
 
     def __init__(self) -> None:
         self.classes: Mapping[ProblemClass, int] = {}
@@ -48,23 +48,23 @@ class Meter(Progress):
         self.start = time.monotonic()
 
     def phase(self, name: Phase, detail: str) -> None:
-        """A phase begins: rates are counted anew."""
+        """Begin a phase, for which rates are counted anew."""
         self._begin(name, one_line(detail, DETAIL_CHARS))
 
     def plan(self, draws: int, done: int, cap: int) -> None:
-        """There is so much to do; while a stage trains its steps are counted instead."""
+        """Note how much there is to do; while a stage trains its steps are counted instead."""
         if self.unit == "rollouts":
             self.total, self.done = draws, done
 
     def advance(self, rollouts: int, tokens: int) -> None:
-        """Count rollouts."""
+        """Count rollouts that became durable, and their tokens."""
         if self.unit == "rollouts":
             self.done += rollouts
             self.made += rollouts
             self.tokens += tokens
 
     def steps(self, done: int, total: int, tokens: int) -> None:
-        """Count optimizer steps; those of an earlier process are not made in this one."""
+        """Count optimizer steps; those of an earlier process are not counted in the rate of this one."""
         if self.unit != "steps" or done < self.done:  # another stage has begun
             self._begin("train", self.detail if self.name == "train" else "")
             self.unit = "steps"
@@ -73,7 +73,7 @@ class Meter(Progress):
         self.made, self.tokens = done - self._before[0], tokens - self._before[1]
 
     def resolved(self, classes: Mapping[ProblemClass, int]) -> None:
-        """Keep the classes."""
+        """Keep the number of problems per class for the display."""
         self.classes = classes
 
     @property
@@ -83,12 +83,12 @@ class Meter(Progress):
 
     @property
     def title(self) -> str:
-        """The phase in words."""
+        """The name of the phase and its detail, in words."""
         return f"{TITLES[self.name]}: {self.detail}" if self.detail else TITLES[self.name]
 
     @property
     def counted(self) -> str:
-        """What is done of how much."""
+        """How much is done, and of how much, in words."""
         return f"{count(self.done)}/{count(self.total)} {self.unit}"
 
     def rate(self) -> str:
@@ -103,14 +103,14 @@ class Meter(Progress):
 
 
 class PlainProgress(Meter):
-    """A line per phase, one every few seconds while it counts, one whenever classes change."""
+    """Shows progress as plain lines: one per phase, one every few seconds, and one whenever classes change."""
 
     def __init__(self) -> None:
         super().__init__()
         self._last = self.begun
 
     def phase(self, name: Phase, detail: str) -> None:
-        """Announce a phase."""
+        """Announce a phase with a line."""
         super().phase(name, detail)
         self._last = self.start
         say(self.title)
@@ -124,17 +124,17 @@ class PlainProgress(Meter):
             say(f"  at most {count(draws)} rollouts, {count(done)} stored already, {each}")
 
     def advance(self, rollouts: int, tokens: int) -> None:
-        """Count, and now and then say so."""
+        """Count rollouts, and now and then print how many there are."""
         super().advance(rollouts, tokens)
         self._tell()
 
     def steps(self, done: int, total: int, tokens: int) -> None:
-        """Count, and now and then say so."""
+        """Count optimizer steps, and now and then print how many there are."""
         super().steps(done, total, tokens)
         self._tell()
 
     def resolved(self, classes: Mapping[ProblemClass, int]) -> None:
-        """Say how many problems are in which class."""
+        """Print how many problems are in which class."""
         if dict(classes) != dict(self.classes):
             words = class_words(classes, 1000, sampling=self.name == "sample", ascii_only=True).plain
             say(f"  classes: {words}")
@@ -148,7 +148,7 @@ class PlainProgress(Meter):
 
 
 class LiveProgress(Meter):
-    """A display that redraws itself and is gone in the end."""
+    """Shows progress in a display that redraws itself and is gone in the end."""
 
     def __init__(self) -> None:
         from rich.live import Live

@@ -48,7 +48,7 @@ def recommend(
 
 
 def print_plan(data: Mapping[str, Any]) -> None:
-    """A table of the proposals, the reasons of the first, and what speaks against the others."""
+    """Print a table of the proposals, the reasons of the first, and what speaks against the others."""
     from posttrain_diag.cli.verdict import print_actions
 
     if (pilots := data["pilots"]) is not None:
@@ -73,7 +73,7 @@ NAMES = ("stage", "pass@1 after", "other tasks, points", "best", "tokens")
 
 
 def _print_table(plan: Sequence[Mapping[str, Any]]) -> None:
-    """The figures side by side."""
+    """Print the figures of the proposals side by side."""
     rows: list[tuple[str, ...]] = []
     for p in plan:
         cost = p["cost"]["tokens"]

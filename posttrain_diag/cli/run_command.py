@@ -130,7 +130,10 @@ def run(
 
 
 def show_cost(config: AutopilotConfig, out: Path, as_json: bool) -> None:
-    """What would be trained and measured on, and what the first analysis would draw; loads the model, draws nothing."""
+    """Print what would be trained and measured on, and what the first analysis would draw.
+
+    The model is loaded for this, but nothing is drawn.
+    """
     from posttrain_diag.autopilot import first_cost
 
     problems, cost = first_cost(config)
@@ -156,7 +159,7 @@ NAMES = ("round", "stage", "pass@1", "retention", "tokens", "outcome")
 
 
 def show_result(result: Mapping[str, Any], out: Path) -> None:
-    """The rounds as a table, and where everything lies."""
+    """Print the rounds as a table, and where everything lies."""
     rows = [("0", "(start)", "", "", token_count(result["tokens"]["start"]["total"]), "")]
     rows += [
         (

@@ -24,7 +24,7 @@ from posttrain_diag.store.run_index import MARKS, RunIndex
 
 ADDRESS = "127.0.0.1"
 HOSTS = ("127.0.0.1", "localhost")
-"""With any port: an SSH tunnel may have another one at its end."""
+"""Names of this machine that a request may ask for, with any port: an SSH tunnel may have another one at its end."""
 
 TEXT, JSON, BINARY = "text/plain; charset=utf-8", "application/json; charset=utf-8", "application/octet-stream"
 HTML = "text/html; charset=utf-8"
@@ -46,14 +46,14 @@ FILES: dict[str, str] = {
     "problems.parquet": BINARY,
     "comparison.parquet": BINARY,
 }
-"""What is served of a run directory: names and types."""
+"""Files of a run directory that are served, with their types."""
 FIGURES = {".svg": "image/svg+xml", ".png": "image/png", ".pdf": "application/pdf"}
-"""What is served of its folder figures/."""
+"""Files of a run's folder figures/ that are served, by their suffix."""
 
 INDEX_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; base-uri 'none'; " + (
     "form-action 'none'; frame-ancestors 'none'"
 )
-"""Beside the page's own policy, which allows its script by hash alone."""
+"""Policy of the index, beside the page's own policy, which allows its script by hash alone."""
 FILE_POLICY = INDEX_POLICY + "; img-src 'self' data:; sandbox allow-scripts allow-popups allow-modals"
 CHUNK = 1 << 16
 
@@ -62,8 +62,8 @@ class RunServer(ThreadingHTTPServer):
     """Serves the runs of one folder on this machine.
 
     Args:
-        index: of the folder.
-        port: 0: any free one.
+        index: the index of the folder.
+        port: port to listen on; 0: any free one.
 
     Raises:
         UsageError: the port cannot be had; the message names it.
@@ -89,12 +89,12 @@ class RunServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where the index is."""
+        """The address of the index."""
         return f"http://{ADDRESS}:{self.server_port}/"
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One request."""
+    """Answers one request of a browser."""
 
     timeout = 30
     server_version = "diag"
@@ -102,7 +102,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        """The index, or a file of a run."""
+        """Answer with the index, or with a file of a run."""
         if not self._from_here():
             return
         path = urlsplit(self.path).path
@@ -122,7 +122,7 @@ class Handler(BaseHTTPRequestHandler):
     do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_TRACE = do_CONNECT = _other
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the library's
-        """Requests are not told."""
+        """Print nothing about a request."""
 
     def _from_here(self) -> bool:
         """Whether the browser was asked for this machine by one of its own names."""

@@ -70,7 +70,7 @@ def check(
 
 
 def _told() -> Callable[[int, int], None]:
-    """Says every few seconds how far the check is, where somebody watches."""
+    """Make a callback that prints every few seconds how far the check is, where somebody watches."""
     said = time.monotonic()
 
     def progress(done: int, problems: int) -> None:

@@ -1,4 +1,4 @@
-"""How `diag tasks check` shows what it found."""
+"""Prints what `diag tasks check` found."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from posttrain_diag.wording.numbers import count, percent
 
 MAX_TEXT = 160
 EXAMPLE_CHARS = 80
-"""Of a surprising completion."""
+"""Most characters of a surprising completion that are shown."""
 LISTED = 5
-"""Problems named per finding."""
+"""Most problems that are named per finding."""
 _COLUMNS = ("", "accepted", "strictly")
 
 
@@ -99,5 +99,5 @@ def _hits(title: str, hits: Hits) -> None:
 
 
 def _short(text: str, limit: int = MAX_TEXT) -> str:
-    """One printable line."""
+    """A text as one printable line."""
     return one_line(text, limit)

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 LINE_CHARS = 4_000
-"""Of a longer line the beginning and the end are shown."""
+"""Most characters of a line; of a longer one the beginning and the end are shown."""
 
 BOX_WIDTH = 100
-"""Columns: longer lines are hard to read."""
+"""Most columns of a box, since longer lines are hard to read."""
 
 Data = Mapping[str, Any] | Sequence[Any]
 
@@ -55,13 +55,13 @@ def echo_json(data: Data) -> None:
 
 
 def say(text: str) -> None:
-    """Tell a line on stderr, at once."""
+    """Print a line on stderr, at once."""
     sys.stderr.write(one_line(text) + "\n")
     sys.stderr.flush()
 
 
 def say_nothing(text: str) -> None:
-    """What is told with --quiet."""
+    """Print nothing: what stands in for `say` with --quiet."""
 
 
 def styled(text: object, style: str = "", limit: int = LINE_CHARS) -> Text:
@@ -79,7 +79,7 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def boxed(title: str, parts: Sequence[Any]) -> None:
-    """Print renderables in a box; nothing that is to be copied belongs into it."""
+    """Print renderables in a box; nothing that a reader may want to copy belongs into it."""
     from rich import box
     from rich.console import Group
     from rich.panel import Panel
@@ -90,7 +90,14 @@ def boxed(title: str, parts: Sequence[Any]) -> None:
 
 
 def print_line(text: object = "", style: str = "", *, indent: int = 0, whole: bool = False) -> None:
-    """Print one text on stdout: wrapped at words below its indent, or whole, so that it can be copied."""
+    """Print one text on stdout.
+
+    Args:
+        text: what to print.
+        style: rich style of the text.
+        indent: columns to leave free on the left.
+        whole: print it unbroken, so that it can be copied; else it is wrapped at words.
+    """
     shown = console()
     said = styled(text, style)
     width = max(20, min(shown.width, BOX_WIDTH) - indent)
@@ -101,7 +108,7 @@ def print_line(text: object = "", style: str = "", *, indent: int = 0, whole: bo
 
 
 def marked(mark: str, texts: Sequence[str], style: str) -> Table:
-    """Paragraphs behind a mark, for a box."""
+    """A table that sets paragraphs behind a mark, for a box."""
     from rich.table import Table
 
     grid = Table.grid(padding=(0, 1))
@@ -111,12 +118,12 @@ def marked(mark: str, texts: Sequence[str], style: str) -> Table:
 
 
 def print_table(names: Sequence[str], rows: Sequence[Sequence[str]], *, right: Collection[str]) -> None:
-    """Print a table on stdout; where the terminal is too narrow for it, a paragraph per row, so that no cell is cut.
+    """Print a table on stdout; where the terminal is too narrow, a paragraph per row, so that no cell is cut.
 
     Args:
-        names: of the columns.
-        rows: a cell per column.
-        right: columns that are set to the right.
+        names: names of the columns.
+        rows: the rows, with a cell per column.
+        right: names of the columns that are set to the right.
     """
     from rich.table import Table
 

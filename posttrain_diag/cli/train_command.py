@@ -156,7 +156,7 @@ def train(
 
 
 def refuse_names(run: Path | None, stage: str | None) -> None:
-    """Refuse a run or a stage that is none, before anything is loaded.
+    """Refuse names that are no run or no stage, before anything is loaded.
 
     Raises:
         UsageError: there is no such stage, or no such run directory; a stage given in its place is recognised.
@@ -174,7 +174,7 @@ def refuse_names(run: Path | None, stage: str | None) -> None:
 
 
 def parse_settings(pairs: list[str] | None) -> dict[str, Any]:
-    """KEY=VALUE pairs, values read as YAML.
+    """Read KEY=VALUE pairs into a dictionary; the values are read as YAML.
 
     Raises:
         UsageError: a pair without "=", or a value that is no YAML.
@@ -195,7 +195,7 @@ def parse_settings(pairs: list[str] | None) -> dict[str, Any]:
 
 
 def show_prepared(prepared: Prepared, as_json: bool) -> None:
-    """What would be trained on what, after the checks that need no model."""
+    """Print what would be trained on what, after the checks that need no model."""
     from posttrain_diag.stages import check_stage
 
     check_stage(prepared.stage, prepared.inputs, prepared.config)
@@ -222,7 +222,7 @@ def show_prepared(prepared: Prepared, as_json: bool) -> None:
 
 
 def show_result(result: StageResult) -> None:
-    """What the stage did, in a few lines."""
+    """Print what the stage did, in a few lines."""
     before, after = result.before.estimates, result.after.estimates
     echo(f"{result.stage}: {result.steps} steps, weights of step {result.best_step}")
     for name, was in before.items():

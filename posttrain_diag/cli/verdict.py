@@ -103,7 +103,7 @@ def _evidence(data: Mapping[str, Any]) -> list[Any]:
 
 
 def print_actions(plan: Sequence[Mapping[str, Any]], *, evidence: bool = False) -> None:
-    """Stages in their order: gain, cost, reason, with `evidence` the precedents, and the command, never broken."""
+    """Print the stages in their order: gain, cost, reason, unbroken command, and with `evidence` the precedents."""
     whys, shared = shared_sentences([proposal["why"] for proposal in plan])
     common = [need for need in plan[0]["needs"] if len(plan) > 1 and all(need in p["needs"] for p in plan)]
     for rank, (proposal, why) in enumerate(zip(plan, whys, strict=True), 1):
@@ -128,7 +128,7 @@ def print_actions(plan: Sequence[Mapping[str, Any]], *, evidence: bool = False) 
 
 
 def facts_of(proposal: Mapping[str, Any]) -> str:
-    """Gain in points of pass@1 with what it rests on, the change of other tasks, the cost."""
+    """The figures of a proposal in words: gain in points and what it rests on, change of other tasks, cost."""
     gain = proposal["expected_gain"]
     text = f"pass@1 {points_text(gain)}"
     if label := label_text(gain):
@@ -149,10 +149,10 @@ def _sentences(text: str) -> list[str]:
 
 
 def shared_sentences(texts: Sequence[str]) -> tuple[list[str], dict[str, list[int]]]:
-    """What is said once instead of repeatedly.
+    """Take out the sentences that several texts hold, so that they can be said once.
 
     Returns:
-        The texts without the sentences that several of them hold, and those sentences with the texts' indices.
+        The texts without these sentences, and the sentences with the indices of their texts.
     """
     holders: dict[str, list[int]] = {}
     for index, text in enumerate(texts):

@@ -173,7 +173,7 @@ def _computed_truth(family: str, model: str | None, *, prefix: bool) -> pd.DataF
 
 
 def _table(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
-    """Plain aligned columns: readable in a pipe as on a terminal."""
+    """Print plain aligned columns, which are readable in a pipe as on a terminal."""
     cells = [[_cell(row[column]) for column in columns] for row in rows]
     widths = [max(len(line[i]) for line in [list(columns), *cells]) for i in range(len(columns))]
     for line in [list(columns), *cells]:

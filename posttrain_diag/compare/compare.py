@@ -36,10 +36,11 @@ def compare_runs(
         stage: name of the stage between them; None: the stage of `before` whose checkpoint `after` analysed, if any.
         retention: two runs of the same models on tasks that were to be kept; None: the stage's own figures, if any.
         rollout_budget: B of the support threshold 1/B; None: that of `before`.
-        seed: of resamples and posterior draws.
+        seed: seeds resamples and posterior draws.
 
     Raises:
-        DiagError: a run cannot be read, or they share no problems that can be compared.
+        UsageError: a rollout budget below 2, an unknown stage, or fewer than two problems that can be compared.
+        DiagError: a run cannot be read.
     """
     if rollout_budget is not None and rollout_budget < 2:
         raise UsageError(f"--rollout-budget {rollout_budget}: give at least 2 rollouts per problem")
@@ -124,13 +125,13 @@ def _forgetting(
 
 
 def _negative(change: Estimate) -> Estimate:
-    """The change seen as a loss."""
+    """A change turned into a loss, with its interval."""
     value, low, high = (None if x is None else -x for x in (change.value, change.high, change.low))
     return Estimate(value, low, high, change.level, change.n, change.label, change.reason)
 
 
 def _loss(before: Mapping[str, Any], after: Mapping[str, Any]) -> Estimate:
-    """Loss between two estimates of which only the intervals are known: half-widths add up as independent errors."""
+    """Loss between two estimates of which only the intervals are known: half-widths add up as independent errors do."""
     value = float(before["value"] - after["value"])
     half = float(np.hypot(before["high"] - before["low"], after["high"] - after["low"])) / 2
     reason = "from the stage's own figures of retained tasks, as if its two measurements were independent"

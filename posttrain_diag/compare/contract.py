@@ -74,12 +74,12 @@ def _null_json(control: NullControl) -> dict[str, Any]:
 
 
 def default_folder(before: Path, after: Path) -> Path:
-    """Where a comparison lies unless said otherwise: in the later run."""
+    """The folder in which a comparison lies unless another is named: one in the later run."""
     return after / f"comparison-{before.resolve().name}"
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> dict[str, Any]:
-    """Write comparison.json and comparison.parquet; returns the former.
+    """Write comparison.json and comparison.parquet; returns the contents of the former.
 
     Raises:
         UsageError: the folder is a file.

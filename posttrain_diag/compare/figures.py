@@ -34,7 +34,7 @@ FloatArray = NDArray[np.float64]
 
 KS = (1, 4, 16, 64, 256, 1024)
 FATE_NAMES = dict(zip(FATES, ("kept", "gained", "lost", "outside"), strict=True))
-"""What a problem is called that is resolved to a fate."""
+"""What a problem is called in reports that is resolved to a fate."""
 
 
 @dataclass(frozen=True)
@@ -47,35 +47,35 @@ class Figures:
     level: float
     seed: int
     clusters: Sequence[str] | None = None
-    """Problems of one cluster (one prompt under several ids) are resampled together."""
+    """The cluster of each problem; those of one cluster (one prompt under several ids) are resampled together."""
 
     @property
     def eps(self) -> float:
-        """Support threshold."""
+        """The threshold on p from which a problem counts as supported."""
         return 1.0 / self.rollout_budget
 
     @cached_property
     def laws(self) -> tuple[MixingLaw, MixingLaw]:
-        """Mixing laws of the two runs."""
+        """The mixing laws of the two runs."""
         return fit_mixing_law(self.before, seed=self.seed), fit_mixing_law(self.after, seed=self.seed)
 
     @cached_property
     def change_P(self) -> FloatArray:
-        """Change of each problem's pass rate."""
+        """Change of each problem's pass rate from the first run to the second, shape (P,)."""
         values = self._values_P(1)
         return values[1] - values[0]
 
     @cached_property
     def crossing(self) -> Crossing:
-        """Posterior of the problems' fates."""
+        """The posterior of what happened to each problem's support."""
         return crossing(*self.laws, self.eps, self.change_P, seed=self.seed)
 
     def _measured(self, k: int) -> bool:
-        """Can pass@k of both runs be read off the counts without a law?"""
+        """Whether pass@k of both runs can be read off the counts without a law."""
         return all(run.is_uniform and k <= int(run.n_P[0]) for run in (self.before, self.after))
 
     def _values_P(self, k: int) -> tuple[FloatArray, FloatArray]:
-        """pass@k of each problem, before and after.
+        """pass@k of each problem, before and after, shape (P,) each.
 
         Unbiased from the counts where all problems of a run have the same n >= k; else the laws' posterior means,
         which stay valid where the number of rollouts depended on their outcomes.
@@ -86,7 +86,7 @@ class Figures:
         return before, after
 
     def pass_change(self, k: int) -> PassChange:
-        """pass@k before and after, with a paired test over problems, or where it is not measured one by the laws."""
+        """pass@k before and after, with a paired test over problems, or one by the laws where it is not measured."""
         if self._measured(k):
             found = paired_difference(*self._values_P(k), seed=self.seed, clusters=self.clusters, level=self.level)
             before, after = (pass_at_k(run, k, level=self.level) for run in (self.before, self.after))
@@ -113,7 +113,7 @@ class Figures:
         return found, p_value
 
     def pass_changes(self) -> tuple[PassChange, ...]:
-        """pass@k for the k that the rollouts of both runs bear: up to 4n."""
+        """The changes of pass@k for every k that the rollouts of both runs bear, up to 4n."""
         asked = sorted({*KS, self.rollout_budget})
         return tuple(self.pass_change(k) for k in asked if k == 1 or self._borne(k))
 
@@ -121,7 +121,7 @@ class Figures:
         return all(law.label(float(k)) != "model-dependent" for law in self.laws)
 
     def support(self) -> SupportChange:
-        """P, E, S, O and the rates made of them."""
+        """Numbers of problems whose support was preserved, expanded, shrunk or never there, and rates made of them."""
         kept_S, gained_S, lost_S, _ = self.crossing.count_S4.T
         value_4 = self.crossing.fate_P4.sum(axis=0)
         counts = [
@@ -181,8 +181,8 @@ class Figures:
         change. Their intervals are those of joint posterior draws of the fates and of the pass rates.
 
         Args:
-            change: of pass@1, from `pass_change(1)`.
-            forgetting: loss on retained tasks.
+            change: the change of pass@1, from `pass_change(1)`.
+            forgetting: loss on retained tasks; None where it is not known.
         """
         assert change.value is not None
         part_4 = self.change_P @ self.crossing.fate_P4 / len(self.change_P)
@@ -197,7 +197,7 @@ class Figures:
         return Decomposition(change, *parts, forgetting=forgetting, net=change.value - lost_elsewhere)
 
     def per_problem(self, ids: Sequence[str]) -> pd.DataFrame:
-        """One row per problem: counts, posterior means, fates."""
+        """A table with one row per problem: counts, posterior means and fates."""
         table = pd.DataFrame({"id": list(ids)})
         for name, run, law in zip(("before", "after"), (self.before, self.after), self.laws, strict=True):
             table[f"n_{name}"], table[f"c_{name}"] = run.n_P, run.c_P
@@ -213,6 +213,6 @@ class Figures:
 
 
 def _weaker(*labels: Label) -> Label:
-    """The label that promises least."""
+    """Of several labels the one that promises least."""
     order: tuple[Label, ...] = ("measured", "estimated", "model-dependent", "undefined")
     return max(labels, key=order.index)

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from posttrain_diag.compare.types import Decomposition, Forecast, MeasuredRole, NullControl, PassChange
+from posttrain_diag.compare.types import Decomposition, ForecastCheck, MeasuredRole, NullControl, PassChange
 from posttrain_diag.types import Estimate
 
 SIGNIFICANT = 0.05
 """A change of pass@1 is real when the paired p-value is below this."""
 MOST = 0.5
-"""A role explains a gain when at least this share of it lies where the role says."""
+"""A role explains a gain when at least this share of the gain lies on the problems that the role speaks of."""
 
 
 def measured_role(
@@ -91,8 +91,15 @@ def _share(before: pd.DataFrame, column: str, change_P: NDArray[np.float64], cha
 
 def forecast(
     plan: list[Mapping[str, Any]], stage: str | None, observed: Estimate, role: MeasuredRole
-) -> Forecast | None:
-    """The proposal of a stage beside what was seen; None where the plan has none."""
+) -> ForecastCheck | None:
+    """What the plan proposed of a stage, beside what was observed; None where the plan does not name the stage.
+
+    Args:
+        plan: the plan of the first run, as in diagnosis.json.
+        stage: name of the stage between the runs.
+        observed: the change of pass@1 that was seen.
+        role: the role that was measured.
+    """
     found = next((proposal for proposal in plan if proposal["stage"] == stage), None)
     if found is None:
         return None
@@ -103,4 +110,4 @@ def forecast(
     if observed.value is not None and expected.low is not None and expected.high is not None:
         within = expected.low <= observed.value <= expected.high
     agrees = None if role == "undetermined" else role in str(found["role"])
-    return Forecast(str(found["stage"]), str(found["role"]), agrees, expected, observed, within)
+    return ForecastCheck(str(found["stage"]), str(found["role"]), agrees, expected, observed, within)

@@ -20,26 +20,26 @@ from posttrain_diag.types import Problem
 from posttrain_diag.zoo import resolve_model
 
 SHOWN = 5
-"""Problems named in a message."""
+"""Most problems that a message names."""
 CUT_SHARE = 0.01
-"""From this share of truncated draws on, different token caps make pass rates different things."""
+"""From this share of truncated draws on, pass rates under different token caps are not the same quantity."""
 SAMPLING = ("temperature", "top_p", "top_k", "min_p")
 
 
 @dataclass(frozen=True)
 class Side:
-    """What one run directory says."""
+    """What one of the two run directories says."""
 
     path: Path
     diagnosis: Mapping[str, Any]
     table: pd.DataFrame
-    """problems.parquet, indexed by id."""
+    """The contents of problems.parquet, indexed by problem id."""
     problems: Mapping[str, Problem]
-    """Those whose prompt is known."""
+    """The problems whose prompt is known, by id."""
 
     @property
     def counted(self) -> bool:
-        """Counts alone were imported."""
+        """Whether only counts were imported."""
         return self.diagnosis["samples"]["tokens"] is None
 
     @property
@@ -49,7 +49,7 @@ class Side:
         return str(card.get("model") or card.get("name"))
 
     def summary(self) -> ComparedRun:
-        """This side for the comparison."""
+        """The facts about this run that a comparison states."""
         table = self.table
         told = {name: int(table[name].sum()) if name in table else None for name in ("truncated", "errored")}
         return ComparedRun(
@@ -91,14 +91,14 @@ def read_side(path: Path) -> Side:
 
 
 def matched(before: Side, after: Side, trained: frozenset[str] = frozenset()) -> tuple[Side, Side, list[Check]]:
-    """Both sides on the problems they share, and what was left out.
+    """Restrict both runs to the problems they share, and tell what was left out.
 
     A problem is shared when both runs hold its id with at least one rollout that counts, and, where both know them,
     the same prompt and the same verifier.
 
     Args:
-        before: one run.
-        after: the other.
+        before: the first run.
+        after: the second run.
         trained: ids the stage between them was trained on or chosen by; they measure nothing.
 
     Raises:
@@ -158,7 +158,7 @@ def _differing(before: Side, after: Side, common: list[str]) -> tuple[list[str],
 
 
 def settings_checks(before: Side, after: Side) -> list[Check]:
-    """What about the two measurements differs, beyond the model."""
+    """Checks of what differs between the two measurements, beyond the model."""
     return [
         *_knowledge(before, after),
         *_template(before, after),
@@ -248,13 +248,15 @@ class StageFolder:
     trained: frozenset[str] | None
     """Ids of the problems trained on or watched; None where the stage did not write them down."""
     led_here: bool = True
-    """The later run analysed its checkpoint."""
+    """Whether the later run analysed the checkpoint of this stage."""
 
 
 def find_stage(before: Side, after: Side, name: str | None) -> StageFolder | None:
-    """The finished stage of the first run's model whose checkpoint the second one analysed; else the last of that name.
+    """Find the stage between two runs.
 
-    It lies among the stages of the first run; one of `diag run` or `diag train --model` lies around its checkpoint.
+    It is the finished stage of the first run's model whose checkpoint the second run analysed, else the last one of
+    that name. It lies among the stages of the first run; one of `diag run` or `diag train --model` lies around its
+    checkpoint.
 
     Raises:
         UsageError: `name` is neither a stage of the first run nor one of its plan.

@@ -15,31 +15,31 @@ MeasuredRole = Literal["expansion", "reshaping", "consolidation", "repair", "non
 
 @dataclass(frozen=True)
 class Check:
-    """Something about two runs that a comparison of them must say."""
+    """Something about two runs that a reader of their comparison must know."""
 
     kind: str
     """What it is about: problems | prompts | verifier | template | sampling | cap | instrument | training | ..."""
     severity: Literal["note", "warning", "error"]
-    """An error: the figures are there, and no role is concluded from them."""
+    """How much it matters; with an error the figures are there, but no role is concluded from them."""
     message: str
     problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """One side of a comparison."""
+    """The facts about one of the two runs."""
 
     path: str
     model: str
     problems: int
-    """Problems with at least one rollout that counts."""
+    """Number of problems with at least one rollout that counts."""
     rollouts: int
-    """Draws on the problems compared."""
+    """Number of draws on the problems compared."""
     truncated: int | None
-    """Of these; None where imported counts do not say."""
+    """Number of these draws that were cut off; None where imported counts do not say."""
     errored: int | None
     counted: bool
-    """Counts alone were imported."""
+    """Whether only counts were imported."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ class SupportChange:
     """Effective support before and after, at eps = 1/B: expected numbers of problems, and rates made of them."""
 
     preserved: Estimate
-    """P: supported before and after."""
+    """P: expected number of problems supported before and after."""
     expanded: Estimate
-    """E: newly supported."""
+    """E: expected number of newly supported problems."""
     shrunk: Estimate
-    """S: lost."""
+    """S: expected number of problems whose support was lost."""
     outside: Estimate
-    """O: supported neither before nor after."""
+    """O: expected number of problems supported neither before nor after."""
     srr: Estimate
     """Support retention rate P/(P+S)."""
     ndr: Estimate
@@ -72,12 +72,15 @@ class NullControl:
     high: float
     """Its 95% quantile when nothing changed."""
     p_value: float
-    """One-sided: probability of so high a score when nothing changed."""
+    """One-sided probability of so high a score when nothing changed."""
     resamples: int
 
     @property
     def exceeds(self) -> bool:
-        """More than noise: p < .05, and by half a problem at least (any change can lift a score of nearly nothing)."""
+        """Whether the score is more than noise: p < .05, and above the null by half a problem at least.
+
+        Without the latter any change can lift a score of nearly nothing.
+        """
         return self.p_value < 0.05 and self.observed - self.expected >= 0.5
 
 
@@ -97,33 +100,33 @@ class Decomposition:
     """change = reshaping + expansion - attrition + outside, and net = change - forgetting; exact sums of values."""
 
     change: Estimate
-    """Of mean pass@1 over the problems compared."""
+    """Change of mean pass@1 over the problems compared."""
     reshaping: Estimate
-    """On problems supported before and after."""
+    """The part of the change that lies on problems supported in both runs."""
     expansion: Estimate
-    """On newly supported problems."""
+    """The part of the change that lies on newly supported problems."""
     attrition: Estimate
     """Loss on problems whose support was lost."""
     outside: Estimate
-    """On problems supported neither before nor after."""
+    """The part of the change that lies on problems supported in neither run."""
     forgetting: Estimate | None
     """Loss of mean pass rate on retained tasks; None where none are known."""
     net: float
-    """The change less forgetting, the two task sets weighing alike."""
+    """The change less forgetting, where both task sets weigh alike."""
 
 
 @dataclass(frozen=True)
-class Forecast:
+class ForecastCheck:
     """What the first run's plan said of the stage, beside what was seen."""
 
     stage: str
     predicted_role: str
     agrees: bool | None
-    """Is the measured role among those predicted; None where no role could be measured."""
+    """Whether the measured role is among those predicted; None where no role could be measured."""
     expected_gain: Estimate
     observed_gain: Estimate
     within: bool | None
-    """Is the observed gain within the expected interval; None where no interval was given."""
+    """Whether the observed gain is within the expected interval; None where no interval was given."""
 
 
 @dataclass(frozen=True)
@@ -139,19 +142,19 @@ class Comparison:
     null_expanded: NullControl
     null_shrunk: NullControl
     pass_at_k: tuple[PassChange, ...]
-    """The first one is pass@1."""
+    """The changes of pass@k by rising k; the first one is pass@1."""
     decomposition: Decomposition
     role: MeasuredRole
     reason: str
-    """Why this role, in a sentence."""
-    forecast: Forecast | None
-    """None where no plan of the first run names the stage."""
+    """Why the stage has this role, in a sentence."""
+    forecast: ForecastCheck | None
+    """What the plan had said; None where no plan of the first run names the stage."""
     per_problem: pd.DataFrame
-    """One row per problem compared: the columns of comparison.parquet."""
+    """One row per problem compared, with the columns of comparison.parquet."""
 
     @property
     def comparable(self) -> bool:
-        """No check failed."""
+        """Whether no check failed, so that a role may be concluded."""
         return all(check.severity != "error" for check in self.checks)
 
     def problems(self, fate: str) -> pd.DataFrame:

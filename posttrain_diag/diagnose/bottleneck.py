@@ -39,16 +39,17 @@ GATE = 0.05
 SUSPECT = 0.25
 """Probability given to the instrument for each suspect finding: not enough to overrule, enough to be seen."""
 PRIOR = 0.5
-"""Pseudo-problems of mastered and of open (Jeffreys): the verdict speaks of the task family, not of these problems
-alone, so three problems that agree are not yet a certainty."""
+"""Pseudo-problems of mastered and of open problems (Jeffreys prior): the verdict speaks of the task family and not of
+these problems alone, so three problems that agree are not yet a certainty."""
 OPEN_PRIOR = 1.0
-"""Pseudo-problems of all open classes together (Perks). One or half of one per class would hold most families for mixed
-before any is seen."""
+"""Pseudo-problems of all open classes together (Perks prior). With one or half of one per class most families would
+count as mixed before any problem is seen."""
 MIN_PROBLEMS = 5
 """With fewer different problems no bottleneck is named, however much they agree: they stand for no task family."""
 
 _OPEN: tuple[Bottleneck, ...] = ("reshaping", "format", "guided", "support", "consolidation")
-"""The verdict of each column of the shares after the first, mastered; the last is there when models were compared."""
+"""The verdict of each column of the shares after the first, which is mastered; the last column is there only when
+models were compared."""
 _LABELS: tuple[Bottleneck, ...] = ("saturated", *_OPEN, "mixed")
 
 DRAWS_PER_SHARE = 4
@@ -66,7 +67,7 @@ def diagnose(
     Args:
         evidence: what was drawn and scored.
         measurements: what the probes made of it.
-        failures: probes that raised.
+        failures: the probes that raised an error.
     """
     by_name = {measurement.probe: measurement for measurement in measurements}
     findings = tuple(finding for measurement in measurements for finding in measurement.findings)
@@ -113,7 +114,7 @@ def diagnose(
 
 
 def _judge(shares_SC: NDArray[np.float64], problems: int, evidence: Evidence, instrument: Instrument) -> Bottleneck:
-    """The verdict that these shares would get, the instrument as it is."""
+    """The verdict that these draws of the shares (shape (S, C)) would get, with the instrument as it is."""
     many_SC = np.repeat(shares_SC, DRAWS_PER_SHARE, axis=0)
     probabilities = label_probabilities(many_SC, problems, evidence.settings.sampling.seed)
     probabilities = _with_instrument(probabilities, instrument)
@@ -129,13 +130,13 @@ def _status(findings: Sequence[Finding], *, checked: bool) -> InstrumentStatus:
 
 
 def distinct_prompts(evidence: Evidence) -> int:
-    """Independent problems among the measured ones: a prompt under several ids is one; unknown prompts count each."""
+    """How many independent problems were measured: a prompt under several ids is one, unknown prompts count each."""
     texts = {str(key): evidence.problems[str(key)].prompt_text.strip() for key in evidence.measured.index}
     return len({text or key for key, text in texts.items()})
 
 
 def label_probabilities(shares_SC: NDArray[np.float64], n_problems: int, seed: int) -> dict[Bottleneck, float]:
-    """Probability of each verdict for the task family the problems stand for.
+    """Probability of each verdict for the task family that the problems stand for.
 
     Every posterior draw of the shares is widened to the family's shares (a Beta for mastered against open problems, a
     Dirichlet among the open ones), then labelled.
@@ -143,7 +144,7 @@ def label_probabilities(shares_SC: NDArray[np.float64], n_problems: int, seed: i
     Args:
         shares_SC: draws of the shares of these problems, shape (S, 5); with consolidation as the last column (S, 6).
         n_problems: how many problems the shares are of.
-        seed: of the Dirichlet draws.
+        seed: seeds the Dirichlet draws.
     """
     rng = np.random.default_rng(seed)
     count_SC = shares_SC * n_problems
@@ -173,7 +174,7 @@ def _with_instrument(probabilities: dict[Bottleneck, float], instrument: Instrum
 
 
 def _prob_above(share: Estimate, threshold: float) -> float:
-    """P(share > threshold) by a normal through the interval."""
+    """Probability that the share exceeds the threshold, by a normal law that has the share's interval."""
     if share.value is None or share.low is None or share.high is None:
         return NAMED
     z = float(stats.norm.ppf((1 + share.level) / 2))
@@ -229,12 +230,12 @@ def problem_table(
 
 
 def count_text(count: float) -> str:
-    """An expected number of rollouts: whole from 10 on, two digits below."""
+    """An expected number of rollouts as text: whole from 10 on, with two digits below."""
     return f"{count:,.0f}" if count >= 10 else f"{count:.2g}"
 
 
 def share_text(value: float, low: float | None, high: float | None) -> str:
-    """A share with its interval in whole percent; an interval that reads like the value is left out."""
+    """A share with its interval in whole percent as text; an interval that reads like the value is left out."""
     ends = [f"{end:.0%}" for end in (low, high) if end is not None]
     return f"{value:.0%}" + ("" if set(ends) <= {f"{value:.0%}"} else f" [{', '.join(ends)}]")
 
@@ -245,7 +246,14 @@ def reasons(
     by_name: Mapping[str, Measurement],
     instrument: Instrument,
 ) -> tuple[str, ...]:
-    """The evidence in sentences, strongest first."""
+    """The evidence for the verdict in sentences, strongest first.
+
+    Args:
+        evidence: what was drawn and scored.
+        shares: share of the problems in each class.
+        by_name: what the probes found, by their name.
+        instrument: what was found about the instrument.
+    """
     settings = evidence.settings
     out = [finding.advice for finding in instrument.findings if finding.severity != "note"]
     drawn, problems = int(evidence.main["drawn"].sum()), len(evidence.problems)

@@ -1,4 +1,4 @@
-"""Per-problem classes: how probable is it that problem i is mastered, reshaping-, format-, guided- or support-limited?
+"""Per-problem classes: how probably is each problem mastered, reshaping-, format-, guided- or support-limited?
 
 Suffixes: P problems, S posterior draws, C classes in the order of `types.CLASSES`.
 """
@@ -22,32 +22,34 @@ from posttrain_diag.types import CLASSES, Estimate, Measurement, ProblemClass, S
 BoolArray = NDArray[np.bool_]
 
 DRAWS = 1000
-"""Joint posterior draws behind the intervals of the shares."""
+"""Number of joint posterior draws behind the intervals of the shares."""
 
 
 @dataclass(frozen=True)
 class ClassPosterior:
-    """What each problem probably is, and the joint uncertainty of the shares."""
+    """The class that each problem probably has, and the joint uncertainty of the classes' shares."""
 
     posterior: pd.DataFrame
-    """Indexed by problem id, one column per class, rows sum to 1."""
+    """Class probabilities: a row per problem id, a column per class, rows sum to 1."""
     shares_SC: NDArray[np.float64]
     """Posterior draws of the share of these problems in each class, shape (DRAWS, 5)."""
     consolidation: pd.Series | None = None
     """Per problem the probability that the policy does not reach it and another model solves it; part of guided and
     support, not a class beside them. None when no other model was compared."""
     elsewhere_SC: NDArray[np.float64] | None = None
-    """Of `shares_SC` the part that another model solves."""
+    """The part of `shares_SC` that another model solves."""
 
     @property
     def classes(self) -> pd.Series:
-        """The resolved class per problem, else "unresolved"."""
+        """The class to which each problem is resolved, else "unresolved"."""
         best = self.posterior.idxmax(axis=1)
         return best.where(self.posterior.max(axis=1) >= RESOLVED, "unresolved")
 
     @property
     def label_shares(self) -> NDArray[np.float64]:
-        """Draws of the shares a verdict is made of, shape (DRAWS, 5), or (DRAWS, 6) when another model was compared.
+        """Draws of the shares that a verdict is made of.
+
+        Their shape is (DRAWS, 5), or (DRAWS, 6) when another model was compared.
 
         What another model solves is taken out of its class into the last column.
         """
@@ -69,7 +71,7 @@ class ClassPosterior:
 
 
 def _share(share_S: NDArray[np.float64], posterior_P: pd.Series, level: float) -> Estimate:
-    """The mean posterior over problems, with the interval that draws of the share give."""
+    """The mean posterior over problems (shape (P,)), with the interval of the share's draws (shape (S,))."""
     low, high = np.quantile(share_S, [(1 - level) / 2, 1 - (1 - level) / 2])
     value = float(posterior_P.mean())
     return Estimate(value, min(float(low), value), max(float(high), value), level, len(posterior_P), "estimated")
@@ -154,7 +156,11 @@ def members_of(
 
 
 def shares_of(members: Mapping[ProblemClass, BoolArray]) -> NDArray[np.float64]:
-    """Share of the problems in each class, in each draw, shape (S, 5)."""
+    """Share of the problems in each class, in each draw, shape (S, 5).
+
+    Args:
+        members: for each class a mask of shape (S, P).
+    """
     return np.stack([members[name].mean(axis=1) for name in CLASSES], axis=1).astype(np.float64)
 
 
@@ -164,7 +170,10 @@ def _coins(rng: np.random.Generator, chance_P: NDArray[np.float64]) -> BoolArray
 
 
 def _shares_by_threshold(evidence: Evidence) -> NDArray[np.float64]:
-    """Draws of the shares when p alone decides the class, shape (S, 5): nothing of size draws x problems is made."""
+    """Draws of the shares when p alone decides the class, shape (S, 5).
+
+    Nothing of the size draws x problems is held in memory.
+    """
     settings = evidence.settings
     below_S, open_S = evidence.law.posterior_draws(below(settings.eps), below(settings.mastery)).T
     below_S = np.clip(below_S, 0.0, 1.0)
@@ -174,7 +183,10 @@ def _shares_by_threshold(evidence: Evidence) -> NDArray[np.float64]:
 
 
 def _reach(measurements: Mapping[str, Measurement], index: pd.Index[str]) -> NDArray[np.float64]:
-    """Reach posterior per problem; problems outside the ladder's sample get the mean of those inside."""
+    """Probability that a prefix reaches each problem, shape (P,).
+
+    Problems outside the ladder's sample get the mean of those inside.
+    """
     found = measurements.get("prefix_ladder")
     if found is None or "reach" not in found.per_problem or not found.per_problem["reach"].notna().any():
         return np.zeros(len(index))

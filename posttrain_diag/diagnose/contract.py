@@ -1,4 +1,4 @@
-"""diagnosis.json: the machine-readable contract, also printed by `--json`."""
+"""diagnosis.json: the machine-readable contract of a verdict, also printed by `--json`."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def measurement_json(measurement: Measurement) -> dict[str, Any]:
 
 
 def plan_json(plan: Plan) -> list[dict[str, Any]]:
-    """The ordered proposals as JSON."""
+    """The ordered proposals of a plan as JSON."""
     return [
         {
             "stage": p.stage,
@@ -74,7 +74,7 @@ def plan_json(plan: Plan) -> list[dict[str, Any]]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of everything a number may depend on."""
+    """Versions of the packages that a number may depend on."""
     out = {"python": platform.python_version(), "platform": sys.platform}
     for package in PACKAGES:
         try:
@@ -85,7 +85,7 @@ def versions() -> dict[str, str]:
 
 
 def _sample_notes(evidence: Evidence) -> tuple[str, ...]:
-    """Which numbers rest on a sample, where any does."""
+    """Notes on which numbers rest on a sample of the draws, where any does."""
     if evidence.counts is not None or not evidence.sampled:
         return ()
     return (
@@ -96,7 +96,7 @@ def _sample_notes(evidence: Evidence) -> tuple[str, ...]:
 
 
 def teacher_rollouts(evidence: Evidence) -> dict[str, int]:
-    """Draws of each other model."""
+    """How many draws there are of each other model."""
     return {name: int(evidence.teacher_table(name)["drawn"].sum()) for name in evidence.teachers}
 
 
@@ -112,7 +112,7 @@ def diagnosis_json(diagnosis: Diagnosis, plan: Plan, evidence: Evidence, *, task
     Args:
         diagnosis: the verdict.
         plan: what to do next.
-        evidence: for sample counts, settings and the model.
+        evidence: gives sample counts, settings and the model.
         tasks: {"source", "sha", ...} of the task set; `n` is added.
     """
     settings = evidence.settings

@@ -16,14 +16,13 @@ UNTOLD: Mapping[Bottleneck, Mapping[Bottleneck, float]] = {
 }
 """Where the probability of a verdict goes when neither golds, verifier, prefixes nor the lenient reading were seen.
 
-Judgement, not measurement. Never passing looks the same for a missing ability, one a prefix would unlock and a
-verifier that rejects everything, so `support` stays below the threshold at which a verdict is named: no support
-verdict before the instrument was checked (SCIENCE rule 1). Passes vouch for most of an instrument, not for all of it.
-"""
+Judgement, not measurement. Never passing looks the same for a missing ability, for one that a prefix would unlock and
+for a verifier that rejects everything, so `support` stays below the threshold at which a verdict is named: there is no
+support verdict before the instrument was checked. Passes vouch for most of an instrument, not for all of it."""
 
 
 def spread(probabilities: Mapping[Bottleneck, float]) -> dict[Bottleneck, float]:
-    """The probabilities of the verdicts, with what counts cannot tell apart shared out."""
+    """The probabilities of the verdicts, with that of verdicts which counts cannot tell apart shared out among them."""
     out: dict[Bottleneck, float] = {}
     for name, value in probabilities.items():
         for told, share in UNTOLD.get(name, {name: 1.0}).items():
@@ -32,7 +31,7 @@ def spread(probabilities: Mapping[Bottleneck, float]) -> dict[Bottleneck, float]
 
 
 def shares_of_counts(shares: Mapping[ShareName, Estimate], settings: Settings) -> dict[ShareName, Estimate]:
-    """Class shares with what they leave open said beside them; classes that need more than counts are undefined."""
+    """Class shares with a note on what they leave open; classes that need more than counts are undefined."""
     bound = f"p < 1/{settings.rollout_budget}"
     return {
         **shares,

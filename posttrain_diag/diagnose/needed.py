@@ -26,13 +26,13 @@ from posttrain_diag.stats.mixing_law import coarsening
 from posttrain_diag.types import Bottleneck, Needed
 
 ENOUGH = 0.5
-"""Samples are enough when they name the verdict with at least this probability."""
+"""Samples are enough when they let the verdict be named with at least this probability."""
 MOST_ROLLOUTS = 4096
 """Rollouts per problem beyond which only more problems can help."""
 MOST_PROBLEMS = 64
 """At most this many times the present problems are asked for."""
 PILOT = 64
-"""Rollouts per problem of the forecast where the present ones are too few however many problems there are."""
+"""Rollouts per problem of the forecast, where the present ones are too few however many problems there are."""
 WORLDS = 40
 SIMULATED = 160
 """Problems of a simulated world; larger sets are represented by a sample of this size, weighted up."""
@@ -51,18 +51,25 @@ VerdictOfShares = Callable[[FloatArray, int], Bottleneck]
 
 @dataclass(frozen=True)
 class _Rate:
-    """One success probability per problem: its law, and the draws that tell of it."""
+    """One success probability per problem: its law, and the draws that tell about it."""
 
     law_LJ: FloatArray
     grid: PGrid
     cuts_KJ: FloatArray
-    """Per threshold the share of each cell below it, shape (K, J)."""
+    """For each threshold the share of each grid cell that lies below it, shape (K, J)."""
     n_P: IntArray
     c_P: IntArray
 
     @staticmethod
     def of(law: MixingLaw, n_P: IntArray, c_P: IntArray, *thresholds: float) -> _Rate:
-        """The law's posterior, on its coarsest grid, with the draws of these problems."""
+        """Carry a law's posterior over to the coarsest grid and put draws of these problems beside it.
+
+        Args:
+            law: the law with its posterior.
+            n_P: draws of each problem, shape (P,).
+            c_P: successes of each problem, shape (P,).
+            *thresholds: probabilities at which `below` will cut.
+        """
         coarse = PGrid.for_rollouts(1)
         fine = law.grid.step
         joined = round(coarse.step / fine)
@@ -76,12 +83,24 @@ class _Rate:
         return _Rate(law_LJ, coarse, cuts_KJ, n_P, c_P)
 
     def take(self, rows_P: IntArray) -> _Rate:
-        """The draws of some problems; row -1 is a problem that nobody has drawn yet."""
+        """The same law with the draws of some problems.
+
+        Args:
+            rows_P: positions of the problems, shape (P,); -1 stands for a problem that nobody has drawn yet.
+        """
         new_P = rows_P < 0
         return replace(self, n_P=np.where(new_P, 0, self.n_P[rows_P]), c_P=np.where(new_P, 0, self.c_P[rows_P]))
 
     def likelihood(self, n_P: IntArray, c_P: IntArray) -> FloatArray:
-        """Likelihood of each problem's draws on the grid, scaled to maximum 1, shape (P, J)."""
+        """Likelihood of each problem's draws on the grid, scaled to maximum 1.
+
+        Args:
+            n_P: draws, shape (P,).
+            c_P: successes, shape (P,).
+
+        Returns:
+            Likelihoods, shape (P, J).
+        """
         log_PJ = self.grid.log_likelihood(n_P.astype(np.float64), c_P.astype(np.float64))
         return np.exp(log_PJ - log_PJ.max(axis=1, keepdims=True))
 
@@ -102,13 +121,16 @@ class _Rate:
         return self.grid.scatter(cell_P[None, :], rng)[0]
 
     def below(self, n_P: IntArray, c_P: IntArray, weight: float, rng: np.random.Generator) -> BoolArray:
-        """Joint draws of "p lies below the threshold" once these are the counts, shape (K, DRAWS, P).
+        """Joint draws of the event that p lies below each threshold, once these are the counts.
 
         Args:
-            n_P: draws then.
-            c_P: successes then.
+            n_P: draws then, shape (P,).
+            c_P: successes then, shape (P,).
             weight: power of the likelihood of the simulated problems in the weights of the laws.
             rng: source of randomness.
+
+        Returns:
+            Events, shape (K, DRAWS, P).
         """
         then_PJ = self.likelihood(n_P, c_P)
         then_LP = np.maximum(self.law_LJ @ then_PJ.T, TINY)
@@ -122,7 +144,7 @@ class _Rate:
 
 @dataclass(frozen=True)
 class _Present:
-    """What is known now, and what a run with other numbers would draw."""
+    """What is known now, and what a run with other numbers of problems and rollouts would draw."""
 
     main: _Rate
     format: _Rate | None
@@ -130,14 +152,14 @@ class _Present:
     form_cuts: tuple[float, ...]
     eps: float
     reach: _Rate | None
-    """Success after the most helpful prefix; None where no prefix helps more than its controls."""
+    """Success after the most helpful prefix, per problem; None where no prefix helps more than its controls."""
     ladder_rollouts: int
     seed: int
     judge: VerdictOfShares
 
     @staticmethod
     def of(evidence: Evidence, judge: VerdictOfShares) -> _Present:
-        """Read it off the evidence."""
+        """Read what is known now from the evidence."""
         settings, table = evidence.settings, evidence.measured
         n_P, c_P = table["n"].to_numpy(np.int64), table["c"].to_numpy(np.int64)
         main = _Rate.of(evidence.law, n_P, c_P, settings.eps, settings.mastery)
@@ -154,20 +176,20 @@ class _Present:
 
     @property
     def problems(self) -> int:
-        """Measured problems."""
+        """The number of measured problems."""
         return len(self.main.n_P)
 
     @property
     def mean(self) -> float:
-        """Rollouts per problem."""
+        """The mean number of rollouts per problem."""
         return float(self.main.n_P.mean())
 
     def verdicts(self, problems: int, rollouts: float) -> Counter[Bottleneck]:
         """The verdicts of simulated runs.
 
         Args:
-            problems: of the task set then; those beyond the present ones come from the same laws.
-            rollouts: per problem, on average.
+            problems: size of the task set then; problems beyond the present ones come from the same laws.
+            rollouts: rollouts per problem then, on average.
         """
         rows_P = np.linspace(0, problems - 1, min(problems, SIMULATED)).round().astype(np.int64)
         rows_P = np.where(rows_P < self.problems, rows_P, -1)
@@ -187,7 +209,7 @@ class _Present:
         problems: int,
         rng: np.random.Generator,
     ) -> Bottleneck:
-        """One world: draw it, draw the further counts, judge them."""
+        """Simulate one world: draw it, draw the further counts, judge them."""
         main, form, reach = parts
         assert main is not None
         p_P = main.world(rng)
@@ -223,7 +245,7 @@ def forecast(evidence: Evidence, judge: VerdictOfShares) -> Needed:
     """The samples after which the verdict is likely to be named: more rollouts if they can do it, else more problems.
 
     Args:
-        evidence: of an undetermined verdict; needs at least one measured problem.
+        evidence: what an undetermined verdict rests on; needs at least one measured problem.
         judge: names the verdict, as the diagnosis does; the instrument is taken to stay as it is.
     """
     present = _Present.of(evidence, judge)
@@ -265,9 +287,9 @@ def _ladder(start: float, most: int) -> list[int]:
 def _search(
     verdicts: Callable[[int], Counter[Bottleneck]], numbers: list[int]
 ) -> tuple[int, Counter[Bottleneck]] | None:
-    """The least number at which the verdict is likely to be named; None: at none of them.
+    """The smallest number at which the verdict is likely to be named; None: at none of them.
 
-    Upwards, not by bisection: the chance often rises to just above ENOUGH early and stays there.
+    The search goes upwards, not by bisection: the chance often rises to just above ENOUGH early and stays there.
     """
     for number in numbers:
         outcome = verdicts(number)
@@ -285,7 +307,7 @@ def _shares(outcome: Counter[Bottleneck]) -> dict[Bottleneck, float]:
 
 
 def _needed(evidence: Evidence, rollouts: int, problems: int, outcome: Counter[Bottleneck]) -> Needed:
-    """The number and its sentence."""
+    """The number of rollouts or problems that is needed, with its sentence."""
     measured = len(evidence.measured)
     probability, share = _probability(outcome), _shares(outcome)
     likely = ", ".join(f"{name} {value:.0%}" for name, value in share.items() if name != "undetermined")

@@ -1,1 +1,1 @@
-"""Engines turn requests into token draws and scores. `base` is the protocol; one file per backend."""
+"""Engines turn requests into token draws and scores: `contract` is the protocol, each backend has its own folder."""

@@ -16,7 +16,8 @@ Capability = Literal["tokens", "logprobs", "scores", "prefixes", "tilts"]
 teacher-forced scores, draws after a given beginning of the response, draws from a `Tilt`."""
 
 Rendering = Literal["chat", "plain"]
-"""A prompt through the tokenizer's chat template, or as text (through the plain template where one was given)."""
+"""How a prompt becomes tokens: "chat" through the tokenizer's chat template; "plain" as text, through the plain-text
+template where one was given."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Prompt:
     response_prefix_ids: tuple[int, ...] = ()
     """Token ids of an already written beginning of the response."""
     rendering: Rendering | None = None
-    """None: as the engine was opened; another only where `EngineInfo.renderings` names it."""
+    """How to render this prompt; None: the way the engine was opened with. Another one only where
+    `EngineInfo.renderings` names it."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Tilt:
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """Draws `sample_indices` of one prompt."""
+    """A request for draws of one prompt: one draw for each entry of `sample_indices`."""
 
     key: str
     """Names the request in what comes back; unique within one call."""
@@ -66,7 +68,7 @@ class SampleRequest:
 
 @dataclass(frozen=True)
 class Draw:
-    """One finished draw."""
+    """One finished draw: what the model wrote after the prompt, and how probable it was."""
 
     key: str
     sample_idx: int
@@ -100,7 +102,7 @@ class Draw:
 
 @dataclass(frozen=True)
 class ScoreRequest:
-    """A completion to be scored after a prompt. Give exactly one of `completion`, `completion_ids`."""
+    """A completion to be scored after a prompt. Give exactly one of `completion` and `completion_ids`."""
 
     key: str
     prompt: Prompt
@@ -131,7 +133,7 @@ class EngineInfo:
 
     engine: str
     model: str
-    """As the user named it."""
+    """The model as the user named it."""
     model_sha: str
     """Hash over the weights and the tokenizer."""
     architecture: str
@@ -141,10 +143,10 @@ class EngineInfo:
     dtype: str
     device: str
     stop_token_ids: tuple[int, ...]
-    """Empty when the model has no stop token at all."""
+    """Tokens that end a response; empty when the model has no stop token at all."""
     stop_tokens: tuple[str, ...]
     chat_template_sha: str | None
-    """None for a model whose prompts are used as they are."""
+    """Hash of the chat template; None for a model whose prompts are used as they are."""
     renderings: tuple[Rendering, ...] = ()
     """How this engine can render a prompt, the way in use first; empty where it cannot choose."""
     notices: tuple[str, ...] = ()
@@ -158,7 +160,7 @@ class Engine(Protocol):
 
     @property
     def info(self) -> EngineInfo:
-        """What is loaded."""
+        """What the engine has loaded, as the run directory records it."""
         ...
 
     def prompt_ids(self, prompt: Prompt) -> tuple[int, ...]:
@@ -183,9 +185,9 @@ class Engine(Protocol):
         ...
 
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
-        """Score all requests, each yielded when its batch is done, in any order."""
+        """Score all requests; each score is yielded when its batch is done, in any order."""
         ...
 
     def close(self) -> None:
-        """Free the model's memory."""
+        """Free the model's memory; the engine cannot be used afterwards."""
         ...

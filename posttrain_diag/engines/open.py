@@ -9,7 +9,7 @@ from posttrain_diag.settings.engine import HFChoice, OpenAIChoice, RayChoice, VL
 
 if TYPE_CHECKING:
     from posttrain_diag.engines.contract import Engine
-    from posttrain_diag.settings.engine import EngineSettings, Reading
+    from posttrain_diag.settings.engine import EngineSettings, ReadingSettings
 
 ONE_THREAD_BELOW = 20_000_000
 """Parameters below which one torch thread is as fast as several and far faster on a machine that others use."""
@@ -38,7 +38,7 @@ def open_engine(settings: EngineSettings, model: str) -> Engine:
             return load_ray_engine(settings, model)
 
 
-def _hf(own: HFChoice, reading: Reading, model: str) -> Engine:
+def _hf(own: HFChoice, reading: ReadingSettings, model: str) -> Engine:
     from posttrain_diag.engines.hf.engine import load_hf_engine
 
     engine = load_hf_engine(model, device=own.device, dtype=own.dtype, batch_rows=own.batch_rows, **reading)
@@ -50,13 +50,13 @@ def _hf(own: HFChoice, reading: Reading, model: str) -> Engine:
     return engine
 
 
-def _vllm(own: VLLMChoice, reading: Reading, model: str) -> Engine:
+def _vllm(own: VLLMChoice, reading: ReadingSettings, model: str) -> Engine:
     from posttrain_diag.engines.vllm.engine import load_vllm_engine
 
     return load_vllm_engine(model, python=own.vllm_python, dtype=own.dtype, batch_rows=own.batch_rows, **reading)
 
 
-def _openai(own: OpenAIChoice, reading: Reading, model: str) -> Engine:
+def _openai(own: OpenAIChoice, reading: ReadingSettings, model: str) -> Engine:
     from posttrain_diag.engines.openai.engine import load_openai_engine
 
     return load_openai_engine(

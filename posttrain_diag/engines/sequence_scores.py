@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from posttrain_diag.engines.contract import Score, ScoreRequest
-from posttrain_diag.engines.hf.score import Target, score_targets
+from posttrain_diag.engines.hf.score import ScoreTarget, score_targets
 from posttrain_diag.engines.model.front import Front
 from posttrain_diag.errors import EngineError, ModelError
 
@@ -21,15 +21,15 @@ TokenScores = tuple[Sequence[float], Sequence[int]]
 
 @dataclass(frozen=True)
 class Sequenced:
-    """One sequence to be answered for."""
+    """One sequence that an engine must answer for, with the score request it belongs to."""
 
     owner: int
-    """Which target it belongs to."""
+    """Index of the target that it belongs to."""
     variant: int
-    """Which stop token stands at its end."""
+    """Which of the stop tokens stands at its end."""
     ids: tuple[int, ...]
     start: int
-    """Tokens from here on are asked for."""
+    """Index of the first token whose score is asked for."""
 
 
 class SequenceScores:
@@ -59,17 +59,17 @@ class SequenceScores:
                 self.sequences.append(Sequenced(owner, variant, ids, start))
         self._parts: dict[int, dict[int, TokenScores]] = {}
 
-    def _ends(self, target: Target) -> tuple[int, ...]:
+    def _ends(self, target: ScoreTarget) -> tuple[int, ...]:
         if not target.ids:
             return ()
         return self._front.stop_ids if target.stop_position else (target.ids[-1],)
 
     def empty(self) -> list[Score]:
-        """Scores of completions without a token."""
+        """The scores of completions without a token, which no engine need be asked for."""
         return [self._score(target, {}) for target in self._targets if not target.ids]
 
     def add(self, sequence: Sequenced, part: TokenScores) -> Score | None:
-        """Take one answer in; the score once it is complete.
+        """Take in the answer for one sequence; returns the score of its completion once that is complete.
 
         Raises:
             ModelError: a log-probability is not a number.
@@ -82,7 +82,7 @@ class SequenceScores:
         del self._parts[sequence.owner]
         return self._score(target, parts)
 
-    def _score(self, target: Target, parts: Mapping[int, TokenScores]) -> Score:
+    def _score(self, target: ScoreTarget, parts: Mapping[int, TokenScores]) -> Score:
         logprob_T = np.array(parts[0][0] if parts else [], dtype=np.float64)
         rank_T = np.array(parts[0][1] if parts else [], dtype=np.int32)
         if len(parts) > 1:

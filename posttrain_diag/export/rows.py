@@ -38,9 +38,9 @@ SETS: dict[str, str] = {
     "support": "needs-demonstration",
     "unresolved": "undecided",
 }
-"""Class -> what its problems are good for."""
+"""For each class what its problems are good for."""
 OWN_ONLY = frozenset({"mastered", "reshaping"})
-"""Classes whose SFT rows are own draws alone: what the model can say itself is learned without foreign style."""
+"""Classes whose SFT rows are own draws alone: what the model can say itself is learned without a foreign style."""
 _FORM = CLASSES["format"].reason
 WHY_PROMPT = {
     "replay": "mastered: nothing to gain by reward, something to keep",
@@ -50,31 +50,31 @@ WHY_PROMPT = {
     "undecided": "its class is not resolved: more draws would tell",
 }
 PAIRED = ("reshaping", "format", "unresolved")
-"""Classes whose own draws make pairs: the others hardly pass, or hardly fail."""
+"""Classes whose own draws make pairs; problems of the others hardly pass, or hardly fail."""
 
 
 @dataclass
 class Left:
-    """Why problems gave no row; reason -> number of problems."""
+    """Counts the problems that gave no row, by the reason why."""
 
     reasons: Counter[str] = field(default_factory=Counter[str])
 
     def out(self, reason: str) -> None:
-        """Count one problem."""
+        """Count one more problem that gave no row for this reason."""
         self.reasons[reason] += 1
 
 
 @dataclass(frozen=True)
 class Standing:
-    """What the run says of one problem."""
+    """What the run says of one problem: its class and the evidence for it."""
 
     cls: str
     text: str
-    """The evidence in a few words."""
+    """The evidence for the class in a few words."""
 
     @staticmethod
     def of(source: Source, key: str) -> Standing:
-        """Read it off problems.parquet."""
+        """Read a problem's standing from the run's problems.parquet."""
         row = source.facts[key]
         text = f"{row['c']} of {row['n']} draws pass"
         if pd.notna(row["p_mean"]):
@@ -83,20 +83,20 @@ class Standing:
 
     @property
     def set(self) -> str:
-        """The set its rows belong to."""
+        """The name of the set that the problem's rows belong to."""
         return SETS[self.cls]
 
     def columns(self, key: str, source: str, why: str) -> ExportRow:
-        """What every row says beside its training columns."""
+        """The columns that every row has beside its training columns: where it comes from and why it is there."""
         return {"problem_id": key, "class": self.cls, "set": self.set, "source": source, "why": f"{self.text}; {why}"}
 
 
 def sft_rows(source: Source, per_problem: int, left: Left) -> Iterator[ExportRow]:
-    """Prompt-completion rows: the model's own passing draws, demonstrations where there are none to learn from.
+    """Prompt-completion rows: the model's own passing draws, and demonstrations where there are none to learn from.
 
     Args:
         source: the run.
-        per_problem: different completions per problem at most.
+        per_problem: most different completions per problem.
         left: is told of the problems without a row.
     """
     source.need_draws("--to sft")
@@ -117,12 +117,12 @@ def sft_rows(source: Source, per_problem: int, left: Left) -> Iterator[ExportRow
 
 
 def _distinct(draws: pd.DataFrame, verdict: str) -> list[str]:
-    """Different texts with a verdict, in the order drawn."""
+    """The different texts with a verdict, in the order drawn."""
     return list(dict.fromkeys(draws.loc[draws["verdict"] == verdict, "text"].tolist()))
 
 
 def _demos(source: Source, problem: Problem) -> list[str]:
-    """Demonstrations that pass: all where the analysis saw all pass, else those the verifier passes now.
+    """Demonstrations that pass: all where the analysis saw all pass, else those that the verifier passes now.
 
     Verifiers that run code are not run again; what the analysis saw fail beside others is left out with them.
     """
@@ -171,7 +171,7 @@ def pair_rows(source: Source, per_problem: int, left: Left) -> Iterator[ExportRo
 
     Args:
         source: the run.
-        per_problem: pairs per problem at most; no two are alike.
+        per_problem: most pairs per problem; no two are alike.
         left: is told of the problems without a pair.
     """
     source.need_draws("--to pairs")
@@ -196,11 +196,11 @@ def pair_rows(source: Source, per_problem: int, left: Left) -> Iterator[ExportRo
 
 
 def _likeliest(draws: pd.DataFrame, verdict: str, *, by_answer: bool) -> list[tuple[str, int]]:
-    """Different texts with a verdict and how often each was drawn, the most frequent first.
+    """The different texts with a verdict and how often each was drawn, the most frequent first.
 
     Args:
-        draws: of one problem.
-        verdict: which of them.
+        draws: the draws of one problem.
+        verdict: the verdict of the draws that count.
         by_answer: one text for each extracted answer (draws without one count by their text), with the times of the
             answer: the text drawn most often, then the one the model finds likeliest.
     """

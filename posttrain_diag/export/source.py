@@ -21,21 +21,21 @@ from posttrain_diag.tasks.problems.split import split_tasks
 from posttrain_diag.types import Problem
 
 Form = Literal["auto", "text", "conversational"]
-Split = Literal["all", "train"]
+ExportSplit = Literal["all", "train"]
 CHUNK = 50_000
-"""Draws read at a time."""
+"""How many draws are read at a time."""
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """A prompt as a trainer takes it."""
+    """A prompt in the form in which a trainer takes it."""
 
     prompt: str | list[dict[str, Any]]
     prefix: str
     """A beginning of the response that the prompt already gives; it belongs to every completion."""
 
     def completion(self, text: str) -> str | list[dict[str, str]]:
-        """A response in the prompt's own format."""
+        """A response in the same format as the prompt: text, or a list of messages."""
         if isinstance(self.prompt, str):
             return text
         return [{"role": "assistant", "content": self.prefix + text}]
@@ -43,19 +43,19 @@ class Rendered:
 
 @dataclass(frozen=True)
 class Source:
-    """A run to export from."""
+    """A run directory that rows are exported from."""
 
     run: RunDir
     problems: Mapping[str, Problem]
-    """Those whose prompt is known and that the split holds, in the order of the tasks file."""
+    """The problems whose prompt is known and that the split holds, in the order of the tasks file."""
     table: pd.DataFrame
-    """problems.parquet, indexed by id."""
+    """The contents of problems.parquet, indexed by problem id."""
     conversational: bool
-    """Prompts are lists of messages, to which a trainer applies the model's chat template."""
+    """Whether prompts are lists of messages, to which a trainer applies the model's chat template."""
     template: str | None
     system: str | None
     counted: bool
-    """Counts alone were imported."""
+    """Whether only counts were imported."""
 
     @cached_property
     def facts(self) -> Mapping[str, Mapping[str, Any]]:
@@ -63,7 +63,7 @@ class Source:
         return cast("dict[str, dict[str, Any]]", self.table.to_dict("index"))
 
     def rendered(self, problem: Problem) -> Rendered:
-        """The prompt as the model was measured under it, up to the chat template."""
+        """A problem's prompt as the model was measured under it, before the chat template is applied."""
         if not self.conversational:
             return Rendered(plain_text(Prompt(problem.prompt, problem.messages), self.template, self.system), "")
         given = problem.messages or ({"role": "user", "content": problem.prompt or ""},)
@@ -74,10 +74,10 @@ class Source:
         return Rendered(messages, prefix)
 
     def need_draws(self, what: str) -> None:
-        """Refuse a run without texts.
+        """Refuse a run that has no texts.
 
         Raises:
-            UsageError: it holds counts alone.
+            UsageError: the run holds counts alone.
         """
         if self.counted:
             raise UsageError(
@@ -86,7 +86,7 @@ class Source:
             )
 
     def draws(self) -> Iterator[tuple[Problem, pd.DataFrame]]:
-        """Every problem with its draws under the plain prompt (columns of `Store.rows`), by sample index."""
+        """Every problem with its draws under the plain prompt (the columns of `Store.rows`), by sample index."""
         store, model_sha = self.run.store(), self._model_sha()
         try:
             spans = self._spans(store, model_sha)
@@ -100,7 +100,7 @@ class Source:
             store.close()
 
     def all_draws(self) -> Iterator[pd.DataFrame]:
-        """All stored draws of the model under every arm, by the piece: the columns of `Store.rows`."""
+        """All stored draws of the model under every arm, a piece at a time, with the columns of `Store.rows`."""
         store, model_sha = self.run.store(), self._model_sha()
         try:
             spans = store.spans(model_sha)
@@ -112,7 +112,7 @@ class Source:
             store.close()
 
     def problem_table(self) -> pd.DataFrame:
-        """problems.parquet with prompts and golds."""
+        """The per-problem table with prompts and golds."""
         table = self.table.reset_index(names="id")
         known = [self.problems.get(key) for key in table["id"]]
         table.insert(1, "prompt", [None if problem is None else problem.prompt_text for problem in known])
@@ -123,7 +123,7 @@ class Source:
         return str(self.run.read_json("run.json")["model_sha"])
 
     def _spans(self, store: Store, model_sha: str) -> dict[str, Span]:
-        """The draws of the main arm of each problem; of several prompts under one id the one last analysed.
+        """The draws of the main arm of each problem; of several prompts under one id, those of the one last analysed.
 
         Raises:
             StoreError: problems.parquet speaks of draws that the store does not hold.
@@ -170,12 +170,12 @@ def _parts(keys: Sequence[str], sizes: Mapping[str, int]) -> Iterator[list[str]]
         yield part
 
 
-def open_source(path: Path, *, form: Form = "auto", split: Split = "all") -> Source:
+def open_source(path: Path, *, form: Form = "auto", split: ExportSplit = "all") -> Source:
     """Read a run for export; needs no model.
 
     Args:
         path: the run directory.
-        form: of the prompts; auto: conversational where the model was addressed through a chat template.
+        form: form of the prompts; auto: conversational where the model was addressed through a chat template.
         split: train leaves out the problems that `diag train` holds out for measuring.
 
     Raises:
@@ -214,7 +214,7 @@ def open_source(path: Path, *, form: Form = "auto", split: Split = "all") -> Sou
 
 
 def _conversational(form: Form, data: Mapping[str, Any], config: Any, problems: Sequence[Problem]) -> bool:
-    """Are prompts messages? As the model was addressed; where that is not recorded, as a server is."""
+    """Whether prompts are messages: as the model was addressed, or, where that is not recorded, as a server is."""
     if form != "auto":
         return form == "conversational"
     renderings = data["model"].get("renderings")

@@ -8,14 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from posttrain_diag.errors import UsageError
 from posttrain_diag.export.rows import SETS, ExportRow, Left, pair_rows, prompt_rows, sft_rows
-from posttrain_diag.export.source import Form, Source, Split, open_source
+from posttrain_diag.export.source import ExportSplit, Form, Source, open_source
 from posttrain_diag.store import write_atomic
 
-Target = Literal["sft", "pairs", "prompts", "parquet"]
 MAKERS: dict[str, Callable[[Source, int, Left], Iterator[ExportRow]]] = {
     "sft": sft_rows,
     "pairs": pair_rows,
@@ -27,14 +25,14 @@ SUFFIXES = (".jsonl", ".parquet")
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written."""
+    """The outcome of an export: what was written, and what was left out."""
 
     paths: tuple[Path, ...]
     rows: int
     sets: dict[str, int]
-    """Rows per set; empty for --to parquet."""
+    """How many rows each set has; empty for --to parquet."""
     left_out: dict[str, int]
-    """Why problems gave no row -> how many."""
+    """How many problems gave no row, by the reason why."""
     conversational: bool
     notes: tuple[str, ...]
 
@@ -47,7 +45,7 @@ def export(
     per_problem: int = 4,
     sets: Sequence[str] = (),
     form: Form = "auto",
-    split: Split = "all",
+    split: ExportSplit = "all",
 ) -> Exported:
     """Write what a run recommends, as data.
 
@@ -55,9 +53,9 @@ def export(
         run: run directory of `diag analyze`.
         to: sft, pairs, prompts or parquet.
         out: a .jsonl or .parquet file; for --to parquet a folder. None: RUN/export/TO.jsonl, RUN/export.
-        per_problem: rows per problem at most.
-        sets: only these; all when empty.
-        form: of the prompts.
+        per_problem: most rows per problem.
+        sets: only rows of these sets; all when empty.
+        form: form of the prompts.
         split: train leaves out the problems that `diag train` holds out.
 
     Raises:
@@ -93,7 +91,7 @@ def _check(flag: str, value: str, accepted: Sequence[str]) -> None:
         raise UsageError(f"{flag} {value}: accepted are {', '.join(accepted)}")
 
 
-def _notes(source: Source, to: str, split: Split) -> tuple[str, ...]:
+def _notes(source: Source, to: str, split: ExportSplit) -> tuple[str, ...]:
     notes: list[str] = []
     if split == "all":
         notes.append(
@@ -119,7 +117,7 @@ def _parquet(rows: Sequence[ExportRow]) -> bytes:
 
 
 def _tables(source: Source, folder: Path) -> Exported:
-    """rollouts.parquet (every arm, read and written by the piece), problems.parquet and problems.csv."""
+    """Write rollouts.parquet (every arm, read and written a piece at a time), problems.parquet and problems.csv."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -39,33 +39,33 @@ COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
     "replicate": ("replicate",),
     "bits": ("bits",),
 }
-"""Field -> accepted column names, the first one found is read."""
+"""For each field the accepted column names; the first one that is found is read."""
 REQUIRED = ("problem_id", "n", "c")
 MOST = 2**31
-"""More draws of one problem than this are a mistake in the file."""
+"""More draws of one problem than this are taken for a mistake in the file."""
 _OPEN: Mapping[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _UNREADABLE = (csv.Error, UnicodeDecodeError, OSError, EOFError, lzma.LZMAError, zlib.error)
 _FIRST = ("", "0", "None")
-"""Replicates that keep the problem's id."""
+"""Names of replicates that keep the problem's id as it is."""
 _SHOWN = 3
 BadRow = tuple[int, str, str]
-"""(line, field, problem)."""
+"""What is wrong with a row: (line, field, problem)."""
 
 
 @dataclass(frozen=True)
 class CountsTable:
-    """Counts of every problem of a file."""
+    """The counts of every problem of a file."""
 
     source: str
     counts: pd.DataFrame
     """Indexed by problem id in the order of the file; columns drawn, c, failed, truncated, errored, n (whole numbers;
     n = drawn - errored is what rates are taken over)."""
     outcomes: tuple[str, ...] | None
-    """Per problem the outcomes in the order drawn, as "0" and "1"; None where the file does not say."""
+    """The outcomes of each problem in the order drawn, as "0" and "1"; None where the file does not say."""
     sha: str
     """Hash of the counts: the same counts in another file format have the same hash."""
     columns: Mapping[str, str]
-    """field -> column, as they were read."""
+    """The column that each field was read from."""
     notes: tuple[str, ...]
 
 
@@ -245,7 +245,7 @@ def _read_row(
 
 
 def _identity(cells: Sequence[Any], position: Mapping[str, int]) -> str:
-    """The problem's id; a later replicate of the same problem is a problem of its own."""
+    """The id of a row's problem; a later replicate of the same problem counts as a problem of its own."""
     given = cells[position["problem_id"]]
     key = "" if given is None or (isinstance(given, float) and math.isnan(given)) else str(given).strip()
     if key and "replicate" in position:
@@ -255,7 +255,7 @@ def _identity(cells: Sequence[Any], position: Mapping[str, int]) -> str:
 
 
 def _identity_faults(values: Mapping[str, int], bits: str, has_bits: bool) -> Iterator[tuple[str, str]]:
-    """What contradicts n = passed + failed + truncated + errored, or the outcomes."""
+    """Yield what contradicts n = passed + failed + truncated + errored, or the outcomes, as (field, problem)."""
     n, c = values["n"], values["c"]
     cut, errored = values.get("truncated", 0), values.get("errored", 0)
     if c > n:
@@ -270,7 +270,7 @@ def _identity_faults(values: Mapping[str, int], bits: str, has_bits: bool) -> It
 
 
 def _whole(value: Any) -> int | str:
-    """A whole number in [0, MOST], or what is wrong."""
+    """A whole number in [0, MOST], or a text that says what is wrong with the value."""
     try:
         number = int(value) if isinstance(value, str | int) and value != "" else None
     except ValueError:

@@ -2,7 +2,8 @@
 
 Training a token costs three times the FLOPs of drawing it (6 against 2 per weight). On the zoo (187 stages, one CPU
 thread, 162k weights; benchmarks/stages) a stage took 1.25 times that in the median, .90 to 2.1 times in nine of ten:
-looks, loading and the optimizer. On a GPU sampling is bound by memory, training is relatively faster: this is too long.
+looks, loading and the optimizer take the rest. On a GPU sampling is bound by memory and training is relatively faster,
+so that the figure is too long there.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 TRAINED, BESIDE = 3.0, 1.25
-"""Draws that a trained token is worth; what comes on top of them."""
+"""How many drawn tokens a trained token is worth in time, and the factor for everything beside sampling and training.
+"""
 
 
 def stage_seconds(tokens: float, tokens_per_s: float) -> float:

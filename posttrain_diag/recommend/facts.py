@@ -14,25 +14,26 @@ from posttrain_diag.stages.record import Need, needs_met
 from posttrain_diag.types import CLASSES, Bottleneck, Diagnosis, InstrumentStatus, Problem, ProblemClass
 
 UNASKED_TEACHER = 0.7
-"""A teacher that was not compared (`analyze --teacher`) is taken to solve this share of what the policy does not."""
+"""Share of what the policy does not solve that a teacher is taken to solve, where it was not compared by
+`analyze --teacher`."""
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What the user has to train with."""
+    """What the user has to train with: demonstrations, pairs, other models, tasks to keep and a budget."""
 
     demos: int = 0
-    """Training problems with a demonstration."""
+    """Number of training problems with a demonstration."""
     pairs: int = 0
-    """Training problems with a preference pair."""
+    """Number of training problems with a preference pair."""
     verifier: bool = True
     teacher: bool = False
     siblings: bool = False
-    """Another checkpoint of the same architecture."""
+    """Whether there is another checkpoint of the same architecture."""
     retained: bool = False
-    """Tasks whose pass rate should stay."""
+    """Whether there are tasks whose pass rate should stay."""
     budget_tokens: int | None = None
-    """Generated and trained tokens of a stage; None: as many as it takes."""
+    """Tokens that a stage may generate and train on; None: as many as it takes."""
 
     @staticmethod
     def of_problems(problems: Sequence[Problem], **more: Any) -> Resources:
@@ -59,7 +60,7 @@ class Facts:
     bottleneck: Bottleneck
     instrument: InstrumentStatus
     needed: str
-    """What it would take to decide; empty when decided."""
+    """What it would take to decide between verdicts; empty when decided."""
     problems: int
     pass_1: float
     """Mean success probability over problems."""
@@ -70,22 +71,22 @@ class Facts:
     taught: Mapping[ProblemClass, float]
     """The part of `headroom` on problems that a compared model solves; empty where none was compared."""
     mixed_groups: float | None
-    """Of groups of 8 so many hold both passes and failures."""
+    """Share of the groups of 8 rollouts that hold both passes and failures."""
     expected_successes: float | None
-    """Pooled over problems, in one rollout budget."""
+    """Expected passing rollouts, pooled over problems, in one rollout budget."""
     rollout_budget: int
     level: float
     mean_tokens: float
-    """Per rollout."""
+    """Mean number of tokens per rollout."""
     n_parameters: int
     random_like: bool
-    """The policy is close to uniform on correct traces and knows no other way either."""
+    """Whether the policy is close to uniform on correct traces and knows no other way either."""
     counts_only: bool
-    """Nothing but counts is known: no model to train."""
+    """Whether nothing but counts is known, so that there is no model to train."""
 
     @staticmethod
     def of(diagnosis: Diagnosis, evidence: Evidence) -> Facts:
-        """Sum up a diagnosis."""
+        """Sum up a diagnosis and the evidence behind it."""
         rows = diagnosis.per_problem
         known = "posterior_support" in rows
         rows = rows[rows["p_mean"].notna()] if known else rows.iloc[:0]
@@ -112,20 +113,20 @@ class Facts:
         )
 
     def json(self) -> dict[str, Any]:
-        """As facts.json holds it."""
+        """The facts in the form in which facts.json holds them."""
         return {"schema": 1, **asdict(self)}
 
     @staticmethod
     def read(data: Mapping[str, Any]) -> Facts:
-        """From facts.json, that of an earlier version too, which held more."""
+        """Read the contents of facts.json, also those of earlier versions, which held more."""
         return Facts(**{f.name: data[f.name] for f in fields(Facts)})
 
     def reachable(self, stage_teaches: bool, teacher: bool) -> Mapping[ProblemClass, float]:
-        """Headroom by class, of the problems that a stage can work on.
+        """Headroom by class, on the problems that a stage can work on.
 
         Args:
             stage_teaches: another model supplies the targets, so that only what it solves can be gained.
-            teacher: there is one.
+            teacher: there is such a model.
         """
         if not stage_teaches:
             return self.headroom
@@ -149,7 +150,7 @@ def _sums(rows: Any) -> tuple[dict[ProblemClass, float], ...]:
 
 
 def _random_like(evidence: Evidence) -> bool:
-    """Close to uniform on correct traces because the policy is undecided, not because it is sure of something else."""
+    """Whether the policy is near uniform on correct traces because it is undecided, not because it prefers others."""
     if evidence.model is None or not near_uniform(evidence):
         return False
     rows = [row.entropies for row in evidence.scores if row.kind == "demo:0" and len(row.entropies)]

@@ -27,58 +27,59 @@ from posttrain_diag.types import CLASSES, Estimate, ProblemClass
 Floats = NDArray[np.float64]
 DRAWS = 4000
 NEW_SITUATION = 0.25
-"""Weight of what was never seen, against 1 for each known situation (the concentration of the Dirichlet process)."""
+"""Weight of situations that were never seen, against 1 for each known one (the concentration of the Dirichlet process).
+"""
 SPREAD = 0.02
 """Standard deviation of the share won between situations that look alike."""
 FIRST_DRAWS = 6400
 """Draws within which an on-policy stage must see a pass: 50 steps of 128, after which it stops."""
 LIKE: dict[ProblemClass, ProblemClass] = {"format": "reshaping"}
-"""Where no precedent of a class is known, that of another stands in: a format is drawn sometimes, like any answer."""
+"""The class whose precedents stand in where a class has none: a format is drawn sometimes, like any answer."""
 NO_REPLAY_LOSS = {"grpo": 0.03, "rloo": 0.03, "rft": 0.05, "search-transfer": 0.05, "process-rl": 0.03}
-"""Mean pass rate lost on other tasks where nothing can be replayed, read off the table of TRAINERS.md ..."""
+"""Mean pass rate that these stages lose on other tasks where nothing can be replayed, as measured on the zoo."""
 NO_REPLAY_LOSS_ELSE = 0.5
-"""... and of every stage that is not named there: foreign rows and hints cost .3 to 1."""
+"""The same loss for every other stage: foreign rows and hints were measured to cost .3 to 1."""
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """Draws from what a stage may do; arrays have shape (DRAWS,)."""
+    """What a stage may do, as draws from its distribution; arrays have shape (DRAWS,)."""
 
     stage: str
     before: float
     after_D: Floats
-    """pass@1 over all problems after the stage."""
+    """pass@1 over all problems after the stage, shape (DRAWS,)."""
     kept_D: Floats
-    """Change of the mean pass rate on other tasks."""
+    """Change of the mean pass rate on other tasks, shape (DRAWS,)."""
     sequences: float | None
-    """Cost in responses generated and trained on; None: no precedent."""
+    """Cost in responses generated and trained on; None: there is no precedent to read it from."""
     precedents: tuple[Outcome, ...]
-    """What it rests on: the stage on problems of the classes that matter here."""
+    """The precedents it rests on: the stage on problems of the classes that matter here."""
     level: float
 
     @cached_property
     def utility_D(self) -> Floats:
-        """Gain less half of what other tasks lose."""
+        """Gain in pass@1 less half of what other tasks lose, shape (DRAWS,)."""
         return self.after_D - self.before - RETENTION_WEIGHT * np.maximum(0.0, -self.kept_D)
 
     @property
     def utility(self) -> float:
-        """Its mean."""
+        """Mean of the utility over the draws."""
         return float(self.utility_D.mean())
 
     @property
     def gain(self) -> Estimate:
-        """Change of pass@1."""
+        """Change of pass@1 that the stage is expected to bring."""
         return self._estimate(self.after_D - self.before)
 
     @property
     def after(self) -> Estimate:
-        """pass@1 after the stage."""
+        """pass@1 that is expected after the stage."""
         return self._estimate(self.after_D)
 
     @property
     def kept(self) -> Estimate:
-        """Change of the mean pass rate on other tasks."""
+        """Change of the mean pass rate on other tasks that is expected."""
         return self._estimate(self.kept_D)
 
     @property
@@ -94,14 +95,17 @@ class Forecast:
 
 
 def forecast(stage: str, facts: Facts, has: Resources, outcomes: Sequence[Outcome], *, seed: int = 0) -> Forecast:
-    """What a stage will do.
+    """Forecast what a stage will do.
 
     Args:
-        stage: of the catalogue.
-        facts: of the diagnosis.
+        stage: name of a stage of the catalogue.
+        facts: the diagnosis in numbers.
         has: what there is to train with.
-        outcomes: precedents.
-        seed: of the draws; equal seeds compare stages on the same situations.
+        outcomes: the precedents.
+        seed: seeds the draws; equal seeds compare stages on the same situations.
+
+    References:
+        Ferguson 1973, doi:10.1214/aos/1176342360 (Dirichlet processes).
     """
     record, own = stage_record(stage), [o for o in outcomes if o.stage == stage]
     room = facts.reachable(record.learns_from == "teacher", has.teacher)
@@ -128,7 +132,7 @@ def forecast(stage: str, facts: Facts, has: Resources, outcomes: Sequence[Outcom
 
 
 def _by_situation(rows: Sequence[Outcome], demos: int | None, budget: int | None, facts: Facts) -> Floats:
-    """Share of the headroom won in each known situation, at this number of demonstrations and this budget."""
+    """Share of the headroom won in each known situation, read at this number of demonstrations and this budget."""
     found: dict[tuple[str, str], list[Outcome]] = {}
     for row in rows:
         found.setdefault((row.situation, row.family), []).append(row)
@@ -153,7 +157,7 @@ def _at(group: Sequence[Outcome], demos: int | None, budget: int | None, facts: 
 
 
 def _interpolate(points: Sequence[tuple[float, float]], x: float) -> float:
-    """Linear in log x between the points, proportional below the first one, constant above the last one."""
+    """Interpolate linearly in log x between the points; proportional to x below the first, constant above the last."""
     known = sorted(points)
     first, value = known[0]
     if x < first:
@@ -163,9 +167,9 @@ def _interpolate(points: Sequence[tuple[float, float]], x: float) -> float:
 
 
 def _won(values: Floats, pick_D: Floats, new_D: Floats, rng: np.random.Generator) -> Floats:
-    """Draws of the share won: a known situation, or, rarely, anything between nothing and the best known.
+    """Draws of the share of the headroom won: that of a known situation, or rarely anything up to the best known.
 
-    Without any precedent nothing: a stage is not proposed on hope.
+    Without any precedent it is nothing: a stage is not proposed on hope.
     """
     if not len(values):
         return np.zeros(DRAWS)
@@ -178,7 +182,10 @@ def _won(values: Floats, pick_D: Floats, new_D: Floats, rng: np.random.Generator
 def _kept(
     own: Sequence[Outcome], stage: str, facts: Facts, has: Resources, pick_D: Floats, rng: np.random.Generator
 ) -> Floats:
-    """Draws of the change on other tasks, from situations of the class that weighs most where there are some."""
+    """Draws of the change on other tasks, shape (DRAWS,).
+
+    They are taken from situations of the class that weighs most, where there are some.
+    """
     if not has.retained:
         loss = NO_REPLAY_LOSS.get(stage, NO_REPLAY_LOSS_ELSE)
         return -loss * rng.gamma(2.0, 0.5, DRAWS).clip(max=1 / loss)
@@ -193,7 +200,7 @@ def _kept(
 
 
 def chances(forecasts: Mapping[str, Forecast], tolerance: float) -> dict[str, float]:
-    """Probability of each stage to come within `tolerance` of the best utility, doing nothing (0) among them."""
+    """Probability of each stage to come within `tolerance` of the best utility, where doing nothing has utility 0."""
     if not forecasts:
         return {}
     utility_SD = np.stack([f.utility_D for f in forecasts.values()])

@@ -17,32 +17,32 @@ from posttrain_diag.types import ProblemClass
 
 @dataclass(frozen=True)
 class Outcome:
-    """A stage on one family of problems."""
+    """What one stage did on one family of problems, in one situation."""
 
     stage: str
     situation: str
     model: str
     family: str
     part: ProblemClass
-    """The class of the family's problems for that model."""
+    """The class that the family's problems had for that model."""
     demos: int
-    """Training problems with a demonstration."""
+    """Number of training problems with a demonstration."""
     tokens: float
-    """Generated and trained."""
+    """Tokens generated and trained on."""
     sequences: float
-    """Tokens by the mean length of a response."""
+    """Those tokens divided by the mean length of a response."""
     before: float
-    """pass@1 on held-out problems of the family."""
+    """pass@1 on held-out problems of the family before the stage."""
     after: float
     kept: float
     """Change of the mean pass rate on retained tasks; half a batch or so was replay, as by default."""
     limited: bool
-    """It ran under a token budget that cut it short."""
+    """Whether it ran under a token budget that cut it short."""
     runs: int
 
     @property
     def won(self) -> float:
-        """Share of the headroom that was won; negative where pass@1 fell."""
+        """Share of the headroom that the stage won; negative where pass@1 fell."""
         room = 1.0 - self.before
         return (self.after - self.before) / room if room > 0.02 else min(0.0, self.after - self.before)
 
@@ -55,5 +55,5 @@ def shipped_outcomes() -> tuple[Outcome, ...]:
 
 
 def apart_from(outcomes: Sequence[Outcome], model: str, families: Sequence[str]) -> tuple[Outcome, ...]:
-    """Outcomes that were not measured on any of these families of this model: what a forecast of them may rest on."""
+    """The outcomes that were not measured on these families of this model, on which a forecast for them may rest."""
     return tuple(o for o in outcomes if not (o.model == model and o.family in families))

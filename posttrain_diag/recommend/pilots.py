@@ -37,23 +37,23 @@ from posttrain_diag.wording.estimates import share_text
 from posttrain_diag.wording.numbers import percent
 
 CANDIDATES = 4
-"""Stages that are tried at most."""
+"""Most stages that are tried."""
 SERIOUS = 0.05
-"""Stages are tried whose chance to be the best is not below this."""
+"""Only stages whose chance to be the best reaches this are tried."""
 RUNGS = (0.12, 0.36)
 """Length of the runs of each rung, as a share of the whole stage's steps."""
 TRAINED, MEASURED, ROLLOUTS = 256, 48, 16
-"""Problems trained on, problems measured on, draws of each."""
+"""Problems a pilot trains on, problems it is measured on, and draws of each of the latter."""
 LATE = 0.2
 """Chance that a stage has won less of its gain than it has done of its steps: what is new is learned late, and at once.
 By the looks of 197 whole runs on the zoo 17% had at 12% of the steps, 9% at 36%."""
 NOISE = 0.03
-"""Standard deviation of what a pilot reaches beside sampling noise."""
+"""Standard deviation of what a pilot reaches, beside the noise of sampling."""
 
 
 @dataclass(frozen=True)
 class PilotRun:
-    """One short run."""
+    """What one short run of a stage reached."""
 
     stage: str
     rung: int
@@ -62,31 +62,31 @@ class PilotRun:
     after: float
     retention_change: float | None
     tokens: int
-    """Generated, trained, and drawn for watching and measuring."""
+    """All its tokens: generated, trained on, and drawn for watching and measuring."""
     refused: str = ""
-    """Why it could not run; then nothing was reached."""
+    """Why it could not run; then nothing was reached. Empty where it ran."""
 
 
 @dataclass(frozen=True)
 class Piloted:
-    """What the pilots changed."""
+    """What the pilots changed, and why they were made."""
 
     forecasts: Mapping[str, Forecast]
     runs: tuple[PilotRun, ...]
     reason: str
-    """Why these stages were tried, or none."""
+    """Why these stages were tried, or why none was."""
     last: tuple[str, ...] = ()
-    """Stages of the longest runs: the choice is between them. That less is known against what was dropped earlier is
-    no reason to prefer it."""
+    """The stages of the longest runs, between which the choice is made. That less is known against stages that were
+    dropped earlier is no reason to prefer those."""
 
     @property
     def tokens(self) -> int:
-        """Of all pilots."""
+        """The tokens of all pilots together."""
         return sum(run.tokens for run in self.runs)
 
 
 Attempt = Callable[[str, int], PilotRun]
-"""Makes the run of a stage on a rung."""
+"""Makes the short run of a stage on a rung, called with (stage, rung)."""
 
 
 def run_pilots(
@@ -100,11 +100,14 @@ def run_pilots(
     """Try the stages between which the forecasts do not decide, where that matters.
 
     Args:
-        forecasts: of all stages.
+        forecasts: the forecasts of all stages.
         ready: the stages that can run.
         attempt: makes one run, e.g. `attempts`.
         least: nothing is tried where knowing what each stage does would be worth no more than this (`worth_knowing`).
         say: told a line per run.
+
+    References:
+        Jamieson & Talwalkar 2016, arXiv:1502.07943 (successive halving).
     """
     able = {name: forecasts[name] for name in ready}
     chance = chances(able, ALIKE)
@@ -140,9 +143,9 @@ def run_pilots(
 
 
 def worth_knowing(forecasts: Mapping[str, Forecast]) -> float:
-    """Utility that is expected to be lost by choosing on the forecasts, against choosing when what each does is known.
+    """Utility expected to be lost by choosing on the forecasts, against knowing what each stage does.
 
-    Pilots tell less, so they can win no more than that: the expected value of perfect information.
+    Pilots tell less than that, so they can win no more: this is the expected value of perfect information.
 
     References:
         Raiffa & Schlaifer 1961, Applied Statistical Decision Theory, ch. 4.
@@ -160,14 +163,14 @@ def attempts(
     store: Callable[[], Store] | None = None,
     progress: Progress | None = None,
 ) -> Attempt:
-    """Runs of a checkpoint's pilots in a folder; a rerun goes on where it stopped.
+    """What makes the pilots of a checkpoint in a folder; a rerun goes on where it stopped.
 
-    They are measured on the same problems, so what the first has measured before training holds for all.
+    All are measured on the same problems, so what the first one measured before training holds for the others.
 
     Args:
         inputs: what each stage gets.
         config_of: the settings of a stage; `max_new_tokens` is set.
-        folder: for the runs; each is a stage's folder.
+        folder: where the runs go; each is a stage's folder.
         store: opens the store whose draws of the model all may use, as in `train_stage`.
         progress: shown while rollouts are drawn.
     """
@@ -194,15 +197,15 @@ def run_pilot(
     before: Measured | None = None,
     progress: Progress | None = None,
 ) -> PilotRun:
-    """Train for a while, measure on problems that are not trained on.
+    """Train for a while, then measure on problems that are not trained on.
 
     Args:
-        stage: its name.
-        rung: of RUNGS.
+        stage: name of the stage.
+        rung: index into RUNGS.
         inputs: what the whole stage gets.
-        config: its settings.
-        folder: of the run, as of any stage.
-        store: as in `train_stage`.
+        config: settings of the whole stage.
+        folder: folder of this run, as of any stage.
+        store: opens the store whose draws of the model may be used, as in `train_stage`.
         before: the model as another pilot of these inputs measured it; None: measure it.
         progress: shown while rollouts are drawn.
 
@@ -264,6 +267,12 @@ def updated(found: Forecast, run: PilotRun, share: float, *, seed: int = 0) -> F
 
     A stage that wins g in the end has won g x u after a share of its steps, u uniform from that share to 1, or, of a
     late one, from 0 to that share. What it did to other tasks by then is taken as a draw of what it does to them.
+
+    Args:
+        found: the forecast before the pilot.
+        run: what the pilot reached.
+        share: the share of the whole stage's steps that the pilot made.
+        seed: seeds the draws.
     """
     if run.refused:
         return replace(found, after_D=np.full(DRAWS, found.before), kept_D=np.zeros(DRAWS))

@@ -37,7 +37,7 @@ def replan(
 
     Args:
         path: the run directory.
-        changes: of the run's resources, by field name of `Resources`.
+        changes: changes to the run's resources, by field name of `Resources`.
         pilot: try the best stages in short runs; then the new plan becomes the run's.
         request: how stages would be trained; None: as `diag train RUN` would, each pilot within the longest one's
             share of the budget.
@@ -45,7 +45,7 @@ def replan(
         say: told a line per pilot.
 
     Returns:
-        {"schema", "resources", "plan", "not_proposed", "pilots"}: plan as in diagnosis.json.
+        {"schema", "resources", "plan", "not_proposed", "pilots"}: the plan as in diagnosis.json.
 
     Raises:
         UsageError: unknown resources, or a run that an older version made.
@@ -90,7 +90,19 @@ def piloted_plan(
     progress: Progress | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> tuple[Plan, Piloted]:
-    """The plan after short runs of the stages between which the forecasts do not decide."""
+    """The plan after short runs of the stages between which the forecasts do not decide.
+
+    Args:
+        path: the run directory; the pilots go into a folder of it.
+        facts: the diagnosis in numbers.
+        has: what there is to train with.
+        request: how stages would be trained.
+        progress: shown while pilots draw.
+        say: told a line per pilot.
+
+    Returns:
+        The plan, and what the pilots changed.
+    """
     forecasts = forecast_all(facts, has)
     ready = [name for name in forecasts if name in STAGES and name not in OPTIONS and not lacking(name, has)]
     inputs, config_of = inputs_and_configs(path, request)
@@ -101,7 +113,7 @@ def piloted_plan(
 
 
 def inputs_and_configs(path: Path, request: TrainRequest) -> tuple[StageInputs, Callable[[str], StageConfig]]:
-    """The inputs of all stages, and the settings of each: of those in the request what it reads."""
+    """The inputs of all stages, and a function that gives the settings of each: those in the request that it reads."""
     said = said_settings(request.config_file, request.settings)
     common = {name: said[name] for name in COMMON if name in said}
     # the inputs, and what a run gives as defaults, are those of any stage

@@ -16,31 +16,32 @@ from posttrain_diag.stages.record import StageRecord
 from posttrain_diag.types import Cost, Estimate, Plan, ProblemClass, StageProposal
 
 WORTH_IT = 0.02
-"""Stages whose expected utility is not above this are not proposed."""
+"""Only stages whose expected utility is above this are proposed."""
 ALIKE = 0.02
-"""Utilities that differ by less are no reason to prefer one stage: the cheaper one comes first."""
+"""Utilities that differ by less than this are no reason to prefer one stage: then the cheaper one comes first."""
 TEACHES = 0.1
-"""A compared model that solves less than this share of what the policy does not solve is no teacher."""
+"""A compared model that solves less than this share of what the policy does not solve is not taken as a teacher."""
 OPTIONS: Mapping[str, str] = {"replay": "no stage by itself: mixed into every stage where there are tasks to retain"}
-"""What is never proposed by itself."""
+"""Stages that are never proposed by themselves."""
 MOST_WISHED = 3
-"""Of the stages that lack something and would be better at most so many are named with what they need."""
+"""Of the stages that would be better and lack something, at most so many are named with what they need."""
 MANY = 1000
-"""Demonstrations or pairs that a stage without any is imagined to get."""
+"""Number of demonstrations or pairs that a stage without any is imagined to get."""
 SURE_ENOUGH, MANY_PROBLEMS = 0.9, 30
-"""With an undecided verdict over no fewer problems a stage is proposed that is worth it with this probability."""
+"""Where the verdict is undecided, a stage is proposed that is worth it with at least this probability, if there are at
+least so many problems."""
 ROLES: Mapping[ProblemClass, str] = {"format": "repair", "guided": "expansion", "support": "expansion"}
-"""Class -> the role of what is gained on its problems; of all others reshaping."""
+"""The role that a gain on problems of a class stands for; on the classes not named here it is reshaping."""
 
 
 def recommend(facts: Facts, has: Resources, run: str, outcomes: Sequence[Outcome] | None = None) -> Plan:
     """The stages that pay next, best first, and why the others do not.
 
     Args:
-        facts: of the diagnosis.
+        facts: the diagnosis in numbers.
         has: what there is to train with.
         run: the run directory as the user would type it.
-        outcomes: precedents; None: those that come with the package.
+        outcomes: the precedents; None: those that come with the package.
     """
     reason = no_stage(facts)
     if reason:
@@ -49,13 +50,13 @@ def recommend(facts: Facts, has: Resources, run: str, outcomes: Sequence[Outcome
 
 
 def forecast_all(facts: Facts, has: Resources, outcomes: Sequence[Outcome] | None = None) -> dict[str, Forecast]:
-    """What every stage of the catalogue would do; one that lacks something is forecast as if it were there."""
+    """Forecast every stage of the catalogue; one that lacks something is forecast as if that were there."""
     known = shipped_outcomes() if outcomes is None else outcomes
     return {stage.name: forecast(stage.name, facts, _with_needs(stage, has), known) for stage in CATALOGUE}
 
 
 def lacking(stage: str, has: Resources) -> tuple[str, ...]:
-    """What a stage needs and the user has not, in words."""
+    """What a stage needs and the user does not have, each in words."""
     return stage_record(stage).lacks(has.there)
 
 
@@ -65,8 +66,8 @@ def plan_from(
     """Order forecasts into a plan.
 
     Args:
-        found: of every stage of the catalogue.
-        facts: of the diagnosis.
+        found: the forecast of every stage of the catalogue.
+        facts: the diagnosis in numbers.
         has: what there is to train with.
         run: the run directory as the user would type it.
         first: stages that come before all others where they are worth it: those that pilots left.
@@ -92,13 +93,13 @@ def plan_from(
 
 
 def _with_needs(stage: StageRecord, has: Resources) -> Resources:
-    """The resources as if the stage had what it needs: what it would be worth to provide it."""
+    """The resources as if the stage had what it needs, which shows what providing it would be worth."""
     given: dict[str, Any] = {"demos": MANY, "pairs": MANY, "teacher": True}
     return replace(has, **{need: given[need] for need in stage.needs if need in given and need not in has.there})
 
 
 def _ordered(forecasts: Mapping[str, Forecast]) -> list[str]:
-    """Best first; of stages that are alike the cheaper one."""
+    """The names of the stages, best first; of stages that are alike the cheaper one comes first."""
     left = dict(forecasts)
     out: list[str] = []
     while left:
@@ -123,7 +124,7 @@ def no_stage(facts: Facts) -> str:
 
 
 def _known_enough(facts: Facts) -> bool:
-    """Whether an undecided verdict leaves a plan possible: the problems are many and the verdicts on them sound.
+    """Whether a plan is possible although the verdict is undecided: problems are many and the findings on them sound.
 
     Then the classes mix, and a stage is proposed only if it gains whatever the bottleneck is.
     """
@@ -131,7 +132,7 @@ def _known_enough(facts: Facts) -> bool:
 
 
 def _against(found: Forecast, needs: tuple[str, ...], best: float, facts: Facts) -> str:
-    """Why a stage is not proposed, in numbers."""
+    """Why a stage is not proposed, in numbers and words."""
     if found.stage in OPTIONS:
         return OPTIONS[found.stage]
     if _taught(found) and facts.taught and not needs:
@@ -204,7 +205,10 @@ def _taught(found: Forecast) -> bool:
 
 
 def _cost(found: Forecast, facts: Facts) -> Cost:
-    """Tokens and FLOPs, from what the stage took in known situations, at this model's length of responses and size."""
+    """Tokens and FLOPs that a stage is expected to take.
+
+    They follow from what it took in known situations, at this model's length of responses and size.
+    """
     if found.sequences is None or not facts.mean_tokens:
         return Cost(None, None, None)
     tokens = found.sequences * facts.mean_tokens
@@ -213,7 +217,7 @@ def _cost(found: Forecast, facts: Facts) -> Cost:
 
 
 def _evidence(found: Forecast) -> str:
-    """The precedents in a sentence."""
+    """The precedents of a forecast, in a sentence."""
     rows = [o for o in found.precedents if not o.limited]
     if not rows:
         return "no precedent"

@@ -1,7 +1,7 @@
-"""Judged rollouts in hand, written together: what is reported is durable, what is in hand is younger than a blink.
+"""Judged rollouts on their way to a store, written several at a time, and never older than a blink.
 
 A transaction per rollout costs more than judging it. So rollouts are written in batches, by count and by time; a
-thread sees to the time, for an engine may need long for its next draw.
+thread sees to the time, for an engine may need long for its next draw. What is reported as stored is durable.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from posttrain_diag.store import Store
 from posttrain_diag.types import Rollout
 
 MOST_ROWS = 128
-"""Rollouts in hand at most."""
+"""A batch with this many rollouts is written at once."""
 MOST_S = 0.25
-"""Seconds after which whatever is in hand is written."""
+"""After this many seconds everything in the batch is written."""
 
 
 class Batch:
-    """Rollouts on their way to a store; on leaving the context everything in hand is written, error or not.
+    """Collects rollouts for a store; on leaving the context all of them are written, whether an error occurred or not.
 
     Args:
-        store: where they go.
-        stored: told (rollouts, tokens) once they are durable.
+        store: the store that they go to.
+        stored: called with (rollouts, tokens) once they are durable.
     """
 
     def __init__(self, store: Store, stored: Callable[[int, int], None]) -> None:
@@ -47,7 +47,7 @@ class Batch:
         self.flush()
 
     def add(self, rollout: Rollout) -> None:
-        """Take one judged rollout.
+        """Take one judged rollout, and write the batch if it is full.
 
         Raises:
             StoreError: the batch is full and cannot be written.
@@ -59,7 +59,7 @@ class Batch:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is in hand, then say so.
+        """Write everything in the batch, then report it as stored.
 
         Raises:
             StoreError: it cannot be written.

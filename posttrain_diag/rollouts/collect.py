@@ -1,4 +1,4 @@
-"""Collect: engine draws → judge → store. What is in the store already is never drawn again.
+"""From a plan to stored rollouts: engine draws → judge → store. What is in the store already is never drawn again.
 
 A draw counts once it is judged and durable.
 """
@@ -23,7 +23,7 @@ from posttrain_diag.store import ScoreRow, Store
 from posttrain_diag.types import Problem, SamplingParams
 
 DRAWS_PER_CALL = 1 << 20
-"""Draws an engine is asked for at once: it holds some 150 bytes for each until it is made."""
+"""Most draws that an engine is asked for at once: it holds some 150 bytes for each until it is made."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Owed:
 
 
 class Collector:
-    """Draws and scores what is asked for and not there yet."""
+    """Draws and scores what a plan asks for and the store does not hold yet."""
 
     def __init__(self, engine: Engine, store: Store, problems: Mapping[str, Problem], params: SamplingParams) -> None:
         self.engine = engine
@@ -89,10 +89,10 @@ class Collector:
         return out
 
     def draw(self, owed: Sequence[Owed], progress: Progress) -> None:
-        """Make the missing draws, judge them, store them as they finish.
+        """Make the missing draws, judge them, and store them as they finish.
 
         Raises:
-            EngineError: a spec is tilted and the engine cannot draw from a tilt.
+            EngineError: a draw is planned from a tilt and the engine cannot draw from one.
         """
         if "tilts" in self.engine.info.lacks and any(item.missing and item.spec.tilt is not None for item in owed):
             raise EngineError(
@@ -111,7 +111,7 @@ class Collector:
         self.time_s += time.perf_counter() - started
 
     def _draw_alike(self, params: SamplingParams, items: Sequence[Owed], batch: Batch) -> None:
-        """Draw what is missing of prompts under one sampling law."""
+        """Draw what is missing of prompts that share one sampling law."""
         by_key = {f"{item.spec.problem_id}|{item.spec.arm}|{item.prompt_sha}": item for item in items}
         requests = [
             SampleRequest(

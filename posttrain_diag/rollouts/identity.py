@@ -27,11 +27,11 @@ def prompt_sha(engine: Engine, problem_id: str, arm: str, prompt: Prompt, tilt: 
     """Hash of what the model was conditioned on, as this engine reads it, and of what it was drawn for.
 
     Args:
-        engine: whose tokenizer and templates render the prompt.
-        problem_id: of the problem that is answered.
+        engine: renders the prompt with its tokenizer and templates.
+        problem_id: id of the problem that is answered.
         arm: name of the variation of the prompt, "main" for the problem's own.
-        prompt: before tokenization.
-        tilt: of the proposal that is drawn from; None: the policy itself.
+        prompt: what the model is conditioned on, before tokenization.
+        tilt: the proposal that is drawn from; None: the policy itself.
     """
     info = engine.info
     if "tokens" in info.lacks:  # then the text stands for the ids, with what will be made of it

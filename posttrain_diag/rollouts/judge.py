@@ -1,4 +1,4 @@
-"""From a draw to a judged rollout: the one place where a verifier sees what a model wrote."""
+"""From a draw to a judged rollout: this is the only module in which a verifier sees what a model wrote."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from posttrain_diag.tasks import Verifier, compile_verifier, verifier_sha
 from posttrain_diag.types import Judgement, Problem, Rollout, Verdict
 
 REMEMBERED = 20_000
-"""Judgements remembered at a time."""
+"""How many judgements are remembered at a time."""
 REMEMBERED_CHARS = 2_000
-"""Longer texts hardly repeat."""
+"""Longer texts are not remembered, because they hardly repeat."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What an engine was asked for: whose draws these are, and under which identity they are known."""
+    """What an engine was asked for: the problem and arm of the draws, and the identity under which they are known."""
 
     problem_id: str
     prompt_sha: str
     sampling_sha: str
     arm: str = MAIN
     prefix_ids: tuple[int, ...] = ()
-    """Beginning of the response that was given to the model."""
+    """Beginning of the response that was given to the model, as token ids."""
     prompt_ids: tuple[int, ...] = ()
-    """What the model was conditioned on, where the rollout must tell a trainer."""
+    """Token ids the model was conditioned on, where the rollout must tell them to a trainer."""
 
 
 class Judge:
-    """What the verifiers of some problems say of completions; texts repeat, so what was judged is remembered a while.
+    """Judges completions of some problems by their verifiers; texts repeat, so judgements are remembered for a while.
 
     Args:
-        problems: whose completions will be judged; ids are unique.
+        problems: the problems whose completions will be judged; ids are unique.
     """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
@@ -65,10 +65,10 @@ class Judge:
         return verdict_of(judged, finish_reason), judged
 
     def rollout(self, engine: Engine, asked: Asked, draw: Draw) -> Rollout:
-        """A draw with its verdict.
+        """Judge a draw and make a rollout of it.
 
         Args:
-            engine: that made the draw; decodes it behind a given prefix.
+            engine: the engine that made the draw; decodes it behind a given prefix.
             asked: what the engine was asked for.
             draw: one of its answers.
         """

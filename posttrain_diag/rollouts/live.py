@@ -1,4 +1,4 @@
-"""Rollout draws of the policy as it is now: for RL rewards, for watching and for measuring."""
+"""Judged draws of the policy as it is now: for RL rewards, for watching a stage and for measuring it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from posttrain_diag.stats import Counts
 from posttrain_diag.types import Problem, Rollout, SamplingParams
 
 LIVE = "live"
-"""Arm of rollouts that a stage draws of weights which exist for a step: they are never stored."""
+"""Arm of rollouts that a stage draws from weights that exist for one step; they are never stored."""
 
 
 def sample_judged(
@@ -28,16 +28,19 @@ def sample_judged(
     seed_text: str,
     hints: Mapping[str, tuple[int, ...]] | None = None,
 ) -> dict[str, list[Rollout]]:
-    """Draw n times for each problem; the draws by problem id, in the order of their index.
+    """Draw n times for each problem and judge the draws.
 
     Args:
-        engine: of the policy as it is now.
-        judge: of these problems.
-        problems: ids are unique.
+        engine: the policy as it is now.
+        judge: judges completions of these problems.
+        problems: what to draw for; ids are unique.
         n: draws per problem.
         params: the sampling law; its seed enters every draw's.
         seed_text: with the seed, the problem's id and the draw's index it fixes each draw.
         hints: response tokens given to a problem, by its id.
+
+    Returns:
+        The rollouts by problem id, in the order of their index.
     """
     given = hints or {}
     states = [Start(problem, given.get(problem.id, ()), f"{seed_text}|{problem.id}") for problem in problems]
@@ -47,13 +50,13 @@ def sample_judged(
 
 @dataclass(frozen=True)
 class Start:
-    """Where draws begin: a problem and the response so far."""
+    """Where draws begin: a problem, and the response so far."""
 
     problem: Problem
     prefix_ids: tuple[int, ...]
-    """Shorter than the cap on new tokens."""
+    """Token ids of the response so far; shorter than the cap on new tokens."""
     seed_text: str
-    """With the seed and a draw's index it fixes the draw."""
+    """With the seed and a draw's index this fixes the draw."""
 
     @property
     def prompt(self) -> Prompt:
@@ -64,7 +67,20 @@ class Start:
 def sample_from(
     engine: Engine, judge: Judge, states: Sequence[Start], n: int, params: SamplingParams
 ) -> list[list[Rollout]]:
-    """Draw n times from each state; by state and index; the cap on new tokens holds for prefix and draw together."""
+    """Draw n times from each start and judge the draws.
+
+    The cap on new tokens holds for the prefix and the draw together.
+
+    Args:
+        engine: the policy as it is now.
+        judge: judges completions of these problems.
+        states: where the draws begin.
+        n: draws per start.
+        params: the sampling law; its seed enters every draw's.
+
+    Returns:
+        The rollouts of each start, in the order of their index.
+    """
     found: list[dict[int, Draw]] = [{} for _ in states]
     for members, cap in _calls(engine, states, params.max_new_tokens):
         requests = [
@@ -88,7 +104,11 @@ def sample_from(
 
 
 def _calls(engine: Engine, states: Sequence[Start], cap: int) -> list[tuple[list[int], int]]:
-    """(states drawn from together, cap of that call): all at once, or by length of prefix where context is short."""
+    """Split starts into calls of the engine: all at once, or by length of prefix where the context is short.
+
+    Returns:
+        For each call the starts that are drawn from together, and the cap on its new tokens.
+    """
     by_length: dict[int, list[int]] = {}
     for i, state in enumerate(states):
         by_length.setdefault(len(state.prefix_ids), []).append(i)
@@ -101,7 +121,7 @@ def _calls(engine: Engine, states: Sequence[Start], cap: int) -> list[tuple[list
 
 
 def _within(draw: Draw, cap: int, engine: Engine) -> Draw:
-    """A draw as it would be under this cap; draws of several caps are made in one call."""
+    """The draw as it would be under this cap; starts with different caps are drawn in one call."""
     if len(draw.token_ids) <= cap:
         return draw
     ids = draw.token_ids[:cap]
@@ -117,14 +137,14 @@ def _within(draw: Draw, cap: int, engine: Engine) -> Draw:
 
 
 def counts_of(judged: Mapping[str, Sequence[Rollout]]) -> Counts:
-    """Draws and passes per problem."""
+    """Draws and passes of each problem."""
     n_P = np.array([len(draws) for draws in judged.values()], dtype=np.int64)
     c_P = np.array([sum(draw.passed for draw in draws) for draws in judged.values()], dtype=np.int64)
     return Counts(n_P, c_P)
 
 
 def truncated_share(judged: Mapping[str, Sequence[Rollout]]) -> float:
-    """Share of draws cut off at the token cap."""
+    """Share of the draws that were cut off at the token cap."""
     flags = [draw.verdict == "truncated" for draws in judged.values() for draw in draws]
     return float(np.mean(flags)) if flags else 0.0
 

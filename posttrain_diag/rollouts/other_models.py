@@ -22,7 +22,7 @@ from posttrain_diag.store import RunDir
 
 
 def check_teachers(model: str, teachers: Sequence[str]) -> None:
-    """Refuse what can be seen to be wrong before anything is loaded.
+    """Refuse names of other models that can be seen to be wrong before anything is loaded.
 
     Raises:
         UsageError: a teacher is the model itself, is given twice, or is a zoo model that there is not.
@@ -39,10 +39,10 @@ def check_teachers(model: str, teachers: Sequence[str]) -> None:
 def with_teachers(
     evidence: Evidence, teachers: Sequence[str], load: Callable[[str], Engine], run: RunDir, progress: Progress
 ) -> Evidence:
-    """`evidence` with the exact tallies of other models; draws what is not stored of them yet.
+    """The evidence with the exact tallies of other models; what is not stored of them yet is drawn first.
 
     Args:
-        evidence: of the policy, whose engine is closed by now.
+        evidence: the evidence on the policy, whose engine is closed by now.
         teachers: names of the other models.
         load: opens the engine of one of them, with the policy's engine settings.
         run: where the draws are stored.
@@ -86,7 +86,7 @@ def open_problems(evidence: Evidence) -> list[str]:
 def _drawn(
     evidence: Evidence, engine: Engine, name: str, asked: Sequence[str], run: RunDir, progress: Progress
 ) -> pd.DataFrame:
-    """Make the missing draws of one model; its tallies over all that is stored of these problems."""
+    """Make the missing draws of one model; returns its tallies over all that is stored of these problems."""
     store, n = run.store(), evidence.settings.teacher_rollouts
     try:
         collector = Collector(engine, store, evidence.problems, evidence.settings.sampling)

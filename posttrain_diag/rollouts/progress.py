@@ -14,19 +14,23 @@ class Progress:
     """What a caller may want to show while an analysis runs; this base class shows nothing."""
 
     def phase(self, name: Phase, detail: str) -> None:
-        """A phase begins."""
+        """Called when a phase begins; `detail` says in words what happens in it."""
 
     def plan(self, draws: int, done: int, cap: int) -> None:
-        """`draws` rollouts are planned in this phase, `done` are stored already, each has at most `cap` tokens."""
+        """Called when a phase knows what it draws.
+
+        `draws` rollouts are planned in this phase, `done` are stored already, each has at most `cap` tokens.
+        """
 
     def advance(self, rollouts: int, tokens: int) -> None:
-        """Rollouts became durable."""
+        """Called when further rollouts became durable, with the tokens they hold."""
 
     def steps(self, done: int, total: int, tokens: int) -> None:
-        """A stage has made `done` of its optimizer steps; `tokens` were generated and trained so far."""
+        """Called when a stage has made `done` of its optimizer steps; `tokens` were generated and trained so far."""
 
     def resolved(self, classes: Mapping[ProblemClass, int]) -> None:
-        """Problems per class: after a round of sampling by the success probability alone, in the end as diagnosed.
+        """Called with the number of problems per class.
 
+        After a round of sampling the class follows from the success probability alone, in the end it is as diagnosed.
         While sampling, "support" holds all problems below 1/B, for prefixes are tried later.
         """

@@ -19,11 +19,11 @@ from posttrain_diag.tasks import verifier_sha
 from posttrain_diag.types import Problem, Rollout
 
 SAMPLE_ROWS = 200_000
-"""Rollouts read into memory at most (one of every problem and arm in any case): below it probes see every draw."""
+"""Most rollouts read into memory (one of every problem and arm in any case); up to this many, probes see every draw."""
 
 
 def spans_of(owed: Iterable[Owed], *, exact: bool = False) -> list[Span]:
-    """The stored draws a plan speaks of.
+    """The stored draws that a plan is about.
 
     Older draws of the directory (another cap, another prompt) stay on disk and are not evidence.
 
@@ -45,9 +45,9 @@ def current_tallies(
 
     Args:
         store: where the rollouts are.
-        model_sha: of which model.
-        spans: which of its draws.
-        problems: by id, for judging again.
+        model_sha: the model that drew them.
+        spans: which of its draws to count.
+        problems: problems by id, for judging again.
     """
     shas = {problem.id: verifier_sha(problem) for problem in problems.values()}
     counts = store.tallies(model_sha, spans)
@@ -74,7 +74,14 @@ def current_evidence(base: Evidence, store: Store, owed: Sequence[Owed]) -> Evid
 
 
 def first_rollouts(store: Store, model_sha: str, problem_ids: Collection[str], most: int) -> pd.DataFrame:
-    """The first draws of some problems in every arm, at most about `most` rows (one of each in any case)."""
+    """The first draws of some problems in every arm.
+
+    Args:
+        store: where the rollouts are.
+        model_sha: the model that drew them.
+        problem_ids: ids of the problems.
+        most: about how many rows are returned at most; one of every problem and arm is returned in any case.
+    """
     spans = store.spans(model_sha, problem_ids)
     first = first_draws(add_tallies(store.tallies(model_sha, spans)), most)
     return store.rows(model_sha, [replace(span, stop=first) for span in spans])
@@ -94,15 +101,18 @@ def first_draws(tallies: pd.DataFrame, most: int = SAMPLE_ROWS) -> int:
 def stored_rollouts(
     store: Store, engine: Engine, owed: Sequence[Owed], problems: Mapping[str, Problem]
 ) -> list[list[Rollout]]:
-    """The draws that a plan asked for, by prompt and in the order of their index, with the prompts' token ids.
+    """The draws that a plan asked for, with the token ids of their prompts.
 
-    Judged as they were when they were drawn; what another verifier or gold judged is judged again first.
+    They are judged as they were when they were drawn; what another verifier or gold judged is judged again first.
 
     Args:
         store: where the rollouts are.
-        engine: of the model that drew them.
+        engine: the engine with the model that drew them.
         owed: the plan; its draws have been made.
-        problems: by id, for judging again.
+        problems: problems by id, for judging again.
+
+    Returns:
+        The rollouts of each prompt, in the order of their index.
     """
     spans, sha = spans_of(owed, exact=True), engine.info.model_sha
     current_tallies(store, sha, spans, problems)
@@ -127,5 +137,5 @@ def stored_rollouts(
 
 
 def _known(value: Any) -> Any:
-    """A cell of a frame: None where it is missing."""
+    """The value of a cell of a data frame; None where it is missing."""
     return None if isinstance(value, float) and np.isnan(value) else value

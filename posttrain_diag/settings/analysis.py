@@ -20,16 +20,17 @@ Allocation = Literal["adaptive", "uniform"]
 StoreKind = Literal["sqlite", "parquet"]
 
 ROLLOUTS_BY_EFFORT: dict[Effort, int] = {"quick": 16, "standard": 64, "thorough": 256}
-"""Mean draws per problem. 64 zeros bound p below 4.6% (SCIENCE rule 2); 16 only separates the extremes."""
+"""Mean draws per problem for each effort. 64 zeros bound p below 4.6%; 16 draws only separate the extremes."""
 
 LADDER_BY_EFFORT: dict[Effort, int] = {"quick": 8, "standard": 16, "thorough": 32}
-"""Draws per problem, prefix share and arm of the prefix ladder."""
+"""Draws of the prefix ladder per problem, prefix share and arm, for each effort."""
 
 TEACHER_ROLLOUTS_BY_EFFORT: dict[Effort, int] = {"quick": 16, "standard": 16, "thorough": 32}
-"""Draws per problem of each other model: enough to tell solved from not, which is all that is asked of it."""
+"""Draws per problem of each other model, for each effort: enough to tell solved from not, which is all that is asked of
+it."""
 
 RESOLVED = 0.95
-"""A problem is resolved when one class posterior reaches this."""
+"""A problem is resolved when the posterior of one class reaches this."""
 
 
 class SupportSettings(Block):
@@ -39,12 +40,12 @@ class SupportSettings(Block):
 
     @property
     def eps(self) -> float:
-        """Effective-support threshold: one expected success in the rollout budget of one prompt."""
+        """The threshold of effective support: one expected success in the rollout budget of one prompt."""
         return 1.0 / self.rollout_budget
 
 
 class VerdictSettings(SupportSettings):
-    """What a verdict depends on beside the draws."""
+    """The settings that a verdict depends on beside the draws."""
 
     mastery: float = Field(default=0.8, gt=0.0, lt=1.0)
     level: float = Field(default=0.9, gt=0.0, lt=1.0)
@@ -62,7 +63,7 @@ class DiagnosisSettings(TaskSettings, SupportSettings):
 
     @property
     def rollouts_per_problem(self) -> int:
-        """Mean draws per problem after the effort dial."""
+        """Mean draws per problem: the user's number, else the one that the effort stands for."""
         return self.rollouts if self.rollouts is not None else ROLLOUTS_BY_EFFORT[self.effort]
 
 
@@ -75,7 +76,7 @@ class AnalyzeConfig(DiagnosisSettings, VerdictSettings, SamplingSettings, Engine
 
 
 def make_config(**values: Any) -> AnalyzeConfig:
-    """Build a config from what a person asked for.
+    """Build a configuration from what a person asked for.
 
     Raises:
         UsageError: a value is out of range or of the wrong type, or the chosen engine does not read a setting.

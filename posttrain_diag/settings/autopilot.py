@@ -14,24 +14,24 @@ from posttrain_diag.settings.block import build, flag_of
 from posttrain_diag.settings.model import ModelSettings
 from posttrain_diag.settings.prompt import PromptSettings
 from posttrain_diag.settings.sampling import DrawSettings, TrainingDrawSettings
-from posttrain_diag.settings.stage import said_settings
+from posttrain_diag.settings.stage import first_names, present_names, said_settings
 
 RESUMED = "the same command goes on with it; choose another --out for this one (nothing was changed)"
 _HANDED_ON = frozenset(
     {"retain", "effort", "rollouts", "rollout_budget"}
     | {*DrawSettings.model_fields, *PromptSettings.model_fields, *ModelSettings.model_fields}
 )
-"""Settings of a run that each of its analyses gets as they are."""
+"""Settings of a run that each of its analyses gets unchanged."""
 _NAMED_BY = (
     "model", "tasks", "train_tasks", "demos", "teacher", "sibling", "retain", "target", "keep", "budget_tokens",
     "max_stages", "pilot", "settings", "effort", "rollouts", "rollout_budget", "max_new_tokens", "temperature", "seed",
     "mapping", "verifier", "allow_code", "template", "chat_template", "system_prompt", "device", "trust_remote_code",
 )  # fmt: skip
-"""Settings that the default folder is named by, in the order in which they always were: the same command finds it."""
+"""Settings that name the default folder, in a fixed order, so that the same command finds its folder again."""
 
 
 class AutopilotConfig(DiagnosisSettings, TrainingDrawSettings, PromptSettings, ModelSettings):
-    """Everything `diag run` was asked for, but for where it writes."""
+    """Everything `diag run` was asked for, except where it writes."""
 
     sibling: tuple[str, ...] = ()
     target: float = Field(default=0.95, gt=0, le=1, description="pass@1 on the held-out problems that is enough")
@@ -48,18 +48,19 @@ class AutopilotConfig(DiagnosisSettings, TrainingDrawSettings, PromptSettings, M
 
     @property
     def identity(self) -> str:
-        """What the default folder of a run is named by."""
-        return "{" + ",".join(self.model_dump_json(include={name})[1:-1] for name in _NAMED_BY) + "}"
+        """The text that the name of a run's default folder is made from."""
+        named = self.model_copy(update={"settings": first_names(self.settings)})
+        return "{" + ",".join(named.model_dump_json(include={name})[1:-1] for name in _NAMED_BY) + "}"
 
     def analysis(self, model: str, tasks: Path, out: Path, teachers: tuple[str, ...], **more: Any) -> AnalyzeConfig:
-        """The analysis of one model of the run.
+        """The configuration for the analysis of one model of the run.
 
         Args:
             model: directory, hub id or zoo:NAME.
             tasks: folder with held-out.jsonl and train.jsonl.
-            out: its run directory.
+            out: the run directory of the analysis.
             teachers: other models to compare with.
-            more: settings that differ from those of the other analyses.
+            **more: settings that differ from those of the other analyses.
         """
         shared = self.model_dump(include=set(_HANDED_ON))
         return make_config(
@@ -75,15 +76,16 @@ class AutopilotConfig(DiagnosisSettings, TrainingDrawSettings, PromptSettings, M
 def make_autopilot_config(
     *, config_file: Path | None = None, settings: Mapping[str, Any] | None = None, **values: Any
 ) -> AutopilotConfig:
-    """Build a config; a bad value is one line naming the flag, the value and what is accepted.
+    """Build a configuration from what a person asked for.
 
     Args:
         config_file: YAML file of stage settings.
         settings: stage settings given one by one; they win over the file.
-        values: fields of `AutopilotConfig`.
+        **values: fields of `AutopilotConfig`.
 
     Raises:
-        UsageError: a value is out of range or of the wrong type, here or among the stage settings.
+        UsageError: a value is out of range or of the wrong type, here or among the stage settings; the message is one
+            line that names the flag, the value and what is accepted.
     """
     return build(AutopilotConfig, {"settings": said_settings(config_file, settings or {}), **values})
 
@@ -92,14 +94,15 @@ def check_same(known: Mapping[str, Any], config: AutopilotConfig, out: Path) -> 
     """Refuse to go on with a folder that another command began.
 
     Args:
-        known: config.yaml of the folder.
-        config: of this command.
+        known: contents of config.yaml in the folder.
+        config: what this command asks for.
         out: the folder.
 
     Raises:
-        UsageError: they differ; names in what.
+        UsageError: they differ; the message names in what.
     """
     asked = config.model_dump(mode="json")
+    known = {**known, "settings": present_names(known.get("settings") or {})}
     differing = [
         f"{'--config/--set' if key == 'settings' else flag_of(key)} ({known.get(key)!r}, now {asked.get(key)!r})"
         for key in [*asked, *(key for key in known if key not in asked)]

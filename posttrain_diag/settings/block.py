@@ -21,34 +21,35 @@ class Block(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-Settings = TypeVar("Settings", bound=Block)
+SettingsT = TypeVar("SettingsT", bound=Block)
 
 _FLAGS = {"model": "MODEL", "mapping": "--map", "settings": "--set"}
-"""Settings that the command line calls by another name."""
+"""Settings that the command line calls by another name, with that name."""
 
 
 def flag_of(name: str) -> str:
-    """What the command line calls a setting, e.g. --max-new-tokens."""
+    """The flag by which the command line calls a setting, e.g. --max-new-tokens."""
     return _FLAGS.get(name, "--" + name.replace("_", "-"))
 
 
 def build(
-    kind: type[Settings],
+    kind: type[SettingsT],
     values: Mapping[str, Any],
     *,
     called: Callable[[str], str] = flag_of,
     what: str = "setting",
-) -> Settings:
-    """Build settings; a bad value is one line that names the setting, the value and what is accepted.
+) -> SettingsT:
+    """Build a block or configuration from settings by name.
 
     Args:
-        kind: a block, or a config that is composed of blocks.
+        kind: a block, or a configuration that is composed of blocks.
         values: the settings by name.
         called: what the person who gave them calls a setting.
         what: kind of setting, for the message about a name that does not exist.
 
     Raises:
-        UsageError: an unknown or a missing setting, or a value out of range or of the wrong type.
+        UsageError: an unknown or a missing setting, or a value out of range or of the wrong type; the message is one
+            line that names the setting, the value and what is accepted.
     """
     try:
         return kind(**values)
@@ -69,8 +70,8 @@ def read_settings(path: Path, *, missing: str) -> dict[str, Any]:
     """Settings by name from a YAML file, their values not checked yet; an empty file holds none.
 
     Args:
-        path: of the file.
-        missing: what to say where there is no such file: what to do about it.
+        path: path of the file.
+        missing: what the message says where there is no such file: what to do about it.
 
     Raises:
         UsageError: the file is missing, is not YAML, or is no mapping.

@@ -57,20 +57,20 @@ class RayChoice:
     ray_workers: int | None
     ray_engine: WorkerEngine
     device: str | None
-    """"cpu": no GPU is reserved for a worker."""
+    """"cpu" reserves no GPU for a worker."""
 
 
-Choice = HFChoice | VLLMChoice | OpenAIChoice | RayChoice
-CHOICES: dict[EngineName, type[Choice]] = {
+EngineChoice = HFChoice | VLLMChoice | OpenAIChoice | RayChoice
+CHOICES: dict[EngineName, type[EngineChoice]] = {
     "hf": HFChoice,
     "vllm": VLLMChoice,
     "openai": OpenAIChoice,
     "ray": RayChoice,
 }
-"""Engine name -> what it reads."""
+"""For each engine the dataclass of the settings that it reads."""
 
 
-class Reading(TypedDict):
+class ReadingSettings(TypedDict):
     """How any engine renders prompts and reads a model's files, as its loader takes it."""
 
     template: str | None
@@ -80,7 +80,7 @@ class Reading(TypedDict):
 
 
 class EngineSettings(ModelSettings, PromptSettings):
-    """Everything that any engine can be told; `chosen` is what the chosen one reads of it."""
+    """The settings of all engines side by side; `chosen` holds those that the chosen engine reads."""
 
     engine: EngineName = "hf"
     vllm_python: str | None = Field(default=None, description="vllm: interpreter of the environment that has vLLM")
@@ -95,14 +95,14 @@ class EngineSettings(ModelSettings, PromptSettings):
     batch_rows: int | None = Field(default=None, ge=1, description="hf, vllm: sequences per batch")
 
     @property
-    def chosen(self) -> Choice:
-        """What the chosen engine reads, under the engine's own type."""
+    def chosen(self) -> EngineChoice:
+        """The settings that the chosen engine reads, in the engine's own dataclass."""
         kind = CHOICES[self.engine]
         return kind(**{field.name: getattr(self, field.name) for field in fields(kind)})
 
     @property
-    def reading(self) -> Reading:
-        """What every engine reads."""
+    def reading(self) -> ReadingSettings:
+        """The settings that every engine reads."""
         return {
             "template": self.template,
             "use_chat_template": self.chat_template,
@@ -121,7 +121,7 @@ def refuse_unread(config: EngineSettings) -> None:
     """Refuse settings that are not at their default and that the chosen engine does not read.
 
     Raises:
-        UsageError: names the first such setting and the engines that read it.
+        UsageError: there is such a setting; the message names the first one and the engines that read it.
     """
     of_any = frozenset[str]().union(*map(read_by, CHOICES))
     read = read_by(config.engine, config.ray_engine)

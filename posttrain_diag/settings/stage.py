@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from posttrain_diag.settings.block import build, read_settings
 from posttrain_diag.settings.model import ModelSettings
@@ -19,11 +19,11 @@ from posttrain_diag.settings.sampling import TrainingDrawSettings
 PreferenceLoss = Literal["sigmoid+sft", "sigmoid", "ipo", "kto", "simpo", "orpo"]
 Search = Literal["best-of-n", "majority"]
 Merge = Literal["interpolate", "soup", "task-vectors"]
-DemoSource = Literal["demos", "rewritten", "probability-weighted"]
+DemoStyle = Literal["as-given", "rewritten", "probability-weighted"]
 TeacherTarget = Literal["text", "logits"]
 
 WATCHED = 32
-"""Problems that are looked at while training, where the user says nothing."""
+"""Number of problems that are looked at while training, where the user sets none."""
 RETENTION_WEIGHT = 0.5
 """A point of pass@1 lost on retained tasks counts as half a point on the tasks that a stage is for."""
 
@@ -58,7 +58,7 @@ class StageConfig(TrainingDrawSettings, PromptSettings, ModelSettings):
     keep_per_problem: int = Field(default=4, ge=1, description="self-training: passing draws kept per problem")
     loss: PreferenceLoss = "sigmoid+sft"
     beta: float | None = Field(default=None, gt=0, description="preference losses: their beta; None: 0.1, for simpo 2")
-    demos: DemoSource = Field(default="rewritten", description="sft-model-aware: how the own style is kept")
+    demo_style: DemoStyle = Field(default="rewritten", description="sft-model-aware: how the own style is kept")
     target: TeacherTarget = Field(default="text", description="distill-offline: texts, or logits too")
     search: Search = Field(default="best-of-n", description="search-transfer: how the search picks")
     merge: Merge = "interpolate"
@@ -80,27 +80,57 @@ class StageConfig(TrainingDrawSettings, PromptSettings, ModelSettings):
     gradient_checkpointing: bool | None = Field(default=None, description="None: on a GPU from a billion weights on")
     report_to: tuple[str, ...] = Field(default=(), description="wandb, tensorboard, mlflow, ...: what TRL reports to")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _under_present_names(cls, data: Any) -> Any:
+        return present_names(data) if isinstance(data, Mapping) else data
+
     @property
     def micro(self) -> int:
-        """Sequences per device at once."""
+        """How many sequences a device works on at once."""
         return min(self.micro_batch or self.batch_size, self.batch_size)
 
 
+def present_names(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Stage settings under their present names and values.
+
+    `demo_style` was called `demos` once, and its value `as-given` was `demos` too; folders of that time, commands and
+    settings files go on working. Where both names are given the old one stays, and is refused as unknown.
+    """
+    if "demos" not in settings or "demo_style" in settings:
+        return dict(settings)
+    value = "as-given" if settings["demos"] == "demos" else settings["demos"]
+    return {
+        ("demo_style" if name == "demos" else name): (value if name == "demos" else v) for name, v in settings.items()
+    }
+
+
+def first_names(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Stage settings under the names they first had, by which folders are named: undoes `present_names`."""
+    style = settings.get("demo_style")
+    first = "demos" if style == "as-given" else style
+    return {
+        ("demos" if name == "demo_style" else name): (first if name == "demo_style" else v)
+        for name, v in settings.items()
+    }
+
+
 def make_stage_config(**values: Any) -> StageConfig:
-    """Build a config; a bad value is one line naming the setting, the value and what is accepted.
+    """Build a stage configuration from what a person asked for.
 
     Raises:
-        UsageError: an unknown setting, or a value out of range or of the wrong type.
+        UsageError: an unknown setting, or a value out of range or of the wrong type; the message is one line that
+            names the setting, the value and what is accepted.
     """
     return build(StageConfig, values, called=lambda name: f"stage setting {name}", what="stage setting")
 
 
 def said_settings(path: Path | None, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The stage settings that a person gave, by name, as JSON: those of a YAML file, on top those given one by one.
+    """The stage settings that a person gave, by name, in JSON form: those of a YAML file, then those given one by one.
 
     Args:
-        path: of the file; None: there is none.
-        given: one by one; None says nothing.
+        path: path of the file; None: there is none.
+        given: settings given one by one, which win; a value of None counts as not given.
 
     Raises:
         UsageError: the file cannot be read, or there is an unknown setting or a wrong value.

@@ -19,20 +19,24 @@ RATES: Mapping[Rate, tuple[float, float]] = {
     "rl": (1e-6, 0.6),
     "preference": (5e-7, 0.73),
 }
-"""Peak learning rate at a billion weights, and the power with which it falls with size: what is usual there, joined to
-what was measured to work on the zoo's 1.6e5 weights (2e-3, 1e-3, 3e-4, 2e-4 and 3e-4). Rows in the policy's own words
-take less of it than foreign ones, and at a third of the rate less is forgotten."""
+"""Peak learning rate at a billion weights, and the power with which it falls with the model's size.
+
+The rates join what is usual there to what was measured to work on the zoo's 1.6e5 weights (2e-3, 1e-3, 3e-4, 2e-4 and
+3e-4). Rows in the policy's own words take less of it than foreign ones, and at a third of the rate less is forgotten.
+"""
 NEW_REPLAY = 0.5
-"""Foreign rows take the weights far: measured on the zoo, half a batch replayed keeps .99 of the rest at equal pass@1,
-with .3 some is lost."""
+"""Share of a batch that is replayed beside foreign rows, which take the weights far: measured on the zoo, half a batch
+keeps .99 of the pass rate on other tasks at equal pass@1, with .3 some of it is lost."""
 EPOCHS, MOST_STEPS = 13.0, 400
-"""Of stages that are given responses."""
+"""Passes over the training problems, and most optimizer steps, of stages that are given responses."""
 RL_REPLAY = 0.5
-"""RL forgets like SFT where it moves as far: measured on the zoo, half the rows replayed keep .97-.99 of the rest."""
+"""Share of the rows that is replayed beside RL, which forgets like SFT where it moves as far: measured on the zoo, half
+the rows keep .97-.99 of the pass rate on other tasks."""
 OWN_REPLAY = 0.3
-"""Replay does not fight rows in the policy's own style: measured on the zoo, retention .89 -> 1.0 at equal pass@1."""
+"""Share of a batch that is replayed beside rows in the policy's own style, which replay does not work against: measured
+on the zoo, retention rises from .89 to 1.0 at equal pass@1."""
 LORA_FACTOR = 10.0
-"""Adapters take a higher rate (arXiv:2106.09685 and common practice)."""
+"""Factor on the learning rate of adapters, which take a higher one (arXiv:2106.09685 and common practice)."""
 
 CATALOGUE: tuple[StageRecord, ...] = (
     StageRecord(
@@ -64,7 +68,7 @@ CATALOGUE: tuple[StageRecord, ...] = (
         recipe="sft_model_aware",
         rate="own",
         replay=OWN_REPLAY,
-        reads=("demos", *OWN_DRAWS),
+        reads=("demo_style", *OWN_DRAWS),
     ),
     StageRecord(
         name="preference",
@@ -307,14 +311,14 @@ CATALOGUE: tuple[StageRecord, ...] = (
 """Every stage, in the order in which lists show them."""
 
 STAGES: Mapping[str, StageRecord] = {record.name: record for record in CATALOGUE}
-"""The same by name."""
+"""The records of `CATALOGUE` by the name of the stage."""
 
 
 def stage_record(name: str) -> StageRecord:
-    """The record of a stage.
+    """Look up the record of a stage.
 
     Raises:
-        UsageError: there is no such stage; names the nearest one and all that there are.
+        UsageError: there is no such stage; the message names the nearest one and all that there are.
     """
     if name not in STAGES:
         raise UsageError(
@@ -325,7 +329,7 @@ def stage_record(name: str) -> StageRecord:
 
 
 def readers(setting: str) -> tuple[str, ...]:
-    """The stages that read a setting."""
+    """The names of the stages that read a setting."""
     return tuple(record.name for record in CATALOGUE if setting in record.settings)
 
 
@@ -333,11 +337,11 @@ def refuse_unread(stage: str, given: Iterable[str]) -> None:
     """Refuse settings that a stage does not read.
 
     Args:
-        stage: its name.
+        stage: name of the stage.
         given: settings that a person gave for it; values that come from a run as defaults are not among them.
 
     Raises:
-        UsageError: names each such setting and the stages that read it.
+        UsageError: the stage does not read some of them; the message names each, and the stages that read it.
     """
     read = stage_record(stage).settings
     unread = [f"{name}; stages that do: {_listed(readers(name))}" for name in given if name not in read]
@@ -350,11 +354,11 @@ def _listed(stages: Sequence[str]) -> str:
 
 
 def default_steps(record: StageRecord, n_problems: int, batch_size: int, replay: float) -> int:
-    """Optimizer steps of a stage where the user says nothing.
+    """Optimizer steps of a stage where the user does not set them.
 
     Args:
-        record: of the stage.
-        n_problems: training problems.
+        record: the stage's record.
+        n_problems: number of training problems.
         batch_size: sequences per step.
         replay: share of them that is replayed.
     """

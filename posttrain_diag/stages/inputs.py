@@ -10,7 +10,7 @@ from posttrain_diag.tasks.problems.split import rank_of
 from posttrain_diag.types import Problem
 
 RETAIN_SPLIT = 0
-"""Seed of the split of the tasks to retain: the same for every stage of a plan."""
+"""Seed of the split of the tasks to retain; it is the same for every stage of a plan."""
 
 
 @dataclass(frozen=True)
@@ -18,12 +18,13 @@ class StageInputs:
     """Everything a stage may use. Problems of `train`, `watched` and `held_out` are disjoint."""
 
     model: str
-    """Directory."""
+    """Directory of the model that is trained."""
     train: tuple[Problem, ...]
     watched: tuple[Problem, ...]
-    """Looked at while training, for early stopping and for the choice of the best checkpoint; never trained on."""
+    """Problems looked at while training, for early stopping and for the choice of the best checkpoint; never trained
+    on."""
     held_out: tuple[Problem, ...]
-    """Every claim about the stage is measured on these alone."""
+    """Problems on which alone every claim about the stage is measured."""
     retain: tuple[Problem, ...] = ()
     """Tasks whose pass rate should stay; replay draws from one half, retention is measured on the other."""
     teachers: tuple[str, ...] = ()

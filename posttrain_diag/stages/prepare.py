@@ -37,7 +37,7 @@ from posttrain_diag.types import Problem
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """What the user asked for; None where a run's own value stands."""
+    """What the user asked for; None stands for a run's own value."""
 
     run: Path | None = None
     stage: str | None = None
@@ -51,7 +51,7 @@ class TrainRequest:
     out: Path | None = None
     config_file: Path | None = None
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """Stage settings given one by one; they win over the file."""
+    """Stage settings given one by one; they win over those in the settings file."""
     mapping: Mapping[str, str] = field(default_factory=dict[str, str])
     verifier: str | None = None
     allow_code: bool = False
@@ -67,7 +67,7 @@ class Prepared:
     out: Path
     run: RunDir | None
     notes: tuple[str, ...]
-    """Choices made for the user."""
+    """Choices that were made for the user, as lines to show."""
 
 
 def prepare(request: TrainRequest) -> Prepared:
@@ -91,10 +91,11 @@ def train(
     """Run a prepared stage; the same call goes on where a killed one stopped.
 
     Args:
-        prepared: by `prepare`.
+        prepared: what `prepare` returned.
         progress: shown while rollouts are drawn.
-        say: told a line now and then.
-        before: the model as another stage with these held-out problems and settings measured it; see `train_stage`.
+        say: told a line of text now and then.
+        before: the model as another stage measured it on these held-out problems under these settings; see
+            `train_stage`.
     """
     run, writes = prepared.run, os.environ.get("RANK", "0") == "0"  # before accelerate is asked
     with run.locked() if run is not None and writes else nullcontext():
@@ -177,10 +178,10 @@ def _config_of(stage: str, request: TrainRequest, defaults: Mapping[str, Any]) -
 
 
 def planned_stage(run: RunDir) -> str:
-    """The first stage of a run's plan that needs nothing more and that `diag train` runs.
+    """The first stage of a run's plan that needs nothing more and that `diag train` can run.
 
     Raises:
-        UsageError: there is none; says what is missing.
+        UsageError: there is none; the message says what is missing.
     """
     plan = run.read_json("diagnosis.json")["plan"]
     for proposal in plan:
@@ -204,7 +205,7 @@ def _stage_folder(run: Path, stage: str) -> Path:
 
 
 def directory_of(model: str) -> str:
-    """A directory or hub id; `zoo:NAME` becomes its directory."""
+    """The directory or hub id of a model: `zoo:NAME` becomes its directory, any other name stays as it is."""
     from posttrain_diag.zoo import resolve_model
 
     return str(resolve_model(model)) if model.startswith("zoo:") else model
@@ -224,7 +225,7 @@ def _tasks(source: str, request: TrainRequest) -> tuple[Problem, ...]:
 def _inputs(
     model: str, tasks: tuple[Problem, ...], config: StageConfig, request: TrainRequest
 ) -> tuple[StageInputs, tuple[str, ...]]:
-    """Split what was given into what is trained on, watched and held out."""
+    """Divide what was given into problems to train on, to watch and to hold out; also returns notes for the user."""
     given = None if request.train_tasks is None else _tasks(request.train_tasks, replace(request, demos=None))
     split = divide(tasks, given, watched=config.watch_problems, seed=config.seed)
     retain = () if request.retain is None else load_tasks(request.retain, allow_code=request.allow_code).problems
@@ -236,5 +237,5 @@ def _inputs(
 
 
 def result_json(result: StageResult) -> dict[str, Any]:
-    """The result as `result.json` holds it."""
+    """The result of a stage in the form in which `result.json` holds it."""
     return json.loads((Path(result.checkpoint).parent / "result.json").read_text())

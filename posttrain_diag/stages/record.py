@@ -23,7 +23,7 @@ DEMANDS: Mapping[Need, str] = {
     "siblings": "another checkpoint of the same architecture: --sibling M",
     "retained_tasks": "tasks to retain: --retain FILE",
 }
-"""What a stage needs, as whoever lacks it is told."""
+"""For each thing that a stage may need, the words that tell the user it is missing."""
 
 COMMON = (
     "max_new_tokens", "temperature", "seed", "template", "chat_template", "system_prompt", "device",
@@ -37,7 +37,7 @@ TRAINING = (
 )  # fmt: skip
 """Settings that every stage with a trainer reads."""
 VLLM = ("use_vllm", "vllm_memory")
-"""Settings that every stage reads whose trainer draws."""
+"""Settings that are read by every stage whose trainer draws."""
 RL = ("kl", "group_size")
 PAIRS = ("loss", "beta")
 OWN_DRAWS = ("own_rollouts", "keep_per_problem")
@@ -45,42 +45,44 @@ OWN_DRAWS = ("own_rollouts", "keep_per_problem")
 
 @dataclass(frozen=True)
 class StageRecord:
-    """One stage."""
+    """Everything that is known of one stage before it runs."""
 
     name: str
     title: str
     provenance: str
     """Whose responses it learns from: on-policy, off-policy or mixed."""
     interface: str
-    """What the signal is: token targets, rewards, preferences, ..."""
+    """Kind of the signal it learns from: token targets, rewards, preferences, ..."""
     role: str
-    """What it does to the policy: expansion, reshaping, consolidation."""
+    """What it does to the policy: expansion, reshaping or consolidation."""
     prescribe_when: str
     known_failure: str
     needs: tuple[Need, ...]
     built_on: str
     """The trainer that runs it, and what is composed around it."""
     learns_from: LearnsFrom
-    """Where what it teaches comes from: a stage of `own passes` wins nothing where no draw passes, one of a `teacher`
-    nothing but what another model solves."""
+    """Where what it teaches comes from. A stage that learns from `own passes` wins nothing where no draw passes, one
+    that learns from a `teacher` only what another model solves."""
     recipe: str
-    """Module in `stages/recipes`."""
+    """Name of its module in `stages/recipes`."""
     function: str = "run"
-    """The function of that module which runs the stage."""
+    """Name of the function in that module which runs the stage."""
     steps: int = 120
-    """Optimizer steps; with `epochs`, at least so many."""
+    """Optimizer steps; at least so many where `epochs` is set."""
     epochs: float | None = None
-    """Passes over the training problems, up to MOST_STEPS steps: what is new takes more of them than a user's set of a
-    few hundred fills (measured on the zoo: a skill that is never drawn needs 2,000 problems and 300 to 400 steps)."""
+    """Passes over the training problems, up to MOST_STEPS steps.
+
+    What is new takes more steps than a few hundred problems fill: measured on the zoo, a skill that is never drawn
+    needs 2,000 problems and 300 to 400 steps."""
     rate: Rate = "supervised"
     replay: float = 0.0
-    """Share of retained tasks in a batch where there are some and the user says nothing."""
+    """Share of retained tasks in a batch, where there are such tasks and the user sets no share."""
     trains: bool = True
-    """False: weights are combined, no trainer runs and LoRA means nothing."""
+    """False where weights are combined: then no trainer runs and LoRA means nothing."""
     samples: bool = False
-    """Its trainer draws as it trains, by vLLM where that is asked for."""
+    """Whether its trainer draws as it trains, by vLLM where that is asked for."""
     reads: tuple[str, ...] = ()
-    """Settings that it reads beyond COMMON, TRAINING and VLLM."""
+    """Settings that it reads beyond those in COMMON, TRAINING and VLLM."""
 
     @property
     def own_settings(self) -> tuple[str, ...]:
@@ -93,22 +95,22 @@ class StageRecord:
         return frozenset((*COMMON, *(TRAINING if self.trains else ()), *self.own_settings))
 
     def read_of(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Of some settings those that it reads."""
+        """The part of the given settings that it reads."""
         return {name: value for name, value in settings.items() if name in self.settings}
 
     def lacks(self, there: Collection[Need]) -> tuple[str, ...]:
-        """What it needs and is not there, in words."""
+        """What it needs and `there` does not hold, each in words."""
         return tuple(dict.fromkeys(DEMANDS[need] for need in self.needs if need not in there))
 
     def runner(self) -> Callable[[Session], None]:
-        """The function that runs it."""
+        """Import its recipe and return the function that runs the stage."""
         return getattr(import_module(f"posttrain_diag.stages.recipes.{self.recipe}"), self.function)
 
 
 def needs_met(
     *, demos: bool, pairs: bool, teacher: bool, siblings: bool, retained: bool, verifier: bool = True
 ) -> frozenset[Need]:
-    """What stages may need and is there.
+    """Name what stages may need and is there.
 
     Args:
         demos: training problems carry demonstrations.

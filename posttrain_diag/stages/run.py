@@ -15,7 +15,7 @@ from posttrain_diag.rollouts.judge import Judge
 from posttrain_diag.rollouts.live import counts_of, sample_judged, truncated_share
 from posttrain_diag.rollouts.progress import Progress
 from posttrain_diag.rollouts.token_cap import token_cap
-from posttrain_diag.settings.stage import StageConfig
+from posttrain_diag.settings.stage import StageConfig, present_names
 from posttrain_diag.stages.catalogue import STAGES, default_steps, learning_rate, stage_record
 from posttrain_diag.stages.inputs import StageInputs
 from posttrain_diag.stages.policy.policy import Policy, load_policy
@@ -36,19 +36,19 @@ RETENTION_ROLLOUTS = 8
 
 @dataclass(frozen=True)
 class Measured:
-    """A policy on the held-out problems and on the retained ones."""
+    """What a policy reached on the held-out problems and on the retained ones."""
 
     estimates: dict[str, Estimate]
-    """pass@1, pass@16, ... up to the draws per problem."""
+    """pass@1, pass@4, ... up to the draws per problem, by name."""
     retention: Estimate | None
     """Mean pass rate on the retained problems that were not replayed; None where none were given."""
     truncated: float
     counts: dict[str, tuple[int, int]]
-    """Passes and judged draws of each held-out problem."""
+    """Passes and judged draws of each held-out problem, by its id."""
     retained_counts: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
-    """The same of each retained problem."""
+    """Passes and judged draws of each retained problem, by its id."""
     tokens: int = 0
-    """Generated for measuring; 0 where it was taken over."""
+    """Tokens generated for measuring; 0 where the measurement was taken over from another stage."""
 
 
 @dataclass(frozen=True)
@@ -57,38 +57,38 @@ class StageResult:
 
     stage: str
     checkpoint: str
-    """Directory of the model that came out."""
+    """Directory of the model that the stage made."""
     before: Measured
     after: Measured
     steps: int
     best_step: int
     """Step of the weights in `checkpoint`: the best look on the probe problems."""
     stopped: str | None
-    """Why it ended before its steps were done."""
+    """Why the stage ended before its steps were done; empty where it did not."""
     collapse: bool
-    """At the end pass@k had fallen while pass@1 had risen, beyond chance."""
+    """Whether pass@k had fallen at the end while pass@1 had risen, both beyond chance."""
     generated_tokens: int
     trained_tokens: int
     watched_tokens: int
     rollouts: int
     cpu_s: float
     wall_s: float
-    """Of this process; a resumed run counts its last part alone."""
+    """Seconds that this process took; a resumed run counts its last part alone."""
     details: dict[str, Any] = field(default_factory=dict[str, Any])
     """A stage's own numbers, e.g. the problems that own draws solved."""
 
     @property
     def tokens(self) -> int:
-        """All of them: generated, trained, and drawn for watching and measuring."""
+        """All tokens of the stage: generated, trained, and drawn for watching and measuring."""
         measured = self.before.tokens + self.after.tokens
         return self.generated_tokens + self.trained_tokens + self.watched_tokens + measured
 
 
 def check_stage(stage: str, inputs: StageInputs, config: StageConfig) -> None:
-    """Refuse a stage that lacks what it needs before anything is loaded.
+    """Refuse a stage that lacks what it needs, before anything is loaded.
 
     Raises:
-        UsageError: says what is missing and which stages are possible.
+        UsageError: something is missing; the message says what, and which stages are possible.
     """
     record = stage_record(stage)
     missing = inputs.missing(stage)
@@ -124,9 +124,10 @@ def train_stage(
 
     Args:
         stage: name in `STAGES`.
-        inputs: model, problems, other models.
-        config: settings.
-        out: folder of the stage: `checkpoint/` (a normal HF directory), `result.json`, `metrics.jsonl` under `watch/`.
+        inputs: model, problems and other models.
+        config: the stage's settings.
+        out: folder of the stage: `checkpoint/` (a normal Hugging Face directory), `result.json`, and `metrics.jsonl`
+            under `watch/`.
         store: opens the rollout store whose draws of the same model may be used and topped up; None: one in `out`.
         before: the same model measured on the same problems under the same settings, as another stage did: draws are
             seeded, so measuring it again would give these numbers; None: measure it.
@@ -219,7 +220,14 @@ def _finish(stage: str, session: Session, before: Measured, out: Path, started: 
 
 
 def measure(policy: Policy, inputs: StageInputs, config: StageConfig, params: SamplingParams) -> Measured:
-    """pass@k on held-out problems, and the pass rate on retained ones."""
+    """Measure pass@k on held-out problems, and the pass rate on retained ones.
+
+    Args:
+        policy: the model with its weights as they are now.
+        inputs: which problems are held out and which are retained.
+        config: how many problems and draws per problem.
+        params: the sampling law.
+    """
     policy.sync()
     problems = some(inputs.held_out, config.eval_problems, seed=config.seed)
     judge = Judge([*problems, *inputs.retained])
@@ -246,7 +254,7 @@ def _passes(drawn: Mapping[str, Sequence[Rollout]]) -> dict[str, tuple[int, int]
 
 
 def sampling_of(config: StageConfig, policy: Policy, inputs: StageInputs) -> SamplingParams:
-    """The sampling law of the stage; an unset cap is four times the longest reference, as in an analysis."""
+    """The sampling law of a stage; an unset token cap becomes four times the longest reference, as in an analysis."""
     cap = config.max_new_tokens
     if cap is None:
         texts = (text for p in (*inputs.train, *inputs.held_out) for text in reference_completions(p))
@@ -256,7 +264,7 @@ def sampling_of(config: StageConfig, policy: Policy, inputs: StageInputs) -> Sam
 
 
 def _text(measured: Measured) -> str:
-    """The figures in one line."""
+    """The measured figures in one line of text."""
     found = dict(measured.estimates)
     if measured.retention is not None:
         found["retention"] = measured.retention
@@ -264,7 +272,7 @@ def _text(measured: Measured) -> str:
 
 
 def _once(path: Path, make: Callable[[], Measured], session: Session) -> Measured:
-    """A measurement that is made by the main process, once for all restarts."""
+    """A measurement that the main process makes once and that every restart reads back."""
     if session.is_main and not path.exists():
         write_atomic(path, json.dumps(asdict(make())))
     session.processes.wait_for_everyone()
@@ -272,7 +280,7 @@ def _once(path: Path, make: Callable[[], Measured], session: Session) -> Measure
 
 
 def read_measured(data: dict[str, Any]) -> Measured:
-    """From before.json or after.json in the folder of a stage."""
+    """Read a measurement from the contents of before.json or after.json in the folder of a stage."""
     estimates = {name: Estimate(**value) for name, value in data.pop("estimates").items()}
     kept = data.pop("retention")
     counts = {
@@ -283,7 +291,7 @@ def read_measured(data: dict[str, Any]) -> Measured:
 
 
 def read_result(out: Path) -> StageResult:
-    """The result in the folder of a finished stage."""
+    """Read the result from the folder of a finished stage."""
     data: dict[str, Any] = json.loads((out / "result.json").read_text())
     before, after = read_measured(data.pop("before")), read_measured(data.pop("after"))
     data.pop("schema")
@@ -293,7 +301,7 @@ def read_result(out: Path) -> StageResult:
 def tokens_so_far(out: Path) -> dict[str, int]:
     """What a stage that did not end has on its bill: generated, watched and measured tokens.
 
-    What it trained on is known only where it ended.
+    How much it trained on is known only for a stage that ended.
     """
 
     def count(pattern: str, key: str) -> int:
@@ -310,7 +318,7 @@ def _claim(out: Path, stage: str, inputs: StageInputs, config: StageConfig) -> N
     """Bind the folder to this stage, model and settings.
 
     Raises:
-        StoreError: it holds another stage's work.
+        StoreError: the folder holds another stage's work.
     """
     from posttrain_diag.tasks.problems.taskset import tasks_sha
 
@@ -327,6 +335,7 @@ def _claim(out: Path, stage: str, inputs: StageInputs, config: StageConfig) -> N
     path = out / "stage.json"
     if path.exists():
         known = json.loads(path.read_text())
+        known["config"] = present_names(known.get("config") or {})
         changed = [key for key in identity if known.get(key) != identity[key]]
         if changed:
             raise StoreError(

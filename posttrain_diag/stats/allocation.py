@@ -27,7 +27,7 @@ def _check(class_posterior_PK: FloatArray, problems: int, budget: int) -> None:
 
 
 def _fill(order: IntArray, block_P: IntArray, budget: int, out_P: IntArray) -> int:
-    """Hand out blocks in order until the budget ends; returns what is left."""
+    """Write blocks into `out_P` in the given order until the budget ends; returns the rollouts left."""
     wanted = block_P[order]
     before = np.concatenate([[0], np.cumsum(wanted)[:-1]])
     out_P[order] += np.clip(budget - before, 0, wanted)

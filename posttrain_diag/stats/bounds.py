@@ -1,4 +1,4 @@
-"""What the counts imply about a mean of h(p) with no assumption on how p is spread: linear programs."""
+"""Bounds on a mean of h(p) that the counts alone imply, without assuming how p is spread: found by linear programs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _P_X = np.concatenate([[0.0], expit(_LOGIT_X), [1.0]])
 
 
 def _cuts(n_max: int) -> IntArray:
-    """Thresholds on c, dense near 0: 0, 1, 2, 3, 4, 6, 8, 12, ... below n_max."""
+    """Thresholds on the number of passes c, dense near 0 (0, 1, 2, 3, 4, 6, 8, 12, ...) and below `n_max`."""
     powers = 2 ** np.arange(0, 32, dtype=np.int64)
     cuts = np.unique(np.concatenate([[0], powers, powers[1:] * 3 // 2]))
     return cuts[cuts < n_max]
@@ -42,7 +42,10 @@ def _share_limits(successes: int, trials: int, alpha: float) -> tuple[float, flo
 
 
 def _constraints(counts: Counts, keep_P: BoolArray, alpha: float) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Rows a with low <= a·w <= high, over one variable per (distinct n, grid point)."""
+    """Linear constraints low <= a·w <= high on weights w, one weight per pair of (distinct n, grid point of p).
+
+    `keep_P` (shape (P,)) selects the problems with rollouts. Returns a, low and high, one row per constraint.
+    """
     n_P, c_P = counts.n_P[keep_P], counts.c_P[keep_P]
     distinct = np.unique(n_P)
     cuts = _cuts(int(n_P.max()))
@@ -61,8 +64,8 @@ def assumption_free_bounds(counts: Counts, functional: Functional, *, level: flo
     """Lowest and highest mean of h(p) that the counts allow, whatever the mixing law.
 
     Simultaneous exact limits on the shares of problems with c <= 0, 1, 2, 3, 4, 6, ... confine the law; a linear
-    program then finds the extremes of the mean. Holds for the problems at hand (their p need not be alike) and
-    for a population they were drawn from. Beyond k of about n the upper bound is necessarily loose.
+    program then finds the extremes of the mean. The bounds hold for the problems at hand (their p need not be alike)
+    and for a population they were drawn from. For k much above n the upper bound is necessarily loose.
 
     Args:
         counts: rollouts drawn in a number that was fixed before the outcomes were seen. After adaptive allocation
@@ -71,7 +74,11 @@ def assumption_free_bounds(counts: Counts, functional: Functional, *, level: flo
         level: coverage of the pair of bounds; the true one is at least this, up to the grid of 0.1 in logit(p).
 
     Returns:
-        `low` and `high` with no value; undefined where more than 12 distinct n occur.
+        `low` and `high` with no value; undefined where more than 12 distinct n occur, or where the counts differ less
+        between problems than independent draws do.
+
+    Raises:
+        StatsError: the level is outside (0, 1), or the solver failed on a program that is feasible by construction.
 
     References:
         Hoeffding 1956, doi:10.1214/aoms/1177728178; Clopper and Pearson 1934.

@@ -26,6 +26,9 @@ def log_e_below(counts: Counts, eps: float) -> FloatArray:
     Returns:
         Natural log of the e-value, shape (P,); e >= 1/alpha rejects p >= eps at level alpha.
 
+    Raises:
+        StatsError: eps is not strictly between 0 and 1.
+
     References:
         Ramdas et al. 2022, arXiv:2210.01948 (e-processes).
     """
@@ -52,6 +55,9 @@ def e_bh(log_e_P: FloatArray, fdr: float = 0.1) -> BoolArray:
     Returns:
         Rejections, shape (P,).
 
+    Raises:
+        StatsError: fdr is not strictly between 0 and 1, no e-values, or NaN among them.
+
     References:
         Wang and Ramdas 2022, arXiv:2009.02824.
     """
@@ -70,15 +76,23 @@ def e_bh(log_e_P: FloatArray, fdr: float = 0.1) -> BoolArray:
 
 
 def certified_below(counts: Counts, eps: float, fdr: float = 0.1) -> BoolArray:
-    """Problems certified to have p < eps, at most a share `fdr` of them wrongly in expectation, shape (P,).
+    """Problems certified to have p < eps, at most a share `fdr` of them wrongly in expectation.
 
     When nearly all problems never pass, about 3.3/eps rollouts of each suffice.
+
+    Args:
+        counts: rollouts so far; n may depend on the outcomes.
+        eps: probability strictly between 0 and 1.
+        fdr: expected share of wrong certificates that is accepted.
+
+    Returns:
+        True for each certified problem, shape (P,).
     """
     return e_bh(log_e_below(counts, eps), fdr)
 
 
 def certified_share(counts: Counts, eps: float, fdr: float = 0.1) -> Estimate:
-    """Share of the problems certified to have p < eps; at least this share, a lower bound with `high` at 1."""
+    """Share of the problems that are certified to have p < eps: a lower bound on the true share, so `high` is 1."""
     share = float(certified_below(counts, eps, fdr).mean())
     return Estimate(
         share,

@@ -18,12 +18,12 @@ from posttrain_diag.stats.pass_at_k import pass_at_k_per_problem
 from posttrain_diag.types import Estimate
 
 PassesAgainst = Callable[[int, int], int]
-"""(i, j) -> rollouts of problem i that pass against the answer of problem j."""
+"""Called with problems (i, j): how many rollouts of problem i pass when judged by the answer of problem j."""
 
 
 @dataclass(frozen=True)
 class ChanceFloor:
-    """Success under the true answers and under permuted ones."""
+    """Success under the true answers, beside success when the answers are permuted over the problems."""
 
     observed: Estimate
     """pass@k against the right answers."""
@@ -45,7 +45,7 @@ def _derangement(size: int, rng: np.random.Generator) -> IntArray:
 
 
 def _lookup(passes: ArrayLike | PassesAgainst, n_P: IntArray) -> PassesAgainst:
-    """One way to ask, whichever form was given."""
+    """Turn either form of `passes` (a matrix of shape (P, P), or a callable) into a callable."""
     problems = len(n_P)
     if callable(passes):
         seen: dict[tuple[int, int], int] = {}

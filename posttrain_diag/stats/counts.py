@@ -37,10 +37,10 @@ class CountTable:
 
 @dataclass(frozen=True, init=False, eq=False)
 class Counts:
-    """Passing rollouts per problem.
+    """How many rollouts each problem has and how many of them passed.
 
     Truncated and erring rollouts must already have been dealt with by the caller: n counts the draws that
-    have a verdict, c those that passed. A problem may have n = 0 (nothing is known about it but the others).
+    have a verdict, c those that passed. A problem may have n = 0; then only the other problems tell about it.
 
     Args:
         n: rollouts with a verdict per problem, shape (P,); whole numbers >= 0.
@@ -79,28 +79,28 @@ class Counts:
         return len(self.n_P)
 
     def name(self, problem: int) -> str:
-        """How a message calls one problem."""
+        """The name under which a message speaks of one problem."""
         return f"row {problem}" if self.ids is None else self.ids[problem]
 
     def names(self, mask_P: BoolArray) -> str:
-        """How a message calls several problems: the first few, then a number."""
+        """How a message names the problems that a mask of shape (P,) marks: a few names, then how many more."""
         rows = np.flatnonzero(mask_P)
         listed = ", ".join(self.name(int(i)) for i in rows[:_SHOWN])
         return listed + (f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else "")
 
     @property
     def n_rollouts(self) -> int:
-        """Rollouts over all problems."""
+        """The number of rollouts of all problems together."""
         return int(self.n_P.sum())
 
     @property
     def n_passed(self) -> int:
-        """Passing rollouts over all problems."""
+        """The number of passing rollouts of all problems together."""
         return int(self.c_P.sum())
 
     @property
     def is_uniform(self) -> bool:
-        """Every problem has the same n."""
+        """Whether every problem has the same number of rollouts."""
         return bool((self.n_P == self.n_P[0]).all())
 
     @cached_property
@@ -117,10 +117,10 @@ class Counts:
         )
 
     def take(self, index: ArrayLike) -> Counts:
-        """The counts of some problems.
+        """The counts of some of the problems.
 
         Args:
-            index: problem positions, or a mask of shape (P,).
+            index: positions of the wanted problems, or a mask of shape (P,).
         """
         chosen = np.asarray(index)
         ids = None if self.ids is None else tuple(np.asarray(self.ids, dtype=object)[chosen].tolist())
@@ -150,7 +150,7 @@ def _whole_numbers(name: str, values: ArrayLike, ids: tuple[str, ...] | None) ->
 
 
 def _refuse(bad_P: BoolArray, what: str, ids: tuple[str, ...] | None, n_P: IntArray, c_P: IntArray) -> None:
-    """Raise with the offending rows, if there are any."""
+    """Raise StatsError naming the rows of the mask `bad_P` (shape (P,)), if it marks any."""
     if not bad_P.any():
         return
     rows = np.flatnonzero(bad_P)

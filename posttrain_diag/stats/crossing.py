@@ -28,7 +28,8 @@ from posttrain_diag.stats.functionals import LOGIT_HIGH, LOGIT_LOW
 from posttrain_diag.stats.mixing_law import MixingLaw, coarsening
 
 FATES = ("preserved", "expanded", "shrunk", "outside")
-"""Supported before and after, after alone, before alone, neither."""
+"""What can happen to a problem's support, in the order used everywhere: supported in both runs, gained in the second,
+lost in the second, supported in neither."""
 
 _STEP = 0.25
 _SHIFTS = ((0.0, 0.4), (1.0, 0.5), (-1.0, 0.5), (2.0, 0.7), (-2.0, 0.7), (3.5, 1.0), (-3.5, 1.0))
@@ -127,7 +128,7 @@ class _Bins:
 
 @dataclass(frozen=True)
 class _Side:
-    """One run on the common bins."""
+    """One of the two runs, carried over to the bins that both share."""
 
     law_SJ: FloatArray
     """Masses of each drawn law."""
@@ -149,7 +150,7 @@ class _Side:
 
 @dataclass(frozen=True)
 class _PairRows:
-    """The distinct pairs of count rows."""
+    """The distinct pairs of count rows (before, after) that the problems of two runs have, and each problem's pair."""
 
     before_R: IntArray
     after_R: IntArray
@@ -158,7 +159,7 @@ class _PairRows:
 
     @staticmethod
     def of(before: Counts, after: Counts) -> _PairRows:
-        """The pairs that two runs hold."""
+        """Find the distinct pairs in the counts of two runs over the same problems."""
         return _PairRows._unique(before.table.row_P, after.table.row_P)
 
     @staticmethod
@@ -168,17 +169,17 @@ class _PairRows:
         return _PairRows(key_R // width, key_R % width, weight_R.astype(np.int64), row_P.reshape(-1).astype(np.int64))
 
     def take(self, problems: IntArray) -> _PairRows:
-        """The pairs of some problems."""
+        """The pairs of some problems, whose positions are given, shape (number of problems wanted,)."""
         row_P = self.row_P[problems]
         return _PairRows._unique(self.before_R[row_P], self.after_R[row_P])
 
     def part(self, rows: slice) -> _PairRows:
-        """Some of the rows; `row_P` stays that of all."""
+        """The given slice of the rows; `row_P` is kept as it is and still numbers all rows."""
         return _PairRows(self.before_R[rows], self.after_R[rows], self.weight_R[rows], self.row_P)
 
 
 class _Pairs:
-    """Likelihood of pairs of rows under every way, as functions of the two laws."""
+    """Likelihood of each pair of count rows under every way to move, as a function of the two runs' laws."""
 
     def __init__(self, bins: _Bins, sides: tuple[_Side, _Side], rows: _PairRows) -> None:
         self.bins, self.rows = bins, rows
@@ -223,7 +224,7 @@ class _Pairs:
         return full, up
 
     def prior_M(self) -> FloatArray:
-        """Pseudo-problems of each way."""
+        """Pseudo-problems that the prior gives to each way to move, shape (M,)."""
         moves = np.full(self.n_moves, _SHIFTED)
         moves[:2] = _STAYS, _DRIFTS
         return np.concatenate([moves, _ARRIVES * (self.after.law_SJ.mean(axis=0) @ self.bins.band_JB)])
@@ -231,7 +232,7 @@ class _Pairs:
 
 @dataclass(frozen=True)
 class _States:
-    """Equally likely draws of the two laws and of the shares of the ways."""
+    """Equally likely posterior draws: a law before, a law after, and the shares of the ways to move."""
 
     law_before_S: IntArray
     law_after_S: IntArray
@@ -279,13 +280,22 @@ def _explore(pairs: _Pairs, informative: float, draws: int, rng: np.random.Gener
 
 
 def _dirichlet(pseudo: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Dirichlet draws along the first axis."""
+    """Dirichlet draws along the first axis of `pseudo`; the result has the same shape and sums to 1 along that axis."""
     gamma = np.maximum(rng.standard_gamma(pseudo), _TINY)
     return gamma / gamma.sum(axis=0)
 
 
 def _allocate(weight_R: IntArray, chance: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Problems of all rows that took each way, drawn with chances of shape (M, R, 2); shape (M, 2)."""
+    """Draw which way the problems of each row took, and count them over all rows.
+
+    Args:
+        weight_R: problems per row, shape (R,).
+        chance: unnormalised chances of way and side for each row, shape (M, R, 2).
+        rng: source of randomness.
+
+    Returns:
+        Problems per way and side, shape (M, 2).
+    """
     ways, rows, sides = chance.shape
     flat = np.moveaxis(chance, 1, 0).reshape(rows, -1)
     took_RW = rng.multinomial(weight_R, flat / flat.sum(axis=1, keepdims=True))
@@ -300,7 +310,7 @@ def _answer(
     variance_R: FloatArray,
     rng: np.random.Generator,
 ) -> Crossing:
-    """Fates under every state, rows by the piece."""
+    """Put the fates under every sampled state together, working through the rows in pieces that fit into memory."""
     draws, problems = len(states.law_before_S), int(rows.weight_R.sum())
     fate_R4 = np.empty((len(rows.weight_R), 4))
     count_S4, moved_S4, noise_S4 = np.zeros((3, draws, 4))

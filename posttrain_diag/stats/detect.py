@@ -21,7 +21,7 @@ class SamplingFlaw:
     fatal: bool
     """True: the counts must not be used as they are. False: a note."""
     share: float
-    """Share of the problems concerned."""
+    """Share of the problems that show it."""
     advice: str
 
 

@@ -24,7 +24,7 @@ _SUBPOINTS = 8
 
 @dataclass(frozen=True)
 class Functional:
-    """A quantity h(p) whose mean over the problems is asked for."""
+    """A quantity h(p), a function of one problem's success probability, whose mean over the problems is asked for."""
 
     name: str
     of: Callable[[FloatArray], FloatArray]
@@ -36,33 +36,49 @@ class Functional:
 
 
 def solve_rate() -> Functional:
-    """h(p) = p: the mean is pass@1."""
+    """The functional h(p) = p, whose mean over the problems is pass@1."""
     return Functional("pass@1", lambda p: p, 1.0)
 
 
 def pass_at(k: float) -> Functional:
-    """h(p) = 1 - (1-p)^k."""
+    """The functional h(p) = 1 - (1-p)^k: at least one of k rollouts passes; its mean is pass@k.
+
+    Raises:
+        StatsError: k < 1.
+    """
     if k < 1:
         raise StatsError(f"k is {k}: give a number of rollouts >= 1")
     return Functional(f"pass@{k:g}", lambda p: -np.expm1(k * np.log1p(-np.minimum(p, 1.0 - 1e-15))), float(k))
 
 
 def pass_hat(k: float) -> Functional:
-    """h(p) = p^k: all of k rollouts pass."""
+    """The functional h(p) = p^k: all of k rollouts pass; its mean is pass^k.
+
+    Raises:
+        StatsError: k < 1.
+    """
     if k < 1:
         raise StatsError(f"k is {k}: give a number of rollouts >= 1")
     return Functional(f"pass^{k:g}", lambda p: p**k, float(k))
 
 
 def below(eps: float) -> Functional:
-    """h(p) = [p < eps]."""
+    """The functional h(p) = 1 where p < eps, else 0; its mean is the share of problems below eps.
+
+    Raises:
+        StatsError: eps is not strictly between 0 and 1.
+    """
     if not 0.0 < eps < 1.0:
         raise StatsError(f"eps is {eps}: give a probability strictly between 0 and 1")
     return Functional(f"share below {eps:g}", lambda p: (p < eps).astype(np.float64), 1.0 / eps, eps)
 
 
 def mixed_group(group: int) -> Functional:
-    """h(p) = 1 - p^G - (1-p)^G: a group of G rollouts holds both a pass and a fail."""
+    """The functional h(p) = 1 - p^G - (1-p)^G: a group of G rollouts holds both a pass and a fail.
+
+    Raises:
+        StatsError: a group of fewer than 2 rollouts.
+    """
     if group < 2:
         raise StatsError(f"group size is {group}: a group can only be mixed with at least 2 rollouts")
     return Functional(
@@ -74,7 +90,7 @@ def mixed_group(group: int) -> Functional:
 
 @dataclass(frozen=True)
 class PGrid:
-    """Cells of equal width in logit(p), plus an atom at 0."""
+    """The grid on which mixing laws live: cells of equal width in logit(p), plus an atom at p = 0."""
 
     logit_J: FloatArray
     """Cell centres without the atom, shape (J-1,)."""
@@ -104,14 +120,25 @@ class PGrid:
         return np.concatenate([at_zero, functional.of(points).mean(axis=1)])
 
     def log_likelihood(self, n_R: FloatArray, c_R: FloatArray) -> FloatArray:
-        """Logarithm of p^c (1-p)^(n-c) on the grid, shape (R, J); -inf where the atom meets c > 0."""
+        """Logarithm of p^c (1-p)^(n-c) on the grid, shape (R, J), for rows n and c of shape (R,).
+
+        The value is -inf where the atom at p = 0 meets c > 0.
+        """
         log_p = -np.log1p(np.exp(-self.logit_J))
         log_q = -np.log1p(np.exp(self.logit_J))
         atom_R = np.where(c_R > 0, -np.inf, 0.0)
         return np.concatenate([atom_R[:, None], c_R[:, None] * log_p + (n_R - c_R)[:, None] * log_q], axis=1)
 
     def quantiles(self, mass_RJ: FloatArray, q: float) -> FloatArray:
-        """Quantile of p for each row of cell masses, linear in logit within a cell, shape (R,)."""
+        """Quantile of p for each row of cell masses, linear in logit within a cell.
+
+        Args:
+            mass_RJ: cell masses per row, shape (R, J).
+            q: order of the quantile, in [0, 1].
+
+        Returns:
+            Probabilities, shape (R,).
+        """
         cumulative_RJ = np.cumsum(mass_RJ, axis=1)
         cumulative_RJ /= np.maximum(cumulative_RJ[:, -1:], 1e-300)
         cell_R = np.minimum((cumulative_RJ < q).sum(axis=1), mass_RJ.shape[1] - 1)

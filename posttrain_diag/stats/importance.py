@@ -29,7 +29,7 @@ _DISAGREEMENT = 0.001
 
 @dataclass(frozen=True)
 class WeightHealth:
-    """Can the weighted successes be trusted?"""
+    """Whether the importance-weighted successes can be trusted, and the figures that decide it."""
 
     effective: float
     """(sum w)^2 / sum w^2 over successful rollouts."""
@@ -95,6 +95,9 @@ def betting_lower_bound(log_term_T: FloatArray, alpha: float = 0.05) -> float:
     Returns:
         The bound; 0 when every term is 0.
 
+    Raises:
+        StatsError: alpha is not strictly between 0 and 1.
+
     References:
         Waudby-Smith and Ramdas 2024, arXiv:2010.09686.
     """
@@ -122,8 +125,11 @@ def weight_health(log_term_T: FloatArray, plain_counts: tuple[int, int] | None =
     """Check the weighted successes: effective number, largest share, agreement with plain rollouts.
 
     Args:
-        log_term_T: output of `importance_terms`.
+        log_term_T: natural logs of the terms as `importance_terms` returns them, shape (T,).
         plain_counts: (n, c) of unhinted rollouts of the same problem, if any.
+
+    Returns:
+        The figures, and what is wrong in words; nothing is wrong where the weights are healthy.
     """
     finite_T = log_term_T[np.isfinite(log_term_T)]
     if len(finite_T) == 0:

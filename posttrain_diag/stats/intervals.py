@@ -11,7 +11,7 @@ from posttrain_diag.stats.counts import FloatArray
 
 
 def check_level(level: float) -> float:
-    """The level, or an error.
+    """Return the coverage level unchanged, once it is known to be a probability.
 
     Raises:
         StatsError: the level is not strictly between 0 and 1.
@@ -60,11 +60,14 @@ def mean_interval(values_P: FloatArray, level: float = 0.9) -> tuple[float, floa
     """Interval over problems for the mean of values in [0, 1].
 
     A Wilson interval at the effective number of problems P·m(1-m)/s². The variance s² holds one pseudo-problem
-    of the largest possible variance m(1-m), so that one problem, all zeros and all ones get honest widths.
+    of the largest possible variance m(1-m), so that a single problem, all zeros and all ones get honest widths.
 
     Args:
         values_P: one value in [0, 1] per problem, shape (P,), P >= 1.
         level: nominal coverage.
+
+    Returns:
+        Lower and upper end.
 
     References:
         Miller 2024, arXiv:2411.00640 (uncertainty over questions); Wilson 1927.

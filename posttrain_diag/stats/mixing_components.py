@@ -33,7 +33,7 @@ _LLOYD_STEPS = 8
 
 @dataclass(frozen=True)
 class Components:
-    """A prior over laws of K components: normal on the lowest position, log gaps, log shares, log width."""
+    """Laws of K components; the prior is normal on the lowest position, log gaps, log shares and log width."""
 
     name: str
     n_components: int
@@ -46,24 +46,25 @@ class Components:
     """How far, in logit(p), the place of a component beside a threshold stays open."""
 
     share_weight: float = 0.0
-    """The same in shares below a threshold: where a component sits beside one is too uncertain to lead the value."""
+    """Prior probability of the family in shares below a threshold: 0, since where a component sits beside a threshold
+    is too uncertain to lead the value."""
     continues: bool = False
-    """Components search for their own mode."""
+    """Components search for their own mode and do not begin at that of the family before."""
 
     @property
     def n_parameters(self) -> int:
-        """Lowest position, K - 1 log gaps, K log shares (up to a constant), log width."""
+        """The number D of parameters: lowest position, K - 1 log gaps, K log shares (up to a constant), log width."""
         return 2 * self.n_components + 2
 
     @property
     def centre_D(self) -> FloatArray:
-        """Prior means, shape (D,)."""
+        """Means of the normal prior on the parameters, shape (D,)."""
         k = self.n_components
         return np.concatenate([[_LOWEST[0]], np.full(k - 1, _GAP[0]), np.zeros(k), [_BACKGROUND[0], _WIDTH[0]]])
 
     @property
     def scale_D(self) -> FloatArray:
-        """Prior standard deviations, shape (D,)."""
+        """Standard deviations of the normal prior on the parameters, shape (D,)."""
         k = self.n_components
         return np.concatenate(
             [[_LOWEST[1]], np.full(k - 1, _GAP[1]), np.full(k, _SHARE_SD), [_BACKGROUND[1], _WIDTH[1]]]
@@ -93,7 +94,17 @@ class Components:
         return law_SJ
 
     def pull_back(self, theta_D: FloatArray, law_J: FloatArray, response_J: FloatArray, data: Likelihood) -> FloatArray:
-        """Gradient of the log likelihood from its responsibilities per grid cell, shape (D,)."""
+        """Gradient of the log likelihood in the parameters, from its responsibilities per grid cell.
+
+        Args:
+            theta_D: the parameters, shape (D,).
+            law_J: cell masses of their law, shape (J,).
+            response_J: problems that each cell is responsible for, shape (J,).
+            data: the coarsened likelihood.
+
+        Returns:
+            The gradient, shape (D,).
+        """
         share_SK, mass_SKJ, width_S = self._parts(theta_D[None, :], data)
         mass_KJ, share_K, width = mass_SKJ[0], share_SK[0], float(width_S[0])
         ratio_J = response_J / np.maximum(law_J, 1e-290)
@@ -115,7 +126,7 @@ class Components:
         )
 
     def start_D(self, data: Likelihood) -> FloatArray:
-        """Where the search for the mode begins: k-means of the non-parametric maximum-likelihood law."""
+        """Where the search for the mode begins, shape (D,): k-means of the non-parametric maximum-likelihood law."""
         law_J = data.nonparametric_J
         x_J = np.clip(np.concatenate([[-10.0], data.grid.logit_J]), -10.0, 6.0)
         k = self.n_components

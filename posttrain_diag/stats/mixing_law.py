@@ -108,7 +108,11 @@ def _normalised(mass_RJ: FloatArray) -> FloatArray:
 def _keep(
     posteriors: list[FamilyPosterior], prior: list[float], temper: float, rng: np.random.Generator
 ) -> tuple[FloatArray, FloatArray]:
-    """Equally likely laws from all families, each family weighted by prior x evidence, shape (S, J); their slacks."""
+    """Draw equally likely laws from all families, each family weighted by prior x evidence.
+
+    Returns:
+        Cell masses of the kept laws, shape (S, J), and the slack of each, shape (S,).
+    """
     log_weight = np.log(np.maximum(prior, _NEVER)) + temper * np.asarray([q.log_evidence for q in posteriors])
     share = np.exp(log_weight - logsumexp(log_weight))
     weight_S = np.concatenate([w * q.weight_S for w, q in zip(share, posteriors, strict=True)])
@@ -131,7 +135,7 @@ class MixingLaw:
     point_law_SJ: FloatArray
     """Posterior draws of the law for point values, with more weight on the simple beta family."""
     share_law_SJ: FloatArray
-    """The same of the smooth families alone, for shares below a threshold."""
+    """Posterior draws of the law from the smooth families alone, for shares below a threshold."""
     likelihood_RJ: FloatArray
     """Likelihood of each unique row on the grid, scaled to maximum 1."""
     seed: int
@@ -156,7 +160,7 @@ class MixingLaw:
 
     @cached_property
     def _wide_posterior_RJ(self) -> FloatArray:
-        """The same, averaged over the laws for intervals."""
+        """Posterior cell masses of p for each unique row, averaged over the laws for intervals, shape (R, J)."""
         return _normalised(self.likelihood_RJ * ((1.0 / self._evidence_SR).T @ self.law_SJ))
 
     @cached_property
@@ -223,6 +227,9 @@ class MixingLaw:
 
         Returns:
             Probabilities of p < eps, eps <= p < mastery, p >= mastery; shape (P, 3), rows sum to 1.
+
+        Raises:
+            StatsError: not 0 < eps < mastery < 1.
         """
         if not 0.0 < eps < mastery < 1.0:
             raise StatsError(f"eps = {eps} and mastery = {mastery}: 0 < eps < mastery < 1 is needed")
@@ -246,7 +253,7 @@ class MixingLaw:
         all problems together.
 
         Args:
-            n_draws: draws.
+            n_draws: the number of draws.
             rng: source of randomness.
 
         Returns:
@@ -336,7 +343,7 @@ class MixingLaw:
         return max(0.0, min(low, *held) - _ROUNDING), min(1.0, max(high, *held) + _ROUNDING)
 
     def _forecasts_solving(self, functional: Functional) -> bool:
-        """Is this pass@k with k beyond the rollouts drawn?"""
+        """Whether the functional is a pass@k with k beyond the rollouts drawn."""
         at_0, at_half, at_1 = functional.of(np.array([0.0, 0.5, 1.0])).tolist()
         concave = functional.threshold is None and at_0 == 0.0 and at_half > 0.5 and at_1 > 0.999
         return concave and self.label(functional.depth) != "measured"
@@ -360,8 +367,8 @@ class MixingLaw:
             level: nominal coverage.
 
         Returns:
-            measured while its depth is within every problem's n, estimated up to 4n, model-dependent beyond
-            (then with the assumption-free bounds beside it).
+            An estimate labelled measured while the quantity's depth is within every problem's n, estimated up to 4n,
+            and model-dependent beyond (the reason then states the assumption-free bounds).
         """
         value = self.mean(functional)
         low, high = self.interval(functional, level)
@@ -378,7 +385,7 @@ class MixingLaw:
         )
 
     def label(self, depth: float) -> Label:
-        """What a figure of this depth rests on.
+        """The label of a figure that needs this many rollouts per problem: measured, estimated or model-dependent.
 
         The rollouts that count are those of the problems that never passed: nine in ten of them have at least
         the n that is compared with the depth.
@@ -391,7 +398,7 @@ class MixingLaw:
         return "estimated" if depth <= 4 * reach else "model-dependent"
 
     def bounds(self, functional: Functional, level: float = 0.9) -> Estimate:
-        """Assumption-free bounds of the mean of h(p); see `assumption_free_bounds`."""
+        """Bounds of the mean of h(p) that assume no mixing law, as `assumption_free_bounds` finds them."""
         return assumption_free_bounds(self.counts, functional, level=level)
 
     def pass_at_k(self, k: int, level: float = 0.9) -> Estimate:
@@ -427,6 +434,9 @@ class MixingLaw:
 
         Returns:
             A number of rollouts >= 0, not a probability.
+
+        Raises:
+            StatsError: a budget that is negative or not a finite number.
         """
         problems = len(self.counts)
         budget_P = np.broadcast_to(np.asarray(budget_per_problem, dtype=np.float64), (problems,))

@@ -30,11 +30,11 @@ _FREEDOM = 7.0
 
 
 class LawFamily(Protocol):
-    """What the sampler asks of a family of laws with a normal prior on its parameters."""
+    """A family of laws with a normal prior on its parameters, as the sampler sees it."""
 
     @property
     def name(self) -> str:
-        """What tells it from the others."""
+        """The name that tells this family from the others."""
         ...
 
     @property
@@ -59,22 +59,22 @@ class LawFamily(Protocol):
 
     @property
     def continues(self) -> bool:
-        """Does the search for the mode begin at that of the family before?"""
+        """Whether the search for the mode begins at that of the family before."""
         ...
 
     @property
     def n_parameters(self) -> int:
-        """All parameters D."""
+        """The number D of parameters."""
         ...
 
     @property
     def centre_D(self) -> FloatArray:
-        """Prior means."""
+        """Means of the normal prior on the parameters, shape (D,)."""
         ...
 
     @property
     def scale_D(self) -> FloatArray:
-        """Prior standard deviations."""
+        """Standard deviations of the normal prior on the parameters, shape (D,)."""
         ...
 
     def laws(self, theta_SD: FloatArray, data: Likelihood) -> FloatArray:
@@ -82,17 +82,27 @@ class LawFamily(Protocol):
         ...
 
     def pull_back(self, theta_D: FloatArray, law_J: FloatArray, response_J: FloatArray, data: Likelihood) -> FloatArray:
-        """Gradient of the log likelihood from its responsibilities per grid cell, shape (D,)."""
+        """Gradient of the log likelihood in the parameters, from its responsibilities per grid cell.
+
+        Args:
+            theta_D: the parameters, shape (D,).
+            law_J: cell masses of their law, shape (J,).
+            response_J: problems that each cell is responsible for, shape (J,).
+            data: the coarsened likelihood.
+
+        Returns:
+            The gradient, shape (D,).
+        """
         ...
 
     def start_D(self, data: Likelihood) -> FloatArray:
-        """Where the search for the mode begins."""
+        """Parameters at which the search for the mode begins, shape (D,)."""
         ...
 
 
 @dataclass(frozen=True)
-class Family:
-    """A prior over mixing laws: normal on (log a, log b, logit z) and on the spline coefficients."""
+class SmoothFamily:
+    """Laws with a smooth core and a spline: the prior is normal on (log a, log b, logit z) and spline coefficients."""
 
     name: str
     mean: tuple[float, float, float]
@@ -118,11 +128,19 @@ class Family:
 
     @property
     def continues(self) -> bool:
-        """Does the search for the mode begin at that of the family before?"""
+        """Whether the search for the mode begins at that of the family before."""
         return self.core == "beta"
 
     def core_log_density(self, theta_SD: FloatArray, x_J: FloatArray) -> FloatArray:
-        """Log density of the core in logit p, up to a constant, shape (S, J)."""
+        """Log density of the core at each grid point, up to a constant.
+
+        Args:
+            theta_SD: parameters of several laws, shape (S, D).
+            x_J: grid points in logit p, shape (J,).
+
+        Returns:
+            Log densities in logit p, shape (S, J).
+        """
         if self.core == "beta":
             return np.exp(theta_SD[:, :1]) * log_expit(x_J) + np.exp(theta_SD[:, 1:2]) * log_expit(-x_J)
         return -0.5 * ((x_J - theta_SD[:, :1]) / np.exp(theta_SD[:, 1:2])) ** 2
@@ -146,7 +164,17 @@ class Family:
         return np.concatenate([atom_S, (1.0 - atom_S) * body_SJ], axis=1)
 
     def pull_back(self, theta_D: FloatArray, law_J: FloatArray, response_J: FloatArray, data: Likelihood) -> FloatArray:
-        """Gradient of the log likelihood from its responsibilities per grid cell, shape (D,)."""
+        """Gradient of the log likelihood in the parameters, from its responsibilities per grid cell.
+
+        Args:
+            theta_D: the parameters, shape (D,).
+            law_J: cell masses of their law, shape (J,).
+            response_J: problems that each cell is responsible for, shape (J,).
+            data: the coarsened likelihood.
+
+        Returns:
+            The gradient, shape (D,).
+        """
         body_J = response_J[1:]
         score_J = body_J - body_J.sum() * law_J[1:] / max(1.0 - law_J[0], _TINY)
         grad_D = np.empty(self.n_parameters)
@@ -158,30 +186,30 @@ class Family:
         return grad_D
 
     def start_D(self, data: Likelihood) -> FloatArray:
-        """Where the search for the mode begins, whatever the data."""
+        """Parameters at which the search for the mode begins, shape (D,): the prior means, whatever the data."""
         del data
         return self.centre_D
 
     @property
     def n_core(self) -> int:
-        """Core parameters: log a, log b and, with an atom, logit z."""
+        """The number of core parameters: log a, log b and, with an atom, logit z."""
         return 3 if self.atom else 2
 
     @property
     def n_parameters(self) -> int:
-        """All parameters."""
+        """The number D of parameters, core and spline together."""
         return self.n_core + (len(_CENTRES_M) if self.spline_sd > 0 else 0)
 
     @property
     def centre_D(self) -> FloatArray:
-        """Prior means, shape (D,)."""
+        """Means of the normal prior on the parameters, shape (D,)."""
         out = np.zeros(self.n_parameters)
         out[: self.n_core] = self.mean[: self.n_core]
         return out
 
     @property
     def scale_D(self) -> FloatArray:
-        """Prior standard deviations, shape (D,)."""
+        """Standard deviations of the normal prior on the parameters, shape (D,)."""
         out = np.full(self.n_parameters, self.spline_sd)
         out[: self.n_core] = self.sd[: self.n_core]
         return out
@@ -195,11 +223,11 @@ _SPLINES = (0.5, 1.0, 4.0)
 _NORMAL_MEAN = (-2.0, 0.5, -2.6)
 _NORMAL_SD = (3.0, 1.0, 1.8)
 FAMILIES = (
-    Family("beta", _WIDE_MEAN, _WIDE_SD, 0.0, False, 0.1, 0.58),
-    *(Family(f"spline {sd:g}", _MEAN, _SD, sd, False, 0.7 / 6, 0.06) for sd in _SPLINES),
-    *(Family(f"zeros + spline {sd:g}", _MEAN, _SD, sd, True, 0.7 / 6, 0.06) for sd in _SPLINES),
-    Family("normal", _NORMAL_MEAN, _NORMAL_SD, 0.0, False, 0.12, 0.04, "normal"),
-    Family("zeros + normal", _NORMAL_MEAN, _NORMAL_SD, 0.0, True, 0.08, 0.02, "normal"),
+    SmoothFamily("beta", _WIDE_MEAN, _WIDE_SD, 0.0, False, 0.1, 0.58),
+    *(SmoothFamily(f"spline {sd:g}", _MEAN, _SD, sd, False, 0.7 / 6, 0.06) for sd in _SPLINES),
+    *(SmoothFamily(f"zeros + spline {sd:g}", _MEAN, _SD, sd, True, 0.7 / 6, 0.06) for sd in _SPLINES),
+    SmoothFamily("normal", _NORMAL_MEAN, _NORMAL_SD, 0.0, False, 0.12, 0.04, "normal"),
+    SmoothFamily("zeros + normal", _NORMAL_MEAN, _NORMAL_SD, 0.0, True, 0.08, 0.02, "normal"),
 )
 """Over half of the weight has no mass at 0: benchmarks without impossible problems are common, and no data within
 reach tell a mass at 0 from a tail just below 1/n. The normal cores allow light tails and problems that are all alike.
@@ -222,7 +250,7 @@ class FamilyPosterior:
 
     @property
     def weight_S(self) -> FloatArray:
-        """Normalised importance weights."""
+        """Importance weights that sum to 1, shape (S,)."""
         return np.exp(self.log_weight_S - logsumexp(self.log_weight_S))
 
     @property
@@ -233,7 +261,7 @@ class FamilyPosterior:
 
 @dataclass(frozen=True)
 class Likelihood:
-    """The counts as the fit sees them."""
+    """The counts in the form that the fit of a law reads: likelihoods on the grid and coarsened weights."""
 
     grid: PGrid
     value_RJ: FloatArray
@@ -245,7 +273,17 @@ class Likelihood:
 
     @staticmethod
     def build(grid: PGrid, n_R: FloatArray, c_R: FloatArray, weight_R: FloatArray) -> Likelihood:
-        """Evaluate the rows on the grid."""
+        """Evaluate the likelihood of unique count rows on the grid.
+
+        Args:
+            grid: the grid of success probabilities.
+            n_R: rollouts of each row, shape (R,).
+            c_R: passing rollouts of each row, shape (R,).
+            weight_R: problems per row after coarsening, shape (R,).
+
+        Returns:
+            The likelihood with the spline basis of the grid beside it.
+        """
         log_RJ = grid.log_likelihood(n_R, c_R)
         value_RJ = np.exp(log_RJ - log_RJ.max(axis=1, keepdims=True))
         basis_MJ = np.exp(-0.5 * ((grid.logit_J[None, :] - _CENTRES_M[:, None]) / _WIDTH) ** 2)
@@ -262,7 +300,7 @@ class Likelihood:
 
 
 def _negative_log_posterior(theta_D: FloatArray, family: LawFamily, data: Likelihood) -> tuple[float, FloatArray]:
-    """Value and gradient of the coarsened negative log posterior."""
+    """Value and gradient of the coarsened negative log posterior at `theta_D`; both arrays have shape (D,)."""
     w_J = family.laws(theta_D[None, :], data)[0]
     f_R = np.maximum(data.value_RJ @ w_J, _TINY)
     response_J = w_J * ((data.weight_R / f_R) @ data.value_RJ)
@@ -314,12 +352,14 @@ def sample_family(
     """Weighted posterior draws of the laws of one family.
 
     Args:
-        family: the prior.
+        family: the family of laws with its prior.
         data: the coarsened likelihood.
         start_D: where the search for the mode begins, shape (D,).
-        size: draws S.
+        size: the number S of draws.
         rng: source of randomness.
 
+    Returns:
+        The draws with their importance weights.
     """
     fit = minimize(
         _negative_log_posterior,

@@ -25,15 +25,15 @@ _BLOCK = 4_000_000
 
 @dataclass(frozen=True)
 class NullScores:
-    """A score of the runs and of resampled pairs that nothing sets apart: (expanded, shrunk)."""
+    """The score (expanded, shrunk) of two runs, and of resampled pairs of runs between which nothing changed."""
 
     observed: tuple[float, float]
     null_B2: FloatArray
-    """The same scores when nothing changed."""
+    """Scores of the resampled pairs, in which nothing changed, shape (B, 2)."""
 
     @property
     def p_values(self) -> tuple[float, float]:
-        """One-sided probability of so high a score when nothing changed."""
+        """One-sided p-values of both scores: how probable so high a score is when nothing changed."""
         as_high_B2 = self.null_B2 >= np.asarray(self.observed) - 1e-9
         expanded, shrunk = (1 + as_high_B2.sum(axis=0)) / (1 + len(self.null_B2))
         return float(expanded), float(shrunk)
@@ -50,6 +50,9 @@ def null_resample(before: Counts, after: Counts, eps: float, *, seed: int) -> Nu
         after: counts of the second run, same problems, same order.
         eps: support threshold.
         seed: seeds the resamples.
+
+    Returns:
+        The observed score and those of the resampled pairs.
     """
     rng = np.random.default_rng([seed, 4])
     law = fit_mixing_law(Counts(before.n_P + after.n_P, before.c_P + after.c_P), seed=seed)
@@ -65,7 +68,7 @@ def null_resample(before: Counts, after: Counts, eps: float, *, seed: int) -> Nu
 
 
 class _Score:
-    """Expected numbers of problems that crossed eps upwards and downwards, under the fixed prior."""
+    """Computes how many problems are expected to have crossed eps upwards and downwards, under the fixed prior."""
 
     def __init__(self, law: MixingLaw, eps: float) -> None:
         self.grid: PGrid = law.grid
@@ -73,7 +76,7 @@ class _Score:
         self.below_J = law.grid.evaluate(below(eps))
 
     def of(self, before: Counts, after: Counts) -> tuple[float, float]:
-        """The two numbers."""
+        """Expected numbers of problems that crossed eps upwards and downwards between these two runs."""
         own_RJ, then_RJ = (self._weighted(counts) for counts in (before, after))
         own, then = own_RJ.sum(axis=1)[before.table.row_P], then_RJ.sum(axis=1)[after.table.row_P]
         own_below = (own_RJ @ self.below_J)[before.table.row_P]

@@ -24,7 +24,7 @@ _EXACT_CLUSTERS = 12
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """Run B minus run A."""
+    """The mean change from run A to run B (B minus A), with its p-value."""
 
     difference: Estimate
     """Mean over problems of value_B - value_A."""
@@ -130,10 +130,21 @@ def compare_pass_at_k(
     clusters: Sequence[Hashable] | None = None,
     level: float = 0.9,
 ) -> PairedComparison:
-    """Change of unbiased pass@k from run A to run B; problems in the same order.
+    """Change of unbiased pass@k from run A to run B.
+
+    Args:
+        a: counts of run A.
+        b: counts of run B, the same problems in the same order.
+        k: draws per problem; every n must be >= k.
+        seed: seeds the resamples.
+        clusters: source of each problem; problems of one source are resampled and sign-flipped together.
+        level: nominal coverage.
+
+    Returns:
+        B - A, with an interval and a p-value over the problems.
 
     Raises:
-        StatsError: different numbers of problems.
+        StatsError: different numbers of problems, or different ids.
         NotEnoughRollouts: some n < k in either run.
     """
     if len(a) != len(b) or (a.ids is not None and b.ids is not None and a.ids != b.ids):

@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NO_END = 2**62
-"""The `stop` of a span without an end."""
+"""Value of `stop` for a span without an end."""
 
 TALLIED = ("c", "failed", "truncated", "errored", "lenient", "tokens")
-"""Counts of a tally: one per verdict, lenient passes among finished draws, generated tokens."""
+"""The counts in a tally: one per verdict, lenient passes among finished draws, generated tokens."""
 
 VerdictOf = Callable[[str, str, str], tuple[Verdict, Judgement]]
-"""(problem id, text, finish reason) -> verdict and judgement."""
+"""Called with (problem id, text, finish reason): the verdict and the judgement it rests on."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """Draws start <= sample_idx < stop of one prompt under one sampling law."""
+    """The draws of one prompt under one sampling law with start <= sample_idx < stop."""
 
     prompt_sha: str
     sampling_sha: str
@@ -77,7 +77,7 @@ class StoredTokens(NamedTuple):
     sample_idx: int
     ids_T: NDArray[np.int32]
     logprobs_T: NDArray[np.float32] | None
-    """Nats; None where the engine gave none."""
+    """Log-probability of each token, nats, shape (T,); None where the engine gave none."""
 
 
 class Store(Protocol):
@@ -93,7 +93,7 @@ class Store(Protocol):
         ...
 
     def add_many(self, rollouts: Sequence[Rollout]) -> int:
-        """Store rollouts, all or none; durable on return. How many were new.
+        """Store rollouts, all or none; durable on return. Returns how many were new.
 
         Raises:
             StoreError: they cannot be written.
@@ -101,27 +101,42 @@ class Store(Protocol):
         ...
 
     def missing(self, model_sha: str, prompt_sha: str, sampling_sha: str, n: int) -> tuple[int, ...]:
-        """Sample indices below n that were not drawn yet, ascending."""
+        """Sample indices below n that were not drawn yet, ascending.
+
+        Args:
+            model_sha: the model that draws.
+            prompt_sha: the prompt.
+            sampling_sha: the sampling law.
+            n: how many draws there should be.
+        """
         ...
 
     def models(self) -> list[str]:
-        """The model_sha of everything that is stored, sorted."""
+        """The model_sha of every model of which anything is stored, sorted."""
         ...
 
     def spans(self, model_sha: str, problem_ids: Collection[str] | None = None) -> list[Span]:
-        """One span without an end for every prompt and sampling law of which anything is stored; of some problems."""
+        """A span without an end for every prompt and sampling law of which anything is stored.
+
+        Args:
+            model_sha: the model that drew.
+            problem_ids: only prompts of these problems; None: of all.
+        """
         ...
 
     def tallies(self, model_sha: str, spans: Iterable[Span]) -> pd.DataFrame:
-        """Exact counts, one row per problem_id, arm and verifier_sha: these and the columns of TALLIED."""
+        """Exact counts of the draws in some spans.
+
+        There is one row per problem_id, arm and verifier_sha, with these columns and those of TALLIED.
+        """
         ...
 
     def rows(self, model_sha: str, spans: Iterable[Span]) -> pd.DataFrame:
-        """The rollouts of some spans, one row each, ordered by problem, arm, sample index; token arrays left out."""
+        """The rollouts of some spans, one row each, ordered by problem, arm and sample index; without token arrays."""
         ...
 
     def frame(self, model_sha: str) -> pd.DataFrame:
-        """All rollouts of a model as `rows` gives them."""
+        """All rollouts of a model, in the form in which `rows` gives them."""
         ...
 
     def token_rows(self, model_sha: str, spans: Iterable[Span]) -> Iterable[StoredTokens]:
@@ -129,22 +144,29 @@ class Store(Protocol):
         ...
 
     def rejudge(self, model_sha: str, spans: Iterable[Span], shas: Mapping[str, str], judge: VerdictOf) -> int:
-        """Judge again what was judged by another verifier than today's; how many that were.
+        """Judge again what another verifier than today's judged; returns how many rollouts that were.
 
         Args:
-            model_sha: of which model.
+            model_sha: the model that drew.
             spans: the draws in question.
-            shas: verifier_sha of today by problem id.
+            shas: today's verifier_sha by problem id.
             judge: gives the new verdict.
         """
         ...
 
     def add_score(self, row: ScoreRow) -> None:
-        """Store one scored completion (idempotent)."""
+        """Store one scored completion; storing it again changes nothing."""
         ...
 
     def has_score(self, model_sha: str, prompt_sha: str, completion_sha: str, kind: str) -> bool:
-        """Was this completion scored already?"""
+        """Whether this completion was scored already.
+
+        Args:
+            model_sha: the model that scored.
+            prompt_sha: the prompt that it follows.
+            completion_sha: the completion.
+            kind: what was scored, e.g. "demo:0".
+        """
         ...
 
     def scores(self, model_sha: str) -> list[ScoreRow]:
@@ -152,5 +174,5 @@ class Store(Protocol):
         ...
 
     def close(self) -> None:
-        """Release the files."""
+        """Release the files; the store cannot be used afterwards."""
         ...

@@ -41,7 +41,7 @@ COLUMNS: dict[str, str] = {
     "token_ids": "int32s",
     "token_logprobs": "float32s",
 }
-"""Column -> type. What counts are made of comes first, so that counting reads past no text."""
+"""The columns with their types. What counts are made of comes first, so that counting reads past no text."""
 
 NULLABLE = {"logprob", "policy_logprob", "proposal_logprob", "score", "extracted", "error", "token_logprobs"}
 
@@ -87,12 +87,12 @@ _ORDER = ("problem_id", "arm", "sampling_sha", "sample_idx", "prompt_sha")
 
 
 def clean(text: str) -> str:
-    """Stores hold UTF-8: lone surrogates are written as their escapes, never dropped."""
+    """A text that can be stored as UTF-8: lone surrogates are written as their escapes, never dropped."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def clean_or_none(text: str | None) -> str | None:
-    """`clean`, where there is a text."""
+    """The text as `clean` makes it; None stays None."""
     return None if text is None else clean(text)
 
 

@@ -38,7 +38,7 @@ LOG_VERSION = 1
 SHARD_ROWS = 100_000
 """Rows after which the log becomes a shard."""
 SHARD_BYTES = 128 * 2**20
-"""Bytes after which it does, however few rows they are: a shard is made in memory."""
+"""Bytes after which the log becomes a shard however few rows they are, because a shard is made in memory."""
 
 _LOG_SCHEMA = """
 CREATE TABLE IF NOT EXISTS batches (id INTEGER PRIMARY KEY, rows INTEGER NOT NULL, arrow BLOB NOT NULL);
@@ -47,7 +47,7 @@ CREATE TABLE IF NOT EXISTS next_shard (number INTEGER NOT NULL);
 
 
 class ParquetStore(ScoreTable):
-    """Rollouts and scores of one run directory in shards; see `store.base.Store`."""
+    """Rollouts and scores of one run directory in shards; its methods do what `store.base.Store` says."""
 
     def __init__(self, path: Path, *, shard_rows: int = SHARD_ROWS) -> None:
         self.path = path
@@ -79,7 +79,7 @@ class ParquetStore(ScoreTable):
             self._db.execute(f"PRAGMA user_version={LOG_VERSION}")
 
     def _logged(self) -> tuple[int, int]:
-        """Rows and bytes of the log."""
+        """Rows and bytes that the log holds."""
         rows, size = self._db.execute("SELECT sum(rows), sum(length(arrow)) FROM batches").fetchone()
         return int(rows or 0), int(size or 0)
 
@@ -111,7 +111,11 @@ class ParquetStore(ScoreTable):
         return self.add_many([rollout]) == 1
 
     def add_many(self, rollouts: Sequence[Rollout]) -> int:
-        """Store rollouts as one batch of the log; how many were new."""
+        """Store rollouts as one batch of the log; returns how many were new.
+
+        Raises:
+            StoreError: they cannot be written.
+        """
         new: list[tuple[Any, ...]] = []
         bits: dict[tuple[str, ...], int] = {}
         for rollout in rollouts:
@@ -134,7 +138,7 @@ class ParquetStore(ScoreTable):
         return len(new)
 
     def compact(self) -> None:
-        """Make a shard of the log, if there is anything in it."""
+        """Make a shard of what the log holds, if it holds anything."""
         import pyarrow as pa
 
         batches = [batch for _, batch in self._batches()]
@@ -166,7 +170,10 @@ class ParquetStore(ScoreTable):
         return shards.sorted_rows(pa.Table.from_batches(batches, schema))
 
     def _tables(self, columns: Iterable[str]) -> Iterator[Any]:
-        """All that is stored, piece by piece, each sorted by identity; the identity must be among the columns."""
+        """Some columns of all that is stored, piece by piece, each piece sorted by identity.
+
+        The columns of the identity must be among those asked for.
+        """
         names = [*columns]
         for path in self._shards():
             yield from shards.read_groups(path, names)
@@ -174,7 +181,14 @@ class ParquetStore(ScoreTable):
             yield self._log_table(names)
 
     def missing(self, model_sha: str, prompt_sha: str, sampling_sha: str, n: int) -> tuple[int, ...]:
-        """Sample indices below n that were not drawn yet, ascending."""
+        """Sample indices below n that were not drawn yet, ascending.
+
+        Args:
+            model_sha: the model that draws.
+            prompt_sha: the prompt.
+            sampling_sha: the sampling law.
+            n: how many draws there should be.
+        """
         have = self._have.get((model_sha, prompt_sha, sampling_sha), 0)
         full = (1 << n) - 1
         if have & full == full:
@@ -182,11 +196,11 @@ class ParquetStore(ScoreTable):
         return tuple(i for i in range(n) if not have >> i & 1)
 
     def models(self) -> list[str]:
-        """The model_sha of everything that is stored, sorted."""
+        """The model_sha of every model of which anything is stored, sorted."""
         return sorted({key[0] for key in self._have})
 
     def spans(self, model_sha: str, problem_ids: Collection[str] | None = None) -> list[Span]:
-        """One span without an end for every prompt and sampling law of which anything is stored; of some problems."""
+        """A span without an end for each prompt and sampling law that is stored, or only for those of some problems."""
         if problem_ids is None:
             return [Span(key[1], key[2]) for key in self._have if key[0] == model_sha]
         ids = frozenset(problem_ids)
@@ -213,7 +227,7 @@ class ParquetStore(ScoreTable):
                 yield table.filter(pa.array(keep_N))
 
     def frame(self, model_sha: str) -> pd.DataFrame:
-        """All rollouts of a model as `rows` gives them."""
+        """All rollouts of a model, in the form in which `rows` gives them."""
         return self.rows(model_sha, self.spans(model_sha))
 
     def token_rows(self, model_sha: str, spans: Iterable[Span]) -> Iterator[StoredTokens]:
@@ -231,7 +245,16 @@ class ParquetStore(ScoreTable):
                 )
 
     def rejudge(self, model_sha: str, spans: Iterable[Span], shas: Mapping[str, str], judge: VerdictOf) -> int:
-        """Judge again what another verifier than today's judged, shard by shard; each is replaced at once."""
+        """Judge again what another verifier than today's judged; returns how many rollouts that were.
+
+        Each shard is replaced at once.
+
+        Args:
+            model_sha: the model that drew.
+            spans: the draws in question.
+            shas: today's verifier_sha by problem id.
+            judge: gives the new verdict.
+        """
         import pyarrow as pa
 
         asked, total = shards.wanted(spans), 0

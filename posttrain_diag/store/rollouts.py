@@ -32,13 +32,15 @@ from posttrain_diag.types import Rollout
 __all__ = ["SCHEMA_VERSION", "RolloutStore", "ScoreRow", "verdict_of"]
 
 SCHEMA_VERSION = 3
-"""2 added policy_logprob and proposal_logprob; 3 lets logprob and token_logprobs be absent and puts texts last. A store
-of an older version is brought up when it is opened."""
+"""Version of the file's tables; a store of an older version is brought up when it is opened.
+
+Version 2 added policy_logprob and proposal_logprob; version 3 lets logprob and token_logprobs be absent and puts texts
+last."""
 
 FETCHED = 20_000
-"""Rows in hand at a time while reading."""
+"""How many rows are fetched at a time while reading."""
 PIECE = 64
-"""Prompts judged again in one transaction."""
+"""How many prompts are judged again in one transaction."""
 
 _SQL_TYPES = {
     "string": "TEXT",
@@ -69,7 +71,7 @@ _FRAME = f"SELECT {', '.join('r.' + name for name in FRAME_COLUMNS)} {_OF_SPANS}
 
 
 class RolloutStore(ScoreTable):
-    """Rollouts and scores of one run directory in one SQLite file; see `store.base.Store`."""
+    """Rollouts and scores of one run directory in one SQLite file; its methods do what `store.base.Store` says."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -82,7 +84,7 @@ class RolloutStore(ScoreTable):
             raise StoreError(f"{path}: not a rollout store ({error}); move it away or choose another --out") from error
 
     def _bring_up(self) -> None:
-        """Make the tables of a new file, or bring an older version to this one; at once or not at all."""
+        """Make the tables of a new file, or bring an older version to this one, in one transaction."""
         have = {str(row[1]) for row in self._db.execute("PRAGMA table_info(rollouts)")}
         with transaction(self._db, self.path):
             self._db.execute(SCORES_SCHEMA)
@@ -99,14 +101,25 @@ class RolloutStore(ScoreTable):
         return self.add_many([rollout]) == 1
 
     def add_many(self, rollouts: Sequence[Rollout]) -> int:
-        """Store rollouts in one transaction; how many were new."""
+        """Store rollouts in one transaction; returns how many were new.
+
+        Raises:
+            StoreError: they cannot be written.
+        """
         before = self._db.total_changes
         with transaction(self._db, self.path):
             self._db.executemany(_INSERT, [values_of(rollout) for rollout in rollouts])
         return self._db.total_changes - before
 
     def missing(self, model_sha: str, prompt_sha: str, sampling_sha: str, n: int) -> tuple[int, ...]:
-        """Sample indices below n that were not drawn yet, ascending."""
+        """Sample indices below n that were not drawn yet, ascending.
+
+        Args:
+            model_sha: the model that draws.
+            prompt_sha: the prompt.
+            sampling_sha: the sampling law.
+            n: how many draws there should be.
+        """
         rows = self._db.execute(
             "SELECT sample_idx FROM rollouts WHERE model_sha=? AND prompt_sha=? AND sampling_sha=? AND sample_idx<?",
             (model_sha, prompt_sha, sampling_sha, n),
@@ -115,11 +128,11 @@ class RolloutStore(ScoreTable):
         return tuple(i for i in range(n) if i not in have)
 
     def models(self) -> list[str]:
-        """The model_sha of everything that is stored, sorted."""
+        """The model_sha of every model of which anything is stored, sorted."""
         return [str(row[0]) for row in self._db.execute("SELECT DISTINCT model_sha FROM rollouts ORDER BY 1")]
 
     def spans(self, model_sha: str, problem_ids: Collection[str] | None = None) -> list[Span]:
-        """One span without an end for every prompt and sampling law of which anything is stored; of some problems."""
+        """A span without an end for each prompt and sampling law that is stored, or only for those of some problems."""
         query, values = "SELECT DISTINCT prompt_sha, sampling_sha FROM rollouts WHERE model_sha=?", [model_sha]
         if problem_ids is not None:
             query += " AND problem_id IN (SELECT value FROM json_each(?))"
@@ -127,7 +140,7 @@ class RolloutStore(ScoreTable):
         return [Span(str(row[0]), str(row[1])) for row in self._db.execute(query, values)]
 
     def _select(self, spans: Iterable[Span]) -> None:
-        """Fill the table that queries of spans join with."""
+        """Fill the temporary table that queries about spans join with."""
         self._db.execute("DROP TABLE IF EXISTS temp.span")
         self._db.execute("CREATE TEMP TABLE span (prompt_sha TEXT, sampling_sha TEXT, start INTEGER, stop INTEGER)")
         self._db.execute("BEGIN")
@@ -158,7 +171,7 @@ class RolloutStore(ScoreTable):
         return frame_of(tables)
 
     def frame(self, model_sha: str) -> pd.DataFrame:
-        """All rollouts of a model as `rows` gives them."""
+        """All rollouts of a model, in the form in which `rows` gives them."""
         return self.rows(model_sha, self.spans(model_sha))
 
     def token_rows(self, model_sha: str, spans: Iterable[Span]) -> Iterator[StoredTokens]:
@@ -170,7 +183,14 @@ class RolloutStore(ScoreTable):
             yield StoredTokens(prompt_sha, sampling_sha, int(index), np.frombuffer(ids, np.int32), given)
 
     def rejudge(self, model_sha: str, spans: Iterable[Span], shas: Mapping[str, str], judge: VerdictOf) -> int:
-        """Judge again what another verifier than today's judged, prompt by prompt."""
+        """Judge again what another verifier than today's judged, prompt by prompt; returns how many rollouts that were.
+
+        Args:
+            model_sha: the model that drew.
+            spans: the draws in question.
+            shas: today's verifier_sha by problem id.
+            judge: gives the new verdict.
+        """
         self._select(spans)
         self._db.execute("DROP TABLE IF EXISTS temp.today")
         self._db.execute("CREATE TEMP TABLE today (problem_id TEXT PRIMARY KEY, verifier_sha TEXT)")

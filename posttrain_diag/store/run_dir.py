@@ -24,14 +24,18 @@ STORES: dict[str, tuple[str, Callable[[Path], Store]]] = {
     "sqlite": ("rollouts.sqlite", RolloutStore),
     "parquet": ("rollouts.parquet", ParquetStore),
 }
-"""Kind of store -> its name in the run directory, and what opens it."""
+"""For each kind of store its name in the run directory, and what opens it."""
 
 FIXED_SETTINGS = ("model_sha", "sampling")
-"""What may not change within one run directory. More rollouts, another eps, corrected golds or verifiers may."""
+"""Settings that may not change within one run directory. More rollouts, another eps, corrected golds or verifiers may.
+"""
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write to a temporary name in the same directory, flush to disk, rename."""
+    """Write a file so that it appears whole or not at all.
+
+    It is written under a temporary name beside it, flushed to disk, then renamed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -51,7 +55,7 @@ def lock_folder(folder: Path) -> IO[str]:
     """Become the only writer of a folder until the handle is closed or the process ends, however it ends.
 
     Raises:
-        StoreError: another process is.
+        StoreError: another process is the writer.
     """
     handle = (folder / ".lock").open("a+")
     try:
@@ -65,7 +69,7 @@ def lock_folder(folder: Path) -> IO[str]:
 
 
 class RunDir:
-    """The files of one run; see DESIGN "A run directory"."""
+    """The files of one run under their fixed names, with a lock against a second writer."""
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         self.path = path
@@ -96,22 +100,22 @@ class RunDir:
 
     @property
     def rollouts_path(self) -> Path:
-        """The rollout store: a file (sqlite) or a directory (parquet)."""
+        """Path of the rollout store: a file (sqlite) or a directory (parquet)."""
         return self.path / STORES[self.store_kind][0]
 
     @property
     def config_path(self) -> Path:
-        """The settings the user gave."""
+        """Path of config.yaml, the settings that the user gave."""
         return self.path / "config.yaml"
 
     @property
     def diagnosis_path(self) -> Path:
-        """The machine-readable verdict."""
+        """Path of diagnosis.json, the machine-readable verdict."""
         return self.path / "diagnosis.json"
 
     @property
     def problems_path(self) -> Path:
-        """The per-problem table."""
+        """Path of problems.parquet, the per-problem table."""
         return self.path / "problems.parquet"
 
     def store(self) -> Store:
@@ -124,7 +128,7 @@ class RunDir:
         return opened(self.path / name)
 
     def lock(self) -> None:
-        """Become the only writer; released when the process ends, however it ends.
+        """Become the only writer of this run; the lock is released when the process ends, however it ends.
 
         Raises:
             StoreError: another process is writing to this run.
@@ -132,14 +136,14 @@ class RunDir:
         self._lock = lock_folder(self.path)
 
     def unlock(self) -> None:
-        """Let another process write."""
+        """Give up the lock, so that another process may write."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
 
     @contextmanager
     def locked(self) -> Generator[RunDir]:
-        """The only writer for as long as the context lasts.
+        """While the context lasts, be the only writer of this run.
 
         Raises:
             StoreError: another process is writing to this run.
@@ -151,7 +155,7 @@ class RunDir:
             self.unlock()
 
     def claim(self, identity: Mapping[str, Any]) -> bool:
-        """Bind the directory to (model, sampling law); returns True when this continues an earlier run.
+        """Bind the directory to a model and a sampling law; returns True when this continues an earlier run.
 
         Raises:
             StoreError: the directory belongs to a run of another model or sampling law, or keeps its rollouts in
@@ -184,11 +188,15 @@ class RunDir:
             file.write(json.dumps({"time": now, "event": kind, **data}, default=str) + "\n")
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write a JSON file atomically; NaN and infinities are bugs and raise."""
+        """Write a JSON file atomically.
+
+        Raises:
+            ValueError: the value holds NaN or an infinity, which is a bug of the caller.
+        """
         write_atomic(self.path / name, json.dumps(value, indent=1, allow_nan=False, default=str) + "\n")
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """Read a JSON file.
+        """Read one of the run's JSON files.
 
         Raises:
             StoreError: it is missing or damaged.
@@ -202,7 +210,7 @@ class RunDir:
             raise StoreError(f"{path}: damaged ({error}); move it away and rerun the same command") from error
 
     def read_problems(self) -> pd.DataFrame:
-        """The per-problem table; read as bytes, for pyarrow knows no path whose name is not UTF-8.
+        """The per-problem table; it is read as bytes, for pyarrow knows no path whose name is not UTF-8.
 
         Raises:
             StoreError: it is missing or damaged.

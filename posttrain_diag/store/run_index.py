@@ -17,52 +17,53 @@ from typing import Any, Literal
 
 from posttrain_diag.errors import UsageError
 
-Kind = Literal["analysis", "comparison", "autopilot"]
+EntryKind = Literal["analysis", "comparison", "autopilot"]
 RunState = Literal["finished", "unfinished", "damaged"]
 
-MARKS: dict[str, Kind] = {"state.json": "autopilot", "comparison.json": "comparison", "run.json": "analysis"}
-"""The file that makes a folder a run, and of what kind; the first that is there counts."""
-RESULTS: dict[Kind, str] = {
+MARKS: dict[str, EntryKind] = {"state.json": "autopilot", "comparison.json": "comparison", "run.json": "analysis"}
+"""Files that make a folder a run, with the kind of run; the first one that is there counts."""
+RESULTS: dict[EntryKind, str] = {
     "analysis": "diagnosis.json",
     "comparison": "comparison.json",
     "autopilot": "result.json",
 }
 PAGES = ("report.html", "comparison.html")
 PASSED_BY = frozenset({"figures", "rollouts.parquet", "checkpoint", "adapter", "phases", "watch", "tasks", "export"})
-"""Folders inside runs that hold no runs."""
+"""Names of folders inside runs that are not searched, because they hold no runs."""
 MOST_BYTES = 32_000_000
-"""A larger JSON file is not read."""
+"""JSON files larger than this many bytes are not read."""
 DEEPEST = 12
-"""Levels below the folder that are searched."""
+"""How many levels below the folder are searched."""
 
 
 @dataclass(frozen=True)
 class RunEntry:
     """One run, as an index shows it; what is unknown is None."""
 
-    kind: Kind
+    kind: EntryKind
     path: Path
-    """Relative to the folder that was searched."""
+    """Path of the run, relative to the folder that was searched."""
     state: RunState
     changed: float
-    """When its last result was written, seconds since 1970."""
+    """Time at which its last result was written, seconds since 1970."""
     page: str | None
-    """Name of its report inside the folder."""
+    """File name of its report inside the folder."""
     model: str | None = None
     tasks: str | None = None
     verdict: str | None = None
-    """An analysis: bottleneck; a comparison: role; an autopilot run: why it ended, or the phase it is in."""
+    """For an analysis its bottleneck, for a comparison the role, for an autopilot run why it ended or the phase it is
+    in."""
     confidence: float | None = None
     pass_1: Mapping[str, Any] | None = None
-    """pass@1 as an estimate; of a comparison its change."""
+    """pass@1 as an estimate; for a comparison its change."""
     instrument: str | None = None
     note: str = ""
-    """What is missing or damaged, or what was done."""
+    """What is missing or damaged, or what was done, in words."""
 
 
 @dataclass
 class RunIndex:
-    """The runs below a folder; files that have not changed are not read again."""
+    """Finds the runs below a folder; files that have not changed are not read again."""
 
     root: Path
     _known: dict[Path, tuple[tuple[tuple[str, int, int], ...], RunEntry]] = field(
@@ -100,7 +101,7 @@ def _run_folders(root: Path) -> list[tuple[Path, dict[str, os.stat_result]]]:
 
 
 def _regular_files(folder: Path, names: list[str]) -> dict[str, os.stat_result]:
-    """Sizes and times; what vanishes meanwhile and what is no regular file is left out."""
+    """Sizes and times of the regular files among these names; what vanishes meanwhile is left out."""
     out: dict[str, os.stat_result] = {}
     for name in names:
         try:
@@ -113,14 +114,14 @@ def _regular_files(folder: Path, names: list[str]) -> dict[str, os.stat_result]:
 
 
 def read_entry(folder: Path, path: Path, files: Mapping[str, os.stat_result]) -> RunEntry:
-    """One run; a file that cannot be read makes it damaged and is named.
+    """Read one run for the index; a file that cannot be read makes the run damaged, and is named.
 
     Args:
-        folder: of the run.
+        folder: the folder of the run.
         path: the same, relative to the folder that is searched.
         files: the regular files in it.
     """
-    kind: Kind = next(kind for name, kind in MARKS.items() if name in files)
+    kind: EntryKind = next(kind for name, kind in MARKS.items() if name in files)
     page = next((name for name in PAGES if name in files), None)
     dated = files.get(RESULTS[kind]) or max(files.values(), key=lambda info: info.st_mtime)
     try:
@@ -187,14 +188,14 @@ def _autopilot(folder: Path, entry: RunEntry, files: Mapping[str, os.stat_result
 
 
 Reader = Callable[[Path, RunEntry, Mapping[str, os.stat_result]], RunEntry]
-READERS: dict[Kind, Reader] = {"analysis": _analysis, "comparison": _comparison, "autopilot": _autopilot}
+READERS: dict[EntryKind, Reader] = {"analysis": _analysis, "comparison": _comparison, "autopilot": _autopilot}
 
 
 def _read(path: Path, files: Mapping[str, os.stat_result]) -> dict[str, Any]:
-    """A JSON object.
+    """Read a JSON object from a file of the run.
 
     Raises:
-        ValueError: it is none, or too large.
+        ValueError: the file is too large or holds something else.
     """
     if files[path.name].st_size > MOST_BYTES:
         raise ValueError(f"{path.name} has {files[path.name].st_size:,} bytes")
@@ -208,10 +209,10 @@ def _read(path: Path, files: Mapping[str, os.stat_result]) -> dict[str, Any]:
 
 
 def _with(entry: RunEntry, **found: Any) -> RunEntry:
-    """The entry with what was found, every value of the type it must have.
+    """The entry with what was found, once every value has the type it must have.
 
     Raises:
-        TypeError: one has another.
+        TypeError: a value has another type.
     """
     values: dict[str, Any] = {**entry.__dict__, **found}
     for name in ("model", "tasks", "verdict", "instrument"):

@@ -25,13 +25,13 @@ CREATE TABLE IF NOT EXISTS scores (
 """
 
 PAGE_BYTES = 16384
-"""A page holds several rollouts: fewer overflow pages to read past while counting."""
+"""Bytes of an SQLite page; it holds several rollouts, so that counting reads past fewer overflow pages."""
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection in autocommit: what a statement or `transaction` wrote is on disk when it returns.
+    """Open a connection in autocommit: what a statement or `transaction` wrote is on disk when it returns.
 
-    The writer of a batch may be another thread than the reader (never at the same time).
+    The writer of a batch may be another thread than the reader, but never at the same time.
     """
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     db.execute(f"PRAGMA page_size={PAGE_BYTES}")  # of a new file
@@ -43,7 +43,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def transaction(db: sqlite3.Connection, path: Path) -> Generator[None]:
-    """All that is written inside, or nothing.
+    """While the context is open, write everything or, after an error, nothing.
 
     Raises:
         StoreError: it cannot be written (a full or failing disk, a lock).
@@ -64,7 +64,7 @@ def transaction(db: sqlite3.Connection, path: Path) -> Generator[None]:
 
 
 def check_version(db: sqlite3.Connection, path: Path, accepted: int) -> int:
-    """The version a file was written by; 0 for a new one.
+    """The version that a file was written by; 0 for a new one.
 
     Raises:
         StoreError: it is newer than `accepted`.
@@ -79,12 +79,12 @@ def check_version(db: sqlite3.Connection, path: Path, accepted: int) -> int:
 
 
 class ScoreTable:
-    """The scored completions in an SQLite file."""
+    """The table of scored completions in an SQLite file."""
 
     _db: sqlite3.Connection
 
     def add_score(self, row: ScoreRow) -> None:
-        """Store one scored completion (idempotent)."""
+        """Store one scored completion; storing it again changes nothing."""
         self._db.execute(
             "INSERT OR IGNORE INTO scores VALUES (?,?,?,?,?,?,?,?,?,?)",
             (
@@ -102,7 +102,14 @@ class ScoreTable:
         )
 
     def has_score(self, model_sha: str, prompt_sha: str, completion_sha: str, kind: str) -> bool:
-        """Was this completion scored already?"""
+        """Whether this completion was scored already.
+
+        Args:
+            model_sha: the model that scored.
+            prompt_sha: the prompt that it follows.
+            completion_sha: the completion.
+            kind: what was scored, e.g. "demo:0".
+        """
         found = self._db.execute(
             "SELECT 1 FROM scores WHERE model_sha=? AND prompt_sha=? AND completion_sha=? AND kind=?",
             (model_sha, prompt_sha, completion_sha, kind),
@@ -129,5 +136,5 @@ class ScoreTable:
         ]
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; the table cannot be used afterwards."""
         self._db.close()

@@ -19,7 +19,7 @@ from posttrain_diag.store.base import TALLIED, Span, VerdictOf
 from posttrain_diag.store.columns import IDENTITY, REPEATED, arrow_schema, clean_or_none
 
 ROW_GROUP = 16_384
-"""Rows of a row group: what is in memory at a time while a shard is read."""
+"""Rows of a row group, which is what is in memory at a time while a shard is read."""
 COUNTED = (*IDENTITY, "problem_id", "arm", "verifier_sha", "verdict", "lenient", "n_tokens")
 """Columns that counting reads."""
 
@@ -27,14 +27,14 @@ NAMED = (*IDENTITY, "problem_id")
 """Columns that say which problem a prompt is of."""
 
 Wanted = Mapping[tuple[str, str], tuple[int, int]]
-"""(prompt_sha, sampling_sha) -> (start, stop) of the sample indices asked for."""
+"""For each (prompt_sha, sampling_sha) the (start, stop) of the sample indices asked for."""
 
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 
 
 def wanted(spans: Iterable[Span]) -> Wanted:
-    """Spans as a look-up."""
+    """Turn spans into a look-up by prompt and sampling law."""
     return {(s.prompt_sha, s.sampling_sha): (s.start, s.stop) for s in spans}
 
 
@@ -81,7 +81,7 @@ def sync(path: Path) -> None:
 
 
 def read_groups(path: Path, columns: Iterable[str]) -> Iterator[Any]:
-    """The row groups of a shard with some of its columns, one after the other.
+    """Some columns of a shard, one row group after the other.
 
     Raises:
         StoreError: the file is damaged.
@@ -101,18 +101,18 @@ def read_groups(path: Path, columns: Iterable[str]) -> Iterator[Any]:
 
 
 def _codes(column: Any) -> tuple[IntArray, list[Any]]:
-    """A string column as codes, shape (N,), and the strings they stand for."""
+    """A string column as codes, shape (N,), and the strings that the codes stand for."""
     found = column.combine_chunks().dictionary_encode()
     return found.indices.to_numpy(zero_copy_only=False).astype(np.int64), found.dictionary.to_pylist()
 
 
 def numbers(table: Any, name: str) -> IntArray:
-    """An integer or boolean column, shape (N,)."""
+    """An integer or boolean column as an array of shape (N,)."""
     return table.column(name).to_numpy().astype(np.int64)
 
 
 def runs(table: Any, columns: Iterable[str]) -> tuple[IntArray, list[tuple[str, ...]]]:
-    """Where runs of equal values begin in a table that is not empty, shape (R,), and their values."""
+    """Where runs of equal values begin in a table that is not empty, shape (R,), and the values of each run."""
     coded = [_codes(table.column(name)) for name in columns]
     new_N = np.zeros(table.num_rows, bool)
     new_N[0] = True
@@ -124,7 +124,7 @@ def runs(table: Any, columns: Iterable[str]) -> tuple[IntArray, list[tuple[str, 
 
 
 def bitmaps(table: Any) -> Iterator[tuple[tuple[str, ...], int]]:
-    """(model_sha, prompt_sha, sampling_sha) and the sample indices of its rows as bits, run by run."""
+    """For each run of rows (model_sha, prompt_sha, sampling_sha) and its sample indices as bits of one number."""
     index_N = numbers(table, "sample_idx")
     start_R, keys = runs(table, IDENTITY[:3])
     stop_R = np.append(start_R[1:], len(index_N))
@@ -137,7 +137,7 @@ def bitmaps(table: Any) -> Iterator[tuple[tuple[str, ...], int]]:
 
 
 def chosen(table: Any, model_sha: str, spans: Wanted) -> BoolArray:
-    """Which rows some spans ask for, shape (N,)."""
+    """Mask of the rows that some spans ask for, shape (N,)."""
     start_R, keys = runs(table, IDENTITY[:3])
     size_R = np.diff(np.append(start_R, table.num_rows))
     bounds = [spans.get((prompt, law), (0, 0)) if model == model_sha else (0, 0) for model, prompt, law in keys]
@@ -175,7 +175,7 @@ _VERDICTS = ("pass", "fail", "truncated", "error")
 
 
 def prompts_of(table: Any, model_sha: str, problem_ids: Collection[str]) -> Iterator[tuple[str, str]]:
-    """(prompt_sha, sampling_sha) of the rows of some problems; the table has the columns NAMED."""
+    """(prompt_sha, sampling_sha) of the rows that belong to some problems; the table has the columns NAMED."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -189,7 +189,17 @@ def prompts_of(table: Any, model_sha: str, problem_ids: Collection[str]) -> Iter
 
 
 def stale(table: Any, model_sha: str, spans: Wanted, shas: Mapping[str, str]) -> BoolArray:
-    """Which rows of some spans another verifier than today's judged, shape (N,)."""
+    """Mask of the rows of some spans that another verifier than today's judged.
+
+    Args:
+        table: the rows, with the columns that identify a draw and its verifier.
+        model_sha: the model that drew.
+        spans: the draws in question.
+        shas: today's verifier_sha by problem id.
+
+    Returns:
+        The mask, shape (N,).
+    """
     keep_N = chosen(table, model_sha, spans)
     start_R, keys = runs(table, ("problem_id", "verifier_sha"))
     old_R = np.asarray([shas.get(problem_id, sha) != sha for problem_id, sha in keys], bool)
@@ -197,7 +207,14 @@ def stale(table: Any, model_sha: str, spans: Wanted, shas: Mapping[str, str]) ->
 
 
 def rejudged(table: Any, stale_N: BoolArray, shas: Mapping[str, str], judge: VerdictOf) -> Any:
-    """A whole table with new verdicts in the stale rows."""
+    """The whole table with new verdicts in its stale rows.
+
+    Args:
+        table: rows with all columns of a rollout.
+        stale_N: which rows to judge again, shape (N,).
+        shas: today's verifier_sha by problem id.
+        judge: gives the new verdict.
+    """
     import pyarrow as pa
 
     schema = arrow_schema()

@@ -1,4 +1,4 @@
-"""How fast a run draws on this device, kept beside its rollouts: what the time of a stage is reckoned from.
+"""How fast a run draws on this device, kept beside its rollouts: the time of a stage is estimated from it.
 
 RUN/speed.json  {"device": "cpu", "tokens": 34239, "time_s": 1.9}
 """
@@ -8,18 +8,20 @@ from __future__ import annotations
 from posttrain_diag.store import RunDir
 
 LEAST_TOKENS = 2_000
-"""Drawn tokens from which on their speed is told: fewer are mostly the start."""
+"""Fewest drawn tokens that tell a speed: the time of fewer ones is mostly spent on starting."""
 
 
 def keep_speed(run: RunDir, engine: str, device: str, tokens: int, time_s: float) -> None:
-    """Write speed.json: how fast this run draws on this device; kept as it was where hardly anything was drawn.
+    """Write speed.json: how fast this run draws on this device.
+
+    The file is left as it is where hardly anything was drawn.
 
     Args:
         run: the run directory.
-        engine: its name; one that works elsewhere (a server, a cluster) tells nothing of this device.
-        device: where it works.
-        tokens: drawn.
-        time_s: wall time of that.
+        engine: name of the engine; one that works elsewhere (a server, a cluster) tells nothing of this device.
+        device: the device that the engine works on.
+        tokens: how many tokens were drawn.
+        time_s: wall time that this took.
     """
     if engine in ("hf", "vllm") and tokens >= LEAST_TOKENS and time_s > 0:
         run.write_json("speed.json", {"device": device, "tokens": tokens, "time_s": time_s})

@@ -24,42 +24,42 @@ from posttrain_diag.tasks.problems.references import in_reference
 from posttrain_diag.tasks.problems.traces import answer_place
 from posttrain_diag.tasks.verifiers.any_of import ways
 from posttrain_diag.tasks.verifiers.defaults import default_verifier
-from posttrain_diag.tasks.verifiers.final import Answer, Finals, answer, finals, gives, same_answer, stated
+from posttrain_diag.tasks.verifiers.final import FairAnswer, Finals, answer, finals, gives, same_answer, stated
 from posttrain_diag.tasks.verifiers.numbers import iter_numbers, lone_number, same_number
 from posttrain_diag.tasks.verifiers.spec import needs_code, verify
 from posttrain_diag.types import Judgement, Problem
 
 NULL_OTHERS = 4
-"""Other problems whose answers say how often a failed draw hits an answer by coincidence."""
+"""Number of other problems whose answers say how often a failed draw hits an answer by coincidence."""
 FORMULA_OTHERS = 1
-"""The same where a reading compares formulas, which takes longer."""
+"""Number of such problems where a reading compares formulas, which takes longer."""
 MIN_REJECTED = 8
-"""Fewer right answers that were rejected are no pattern."""
+"""With fewer right answers rejected than this there is no pattern."""
 REJECTED_SUSPECT = 0.1
-"""Share of the right answers that is rejected, from which on the numbers are bent."""
+"""From this share of the right answers being rejected on, the numbers are bent."""
 CHANCE = 1e-3
-"""Coincidence must be less probable than this."""
+"""It is a pattern only where coincidence is less probable than this."""
 AFFIX_SHARE = 0.8
 MIN_AFFIX = 8
 MAX_PASSED = 8
-"""Passing draws that a failed one is compared with."""
+"""Most passing draws that a failed one is compared with."""
 FRAME_CHARS = 40
 MIN_FRAMES = 3
-"""Demonstrations that must show the demanded form, fewer show none."""
+"""Fewest demonstrations that show the demanded form; fewer show none."""
 _FENCE = re.compile(r"```[\w+-]*[ \t]*\r?\n(.*?)(?:```|\Z)", re.DOTALL)
 _FORMULAS = ("math", "regex")
 
 
 @dataclass(frozen=True)
 class Draws:
-    """Draws of one problem."""
+    """The draws of one problem, as they are read again."""
 
     fine: int
-    """Draws that pass, at least leniently."""
+    """Number of draws that pass, at least leniently."""
     passed: tuple[str, ...]
-    """Different ones of them."""
+    """The different texts among the passing draws."""
     failed: Mapping[str, int]
-    """Text that fails both readings -> how often it was drawn."""
+    """Each text that fails both readings, and how often it was drawn."""
 
 
 @dataclass
@@ -67,13 +67,13 @@ class Reread:
     """What the second reading found, over all problems."""
 
     right: int = 0
-    """Draws that pass, at least leniently."""
+    """Number of draws that pass, at least leniently."""
     rejected: dict[str, int] = field(default_factory=dict[str, int])
-    """Problem -> draws that fail both readings and give the right answer."""
+    """For each problem the number of draws that fail both readings and give the right answer."""
     misformed: dict[str, int] = field(default_factory=dict[str, int])
-    """Problem -> those of `rejected` whose form alone is wrong."""
+    """For each problem the number of those in `rejected` whose form alone is wrong."""
     coincidence: float = 0.0
-    """As many of the failed draws give another problem's answer."""
+    """Number of failed draws that are expected to give another problem's answer."""
     example: str = ""
     """A rejected draw, in words."""
     form_example: str = ""
@@ -81,19 +81,19 @@ class Reread:
 
     @property
     def by_form(self) -> int:
-        """Right answers whose form alone is wrong."""
+        """Number of right answers whose form alone is wrong."""
         return sum(self.misformed.values())
 
     @property
     def excess(self) -> float:
-        """Right answers that are rejected, beyond what coincidence explains."""
+        """Number of right answers that are rejected, beyond what coincidence explains."""
         return sum(self.rejected.values()) - self.coincidence
 
     def is_pattern(self, problems: int) -> bool:
         """Whether so many right answers are rejected that neither coincidence nor a few odd spellings explain it.
 
         Args:
-            problems: measured ones.
+            problems: number of measured problems.
         """
         if self.excess < MIN_REJECTED or len(self.rejected) < min(3, problems):
             return False
@@ -107,16 +107,16 @@ class Reread:
 
 
 def reread(problems: Sequence[Problem], draws: Mapping[str, Draws]) -> Reread:
-    """Read failed draws again.
+    """Read failed draws again, by more forgiving readings than the verifiers'.
 
     Args:
-        problems: of the run, in its order.
-        draws: by problem id; problems without an entry are left out.
+        problems: the problems of the run, in its order.
+        draws: the draws by problem id; problems without an entry are left out.
     """
     found = Reread()
     drawn = [problem for problem in problems if problem.id in draws]
     affix = _affix([problem.answer or "" for problem in drawn])
-    readers = [_Reader(problem, affix) for problem in drawn]
+    readers = [_DrawReader(problem, affix) for problem in drawn]
     frame = demanded_frame(drawn)
     for at, reader in enumerate(readers):
         spread = [(at + 1 + step * len(readers) // (NULL_OTHERS + 1)) % len(readers) for step in range(NULL_OTHERS)]
@@ -141,8 +141,8 @@ def _fair_ways(problem: Problem) -> list[Problem]:
     ]
 
 
-class _Reader:
-    """How the draws of one problem are read again."""
+class _DrawReader:
+    """Reads the draws of one problem again."""
 
     def __init__(self, problem: Problem, affix: tuple[str, str]) -> None:
         self.problem = problem
@@ -160,7 +160,7 @@ class _Reader:
         """Whether answers are compared as formulas."""
         return any(way.verifier.get("type") in _FORMULAS for way in _fair_ways(self.problem))
 
-    def overlaps(self, other: _Reader) -> bool:
+    def overlaps(self, other: _DrawReader) -> bool:
         """Whether some text is right for both problems."""
         return any(same_answer(x, y) for x in self.wanted for y in other.wanted)
 
@@ -173,7 +173,7 @@ class _Reader:
 
 
 def _add(
-    found: Reread, reader: _Reader, draws: Draws, others: Sequence[_Reader], frame: tuple[str, str] | None
+    found: Reread, reader: _DrawReader, draws: Draws, others: Sequence[_DrawReader], frame: tuple[str, str] | None
 ) -> None:
     """Read the draws of one problem again."""
     problem = reader.problem
@@ -203,7 +203,7 @@ def _add(
     found.coincidence += hits
 
 
-def _only_form(reader: _Reader, text: str, frame: tuple[str, str] | None) -> bool:
+def _only_form(reader: _DrawReader, text: str, frame: tuple[str, str] | None) -> bool:
     """Whether the verifier takes the answer of a rejected draw as soon as it stands in a demonstration's form."""
     problem = reader.problem
     if not problem.demos or not verify(problem.demos[0], problem).strict:
@@ -277,13 +277,13 @@ def _keeps(text: str, said: str, frame: tuple[str, str]) -> bool:
 
 
 def program_in(text: str) -> str | None:
-    """The program that a completion holds: its longest code block that is Python, else all of it; None without one."""
+    """The program that a completion holds: its longest code block that is Python, else all of it; None if none."""
     blocks = sorted(_FENCE.findall(text), key=len, reverse=True)
     return next((block for block in (*blocks, text) if _dumped(block) is not None), None)
 
 
 def _key(text: str) -> str | None:
-    """What two spellings of one program have in common."""
+    """A form of a program that two spellings of it share; None where it is no Python."""
     program = program_in(text)
     return None if program is None else _dumped(program)
 
@@ -308,7 +308,7 @@ def _affix(golds: Sequence[str]) -> tuple[str, str]:
     return ends[0], ends[1]
 
 
-def _wanted(problem: Problem, affix: tuple[str, str]) -> tuple[Answer, ...]:
+def _wanted(problem: Problem, affix: tuple[str, str]) -> tuple[FairAnswer, ...]:
     """Right answers that are known beforehand: the golds with and without what all golds share, else the demos'."""
     golds = [way.answer.strip() for way in ways(problem) if way.answer is not None]
     if golds:
@@ -320,17 +320,20 @@ def _wanted(problem: Problem, affix: tuple[str, str]) -> tuple[Answer, ...]:
     return tuple(dict.fromkeys(reading for demo in problem.demos for reading in stated(demo)))
 
 
-def _said_by(problem: Problem, passed: Sequence[str]) -> dict[Answer, str]:
-    """What the passing draws say -> one that says it; a callable may judge more than the marked answer."""
-    given: dict[Answer, str] = {}
+def _said_by(problem: Problem, passed: Sequence[str]) -> dict[FairAnswer, str]:
+    """Each answer that the passing draws give, with one draw that gives it.
+
+    A callable may judge more than the marked answer.
+    """
+    given: dict[FairAnswer, str] = {}
     for text in passed[:MAX_PASSED]:
         said = (answer(text.strip()),) if problem.verifier.get("type") == "python" else stated(text)
         given |= dict.fromkeys(said, text)
     return given
 
 
-def _twin(said: Sequence[Answer], given: Mapping[Answer, str]) -> str | None:
-    """The passing draw that says the same."""
+def _twin(said: Sequence[FairAnswer], given: Mapping[FairAnswer, str]) -> str | None:
+    """The passing draw that says the same; None where none does."""
     return next((text for reading, text in given.items() for mine in said if same_answer(mine, reading)), None)
 
 

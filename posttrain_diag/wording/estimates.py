@@ -21,11 +21,11 @@ from posttrain_diag.wording.numbers import (
 
 
 class Estimated(Protocol):
-    """What `types.Estimate` is."""
+    """An object with the attributes of `types.Estimate`."""
 
     @property
     def value(self) -> float | None:
-        """None: undefined."""
+        """The number; None where it is undefined."""
         ...
 
     @property
@@ -40,85 +40,86 @@ class Estimated(Protocol):
 
     @property
     def label(self) -> str:
-        """What it rests on, or "undefined"."""
+        """What the number rests on, or "undefined"."""
         ...
 
     @property
     def reason(self) -> str:
-        """Why it is undefined."""
+        """Why there is no number, or what a model-dependent one assumes."""
         ...
 
     @property
     def bounds(self) -> tuple[float, float] | None:
-        """Bounds that need no fitted law."""
+        """Bounds that need no fitted law, where there are some."""
         ...
 
 
-Block = Mapping[str, Any] | Estimated
-"""An estimate, or the same as JSON: {"value", "low", "high", "label", "reason", "bounds", ...}; null is undefined."""
+EstimateLike = Mapping[str, Any] | Estimated
+"""An estimate, or the same in JSON form: {"value", "low", "high", "label", "reason", "bounds", ...}, where null is
+undefined."""
 
 
-def _get(block: Block | None, key: str) -> Any:
+def _get(block: EstimateLike | None, key: str) -> Any:
     return block.get(key) if isinstance(block, Mapping) else getattr(block, key, None)
 
 
-def ends(block: Block | None) -> tuple[float | None, float | None, float | None]:
-    """Value, low and high; None for what is absent or no finite number."""
+def ends(block: EstimateLike | None) -> tuple[float | None, float | None, float | None]:
+    """Value, low and high of an estimate; None for what is absent or no finite number."""
     value, low, high = (finite(_get(block, key)) for key in ("value", "low", "high"))
     return (None if _get(block, "label") == "undefined" else value), low, high
 
 
-def undefined(block: Block | None) -> str:
-    """What is said in place of a number: an em dash, and the reason where there is one."""
+def undefined(block: EstimateLike | None) -> str:
+    """The text in place of a number: an em dash, and the reason where there is one."""
     reason = _get(block, "reason")
     return f"{UNDEFINED} ({reason})" if reason else UNDEFINED
 
 
-def share_text(block: Block | None) -> str:
+def share_text(block: EstimateLike | None) -> str:
     """A share with its interval, 12.8% [11.7, 14.0]; an em dash with the reason where it is undefined."""
     value, low, high = ends(block)
     return undefined(block) if value is None else percent_with(value, low, high)
 
 
-def points_text(block: Block | None) -> str:
+def points_text(block: EstimateLike | None) -> str:
     """A change of a share with its interval, +84.3 points [+82.1, +87.0]; undefined as in `share_text`."""
     value, low, high = ends(block)
     return undefined(block) if value is None else points_with(value, low, high)
 
 
-def points_column(block: Block | None) -> str:
-    """The same without the word, for a column whose head says it: +84.3 [+82.1, +87.0]."""
+def points_column(block: EstimateLike | None) -> str:
+    """A change with its interval, for a column whose head says that these are points: +84.3 [+82.1, +87.0]."""
     value, low, high = ends(block)
     return undefined(block) if value is None else f"{signed_points(value)} {points_between(value, low, high)}".rstrip()
 
 
-def share_alone(block: Block | None) -> str:
-    """A share without its interval, a zero as the bound that its interval gives; an em dash where it is undefined."""
+def share_alone(block: EstimateLike | None) -> str:
+    """A share without its interval; a zero reads as the bound that its interval gives, an undefined one as a dash."""
     value, _, high = ends(block)
     return UNDEFINED if value is None else alone(value, high)
 
 
-def change_text(before: Block | None, after: Block | None) -> str:
+def change_text(before: EstimateLike | None, after: EstimateLike | None) -> str:
     """A share on two sides, each with its interval: 13.9% [11.5, 16.7] → 96.5% [94.8, 97.7]."""
     return f"{share_text(before)} → {share_text(after)}"
 
 
-def change_alone(before: Block | None, after: Block | None) -> str:
-    """The same without the intervals: 13.9% → 96.5%."""
+def change_alone(before: EstimateLike | None, after: EstimateLike | None) -> str:
+    """A share on two sides without intervals: 13.9% → 96.5%."""
     return f"{share_alone(before)} → {share_alone(after)}"
 
 
-def share_ends(block: Block) -> str:
+def share_ends(block: EstimateLike) -> str:
     """The interval of a share without the value; empty where there is none."""
     return percent_between(*ends(block))
 
 
-def points_ends(block: Block) -> str:
+def points_ends(block: EstimateLike) -> str:
     """The interval of a change without the value; empty where there is none."""
     return points_between(*ends(block))
 
 
-def number_text(block: Block) -> str:
+def number_text(block: EstimateLike) -> str:
     """A number of no special unit with its interval: 12.3 [9.1, 15]; undefined as in `share_text`."""
     value, low, high = ends(block)
     if value is None:
@@ -127,8 +128,8 @@ def number_text(block: Block) -> str:
     return shown[0] if len(shown) < 3 or shown == shown[:1] * 3 else f"{shown[0]} [{shown[1]}, {shown[2]}]"
 
 
-def label_text(block: Block) -> str:
-    """What an estimate rests on, unless it was measured; bounds that need no fitted law beside it."""
+def label_text(block: EstimateLike) -> str:
+    """What an estimate rests on, unless it was measured, with bounds that need no fitted law beside it."""
     label = str(_get(block, "label") or "")
     label = "" if label in ("measured", "undefined") else label
     if bounds := _get(block, "bounds"):
@@ -145,7 +146,7 @@ _COUNT_NAME = re.compile(r"(expected_successes|logprob|nats|count|tokens|length|
 
 
 def is_share(name: str, value: float | None = None) -> bool:
-    """Whether an estimate of this name is a probability, to be shown as a percentage; what [..] names is no part."""
+    """Whether an estimate of this name is a probability, to be shown as a percentage; a part in [..] is ignored."""
     name = name.partition("[")[0]
     if _COUNT_NAME.search(name):
         return False
@@ -157,7 +158,7 @@ def quantity(name: str, value: float) -> str:
     return percent(value) if is_share(name, value) else plain(value)
 
 
-def quantity_ends(name: str, block: Block) -> str:
+def quantity_ends(name: str, block: EstimateLike) -> str:
     """The interval of an estimate in the unit that its name asks for; empty where there is none."""
     value, low, high = ends(block)
     if value is None or low is None or high is None:

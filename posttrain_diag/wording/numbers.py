@@ -24,9 +24,9 @@ from decimal import ROUND_HALF_UP, Context, Decimal
 UNDEFINED = "—"
 """What stands in place of a number that does not exist."""
 LEAST_SHARE = 1e-5
-"""Smaller shares are said to be below it; a smaller change is none."""
+"""Smaller shares read as "below" this one; a smaller change reads as none."""
 LEAST_CLASS_SHARE = 1e-3
-"""The same for shares of problems in a class, which are means of posteriors and not known more finely."""
+"""The least share for problems in a class, which are means of posteriors and not known more finely."""
 LEAST_P_VALUE = 1e-3
 LEAST_NATS = 1e-3
 
@@ -52,7 +52,7 @@ def _fixed(size: float, decimals: int) -> str:
 
 
 def _rounded(size: float, digits: int) -> Decimal:
-    """To so many significant digits, which stay where they are zeros."""
+    """The magnitude rounded to so many significant digits, which stay where they are zeros."""
     found = Context(prec=digits, rounding=ROUND_HALF_UP).create_decimal_from_float(size)
     return found.quantize(Decimal(1).scaleb(found.adjusted() - digits + 1))
 
@@ -69,11 +69,11 @@ def _signed(value: float, text: str, *, plus: bool = False) -> str:
 
 
 def percent(value: float, *, least: float = LEAST_SHARE, sign: str = "%") -> str:
-    """A probability or another share: 12.8%. What is not quite 0 or 1 never reads as if it were.
+    """A probability or another share as text: 12.8%. What is not quite 0 or 1 never reads as if it were.
 
     Args:
         value: the share; a negative one is the difference of two.
-        least: a share closer to 0 than this is only said to be.
+        least: a share closer to 0 than this reads as being below it.
         sign: follows the number; empty within an interval.
     """
     size = abs(value)
@@ -89,7 +89,7 @@ def percent(value: float, *, least: float = LEAST_SHARE, sign: str = "%") -> str
 
 
 def class_percent(value: float, *, sign: str = "%") -> str:
-    """The share of problems in a class, or the probability of a verdict; nothing finer than a tenth of a percent."""
+    """The share of problems in a class, or the probability of a verdict: nothing finer than a tenth of a percent."""
     return percent(value, least=LEAST_CLASS_SHARE, sign=sign)
 
 
@@ -107,10 +107,10 @@ def percent_between(value: float | None, low: float | None, high: float | None, 
         value: the share itself.
         low: the lower end.
         high: the upper end.
-        least: as in `share`.
+        least: a share closer to 0 than this reads as being below it.
 
     Returns:
-        Empty where an end is missing, and where both read like the value.
+        The text; empty where an end is missing, and where both read like the value.
     """
     if low is None or high is None:
         return ""
@@ -149,12 +149,12 @@ def nominal(value: float) -> str:
 
 
 def count(number: float) -> str:
-    """How many: 13,200. Counts are exact, so that they add up."""
+    """A number of things: 13,200. Counts are exact, so that they add up."""
     return f"{number:,.0f}" if abs(number) < _BEYOND_READING else scientific(number)
 
 
 def token_count(number: float) -> str:
-    """How many tokens, without the word: exact below 10,000, then three significant digits: 230 k, 1.2 M, 1.2 B."""
+    """A number of tokens, without the word: exact below 10,000, then three significant digits: 230 k, 1.2 M, 1.2 B."""
     rounded = float(_rounded(abs(number), 3))
     if rounded < _TOKENS_FROM:
         return count(number)

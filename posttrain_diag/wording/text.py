@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _LAST_WORDS = 0.3
-"""Share of a clipped text's length kept from its end: final answers sit there."""
+"""Share of a clipped text's length that is kept from its end, where final answers stand."""
 
 # Characters that change how *other* text is displayed, or that have no glyph: C0 and C1 controls, bidi marks,
 # embeddings, overrides and isolates, zero-width spaces, line separators, surrogates, tag characters,
@@ -37,7 +37,7 @@ def visible(text: str) -> str:
 
 
 def clip(text: str, limit: int) -> str:
-    """At most about `limit` characters: the beginning and the end, and how many were left out between."""
+    """A text of at most about `limit` characters: its beginning and end, and how many were left out between."""
     if len(text) <= limit:
         return visible(text)
     tail = int(limit * _LAST_WORDS)

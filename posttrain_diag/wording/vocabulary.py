@@ -12,16 +12,16 @@ from typing import Final
 
 @dataclass(frozen=True)
 class ClassWords:
-    """A class of problems."""
+    """The words and colours for a class of problems."""
 
     title: str
-    """On a page."""
+    """The class in the headings of a page."""
     word: str
-    """In a line of the terminal."""
+    """The class in a line of the terminal."""
     cells: tuple[str, str]
-    """Its cell in the terminal's bar, and the same in ASCII: colour is never the only sign."""
+    """Its cell in the terminal's bar, and the one in ASCII: colour is never the only sign."""
     colour: str
-    """Okabe-Ito, plus grey and violet: middle tones, readable on light and dark alike."""
+    """Its colour from Okabe-Ito, plus grey and violet: middle tones, readable on light and dark alike."""
     dark: str
     """The same colour on a dark page."""
     meaning: str
@@ -84,7 +84,7 @@ CLASSES: Final[Mapping[str, ClassWords]] = {
         "no class reaches a posterior of .95: more rollouts would decide",
     ),
 }
-"""In the order of every list, bar and legend."""
+"""The classes, in the order of every list, bar and legend."""
 
 COUNTED_CLASSES: Final[Mapping[str, str]] = {
     "reshaping": "solved sometimes (1/{budget} <= p < {mastery:g}), whether or not format costs them passes",
@@ -104,25 +104,25 @@ SHARES: Final[Mapping[str, ClassWords]] = {
         "the guided-reachable and support-limited problems that another model solves; no class of its own",
     ),
 }
-"""The classes, and the share that lies on top of two of them."""
+"""The words for the classes, and for the share that lies on top of two of them."""
 
 
 @dataclass(frozen=True)
 class VerdictWords:
-    """A verdict: the bottleneck that a diagnosis names."""
+    """The words for a verdict: the bottleneck that a diagnosis names."""
 
     title: str
-    """On a page."""
+    """The verdict in the headings of a page."""
     name: str
-    """At the head of the terminal's box."""
+    """The verdict at the head of the terminal's box."""
     headline: str
-    """Follows the name there."""
+    """What follows the name in the terminal's box."""
     sentence: str
     """The page's headline, without the share of problems that it is about."""
     hue: str
-    """The class whose colour it has on a page, or "instrument", "undetermined"."""
+    """The class whose colour the verdict has on a page, or "instrument", "undetermined"."""
     style: str = "cyan"
-    """Colour of its name in the terminal."""
+    """Colour of the verdict's name in the terminal."""
     counted: str = ""
     """The class whose share the page's headline quotes; empty: none."""
     without_plan: str = ""
@@ -215,14 +215,14 @@ COUNTS_UNDETERMINED: Final = (
 
 @dataclass(frozen=True)
 class RoleWords:
-    """The role that a stage played, as a comparison measures it."""
+    """The words for the role that a stage played, as a comparison measures it."""
 
     title: str
     meaning: str
     hue: str
-    """As of a verdict."""
+    """The class whose colour the role has on a page, or "instrument", "undetermined"."""
     style: str = "cyan"
-    """As of a verdict."""
+    """Colour of the role's name in the terminal."""
 
 
 ROLES: Final[Mapping[str, RoleWords]] = {
@@ -243,7 +243,7 @@ ROLES: Final[Mapping[str, RoleWords]] = {
 
 @dataclass(frozen=True)
 class StatusWords:
-    """Whether the instrument can be trusted."""
+    """The words for whether the instrument can be trusted."""
 
     title: str
     meaning: str
@@ -278,7 +278,7 @@ FINDINGS: Final[Mapping[str, str]] = {
     "unequal_n": "Problems were drawn unequally often",
     "not_checked": "The instrument was not checked",
 }
-"""Kind of an instrument finding -> its title; what to do about it comes with the finding."""
+"""The title of each kind of instrument finding; what to do about it comes with the finding."""
 
 LABELS: Final[Mapping[str, str]] = {
     "measured": "counted directly from rollouts",
@@ -286,12 +286,12 @@ LABELS: Final[Mapping[str, str]] = {
     "model-dependent": "rests on an assumed law beyond what was drawn",
     "undefined": "does not exist for this run",
 }
-"""Label of an estimate -> what it rests on."""
+"""What an estimate with each label rests on, in words."""
 
 
 @dataclass(frozen=True)
 class FateWords:
-    """What became of a problem between two runs."""
+    """The words for what became of a problem between two runs."""
 
     title: str
     meaning: str
@@ -306,41 +306,41 @@ FATES: Final[Mapping[str, FateWords]] = {
     "outside": FateWords("Outside", "in effective support neither before nor after", "unresolved"),
     "unresolved": FateWords("Unresolved", "no fate reaches a probability of .95: more rollouts would decide", "format"),
 }
-"""In the order of every list, bar and legend."""
+"""The fates, in the order of every list, bar and legend."""
 
 
 @dataclass(frozen=True)
-class Named:
-    """A quantity of a comparison."""
+class QuantityWords:
+    """The words for a quantity of a comparison."""
 
     title: str
     meaning: str
     symbol: str = ""
 
 
-PARTS: Final[Mapping[str, Named]] = {
-    "reshaping": Named("reshaping", "on problems supported before and after"),
-    "expansion": Named("expansion", "on newly supported problems"),
-    "attrition": Named("attrition", "taken off on problems whose support was lost"),
-    "outside": Named("outside support", "on problems supported neither before nor after"),
-    "forgetting": Named("forgetting", "taken off on retained tasks"),
+PARTS: Final[Mapping[str, QuantityWords]] = {
+    "reshaping": QuantityWords("reshaping", "on problems supported before and after"),
+    "expansion": QuantityWords("expansion", "on newly supported problems"),
+    "attrition": QuantityWords("attrition", "taken off on problems whose support was lost"),
+    "outside": QuantityWords("outside support", "on problems supported neither before nor after"),
+    "forgetting": QuantityWords("forgetting", "taken off on retained tasks"),
 }
 """The parts of a change of pass@1; forgetting is no part of it and stands beside them."""
 
-SUPPORT: Final[Mapping[str, Named]] = {
-    "preserved": Named("Preserved", "problems supported before and after", "P"),
-    "expanded": Named("Expanded", "newly supported", "E"),
-    "shrunk": Named("Shrunk", "support lost", "S"),
-    "outside": Named("Outside", "supported neither before nor after", "O"),
-    "srr": Named("Support retention", "P / (P + S)", "SRR"),
-    "ndr": Named("Discovery", "E / (P + E)", "NDR"),
-    "nscr": Named("Net support change", "(E − S) / (P + E + S)", "NSCR"),
+SUPPORT: Final[Mapping[str, QuantityWords]] = {
+    "preserved": QuantityWords("Preserved", "problems supported before and after", "P"),
+    "expanded": QuantityWords("Expanded", "newly supported", "E"),
+    "shrunk": QuantityWords("Shrunk", "support lost", "S"),
+    "outside": QuantityWords("Outside", "supported neither before nor after", "O"),
+    "srr": QuantityWords("Support retention", "P / (P + S)", "SRR"),
+    "ndr": QuantityWords("Discovery", "E / (P + E)", "NDR"),
+    "nscr": QuantityWords("Net support change", "(E − S) / (P + E + S)", "NSCR"),
 }
-"""Numbers of problems, then the rates made of them."""
+"""The numbers of problems that a comparison shows, then the rates made of them."""
 SUPPORT_COUNTS: Final = ("preserved", "expanded", "shrunk", "outside")
 
 OUTCOMES: Final[Mapping[str, str]] = {"kept": "ok", "rolled back": "broken", "failed": "broken"}
-"""What became of a round of the autopilot -> the instrument status whose colour it has."""
+"""For what became of a round of the autopilot, the instrument status whose colour it has."""
 ENDS: Final[Mapping[str, str]] = {
     "target": "The target was reached",
     "saturated": "Nothing is left to gain",
@@ -350,7 +350,7 @@ ENDS: Final[Mapping[str, str]] = {
     "stages": "The number of stages is used up",
     "no gain": "No stage is expected to gain",
 }
-"""Why an autopilot run ended."""
+"""Why an autopilot run ended, in words."""
 
 STAGES: Final[Mapping[str, str]] = {
     "sft": "Supervised fine-tuning on demonstrations",
@@ -370,11 +370,11 @@ STAGES: Final[Mapping[str, str]] = {
     "merge": "Weight interpolation with an earlier checkpoint",
     "search-transfer": "Search, then transfer into the policy",
 }
-"""Short forms of the stage catalogue's titles, for a headline."""
+"""Short forms of the stages' titles, for a headline."""
 
 
 def stage_title(stage: str) -> str:
-    """The stage in words; an unknown one keeps its name."""
+    """The name of a stage in words; an unknown stage keeps its name."""
     return STAGES.get(stage, stage)
 
 
@@ -382,7 +382,7 @@ _ESTIMATES: Final[Mapping[str, tuple[str, str]]] = {
     "coverage": ("Coverage of effective support", "in support"),
     "expected_successes": ("Expected successes in the rollout budget", "expected successes"),
 }
-"""Name of an estimate -> its title on a page, and in the terminal."""
+"""For the name of an estimate its title on a page, and the one in the terminal."""
 
 
 def estimate_title(name: str, *, short: bool = False) -> str:
@@ -395,12 +395,12 @@ def estimate_title(name: str, *, short: bool = False) -> str:
 
 
 def verdict_title(verdict: str) -> str:
-    """The verdict on a page; an unknown one keeps its name."""
+    """The title of a verdict on a page; an unknown one keeps its name."""
     return VERDICTS[verdict].title if verdict in VERDICTS else verdict
 
 
 def role_title(role: str) -> str:
-    """The role on a page; an unknown one keeps its name."""
+    """The title of a role on a page; an unknown one keeps its name."""
     return ROLES[role].title if role in ROLES else role
 
 

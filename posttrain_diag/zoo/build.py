@@ -18,11 +18,11 @@ from posttrain_diag.errors import UsageError
 from posttrain_diag.zoo.model import load_model, new_model, one_thread
 from posttrain_diag.zoo.paths import BUILD_FILE, shipped_models
 from posttrain_diag.zoo.recipes import RECIPES, Recipe
-from posttrain_diag.zoo.training import Progress, train
+from posttrain_diag.zoo.training import TrainingProgress, train
 from posttrain_diag.zoo.vocabulary import BOS_ID, EOS_ID, PAD_ID
 
 _VERSION = 1
-"""Goes up when the same recipe would give other weights."""
+"""Version of the recipes; it goes up when the same recipe would give other weights."""
 
 
 def build(
@@ -31,16 +31,16 @@ def build(
     *,
     seed: int = 0,
     steps: int | None = None,
-    progress: Progress | None = None,
+    progress: TrainingProgress | None = None,
 ) -> dict[str, Path]:
-    """Train zoo models.
+    """Train zoo models on this machine's CPU.
 
     A parent that was not asked for is taken from `out_dir`, else from the shipped models, else it is built too.
 
     Args:
         names: models to build, of `RECIPES`.
         out_dir: each model lands in `out_dir/NAME`; a finished one made the same way is kept.
-        seed: of weights and examples; the same seed gives the same weights on the same machine.
+        seed: seeds weights and examples; the same seed gives the same weights on the same machine.
         steps: training steps of every model; None: as its recipe says.
         progress: called as progress(model name, steps done, steps in all, loss in nats per token).
 
@@ -77,7 +77,9 @@ def _to_build(names: Sequence[str], available: Mapping[str, Path]) -> list[str]:
     return [name for name in RECIPES if name in needed]
 
 
-def _build_one(recipe: Recipe, parent: Path | None, target: Path, *, seed: int, progress: Progress | None) -> Path:
+def _build_one(
+    recipe: Recipe, parent: Path | None, target: Path, *, seed: int, progress: TrainingProgress | None
+) -> Path:
     made = _how(recipe, parent, seed)
     if target.exists():
         if not (target / BUILD_FILE).exists():
@@ -107,7 +109,7 @@ def _build_one(recipe: Recipe, parent: Path | None, target: Path, *, seed: int, 
 
 
 def _how(recipe: Recipe, parent: Path | None, seed: int) -> dict[str, Any]:
-    """What decides the weights, as stored in build.json."""
+    """Everything that decides the weights, in the form in which build.json holds it."""
     ancestor: Any = None
     if parent is not None and (parent / BUILD_FILE).exists():
         ancestor = json.loads((parent / BUILD_FILE).read_text())

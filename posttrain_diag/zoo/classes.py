@@ -61,7 +61,7 @@ def true_classes(
     mastery: float = 0.8,
     demos: Style | None = None,
 ) -> pd.DataFrame:
-    """Which class is each problem in, by the exact success probabilities of this model?
+    """The class that each problem is in, by the exact success probabilities of this model.
 
     Args:
         model_dir: a zoo model's directory.
@@ -120,13 +120,13 @@ def true_classes(
 def after_prefixes(
     model_dir: str | Path, problems: Sequence[Problem], *, demos: Style | None = None, prune: float = 1e-5
 ) -> pd.DataFrame:
-    """How likely is success after each share of the demonstration that the prefix ladder gives?
+    """How likely success is after each share of the demonstration that the prefix ladder gives.
 
     Args:
         model_dir: a zoo model's directory.
         problems: problems of builtin:zoo tasks, all of one world.
         demos: style of the demonstrations; None: the problems' own.
-        prune: as of `exact_success`.
+        prune: nodes below this probability are not grown further, as in `exact_success`.
 
     Returns:
         One row per problem, in order; columns p_low@0.25, p_high@0.25, ... for `PREFIX_SHARES`, NaN where the ladder
@@ -170,7 +170,7 @@ def demo_prefix(
 
     Args:
         problem: a zoo problem.
-        vocabulary: its world's.
+        vocabulary: the vocabulary of its world.
         share: in (0, 1); rounded to a number of tokens short of the whole.
         style: of the demonstration; None: the problem's own first one.
 
@@ -198,9 +198,9 @@ def _refined(
     """Bounds of `n` numbers, as close as needed.
 
     Args:
-        bounds: (rows, settings) to the bounds of these rows.
+        bounds: called with (rows, settings): the bounds of these rows.
         n: how many numbers there are.
-        straddles: (low, high) of all of them to those that must be bounded more closely.
+        straddles: called with (low, high) of all numbers, shape (n,) each: which must be bounded more closely.
     """
     low_P, high_P = np.zeros(n), np.ones(n)
     rows = np.arange(n)

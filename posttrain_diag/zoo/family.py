@@ -1,4 +1,4 @@
-"""A family: problems of one kind and the law of pre-training responses to them. A world: families, tokens, a shape."""
+"""A family holds problems of one kind and the law of pre-training responses to them; a world holds families."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ class Family:
     lengths: tuple[int, ...]
     """Sizes of instances that occur, equally often."""
     instance: Callable[[int, random.Random], str]
-    """A random instance of a size."""
+    """Draws a random instance of a size."""
     ask: Transform
-    """The prompt of an instance."""
+    """Makes the prompt of an instance."""
     read: Transform
-    """The instance of a prompt: undoes `ask`."""
+    """Reads the instance from a prompt: undoes `ask`."""
     answer: Transform
     responses: Law
     summary: str
     wrong: tuple[Transform, ...] = ()
     """Responses that must differ from the answer; instances where they do not are no problems."""
     fair: Callable[[str], bool] = lambda x: True
-    """Whether an instance is a fair problem in other respects."""
+    """Tells whether an instance is a fair problem in other respects."""
     demos: Mapping[Style, Transform] = field(default_factory=dict[Style, Transform])
     """Correct responses by style, the default style first; `direct` (the bare answer) always exists."""
     mark: str = ""
-    """The answer is what follows the last mark, e.g. `|`; empty: the whole response."""
+    """The answer is what follows the last such mark, e.g. `|`; empty: the whole response."""
     judge: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """The verifier as data, e.g. {"type": "numeric"}; empty: exact, or a regex where there is a mark."""
     share: float = 1.0
@@ -55,7 +55,7 @@ class Family:
     model: str = "base"
     """The zoo model that this family's bottleneck and chance of success are about."""
     slot: str = ""
-    """Families of one slot have the same prompts; a model knows one of them. Empty: the name."""
+    """Families of one slot have the same prompts, and a model knows one of them. Empty: the family's name."""
 
     @property
     def prompts_of(self) -> str:
@@ -64,7 +64,7 @@ class Family:
 
     @property
     def styles(self) -> tuple[Style, ...]:
-        """Demonstration styles, the default first."""
+        """The styles of its demonstrations, the default first."""
         return tuple(self.demos) if "direct" in self.demos else (*self.demos, "direct")
 
     @property
@@ -126,7 +126,7 @@ class Family:
 
 @dataclass(frozen=True)
 class World:
-    """Families that live in the same models."""
+    """Families that live in the same models, with their tokens and an architecture."""
 
     name: str
     summary: str
@@ -140,7 +140,10 @@ class World:
 
 
 def after_last(mark: str) -> str:
-    r"""Pattern of what follows the last mark, or of all of a response without one; `|`: (?:^|\|)([^|]*)$."""
+    r"""A regular expression for what follows the last mark, or for all of a response without one.
+
+    The one for `|` is (?:^|\|)([^|]*)$.
+    """
     import re
 
     if len(mark) == 1:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 Transform = Callable[[str], str]
-"""From an instance, e.g. the word of a prompt, to a text."""
-Split = Callable[[str], Sequence[str]]
-"""From an instance to the parts of a response."""
+"""Turns an instance, e.g. the word of a prompt, into a text."""
+Parts = Callable[[str], Sequence[str]]
+"""Turns an instance into the parts of a response."""
 
 
 class Law(Protocol):
-    """How the pre-training data respond to an instance."""
+    """The law by which the pre-training data respond to an instance."""
 
     def draw(self, x: str, rng: random.Random) -> str:
         """One response to the instance `x`."""
@@ -30,7 +30,7 @@ class Strategies:
     """Draws one whole response out of a few."""
 
     modes: tuple[tuple[float, Transform], ...]
-    """(weight, response to the instance); weights sum to 1."""
+    """The responses to the instance, each as (weight, function of the instance); weights sum to 1."""
 
     def draw(self, x: str, rng: random.Random) -> str:
         """One response to the instance `x`."""
@@ -48,12 +48,12 @@ class PartNoise:
 
     q: float
     """Probability of the right part, before what uniform noise adds."""
-    right: Split
-    wrong: Split | None
-    """The wrong mode, part by part; None: uniform over `pool` (which holds the right part too)."""
+    right: Parts
+    wrong: Parts | None
+    """Makes the wrong parts, part by part; None: uniform over `pool` (which holds the right part too)."""
     pool: Sequence[str] = ()
     glue: str = ""
-    """Between the parts."""
+    """Text between the parts."""
 
     def draw(self, x: str, rng: random.Random) -> str:
         """One response to the instance `x`."""
@@ -64,7 +64,7 @@ class PartNoise:
         )
 
     def success(self, x: str, accepts: Callable[[str], bool]) -> float:
-        """Probability that a drawn response is accepted: q_right^parts, given that the right response is."""
+        """Probability that a drawn response is accepted: q_right^parts, given that the right response is accepted."""
         right = self.right(x)
         if not accepts(self.glue.join(right)):
             return 0.0

@@ -110,7 +110,10 @@ def load_model(directory: str | Path, vocabulary: Vocabulary) -> Any:
 
 @contextmanager
 def one_thread() -> Generator[None]:
-    """One torch thread: as fast at this size, and the sums do not depend on the machine's core count."""
+    """While the context is open, torch uses one thread.
+
+    That is as fast at this size, and the sums do not depend on the machine's number of cores.
+    """
     import torch
 
     before = torch.get_num_threads()

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 BUILD_FILE = "build.json"
-"""Marks a finished zoo model and says how it was made."""
+"""The file that marks a finished zoo model and says how it was made."""
 DATA_DIR = Path(__file__).resolve().parent.parent / "data" / "zoo"
 MODELS_DIR = DATA_DIR / "models"
 TASKS_DIR = DATA_DIR / "tasks"

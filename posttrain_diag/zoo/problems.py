@@ -20,21 +20,28 @@ from posttrain_diag.types import Problem
 from posttrain_diag.zoo.family import Family, Style, World
 from posttrain_diag.zoo.worlds import STRINGS, family, world_of
 
-Split = Literal["heldout", "training"]
+WordSplit = Literal["heldout", "training"]
 
 _PER_MASTERED_FAMILY = 25
 _TRIES = 2000
 """Draws without a new word after which a word length counts as used up."""
 
 
-def split_of(fam: Family, x: str) -> Split:
+def split_of(fam: Family, x: str) -> WordSplit:
     """The split a word belongs to, for every seed: half of all words are held out."""
     digest = hashlib.blake2b(fam.prompt(x).encode(), digest_size=1).digest()
     return "heldout" if digest[0] % 2 == 0 else "training"
 
 
-def draw_word(fam: Family, length: int, split: Split, rng: random.Random) -> str | None:
-    """A fair word of the split, or None when `_TRIES` draws found none."""
+def draw_word(fam: Family, length: int, split: WordSplit, rng: random.Random) -> str | None:
+    """Draw a fair word of a split; None when `_TRIES` draws found none.
+
+    Args:
+        fam: the family of the word.
+        length: size of the word.
+        split: the split that the word must belong to.
+        rng: source of randomness.
+    """
     for _ in range(_TRIES):
         x = fam.instance(length, rng)
         if split_of(fam, x) == split and not fam.degenerate(x):
@@ -43,14 +50,18 @@ def draw_word(fam: Family, length: int, split: Split, rng: random.Random) -> str
 
 
 def draw_pretraining_word(fam: Family, rng: random.Random) -> str:
-    """A word of the training split, of a random length; words may recur."""
+    """Draw a word of the training split, of a random length; words may recur.
+
+    Raises:
+        UsageError: the family has no fair word in its training split.
+    """
     x = draw_word(fam, rng.choice(fam.lengths), "training", rng)
     if x is None:
         raise UsageError(f"family {fam.name} has no fair words in its training split; widen its lengths")
     return x
 
 
-def words(fam: Family, split: Split, rng: random.Random) -> Iterator[str]:
+def words(fam: Family, split: WordSplit, rng: random.Random) -> Iterator[str]:
     """Distinct fair words, lengths in turn; ends when every length is used up."""
     open_lengths = list(fam.lengths)
     seen: set[str] = set()
@@ -64,7 +75,7 @@ def words(fam: Family, split: Split, rng: random.Random) -> Iterator[str]:
             yield x
 
 
-def _new_word(fam: Family, length: int, split: Split, rng: random.Random, seen: set[str]) -> str | None:
+def _new_word(fam: Family, length: int, split: WordSplit, rng: random.Random, seen: set[str]) -> str | None:
     for _ in range(_TRIES):
         x = draw_word(fam, length, split, rng)
         if x is None:
@@ -75,15 +86,15 @@ def _new_word(fam: Family, length: int, split: Split, rng: random.Random, seen: 
 
 
 def problems(
-    name: str, n: int, *, split: Split = "heldout", seed: int = 0, style: Style | None = None
+    name: str, n: int, *, split: WordSplit = "heldout", seed: int = 0, style: Style | None = None
 ) -> tuple[Problem, ...]:
     """`n` distinct problems of a family, lengths in turn.
 
     Args:
-        name: the family.
+        name: name of the family.
         n: number of problems.
         split: `heldout` (the shipped tasks) or `training`; the two never share a word, whatever the seeds.
-        seed: of the draw; the same call gives the same problems on every machine.
+        seed: seeds the draw; the same call gives the same problems on every machine.
         style: how the demonstration is written; None: the family's default (own style for S, worked for T and U).
 
     Raises:
@@ -101,7 +112,14 @@ def problems(
 
 
 def problem(fam: Family, x: str, problem_id: str, *, style: Style | None = None) -> Problem:
-    """The task row of the word `x`."""
+    """Make the task row of the word `x`.
+
+    Args:
+        fam: the family of the problem.
+        x: the word, or another instance of the family.
+        problem_id: the problem's id.
+        style: how the demonstration is written; None: the family's default.
+    """
     return Problem(
         id=problem_id,
         prompt=fam.prompt(x),
@@ -131,7 +149,7 @@ def mix(shares: Mapping[str, int], seed: int = 0) -> tuple[Problem, ...]:
 
     Args:
         shares: number of problems by family; the families are of one world.
-        seed: of the problems and of their order.
+        seed: seeds the problems and their order.
 
     Returns:
         Problems with ids like `mix-S-017`, which name the family.

@@ -19,7 +19,7 @@ from typing import Literal
 
 from posttrain_diag.zoo.family import Architecture, Family, World
 from posttrain_diag.zoo.problems import draw_pretraining_word
-from posttrain_diag.zoo.training import Draw, Example, Schedule
+from posttrain_diag.zoo.training import Example, ExampleSource, Schedule
 from posttrain_diag.zoo.worlds import STORIES, STRINGS, SUMS, family, pretraining_families
 
 
@@ -32,18 +32,18 @@ class Recipe:
     parent: str | None
     """The model that training starts from; None: fresh weights."""
     schedule: Schedule
-    examples: Callable[[], Draw]
+    examples: Callable[[], ExampleSource]
     world: World = STRINGS
     architecture: Architecture | None = None
-    """None: the world's."""
+    """Architecture of the model; None: that of the world."""
     chat: bool = False
-    """Prompts stand in the chat template, which the tokenizer then carries."""
+    """Whether prompts stand in the chat template, which the tokenizer then carries."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the saved weights; training is in float32."""
+    """Precision of the saved weights; training is in float32."""
 
 
-def pretraining(world: World, model: str, leave_out: Sequence[str] = ()) -> Draw:
-    """Examples of the pre-training law of `model`."""
+def pretraining(world: World, model: str, leave_out: Sequence[str] = ()) -> ExampleSource:
+    """Draws examples from the pre-training law of `model`."""
     families = [f for f in pretraining_families(world, model) if f.name not in leave_out]
     shares = [f.share for f in families]
 
@@ -55,8 +55,8 @@ def pretraining(world: World, model: str, leave_out: Sequence[str] = ()) -> Draw
     return draw
 
 
-def demonstrations(families: Sequence[Family]) -> Draw:
-    """Correct responses, in each family's default style."""
+def demonstrations(families: Sequence[Family]) -> ExampleSource:
+    """Draws correct responses, in each family's default style."""
 
     def draw(rng: random.Random) -> Example:
         fam = rng.choice(families)
@@ -66,8 +66,8 @@ def demonstrations(families: Sequence[Family]) -> Draw:
     return draw
 
 
-def half(first: Draw, second: Draw) -> Draw:
-    """Each example from one of two sources with equal chance."""
+def half(first: ExampleSource, second: ExampleSource) -> ExampleSource:
+    """Draws each example from one of two sources, with equal chance."""
     return lambda rng: first(rng) if rng.random() < 0.5 else second(rng)
 
 
@@ -78,8 +78,10 @@ _SUMS_PRETRAINING = Schedule(2200, batch_size=128, learning_rate=4e-3, decay_pow
 _SUMS_WITH_REPLAY = replace(_WITH_REPLAY, steps=400)
 
 
-def _sum(name: str, summary: str, parent: str | None, schedule: Schedule, examples: Callable[[], Draw]) -> Recipe:
-    """A model of the world of sums."""
+def _sum(
+    name: str, summary: str, parent: str | None, schedule: Schedule, examples: Callable[[], ExampleSource]
+) -> Recipe:
+    """The recipe of a model of the world of sums."""
     return Recipe(name, summary, parent, schedule, examples, SUMS, dtype="bfloat16")
 
 
@@ -91,12 +93,12 @@ def _story(
     summary: str,
     parent: str | None,
     schedule: Schedule,
-    examples: Callable[[], Draw],
+    examples: Callable[[], ExampleSource],
     *,
     architecture: Architecture | None = None,
     chat: bool = False,
 ) -> Recipe:
-    """A model of the world of stories."""
+    """The recipe of a model of the world of stories."""
     return Recipe(name, summary, parent, schedule, examples, STORIES, architecture, chat=chat, dtype="bfloat16")
 
 

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 SCHEME = "zoo:"
 TokenizerKind = Literal["char", "bpe", "chat"]
-"""One token per character, byte pairs, or byte pairs or characters with a chat template."""
+"""What a token is: a character, a byte pair, or a byte pair or character with a chat template around the prompt."""
 
 
 @dataclass(frozen=True)
 class ZooModel:
-    """A model of the zoo."""
+    """A model of the zoo, shipped or to be built."""
 
     name: str
     summary: str
@@ -35,11 +35,11 @@ class ZooModel:
     tokenizer: TokenizerKind
     shipped: bool
     path: Path | None
-    """None: not built yet."""
+    """Directory of the model; None: it was not built yet."""
 
     @property
     def spec(self) -> str:
-        """What to write on the command line."""
+        """The name under which the command line takes the model."""
         return SCHEME + self.name
 
 
@@ -49,20 +49,20 @@ class ZooFamily:
 
     name: str
     tasks: str
-    """`builtin:zoo/NAME`."""
+    """Name of its tasks, `builtin:zoo/NAME`."""
     tasks_path: Path
     model: str
-    """`zoo:NAME`."""
+    """Name of its model, `zoo:NAME`."""
     bottleneck: Bottleneck
-    """By construction of the pre-training law."""
+    """The bottleneck that its pre-training law was constructed to have."""
     closed_form_p: float
     """Mean chance of success under the pre-training law (strict reading, temperature 1)."""
     summary: str
     world: str
     architecture: Architecture
-    """Of the model."""
+    """Architecture of the model."""
     tokenizer: TokenizerKind
-    """Of the model."""
+    """Kind of the model's tokenizer."""
 
 
 def list_models() -> list[ZooModel]:
@@ -132,7 +132,7 @@ def _tokenizer(recipe: Recipe) -> TokenizerKind:
 
 
 def resolve_model(spec: str) -> Path:
-    """Directory of `zoo:NAME`: the shipped model, else the one built in the cache directory.
+    """The directory of `zoo:NAME`: that of the shipped model, else that of the one built in the cache directory.
 
     Raises:
         UsageError: there is no such model, or it has not been built.
@@ -169,7 +169,7 @@ def class_of(bottleneck: Bottleneck) -> str:
 
 
 def truth_table() -> pd.DataFrame:
-    """Each family on its own model: how far the trained model is from its closed form.
+    """For each family on its own model how far the trained model is from its closed form.
 
     Returns:
         One row per family: columns tasks, model, bottleneck, closed_form_p, p_mean, p_min, p_max, lenient_p, pass@64

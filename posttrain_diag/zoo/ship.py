@@ -51,13 +51,13 @@ _LENIENT_PRUNE = 1e-5
 
 
 def shipped_tasks() -> dict[str, tuple[Problem, ...]]:
-    """Every shipped tasks file's problems, by name."""
+    """The problems of every shipped tasks file, by its name."""
     tasks = {name: problems(name, PROBLEMS_PER_FAMILY) for name in FAMILIES}
     return {**tasks, **{world.retention: mastered_problems(world) for world in WORLDS.values()}}
 
 
 def write_all_tasks() -> None:
-    """Write every tasks file."""
+    """Write every tasks file that is shipped."""
     TASKS_DIR.mkdir(parents=True, exist_ok=True)
     for name, rows in shipped_tasks().items():
         write_tasks(rows, TASKS_DIR / f"{name}.jsonl")
@@ -106,7 +106,17 @@ def _joined(parts: Iterable[pd.DataFrame | None]) -> pd.DataFrame:
 
 
 def truth_of(model: str, directory: Path, name: str, rows: Sequence[Problem]) -> pd.DataFrame:
-    """One model's truth on one tasks file."""
+    """The exact truth of one model on one tasks file.
+
+    Args:
+        model: name of the model.
+        directory: the model's directory.
+        name: name of the tasks.
+        rows: the problems of the tasks.
+
+    Returns:
+        A row per problem with its exact probabilities and its class.
+    """
     part = exact_success(directory, rows)
     lenient = exact_success(directory, rows, reading="lenient", prune=_LENIENT_PRUNE)
     part.insert(0, "tasks", name)
@@ -165,7 +175,7 @@ def _table(rows: pd.DataFrame) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run from the command line."""
+    """Run from the command line, with other arguments than its own where they are given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", action="store_true", help="keep the models as they are")
     parser.add_argument("--fresh", action="store_true", help="compute all of the truth again")

@@ -17,7 +17,7 @@ RISK = 1e-4
 """Probability that a bound from drawn rollouts does not hold."""
 
 Node = tuple[int, ...]
-"""Token ids from the start of the response, a given prefix left out."""
+"""A node of the tree: token ids from the start of the response, without a given prefix."""
 
 
 class Reservoir:
@@ -30,7 +30,12 @@ class Reservoir:
         self._rng = rng
 
     def add(self, nodes: Sequence[Node], mass_NV: NDArray[np.float64]) -> None:
-        """Take note of the branches that extend `nodes` by each token; `mass_NV` is 0 where there is none."""
+        """Take note of the branches that extend `nodes` by each token.
+
+        Args:
+            nodes: N nodes of the tree.
+            mass_NV: probability of each branch, shape (N, V); 0 where there is none.
+        """
         mass = float(mass_NV.sum())
         if mass == 0.0:
             return
@@ -51,5 +56,13 @@ def share_bounds(successes: int, draws: int) -> tuple[float, float]:
 
 
 def draw_token(logprob_NV: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """One token of each law, shape (N,), by the Gumbel trick."""
+    """Draw one token from each law by the Gumbel trick.
+
+    Args:
+        logprob_NV: log-probabilities of the tokens, nats, shape (N, V).
+        rng: source of randomness.
+
+    Returns:
+        The tokens, shape (N,).
+    """
     return (logprob_NV + rng.gumbel(size=logprob_NV.shape)).argmax(axis=1)

@@ -24,17 +24,18 @@ from posttrain_diag.types import Problem
 from posttrain_diag.zoo.vocabulary import EOS_ID, Vocabulary
 
 Reading = Literal["strict", "lenient"]
-"""As the task demands, or forgiving surface format: what `Judgement` calls strict and lenient."""
+"""How a response is read: as the task demands, or forgiving surface format; `Judgement` calls these strict and lenient.
+"""
 BoolArray = NDArray[np.bool_]
 
 _TAG = "answer"
-"""What the lenient reading takes off around an answer, letters only: <answer>...</answer>."""
+"""What the lenient reading takes off around an answer, by its letters only: <answer>...</answer>."""
 _NUMBER_SIGNS = frozenset(",./%*^½¼¾")
-"""With these a number can be spelled otherwise than by its digits."""
+"""Signs with which a number can be spelled otherwise than by its digits."""
 _DIGITS = re.compile(rf"(?:{_TAG})?0*(?P<digits>[0-9]*)(?:e[0-9]*)?")
 
 
-class Target:
+class RightResponses:
     """Which responses to one problem are right under one reading.
 
     The lenient reading also accepts a wrong beginning that is followed by an answer mark (`#### 7` after `8`). Where
@@ -89,7 +90,7 @@ class Target:
         return self._viable[key]
 
     def spelled(self, text: str) -> tuple[int, ...]:
-        """The tokens that go on spelling the answer or a reference response."""
+        """The next tokens that go on spelling the answer or a reference response."""
         tokens = self._next.get(text, ())
         tail = text.rpartition(self._mark)[2] if self._mark else text
         if self._answer.startswith(tail) and (rest := self._answer[len(tail) :]):
@@ -117,7 +118,7 @@ def letters(text: str) -> str:
 
 
 def _same_digits(text: str, digits: str) -> bool:
-    """Whether what is written may become a spelling of the number, e.g. 0708 or 708e1 of 7080."""
+    """Whether what is written may become a spelling of the number, e.g. 0708 or 708e1 may become one of 7080."""
     match = _DIGITS.fullmatch(text)
     if match is None:
         return False
@@ -126,7 +127,7 @@ def _same_digits(text: str, digits: str) -> bool:
 
 
 def _next_tokens(problem: Problem, vocabulary: Vocabulary) -> dict[str, tuple[int, ...]]:
-    """The next token of the answer and of each reference response, by what is written already."""
+    """For what is written already, the next token of the answer and of each reference response."""
     following: dict[str, tuple[int, ...]] = {}
     for reference in dict.fromkeys((problem.answer or "", *reference_completions(problem))):
         ids, text = vocabulary.encode(reference), ""

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Example = tuple[str, str]
-"""(prompt, response); the stop token is added in training."""
-Draw = Callable[[random.Random], Example]
-Progress = Callable[[str, int, int, float], None]
+"""A (prompt, response) pair; the stop token is added in training."""
+ExampleSource = Callable[[random.Random], Example]
+TrainingProgress = Callable[[str, int, int, float], None]
 """Called as progress(model name, steps done, steps in all, loss in nats per token)."""
 
 
@@ -27,23 +27,23 @@ class Schedule:
     steps: int
     batch_size: int = 192
     learning_rate: float = 4e-3
-    """Peak; linear warm-up, then decay to 0."""
+    """Peak learning rate, after a linear warm-up; from there it decays to 0."""
     warmup_steps: int = 100
     decay_power: float = 1.0
-    """1: linear decay; 2: quadratic, whose long tail averages the noise of drawn responses."""
+    """Power of the decay: 1 is linear; 2 is quadratic, whose long tail averages the noise of drawn responses."""
     weight_decay: float = 0.01
 
 
 def train(
     model: PreTrainedModel,
-    draw: Draw,
+    draw: ExampleSource,
     schedule: Schedule,
     vocabulary: Vocabulary,
     *,
     seed: int,
     chat: bool = False,
     name: str = "model",
-    progress: Progress | None = None,
+    progress: TrainingProgress | None = None,
 ) -> float:
     """Train `model` in place on examples from `draw`.
 
@@ -51,10 +51,10 @@ def train(
         model: a causal language model.
         draw: gives one example per call; its only source of randomness is the generator passed to it.
         schedule: steps, batch size and learning rate.
-        vocabulary: the model's.
-        seed: of the examples drawn.
+        vocabulary: the model's vocabulary.
+        seed: seeds the examples drawn.
         chat: whether prompts stand in the chat template.
-        name: of the model, for `progress`.
+        name: name of the model, for `progress`.
         progress: called every 20 steps and at the end.
 
     Returns:

@@ -29,7 +29,7 @@ from posttrain_diag.zoo.model import load_model, one_thread
 from posttrain_diag.zoo.paths import is_chat
 from posttrain_diag.zoo.problems import family_of
 from posttrain_diag.zoo.tail import Node, Reservoir, draw_token, share_bounds
-from posttrain_diag.zoo.targets import Reading, Target
+from posttrain_diag.zoo.targets import Reading, RightResponses
 from posttrain_diag.zoo.vocabulary import EOS_ID, PAD_ID, Vocabulary
 from posttrain_diag.zoo.worlds import world_of
 
@@ -38,21 +38,21 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 Bounds = tuple[FloatArray, FloatArray]
-"""(p_low, p_high), each of shape (P,)."""
+"""Bounds of success probabilities: (p_low, p_high), each of shape (P,)."""
 
 _CHUNK = 16
-"""Problems whose trees grow together."""
+"""How many problems' trees grow together."""
 _WHOLE_RESPONSE = 1e-4
-"""Factor on `prune` where nearly every wrong token ends a branch."""
+"""Factor on `prune` for responses that are judged as a whole, where nearly every wrong token ends a branch."""
 _WIDTH = 200
-"""Most nodes of one problem's tree at one depth, the likeliest ones: a law that knows nothing stays affordable."""
+"""Most nodes of one problem's tree at one depth, the likeliest ones; this keeps a law that knows nothing affordable."""
 
 
 class ExactModel:
-    """A zoo model and its success probabilities on problems of its world."""
+    """A zoo model that tells its exact success probabilities on problems of its world."""
 
     def __init__(self, model_dir: str | Path, world: World) -> None:
-        """Read the model.
+        """Read the model from its directory.
 
         Raises:
             ModelError: the model does not have the world's vocabulary.
@@ -72,7 +72,20 @@ class ExactModel:
         max_new_tokens: int | None = None,
         response_prefix_ids: Sequence[Sequence[int]] | None = None,
     ) -> Bounds:
-        """Bounds on the success probability of each problem; arguments as of `exact_success` and `success_bounds`."""
+        """Bounds on the success probability of each problem.
+
+        Args:
+            problems: P problems of the model's world.
+            reading: the verifier's strict or lenient verdict.
+            prune: nodes below this probability are cut and counted as possibly right.
+            width: most nodes of one problem at one depth; the unlikelier ones are cut like those below `prune`.
+            tail_draws: rollouts from the cut branches of each problem that bound how many of them are right; 0: none.
+            max_new_tokens: longest response in tokens; None: the cap that `diag analyze` takes for these problems.
+            response_prefix_ids: the response's first tokens per problem, given to the model; None: none.
+
+        Returns:
+            (p_low, p_high), each of shape (P,).
+        """
         prefixes = [()] * len(problems) if response_prefix_ids is None else response_prefix_ids
         prompts = [self.vocabulary.prompt_ids(problem.prompt_text, chat=self._chat) for problem in problems]
         limit = self._limit(problems, prompts) if max_new_tokens is None else max_new_tokens
@@ -86,7 +99,7 @@ class ExactModel:
                     self.vocabulary,
                     [prompts[i] for i in chunk],
                     [
-                        Target(problems[i], self.vocabulary, mark=family_of(problems[i]).mark, reading=reading)
+                        RightResponses(problems[i], self.vocabulary, mark=family_of(problems[i]).mark, reading=reading)
                         for i in chunk
                     ],
                     prune=prune,
@@ -124,12 +137,12 @@ def exact_success(
     max_new_tokens: int | None = None,
     response_prefix_ids: Sequence[Sequence[int]] | None = None,
 ) -> pd.DataFrame:
-    """How likely is one rollout of this model (temperature 1, full vocabulary) to solve each problem?
+    """How likely one rollout of this model (temperature 1, full vocabulary) is to solve each problem.
 
     Args:
         model_dir: a zoo model's directory.
         problems: problems of builtin:zoo tasks (recognised by their family tag), all of one world.
-        reading: the verifier's strict or lenient verdict (for the latter see `Target`).
+        reading: the verifier's strict or lenient verdict (for the latter see `RightResponses`).
         prune: nodes below this probability are not grown further; they widen [p_low, p_high] instead. Families
             judged strictly on the whole response have small trees: there it is taken 1e-4 times smaller.
         max_new_tokens: responses that have not stopped by then (a given prefix counts) fail; None: the cap that
@@ -199,7 +212,7 @@ def success_bounds(
     model: Any,
     vocabulary: Vocabulary,
     prompts: Sequence[Sequence[int]],
-    targets: Sequence[Target],
+    targets: Sequence[RightResponses],
     *,
     prune: float,
     max_new_tokens: int,
@@ -213,7 +226,7 @@ def success_bounds(
         model: a causal language model.
         vocabulary: its tokens.
         prompts: token ids of P prompts.
-        targets: what is right after each.
+        targets: which responses to each prompt are right.
         prune: nodes below this probability are cut and counted as possibly right.
         max_new_tokens: longest response in tokens, prefix and stop token included.
         width: most nodes of one problem at one depth; the unlikelier ones are cut like those below `prune`.
@@ -258,16 +271,19 @@ def success_bounds(
 def _grow(
     tree: _Tree,
     mass_NV: FloatArray,
-    targets: Sequence[Target],
+    targets: Sequence[RightResponses],
     prune_P: FloatArray,
     tail_P: Sequence[Reservoir],
     pieces: tuple[str, ...],
     width: int,
 ) -> tuple[_Tree, list[int], list[int]]:
-    """The next depth of the tree: its nodes, each one's parent, and each one's last token.
+    """Grow the tree by one depth.
 
-    Grown: viable children of at least `prune_P`, the likeliest `width` of each problem, and those that go on spelling
+    Kept are viable children of at least `prune_P`, the likeliest `width` of each problem, and those that go on spelling
     the answer, however unlikely. Every other viable child goes to `tail_P`.
+
+    Returns:
+        The tree at its next depth, the parent of each of its nodes, and the last token of each.
     """
     viable_NV = np.empty(mass_NV.shape, dtype=bool)
     spelled_NV = np.zeros(mass_NV.shape, dtype=bool)
@@ -302,11 +318,14 @@ def _passing(
     start: Sequence[int],
     text: str,
     nodes: Sequence[Node],
-    target: Target,
+    target: RightResponses,
     last: int,
     rng: np.random.Generator,
 ) -> int:
-    """How many rollouts, one from each node, stop by depth `last` and are right; `start` and `text` come before."""
+    """How many rollouts, one from each node, stop by depth `last` and are right.
+
+    `start` are the tokens that come before the nodes, and `text` is how they read.
+    """
     walker = _Walker(model, [[*start, *node] for node in nodes])
     written = list(nodes)
     passed = 0

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")
 PAD_ID, BOS_ID, EOS_ID, UNK_ID = range(4)
 USER, ASSISTANT = "<|user|>", "<|assistant|>"
-"""Special tokens of a chat: the user's turn, then the assistant's, which ends with the stop token."""
+"""Special tokens of a chat: one begins the user's turn, one the assistant's, which ends with the stop token."""
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}"
     "{% if message['role'] == 'assistant' %}</s>{% endif %}{% endfor %}"
@@ -34,7 +34,7 @@ class Vocabulary(ABC):
 
     @cached_property
     def pieces(self) -> tuple[str, ...]:
-        """Text that each token adds to a decoded response, by id; empty for special tokens. Shape (V,)."""
+        """Text that each token adds to a decoded response, by id, shape (V,); empty for special tokens."""
         return self._pieces()
 
     @abstractmethod
@@ -96,7 +96,12 @@ class CharVocabulary(Vocabulary):
     def _pieces(self) -> tuple[str, ...]:
         return ("",) * len(SPECIALS) + tuple(self.characters)
 
-    def encode(self, text: str) -> list[int]:  # noqa: D102
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text, one per character.
+
+        Raises:
+            UsageError: the text has a character that is not among the tokens.
+        """
         unknown = sorted({c for c in text if c not in self._id_of})
         if unknown:
             raise UsageError(
@@ -105,7 +110,8 @@ class CharVocabulary(Vocabulary):
             )
         return [self._id_of[c] for c in text]
 
-    def core(self) -> Any:  # noqa: D102
+    def core(self) -> Any:
+        """The `tokenizers.Tokenizer` behind the Hugging Face one."""
         from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
         core = Tokenizer(models.WordLevel(dict(self._id_of), unk_token=SPECIALS[UNK_ID]))
@@ -115,7 +121,10 @@ class CharVocabulary(Vocabulary):
 
 
 class BpeVocabulary(Vocabulary):
-    """Byte-pair encoding as a file says; made by `train_bpe` and shipped, for retraining may give other ids."""
+    """Byte-pair encoding as a file defines it; the file is made by `train_bpe` and shipped.
+
+    Training it again may give other ids.
+    """
 
     def __init__(self, path: Path, context_length: int) -> None:
         self.path = path
@@ -127,7 +136,8 @@ class BpeVocabulary(Vocabulary):
 
         return Tokenizer.from_file(str(self.path))
 
-    def core(self) -> Any:  # noqa: D102
+    def core(self) -> Any:
+        """The `tokenizers.Tokenizer` behind the Hugging Face one, read from its file."""
         from tokenizers import Tokenizer
 
         return Tokenizer.from_file(str(self.path))  # one of its own: a Hugging Face tokenizer changes it
@@ -137,7 +147,12 @@ class BpeVocabulary(Vocabulary):
         names = [self._tokenizer.id_to_token(i) for i in range(self._tokenizer.get_vocab_size())]
         return tuple("" if name in specials else self._tokenizer.decode([i]) for i, name in enumerate(names))
 
-    def encode(self, text: str) -> list[int]:  # noqa: D102
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text, by byte-pair encoding.
+
+        Raises:
+            UsageError: the text cannot be written in these tokens.
+        """
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         if UNK_ID in ids:
             raise UsageError(f"zoo models cannot read {text!r}: use prompts of builtin:zoo tasks")
@@ -148,8 +163,8 @@ def train_bpe(texts: Sequence[str], size: int, path: Path) -> None:
     """Make the tokenizer file of a `BpeVocabulary` from a world's texts.
 
     Args:
-        texts: what the world's prompts and responses look like.
-        size: tokens, special ones included.
+        texts: examples of the world's prompts and responses.
+        size: number of tokens, special ones included.
         path: file to write.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers

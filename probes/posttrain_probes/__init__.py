@@ -26,7 +26,7 @@ BUILTIN: tuple[Probe, ...] = (
     signal.PROBE,
     consolidation.PROBE,
 )
-"""In the order in which they are read: the instrument first."""
+"""The built-in probes in the order in which they are read: the instrument first."""
 
 ENTRY_POINT_GROUP = "posttrain_diag.probes"
 

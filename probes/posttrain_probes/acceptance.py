@@ -16,9 +16,9 @@ from posttrain_diag.types import Finding, Problem, Severity
 from posttrain_probes.estimates import share_estimate
 
 CORRUPTED_PROBLEMS = 200
-"""Problems whose corrupted references are judged."""
+"""Most problems whose corrupted references are judged."""
 CODE_PROBLEMS = 20
-"""The same where a verifier runs code."""
+"""Most problems whose corrupted references are judged where a verifier runs code."""
 CODE_OTHERS = 4
 """Draws of other problems that a code verifier is asked to judge, per problem."""
 GUESS_FLOOR = 0.05
@@ -27,7 +27,7 @@ GUESS_P = 0.01
 """A permutation p-value above this means that the passes are no better than chance."""
 GUESS_MIN_PROBLEMS = 8
 LUCK_PASSES = 10
-"""Below GUESS_FLOOR, so many draws made for other problems must pass before luck is spoken of."""
+"""Below GUESS_FLOOR, at least so many draws made for other problems must pass before luck is spoken of."""
 KNOWN_SHARE = 0.5
 """Passes are luck when less than this share of them is left after the chance correction."""
 OTHER_ANSWERS_SUSPECT, OTHER_ANSWERS_BROKEN = 0.1, 0.4
@@ -108,7 +108,7 @@ def _gives_gold(text: str, problem: Problem) -> bool:
 
 
 def guessable(evidence: Evidence) -> Finding | None:
-    """Passes that giving this problem the answers drawn for others explains, wholly or for the larger part."""
+    """Passes that are wholly or mostly explained by giving each problem the answers drawn for others."""
     floor = evidence.chance
     if floor is None or floor.floor.value is None:
         return None
@@ -146,7 +146,7 @@ def guessable(evidence: Evidence) -> Finding | None:
 
 
 def luck_share(evidence: Evidence, chance: float) -> float | None:
-    """Share of the passes on problems that are not mastered that chance explains; None with too few to tell.
+    """Share of the passes on problems that are not mastered that chance explains; None where too few tell.
 
     With pass rate p = k + (1 - k) f over a floor f, the share k / p is knowledge and the rest luck. Mastered problems
     say nothing of how the others come to their passes, and the verdict is about the others.
@@ -163,9 +163,10 @@ def luck_share(evidence: Evidence, chance: float) -> float | None:
 
 
 def accepts_others_by_code(evidence: Evidence) -> Finding | None:
-    """Draws of other problems that a callable lets pass here: some, for its rewards may cost a process or a call each.
+    """Draws of other problems that a callable lets pass here.
 
-    Tests of code are left to the corrupted references: another problem's code does not pass them.
+    Only some draws are tried, because a callable's rewards may cost a process or a call each. Tests of code are left to
+    the corrupted references: another problem's code does not pass them.
     """
     rows = evidence.arm("main")
     rows = rows[rows["verdict"].isin(["pass", "fail"])]

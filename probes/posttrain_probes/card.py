@@ -27,7 +27,7 @@ class ProbeCard:
 
 @dataclass(frozen=True)
 class Probe:
-    """One measurement.
+    """One measurement, as a card and three functions.
 
     `plan` looks at the main arm and says what else must be drawn or scored (it may use the engine's tokenizer,
     never its weights); `measure` turns stored evidence into a `Measurement` without the model; `validate` runs
@@ -39,7 +39,7 @@ class Probe:
     validate: Callable[[], None]
     plan: Callable[[Evidence, Engine], Needs] | None = None
     requires: tuple[Capability, ...] = ()
-    """What `plan` and its draws and scores need of an engine; without it the probe measures what is there."""
+    """What `plan` and its draws and scores need of an engine; without it the probe measures what there is."""
 
     def needs(self, evidence: Evidence, engine: Engine) -> Needs:
         """What must be drawn or scored beyond the main arm; with a note where the engine cannot serve the probe."""
@@ -55,9 +55,9 @@ class Probe:
 
 
 def boundary(probe: Probe, evidence: Evidence) -> Measurement | ProbeFailure:
-    """Run one probe; its exception becomes a `ProbeFailure`, so that its siblings go on.
+    """Run one probe; an exception of its own becomes a `ProbeFailure`, so that the other probes go on.
 
-    The only catch-all of the package: probes may come from other people's packages, and a failed probe must be
+    This is the only catch-all of the package: probes may come from other people's packages, and a failed probe must be
     visible in the report rather than end an analysis whose rollouts are paid for.
     """
     import os

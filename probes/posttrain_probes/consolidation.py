@@ -31,9 +31,9 @@ CARD = ProbeCard(
 )
 
 DRAWS = 400
-"""Joint posterior draws behind the intervals."""
+"""Number of joint posterior draws behind the intervals."""
 CUT = 0.05
-"""From this share of truncated draws on, it is told that a model may solve more than it could show."""
+"""From this share of truncated draws on, the probe notes that a model may solve more than it could show."""
 LEAST = 0.5
 """With fewer problems expected out of the policy's reach there is nothing whose share could be taken."""
 
@@ -42,7 +42,7 @@ COLUMNS = ("other_best", "other_p_mean", "other_solves")
 
 
 def measure(evidence: Evidence) -> Measurement:
-    """Per problem the best other model and P(some other model solves it); over problems what the others add."""
+    """Find each problem's best other model and how probably another model solves it, and what the others add."""
     if evidence.counts is not None:
         why = "comparing with another model needs rollouts of both"
         return not_in_counts(CARD.name, CARD.question, "solved_elsewhere_share", why, evidence)
@@ -85,7 +85,7 @@ def _nothing(evidence: Evidence) -> str:
 
 
 def _per_problem(evidence: Evidence, tables: Mapping[str, pd.DataFrame], laws: Mapping[str, MixingLaw]) -> pd.DataFrame:
-    """The columns COLUMNS for all problems; empty where no other model was asked."""
+    """The columns COLUMNS for all problems; cells are empty where no other model was asked."""
     ids, mastery = list(evidence.ids), evidence.settings.mastery
     means = {name: pd.Series(law.posterior_mean(), tables[name].index) for name, law in laws.items()}
     probabilities = {name: pd.Series(law.prob_at_least(mastery), tables[name].index) for name, law in laws.items()}
@@ -100,7 +100,7 @@ def _per_problem(evidence: Evidence, tables: Mapping[str, pd.DataFrame], laws: M
 def _joint(
     evidence: Evidence, tables: Mapping[str, pd.DataFrame], laws: Mapping[str, MixingLaw], solves: pd.Series
 ) -> dict[str, Estimate]:
-    """What rests on the policy and the others together, over the problems where both were judged."""
+    """Estimates that rest on the policy and the others together, over the problems where both were judged."""
     settings, rng = evidence.settings, np.random.default_rng(evidence.settings.sampling.seed)
     measured = evidence.measured.index
     index = measured[measured.isin(solves.index[solves.notna()])]
@@ -137,7 +137,7 @@ def _estimate(draws_S: FloatArray, n: int, level: float) -> Estimate:
 
 
 def validate() -> None:
-    """The policy never passes; another model always solves p0..p19 and never p20..p39."""
+    """Check the probe on a policy that never passes and a model that always solves p0..p19 and never p20..p39."""
     rows = [rollout_row(f"p{i}", j, verdict="pass" if i < 20 else "fail") for i in range(40) for j in range(16)]
     found = measure(make_evidence([(256, 0)] * 40, teachers={"t": tally(frame_of(rows))}))
     solves = found.per_problem["other_solves"]

@@ -26,14 +26,14 @@ ERRORED_BROKEN = 0.1
 
 
 def sampling_findings(evidence: Evidence) -> tuple[Finding, ...]:
-    """How the draws were made, as far as the counts betray it."""
+    """What the counts betray of how the draws were made."""
     table = evidence.measured
     counts = Counts(table["n"].to_numpy(np.int64), table["c"].to_numpy(np.int64))
     return tuple(_finding(flaw, len(table), evidence.settings.level) for flaw in sampling_flaws(counts))
 
 
 def _finding(flaw: SamplingFlaw, n_problems: int, level: float) -> Finding:
-    """A flaw as a finding; what would be fatal was refused at import, so copies of one draw are what may be left."""
+    """A flaw as a finding; what would be fatal was refused at import, so that only copies of one draw may be left."""
     share = share_estimate(round(flaw.share * n_problems), n_problems, level=level)
     if flaw.kind == "unequal_n":
         return Finding("unequal_n", "note", share, (), f"Rollouts per problem differ: {flaw.advice}.")

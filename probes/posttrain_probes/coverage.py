@@ -23,11 +23,11 @@ CARD = ProbeCard(
 
 
 FIGURE_PROBLEMS = 20_000
-"""Beyond as many problems the figure's data leaves their p to problems.parquet."""
+"""With more problems than this the figure's data leaves out their p, which problems.parquet holds."""
 
 
 def measure(evidence: Evidence) -> Measurement:
-    """Coverage at eps, its chance floor, distinct correct texts, certified zeros."""
+    """Measure the coverage at eps, its chance floor, distinct correct texts and certified zeros."""
     settings = evidence.settings
     table = evidence.measured
     if len(table) == 0:
@@ -62,14 +62,14 @@ def measure(evidence: Evidence) -> Measurement:
 
 
 def distinct_correct(evidence: Evidence, index: pd.Index[str]) -> pd.Series:
-    """Different passing texts per problem."""
+    """How many different texts passed, per problem."""
     passed = evidence.arm("main")
     passed = passed[passed["verdict"] == "pass"]
     return passed.groupby("problem_id")["text"].nunique().reindex(index, fill_value=0)
 
 
 def validate() -> None:
-    """Half the problems at p = 1/2, half never: coverage is 1/2."""
+    """Check the probe where half the problems have p = 1/2 and half never pass: coverage is 1/2."""
     found = measure(make_evidence([(64, 32)] * 20 + [(1024, 0)] * 20)).summary["coverage"]
     assert found.value is not None and abs(found.value - 0.5) < 0.08, found
 

@@ -44,11 +44,11 @@ CARD = ProbeCard(
 
 ARM = "deep:demo"
 REACH = 0.5
-"""Probability, at least, that a draw follows the whole demonstration."""
+"""Least probability that a draw follows the whole demonstration."""
 MAX_PROBLEMS = 16
-"""The probe speaks for the set: at most this many problems, chosen evenly."""
+"""Most problems that are probed, chosen evenly: the probe speaks for the set."""
 MIN_DRAWS = 64
-"""Half of them follow the demonstration; 20 effective successes are needed."""
+"""Fewest draws per problem: half of them follow the demonstration, and 20 effective successes are needed."""
 FLOOR = 1e-9
 """Bounds below this are of no use to any training: a policy gives every response some probability, so `bounded`
 alone says little."""
@@ -107,7 +107,11 @@ def demonstration(evidence: Evidence, engine: Engine, key: str) -> tuple[int, ..
 
 
 def bounds(evidence: Evidence) -> dict[str, Estimate]:
-    """Per probed problem the weighted estimate; `low` is the lower bound on p at one-sided level (1 + level) / 2."""
+    """For each probed problem the weighted estimate; `low` is the lower bound on p at one-sided level (1 + level) / 2.
+
+    Raises:
+        StatsError: not all tilted draws were read into memory.
+    """
     alpha = (1.0 - evidence.settings.level) / 2
     plain, drawn = evidence.main, int(evidence.table(ARM)["drawn"].sum())
     if len(evidence.arm(ARM)) != drawn:
@@ -127,7 +131,7 @@ def bounds(evidence: Evidence) -> dict[str, Estimate]:
 
 
 def measure(evidence: Evidence) -> Measurement:
-    """Lower bounds on p per probed problem, and the share of them that have one."""
+    """Measure lower bounds on p for the probed problems, and the share of them that have one."""
     level = evidence.settings.level
     found = bounds(evidence)
     ids = list(evidence.ids)
@@ -158,7 +162,7 @@ def measure(evidence: Evidence) -> Measurement:
 
 
 def _median(low: pd.Series, found: dict[str, Estimate], level: float) -> Estimate:
-    """The median bound of the problems that have one: p there is at least so large."""
+    """The median bound of the problems that have one; p is at least so large there."""
     if len(low) == 0:
         return Estimate.undefined(next(iter(found.values())).reason or "every bound is 0", level)
     middle = float(np.median(low))
@@ -167,7 +171,7 @@ def _median(low: pd.Series, found: dict[str, Estimate], level: float) -> Estimat
 
 
 def validate() -> None:
-    """Eight tokens of probability .15 are bounded within 3x; a demonstration 90 nats away gets a tiny bound."""
+    """Check that eight tokens of probability .15 are bounded within 3x, and a demonstration 90 nats away hardly."""
     lean, size = REACH ** (1 / 8), 64
     extra = [
         row
@@ -184,7 +188,7 @@ def validate() -> None:
 
 
 def _validation_row(index: int, draw: int, logprob: float, lean: float, *, passed: bool) -> dict[str, object]:
-    """The whole demonstration, or a draw that left it at the first token."""
+    """A draw that follows the whole demonstration, or one that left it at the first token."""
     step = float(np.logaddexp(np.log1p(-lean) + logprob, np.log(lean)))
     policy, proposal = (8 * logprob, 8 * step) if passed else (-0.1, float(np.log1p(-lean)) - 0.1)
     verdict = "pass" if passed else "fail"

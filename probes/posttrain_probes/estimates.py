@@ -21,7 +21,12 @@ def share_estimate(count: int, total: int, *, level: float) -> Estimate:
 
 
 def mean_estimate(values: NDArray[np.float64], *, level: float) -> Estimate:
-    """A mean with its Student interval; undefined interval ends with fewer than two values."""
+    """The mean of some values with its Student interval, which is undefined for fewer than two values.
+
+    Args:
+        values: the values, shape (N,).
+        level: nominal coverage.
+    """
     if len(values) == 0:
         return Estimate.undefined("no values", level)
     mean = float(values.mean())
@@ -32,14 +37,14 @@ def mean_estimate(values: NDArray[np.float64], *, level: float) -> Estimate:
 
 
 def not_in_counts(probe: str, question: str, name: str, why: str, evidence: Evidence) -> Measurement:
-    """What a probe returns when only counts were imported: its summary `name` undefined, and why.
+    """The measurement of a probe when only counts were imported: its estimate `name` is undefined, and it says why.
 
     Args:
         probe: name of the probe.
-        question: its question.
+        question: the probe's question.
         name: the estimate that does not exist.
         why: what counts lack.
-        evidence: for the level and the problems.
+        evidence: gives the level and the problems.
     """
     reason = f"not measured: {why}, and only counts were imported"
     undefined = Estimate.undefined(reason, evidence.settings.level)

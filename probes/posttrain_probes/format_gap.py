@@ -119,7 +119,7 @@ def substance_pass_at_1(evidence: Evidence) -> Estimate:
 
 
 def measure(evidence: Evidence) -> Measurement:
-    """Strict and lenient pass@1, their gap per problem, the value of the shared beginning."""
+    """Measure strict and lenient pass@1, their gap per problem, and the value of the shared beginning."""
     if evidence.counts is not None:
         why = "the lenient reading needs the texts, so format-limited cannot be told from the other classes"
         return not_in_counts(CARD.name, CARD.question, "lenient_pass@1", why, evidence)

@@ -18,11 +18,11 @@ BROKEN_SHARE = 0.05
 MIN_GROUP = 6
 """Both groups must have at least this many problems before their failures are compared."""
 SEPARATED = 0.01
-"""Chance of a zero, were the problem like the weaker solved ones, below which it is not the tail of these."""
+"""A problem without a pass is told from the weaker solved ones where theirs would give a zero less often than this."""
 EXPLAINED_AUC = 0.7
 """A cross-validated AUC at or above this means that prompts or answer profiles explain the failures."""
 EXPLAINED_Z = 2.5
-"""And it must be this many standard errors above chance: two groups of a dozen reach .7 by luck."""
+"""The AUC must also be this many standard errors above chance, because two groups of a dozen reach .7 by luck."""
 FEATURE_BUCKETS = 64
 
 
@@ -35,7 +35,7 @@ def pass_rate(evidence: Evidence) -> Estimate:
 
 
 def sentence(evidence: Evidence) -> str:
-    """How many golds were checked and passed."""
+    """A sentence on how many golds were checked and passed."""
     checked = evidence.gold_passes
     unchecked = len(evidence.problems) - len(checked)
     text = f"{sum(checked.values())} of {len(checked)} references pass their verifier"
@@ -96,7 +96,7 @@ def unexplained_failures(evidence: Evidence) -> Finding | None:
 
 
 def _without_misformed(evidence: Evidence) -> pd.DataFrame:
-    """The measured problems but those that only their form keeps from being solved, about as often as solved ones."""
+    """The measured problems without those that only their form keeps from being solved as often as solved ones."""
     table = evidence.measured
     solved = table["c"] > 0
     if not solved.any():
@@ -106,7 +106,9 @@ def _without_misformed(evidence: Evidence) -> pd.DataFrame:
 
 
 def _separated(solved: pd.DataFrame, zero: pd.DataFrame) -> bool:
-    """Zeros that even the weaker solved problems would hardly show: p of the lower quartile gives c = 0 < 1% each.
+    """Whether the zeros are ones that even the weaker solved problems would hardly show.
+
+    At p of the lower quartile of the solved problems, c = 0 must be rarer than 1% for each of them.
 
     Solved problems are those with a success, so c/n overstates their p, the more the fewer draws there are: one draw
     of each would make it 1. Their p is estimated given that c > 0.
@@ -116,18 +118,28 @@ def _separated(solved: pd.DataFrame, zero: pd.DataFrame) -> bool:
 
 
 def weak_rate(solved: pd.DataFrame) -> float:
-    """P of the lower quartile of solved problems, from columns n and c."""
+    """The p of the lower quartile of solved problems, from the columns n and c."""
     return float(np.quantile(rate_given_success(solved["n"].to_numpy(float), solved["c"].to_numpy(float)), 0.25))
 
 
 def separating_draws(solved: pd.DataFrame) -> float:
-    """Draws after which a zero no longer looks like a weak solved problem's, as `_separated` wants; inf: no number."""
+    """Draws after which a zero no longer looks like a weak solved problem's, as `_separated` demands; inf: never."""
     p = weak_rate(solved)
     return float(np.log(SEPARATED) / np.log1p(-p)) if 0 < p < 1 else 1.0 if p >= 1 else np.inf
 
 
 def rate_given_success(n_P: NDArray[np.float64], c_P: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Maximum likelihood of p for binomial counts of which only c > 0 are seen: p / (1 - (1-p)^n) = c/n; 0 at c = 1."""
+    """Maximum likelihood estimates of p from binomial counts of which only c > 0 are seen.
+
+    They solve p / (1 - (1-p)^n) = c/n, which gives 0 at c = 1.
+
+    Args:
+        n_P: draws per problem, shape (P,).
+        c_P: passing draws per problem, at least 1, shape (P,).
+
+    Returns:
+        The estimates, shape (P,).
+    """
     p_P = c_P / n_P
     for _ in range(100):
         p_P = c_P / n_P * -np.expm1(n_P * np.log1p(-np.minimum(p_P, 1 - 1e-12)))
@@ -162,12 +174,12 @@ def _features(evidence: Evidence, table: pd.DataFrame) -> tuple[NDArray[np.float
 
 
 def cross_validated_auc(features: NDArray[np.float64], label: NDArray[np.bool_], *, seed: int) -> float:
-    """AUC of a ridge classifier by 5-fold cross-validation; the larger of AUC and 1 - AUC is not taken.
+    """AUC of a ridge classifier by 5-fold cross-validation; it is not turned round where it lies below .5.
 
     Args:
-        features: shape (P, F).
-        label: shape (P,), both values present.
-        seed: of the folds.
+        features: features of each problem, shape (P, F).
+        label: the class of each problem, shape (P,), both values present.
+        seed: seeds the folds.
 
     Returns:
         AUC in [0, 1]; .5 means that the features tell nothing.

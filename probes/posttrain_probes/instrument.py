@@ -39,7 +39,7 @@ CARD = ProbeCard(
 
 
 def plan(evidence: Evidence, engine: Engine) -> Needs:
-    """Longer draws for truncated problems, and some in the prompt's other rendering."""
+    """Ask for longer draws of truncated problems, and for some in the prompt's other rendering."""
     parts = (stopping.plan(evidence, engine), rendering.plan(evidence, engine))
     return Needs(
         draws=tuple(spec for part in parts for spec in part.draws),
@@ -73,7 +73,7 @@ CHECKS = (
 
 
 def measure(evidence: Evidence) -> Measurement:
-    """All findings, and the rates behind them."""
+    """Collect all findings, and the rates behind them."""
     if evidence.counts is not None:
         return counted.measure(evidence, CARD)
     findings = tuple(finding for check in CHECKS if (finding := check(evidence)) is not None)
@@ -92,7 +92,7 @@ def measure(evidence: Evidence) -> Measurement:
 
 
 def validate() -> None:
-    """Clean evidence has no finding; wrong golds and identical unlikely draws are found."""
+    """Check that clean evidence has no finding, and that wrong golds and identical unlikely draws are found."""
     clean = make_evidence([(16, 8)] * 12)
     assert not measure(clean).findings, measure(clean).findings
     problems = {f"p{i}": make_problem(i, demos=("right-p0",)) for i in range(12)}

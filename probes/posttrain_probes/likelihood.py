@@ -28,9 +28,9 @@ CARD = ProbeCard(
 BLOCKED = 1e-4
 """A token below this probability is called blocked: 1 draw in 10,000 would choose it."""
 MAX_DEMOS = 1
-"""Demonstrations scored per problem (the first, best one)."""
+"""Number of demonstrations scored per problem, the first and best ones."""
 EXAMPLES = 12
-"""Problems whose demo is kept token by token for the report."""
+"""Number of problems whose demonstration is kept token by token for the report."""
 
 
 def plan(evidence: Evidence, engine: Engine) -> Needs:
@@ -47,7 +47,11 @@ def plan(evidence: Evidence, engine: Engine) -> Needs:
 
 
 def draw_rates(evidence: Evidence) -> dict[str, NDArray[np.float64]]:
-    """Log-prob per token of each problem's finished draws whose likelihood the engine told."""
+    """Log-probability per token of each problem's finished draws whose likelihood the engine told.
+
+    Returns:
+        For each problem id the rates in nats, shape (draws,).
+    """
     drawn = evidence.arm(MAIN)
     drawn = drawn[(drawn["finish_reason"] == "stop") & drawn["logprob"].notna()]
     rates = (drawn["logprob"] / drawn["n_tokens"]).astype(float)
@@ -55,7 +59,15 @@ def draw_rates(evidence: Evidence) -> dict[str, NDArray[np.float64]]:
 
 
 def typicality(rates: NDArray[np.float64] | None, row: ScoreRow) -> float:
-    """Z of the demo's log-prob per token among `draw_rates` of its problem; NaN with fewer than 4 draws."""
+    """The standard score of a demonstration's log-probability per token among the draws of its problem.
+
+    Args:
+        rates: log-probabilities per token of the problem's draws as `draw_rates` gives them, shape (draws,).
+        row: the scores of the demonstration.
+
+    Returns:
+        The standard score; NaN with fewer than 4 draws.
+    """
     if rates is None or len(rates) < 4:
         return float("nan")
     spread = max(float(rates.std(ddof=1)), 1e-3)
@@ -63,7 +75,7 @@ def typicality(rates: NDArray[np.float64] | None, row: ScoreRow) -> float:
 
 
 def measure(evidence: Evidence) -> Measurement:
-    """Per problem: demo log-prob, weakest token, typicality."""
+    """Measure per problem the demonstration's log-probability, its weakest token and its typicality."""
     if evidence.counts is not None:
         why = "scoring correct traces needs the model"
         return not_in_counts(CARD.name, CARD.question, "demo_nll_per_token", why, evidence)
@@ -120,7 +132,7 @@ def _tokens(row: ScoreRow) -> dict[str, object]:
 
 
 def validate() -> None:
-    """A demo of probabilities .5, .5, 1e-6 is blocked; one of .5, .5, .5 is not."""
+    """Check that a demonstration of probabilities .5, .5, 1e-6 is blocked, and that one of .5, .5, .5 is not."""
 
     def row(index: int, probs: list[float]) -> ScoreRow:
         size = len(probs)

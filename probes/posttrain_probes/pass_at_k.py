@@ -29,7 +29,7 @@ CURVE_TO = 64
 
 
 def curve_ks(n: int) -> list[int]:
-    """Powers of two up to CURVE_TO * n, n included."""
+    """The k at which the curve is drawn: powers of two up to CURVE_TO * n, and n."""
     ks = [1]
     while ks[-1] * 2 <= CURVE_TO * n:
         ks.append(ks[-1] * 2)
@@ -50,7 +50,7 @@ def pass_estimate(evidence: Evidence, k: int) -> Estimate:
 
 
 def measure(evidence: Evidence) -> Measurement:
-    """The pass@k curve, pass^k and maj@n."""
+    """Measure the pass@k curve, pass^k and maj@n."""
     level = evidence.settings.level
     table = evidence.measured
     if len(table) == 0:
@@ -97,7 +97,7 @@ def votes_at_hand(evidence: Evidence) -> int:
 
 
 def majority(evidence: Evidence, k: int) -> Estimate:
-    """maj@k from the answers the verifier extracted; undefined where it extracts none."""
+    """maj@k from the answers that the verifier extracted; undefined where it extracts none."""
     level = evidence.settings.level
     if evidence.counts is not None:
         return Estimate.undefined("not measured: voting needs the answers, and only counts were imported", level)
@@ -123,7 +123,7 @@ def majority(evidence: Evidence, k: int) -> Estimate:
 
 
 def validate() -> None:
-    """8 problems x 8 draws with 4 passes each: pass@1 = .5, pass@2 = 1 - C(4,2)/C(8,2)."""
+    """Check 8 problems x 8 draws with 4 passes each: pass@1 = .5, pass@2 = 1 - C(4,2)/C(8,2)."""
     found = measure(make_evidence([(8, 4)] * 8)).summary
     assert found["pass@1"].value == 0.5, found["pass@1"]
     pass_2 = found["pass@2"].value

@@ -34,14 +34,14 @@ CARD = ProbeCard(
 SHARES = (0.25, 0.5, 0.75, 0.875)
 ARMS = ("true", "permuted", "neutral")
 LOW_P = 0.05
-"""Problems whose posterior puts at least this much below eps are laddered."""
+"""The ladder is run on problems whose posterior puts at least this much below eps."""
 MAX_PROBLEMS = 200
-"""At most this many problems are laddered (evenly chosen); the others get the pooled rate."""
+"""Most problems that the ladder is run on, chosen evenly; the others get the pooled rate."""
 POOLED = 1600
-"""Draws per prefix share that few problems are given together (each at most the rollout budget, whose zeros certify
-p < eps): what no prefix lifts is told from what one might lift by their pooled zeros."""
+"""Draws per prefix share that a few problems are given together, each at most the rollout budget, whose zeros certify
+p < eps: their pooled zeros tell what no prefix lifts from what one might lift."""
 CONTROL_PROBLEMS = 32
-"""The controls speak for the set, so a sample of problems is enough."""
+"""Number of problems whose controls are drawn: the controls speak for the set, so that a sample is enough."""
 
 
 def arm_name(kind: str, share: float) -> str:
@@ -126,10 +126,10 @@ def _filler(engine: Engine) -> tuple[int, ...]:
 
 
 def reach(evidence: Evidence) -> pd.Series:
-    """P(success after some prefix of a correct trace is at least eps) per laddered problem.
+    """Probability that success after some prefix of a correct trace is at least eps, per laddered problem.
 
-    Per share the mixing law is fitted to the laddered problems. A share counts only when the true prefix
-    beats both controls: pooled one-sided test at 1%.
+    For each share the mixing law is fitted to the laddered problems. A share counts only when the true prefix
+    beats both controls, by a pooled one-sided test at 1%.
     """
     best = pd.Series(dtype=float)
     for share in SHARES:
@@ -145,7 +145,7 @@ def reach(evidence: Evidence) -> pd.Series:
 
 
 def share_counts(evidence: Evidence, share: float) -> bool:
-    """Was this share drawn, and is its success, if there is any, more than the controls'?"""
+    """Whether this share was drawn, and its success, if there is any, exceeds that of the controls."""
     table = evidence.table(arm_name("true", share))
     return bool(table["n"].sum() > 0) and (table["c"].sum() == 0 or beats_controls(evidence, share))
 
@@ -194,7 +194,7 @@ def reach_draws(evidence: Evidence, n_draws: int) -> NDArray[np.bool_]:
 
 
 def beats_controls(evidence: Evidence, share: float) -> bool:
-    """Is the true prefix better than each control on the same problems? Exact one-sided test at 1%."""
+    """Whether the true prefix is better than each control on the same problems, by an exact one-sided test at 1%."""
     from scipy.stats import fisher_exact
 
     true = evidence.table(arm_name("true", share))
@@ -211,7 +211,7 @@ def beats_controls(evidence: Evidence, share: float) -> bool:
 
 
 def measure(evidence: Evidence) -> Measurement:
-    """Success by prefix share and arm; per problem the reach posterior and the hint depth."""
+    """Measure success by prefix share and arm, and for each problem its reach posterior and hint depth."""
     level = evidence.settings.level
     if evidence.counts is not None:
         why = "prefixes of correct traces need the model, so guided-reachable cannot be told from support-limited"
@@ -264,7 +264,7 @@ def hint_depth(evidence: Evidence) -> pd.Series:
 
 
 def validate() -> None:
-    """p0..p19 succeed after three quarters of the trace, p20..p39 never do."""
+    """Check the probe where p0..p19 succeed after three quarters of the trace and p20..p39 never do."""
     extra = [
         rollout_row(f"p{i}", j, arm=arm_name("true", 0.75), verdict="pass" if i < 20 and j % 2 else "fail")
         for i in range(40)

@@ -21,7 +21,7 @@ ONE_ANSWER_SUSPECT, ONE_ANSWER_BROKEN = 0.75, 0.9
 """Share of the problems that the most common gold solves."""
 LEAK_PROBLEMS = 200
 LEAK_SHARE = 0.2
-"""The prompt passes as a completion on this share of the problems more than with other problems' answers."""
+"""The prompt must pass as a completion on this share of the problems more than it does with other problems' answers."""
 COPY_SUSPECT, COPY_BROKEN = 0.2, 0.5
 """Share of the passing draws that copy their prompt."""
 COPIED_CHARS = 40
@@ -34,7 +34,7 @@ _MARKUP = re.compile(
 
 
 def repeated_problems(evidence: Evidence) -> Finding | None:
-    """Prompts that stand in the tasks under several ids: fewer independent problems than it looks."""
+    """Prompts that stand in the tasks under several ids: there are fewer independent problems than it looks."""
     groups = [ids for ids in _by_prompt(evidence).values() if len(ids) > 1]
     repeats, total = sum(len(ids) - 1 for ids in groups), len(evidence.problems)
     if not repeats:
@@ -51,7 +51,7 @@ def repeated_problems(evidence: Evidence) -> Finding | None:
 
 
 def contradicted_golds(evidence: Evidence) -> Finding | None:
-    """One prompt with different golds: no model can pass both."""
+    """Prompts that occur with different golds, which no model can pass all."""
     named: list[str] = []
     for ids in _by_prompt(evidence).values():
         problems = [evidence.problems[key] for key in ids]
@@ -80,7 +80,7 @@ def _by_prompt(evidence: Evidence) -> dict[str, list[str]]:
 
 
 def one_answer(evidence: Evidence) -> Finding | None:
-    """Golds that are nearly all the same: a constant passes."""
+    """Golds that are nearly all the same, so that a constant answer passes."""
     problems = [p for p in evidence.problems.values() if p.answer and compares_with_answer(p.verifier)]
     if len({problem.prompt_text for problem in problems}) < MIN_PROBLEMS:
         return None
@@ -138,7 +138,7 @@ def _repeated(problem: Problem) -> str:
 
 
 def _copies(evidence: Evidence, ids: set[str]) -> tuple[int, int]:
-    """Passing draws that hold the end of their prompt, and passing draws altogether."""
+    """How many passing draws hold the end of their prompt, and how many passing draws there are."""
     rows = evidence.arm("main")
     rows = rows[rows["verdict"] == "pass"]
     tails = {key: fold(evidence.problems[key].prompt_text)[-COPIED_CHARS:] for key in ids}

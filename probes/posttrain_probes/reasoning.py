@@ -11,9 +11,9 @@ from posttrain_diag.types import Finding, Problem
 from posttrain_probes.estimates import share_estimate
 
 READ_DRAWS = 5000
-"""Passing draws that are read at most, the first ones of each problem."""
+"""Most passing draws that are read, the first ones of each problem."""
 MIN_DRAWS = 20
-"""Passing draws with an equation, below which nothing is said."""
+"""Fewest passing draws with an equation from which anything is concluded."""
 MIN_SHARE = 0.1
 """Passing draws must show their work at least this often."""
 SUSPECT_SHARE, BROKEN_SHARE = 0.2, 0.5

@@ -40,8 +40,8 @@ def verifier_errors(evidence: Evidence) -> Finding | None:
 def rejected_answers(evidence: Evidence) -> Finding | None:
     """Failed draws that give the right answer: the gold's, a demonstration's, or that of a draw which passed.
 
-    What the lenient reading passes is not counted: that is the model's format, and the format probe's business. So is
-    what passes as soon as it is written as the demonstrations are. The readings here are more forgiving than any
+    What the lenient reading passes is not counted: that is the model's format, and the format probe's business. Neither
+    is what passes as soon as it is written as the demonstrations are. The readings here are more forgiving than any
     verifier, so as many hits as on other problems' answers are taken off.
     """
     found = evidence.reread

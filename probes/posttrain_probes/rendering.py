@@ -12,16 +12,16 @@ from posttrain_diag.types import Finding
 from posttrain_probes.estimates import share_estimate
 
 ARM = "template:"
-"""Arms of the other rendering, `template:chat` or `template:plain`."""
+"""Name of the arms with the other rendering, `template:chat` or `template:plain`."""
 LOW_PASS_RATE = 0.5
 """Above this pass rate the rendering in use is good enough for any verdict."""
 PROBLEMS = 32
 DRAWS = 8
 P_VALUE = 0.01
 MIN_GAIN = 0.05
-"""The other rendering must pass this much more often to be worth a word,"""
+"""The gain in pass rate that the other rendering must bring to be worth a word."""
 MUCH_BETTER = 1.5
-"""... and this many times as often to break the instrument."""
+"""How many times as often the other rendering must pass to break the instrument."""
 FLAGS: dict[Rendering, str] = {
     "chat": "Leave --no-chat-template and --template out, so that the tokenizer's chat template is used",
     "plain": "Give --no-chat-template (or a --template as in training)",
@@ -29,7 +29,7 @@ FLAGS: dict[Rendering, str] = {
 
 
 def plan(evidence: Evidence, engine: Engine) -> Needs:
-    """A few draws of evenly chosen problems in the other rendering, where the pass rate is low.
+    """Ask for a few draws of evenly chosen problems in the other rendering, where the pass rate is low.
 
     The problems are chosen without a look at their outcomes, so that both renderings can be compared.
     """
@@ -86,5 +86,5 @@ def other_rendering(evidence: Evidence) -> Finding | None:
 
 
 def _rates(rows: pd.DataFrame) -> pd.Series:
-    """Pass rate per problem."""
+    """The share of passing draws per problem."""
     return (rows["verdict"] == "pass").astype(float).groupby(rows["problem_id"]).mean()

@@ -14,9 +14,10 @@ IDENTICAL_LOG_P = -14.0
 SURE = 0.95
 """A problem is deterministic when one text makes up this share of its draws, or of the declared law."""
 UNSURE = 0.6
-"""... and it is the law's doing when the model itself gives that text at most this probability."""
+"""A deterministic problem is the sampling law's doing when the model itself gives that text at most this probability.
+"""
 GREEDY = 0.1
-"""Temperature or top_p below this is greedy decoding in all but name."""
+"""A temperature or top_p below this is greedy decoding in all but name."""
 BROKEN_SHARE = 0.2
 SUSPECT_SHARE = 0.05
 MIN_DRAWS = 4
@@ -82,7 +83,7 @@ def near_greedy(evidence: Evidence) -> Finding | None:
 
 
 def _modes(evidence: Evidence) -> pd.DataFrame:
-    """Per problem: draws, draws equal to the most frequent text, and that text's mean log-probabilities, nats.
+    """For each problem its draws, those equal to its most frequent text, and that text's mean log-probabilities.
 
     Columns n, mode, raw (of the model), policy (of the declared law); NaN where the engine does not tell them.
     """

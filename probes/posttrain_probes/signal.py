@@ -25,7 +25,7 @@ GROUP_SIZES = (4, 8, 16, 32, 64)
 
 
 def measure(evidence: Evidence) -> Measurement:
-    """Mixed-group shares for G = 4..64, expected successes, partial credit."""
+    """Measure mixed-group shares for G = 4..64, expected successes and partial credit."""
     level = evidence.settings.level
     if len(evidence.measured) == 0:
         undefined = Estimate.undefined("no rollout could be judged", level)
@@ -66,7 +66,7 @@ def partial_credit(evidence: Evidence) -> Estimate:
 
 
 def validate() -> None:
-    """At p = 1/2 nearly every group of 8 is mixed (99.2%); at p = 0 none is."""
+    """Check that at p = 1/2 nearly every group of 8 is mixed (99.2%), and that at p = 0 none is."""
     half = measure(make_evidence([(64, 32)] * 30)).summary["mixed_groups@8"].value
     none = measure(make_evidence([(64, 0)] * 30)).summary["mixed_groups@8"].value
     assert half is not None and half > 0.95, half

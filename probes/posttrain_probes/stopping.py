@@ -33,7 +33,7 @@ ARTEFACTS = re.compile(
 
 
 def plan(evidence: Evidence, engine: Engine) -> Needs:
-    """Repeat some truncated problems with a longer cap."""
+    """Ask for draws of some truncated problems with a longer cap."""
     table = evidence.main
     if int(table["truncated"].sum()) < TRUNCATED_NOTE * max(1, int(table["drawn"].sum())):
         return Needs()
@@ -63,7 +63,7 @@ def _demo_rows(evidence: Evidence) -> list[ScoreRow]:
 
 
 def near_uniform(evidence: Evidence) -> bool:
-    """Is the policy hardly better than uniform on the references? Then no token cap and no stop token matters."""
+    """Whether the policy is hardly better than uniform on the references; then neither cap nor stop token matters."""
     rows = _demo_rows(evidence)
     if not rows or evidence.model is None:
         return False
@@ -144,7 +144,7 @@ def truncation(evidence: Evidence) -> Finding | None:
 
 
 def needed_tokens(evidence: Evidence) -> int | None:
-    """Tokens of the longest scored reference, stop token included."""
+    """Number of tokens of the longest scored reference, stop token included; None where none was scored."""
     rows = _demo_rows(evidence)
     return max((len(row.logprobs) for row in rows), default=None)
 

@@ -71,8 +71,8 @@ def make_evidence(
     Args:
         counts: (n, c) per problem.
         extra: further rollout rows (see `rollout_row`), e.g. of other arms.
-        settings: defaults to B = 256, mastery .8.
-        fields: further fields of `Evidence`.
+        settings: settings of the evidence; by default B = 256, mastery .8.
+        **fields: further fields of `Evidence`.
     """
     problems = {f"p{i}": make_problem(i) for i in range(len(counts))}
     rows = [

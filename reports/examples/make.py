@@ -20,7 +20,7 @@ import pandas as pd
 
 HERE = Path(__file__).resolve().parent
 WORK = HERE.parents[1] / "runs" / "examples"
-"""Run directories; a rerun goes on with them, so that new templates need no new runs."""
+"""The folder of the run directories; a rerun goes on with them, so that new templates need no new runs."""
 Make = Callable[[], Path]
 
 
@@ -30,14 +30,25 @@ def diag(*args: str) -> None:
 
 
 def analysed(name: str, model: str, tasks: str, *more: str) -> Path:
-    """The run directory of `diag analyze`."""
+    """Run `diag analyze` and return its run directory.
+
+    Args:
+        name: name of the run directory.
+        model: the model to analyse.
+        tasks: the tasks.
+        *more: further flags.
+    """
     out = Path("runs", name)
     diag("analyze", model, "--tasks", tasks, "--out", str(out), "--quiet", *more)
     return out
 
 
 def mixture() -> tuple[str, str, str]:
-    """Tasks, training tasks and tasks to retain of two families: one within reach (S), one never seen (T)."""
+    """Make tasks, training tasks and tasks to retain of two families: one within reach (S), one never seen (T).
+
+    Returns:
+        The paths of the three files.
+    """
     from posttrain_diag.tasks import write_tasks
     from posttrain_diag.zoo import mastered_problems, problems
 
@@ -52,7 +63,7 @@ def mixture() -> tuple[str, str, str]:
 
 
 def autopilot() -> Path:
-    """An autopilot run on the mixture."""
+    """Make an autopilot run on the mixture; returns its folder."""
     out = Path("runs", "autopilot")
     if not (out / "result.json").exists():
         tasks, train, retain = mixture()
@@ -73,12 +84,12 @@ def autopilot() -> Path:
 
 
 def comparison() -> Path:
-    """The first stage of that run, before and after."""
+    """Compare the run before and after the first stage of the autopilot run; returns the folder of the comparison."""
     return next(iter(sorted((autopilot() / "rounds").glob("01-*"))))
 
 
 def counts() -> Path:
-    """Counts alone: problem_id, n, c of the mixture, without model and texts."""
+    """Diagnose from counts alone: problem_id, n, c of the mixture, without model and texts."""
     source = analysed("mixture", "zoo:base", mixture()[0])
     table = pd.read_parquet(source / "problems.parquet")[["id", "n", "c"]].rename(columns={"id": "problem_id"})
     table.to_csv("counts.csv", index=False)

@@ -28,12 +28,12 @@ LONG_TEXT = 1200
 NAME_LIMIT = 160
 
 BarSpan = tuple[float, float, float]
-"""(low, value, high) in percent of a bar from 0 to 100%."""
+"""Where a bar's interval begins, its value, and where the interval ends, in percent of a bar from 0 to 100%."""
 
 
 @dataclass(frozen=True)
 class Action:
-    """One stage of the plan, printed."""
+    """One stage of the plan, in the words that a page prints."""
 
     rank: int
     stage: str
@@ -43,10 +43,10 @@ class Action:
     gain_interval: str
     gain_reason: str
     after: str
-    """Expected pass@1 after it, with its interval; empty where the plan has none."""
+    """Expected pass@1 after the stage, with its interval; empty where the plan has none."""
     after_bar: BarSpan | None
     now: float | None
-    """pass@1 today in percent of the same bar."""
+    """pass@1 before the stage, in percent of the same bar."""
     now_words: str
     retention: str
     """Expected change of pass@1 on other tasks, in points; empty where the plan has none."""
@@ -60,7 +60,7 @@ class Action:
 
 
 def actions(diagnosis: Mapping[str, Any]) -> tuple[Action, ...]:
-    """The plan's stages in order."""
+    """The plan's stages in order, ready to be printed."""
     now = finite(as_mapping(as_mapping(diagnosis.get("estimates")).get("pass@1")).get("value"))
     plan = (diagnosis.get("plan") or ())[:MAX_PLAN]
     return tuple(_action(rank, as_mapping(block), now) for rank, block in enumerate(plan, 1))
@@ -106,7 +106,7 @@ def span(low: float | None, value: float | None, high: float | None) -> BarSpan:
 
 
 def cost_words(block: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """(what, how much) of a cost block with tokens, FLOPs and time."""
+    """The parts of a cost block (tokens, FLOPs, time) in words, each as (what, how much)."""
     tokens, flops, time_s = (finite(block.get(key)) for key in ("tokens", "flops", "time_s"))
     return (
         ("tokens", UNDEFINED if tokens is None else token_count(tokens)),

@@ -13,7 +13,7 @@ from posttrain_diag.wording.text import clip
 from posttrain_diag.wording.vocabulary import ENDS, OUTCOMES, role_title, stage_title, verdict_title
 from posttrain_reports import charts_compare as charts
 from posttrain_reports.actions import LONG_TEXT, NAME_LIMIT
-from posttrain_reports.blocks import Block, Table
+from posttrain_reports.blocks import FigureBlock, Table
 from posttrain_reports.data import as_mapping
 from posttrain_reports.figdata import Point, point_of
 from posttrain_reports.html import model_name
@@ -37,11 +37,11 @@ class AutopilotData:
     """
 
     result: Mapping[str, Any]
-    """result.json."""
+    """The contents of result.json."""
     events: Sequence[Mapping[str, Any]]
     """The lines of events.jsonl."""
     folder: Path
-    """Of the run; reports of its rounds are linked relative to it."""
+    """The folder of the run; reports of its rounds are linked relative to it."""
 
     def __post_init__(self) -> None:
         check_whole("result.json", self.result, REQUIRED, "run the same `diag run` again")
@@ -52,21 +52,21 @@ def write_autopilot_report(data: AutopilotData, kinds: Sequence[str] = ()) -> Pa
 
     Args:
         data: the run.
-        kinds: of figures, "svg" and "png"; PNG takes a second.
+        kinds: kinds of figures, "svg" and "png"; PNG takes a second.
     """
     figures = drawn([_levels(data.result)], kinds) if kinds else {}
     return write_pages(data.folder, render_autopilot(data), render_autopilot_markdown(data), figures)
 
 
 def render_autopilot(data: AutopilotData) -> str:
-    """One offline page under 5 MB. Same data, same page."""
+    """Render the run as one offline page under 5 MB; the same data give the same page."""
     return fitted(
         lambda scale: render_page("autopilot.html.j2", (), {}, autopilot_context(data, int(MAX_EVENTS * scale)))
     )
 
 
 def autopilot_context(data: AutopilotData, most_events: int = MAX_EVENTS) -> dict[str, Any]:
-    """What the template and the Markdown twin print."""
+    """Everything that the template and the Markdown twin print."""
     result = data.result
     name = model_name({"name": result["model"]})
     tokens = as_mapping(result["tokens"])
@@ -103,7 +103,7 @@ def autopilot_context(data: AutopilotData, most_events: int = MAX_EVENTS) -> dic
 
 
 def headline(result: Mapping[str, Any]) -> str:
-    """What became of pass@1, in a sentence."""
+    """What became of pass@1 in the run, in a sentence."""
     sides = [as_mapping(as_mapping(result[side]).get("pass@1")) for side in charts.SIDES]
     before, after = (finite(block.get("value")) for block in sides)
     kept = len(result.get("kept") or ())
@@ -116,7 +116,10 @@ def headline(result: Mapping[str, Any]) -> str:
 
 
 def sides_of(result: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-    """An estimate at the start and at the end; what was measured around the first stage stands in for the start."""
+    """An estimate at the start and at the end of the run.
+
+    What was measured around the first stage stands in for a start that was not measured.
+    """
     sides = [as_mapping(as_mapping(result[side]).get(key)) for side in charts.SIDES]
     first = as_mapping(result["rounds"][0]).get("before") if result["rounds"] else None
     start = sides[0] or as_mapping(as_mapping(first).get(key))
@@ -167,7 +170,7 @@ def _checkpoint(data: AutopilotData, block: Mapping[str, Any]) -> dict[str, str]
 
 
 def _link(data: AutopilotData, *parts: str) -> str:
-    """A relative link to a page of the run, where it is there; empty otherwise."""
+    """A relative link to a page of the run; empty where the page is not there."""
     path = Path(*parts, "report.html")
     try:
         there = (data.folder / path).exists()
@@ -222,8 +225,8 @@ def _event(event: Mapping[str, Any]) -> tuple[str, str, str, str]:
     return time, name, str(event.get("round")), clip(str(event.get("text")), LONG_TEXT)
 
 
-def autopilot_figures(result: Mapping[str, Any]) -> list[Block]:
-    """pass@1 and retention of every checkpoint, and where the tokens went."""
+def autopilot_figures(result: Mapping[str, Any]) -> list[FigureBlock]:
+    """The figures of a run: pass@1 and retention of every checkpoint, and where the tokens went."""
     return [_levels(result), _bill(result)]
 
 
@@ -233,7 +236,7 @@ def _point(x: int, block: object) -> Point | None:
 
 
 def checkpoints_of(result: Mapping[str, Any]) -> list[charts.Level]:
-    """The start and the checkpoint of every round."""
+    """The model that the run started with and the checkpoint of every round, as points of a figure."""
     start = as_mapping(result["before"])
     measured = as_mapping(start.get("measured_around_stages")) or start
     checkpoints = [
@@ -257,15 +260,15 @@ def checkpoints_of(result: Mapping[str, Any]) -> list[charts.Level]:
     return checkpoints
 
 
-def _levels(result: Mapping[str, Any]) -> Block:
+def _levels(result: Mapping[str, Any]) -> FigureBlock:
     title, checkpoints = "Held-out pass@1 and retention by round", checkpoints_of(result)
     if len(checkpoints) < 2 or checkpoints[0].point is None:
-        return Block("levels", title, "", missing="No stage was run.")
+        return FigureBlock("levels", title, "", missing="No stage was run.")
     rows = tuple(
         (c.name, _level_words(c.point), _level_words(c.retention), "kept" if c.kept else "not kept")
         for c in checkpoints
     )
-    return Block(
+    return FigureBlock(
         "levels",
         title,
         "A checkpoint that was rolled back is hollow: the run went on from the one before it. Whiskers are intervals.",
@@ -279,7 +282,7 @@ def _level_words(point: Point | None) -> str:
     return "not measured" if point is None or point.value is None else percent(point.value)
 
 
-def _bill(result: Mapping[str, Any]) -> Block:
+def _bill(result: Mapping[str, Any]) -> FigureBlock:
     tokens = as_mapping(result["tokens"])
     parts = [("start", as_mapping(tokens.get("start")))]
     parts += [
@@ -293,7 +296,7 @@ def _bill(result: Mapping[str, Any]) -> Block:
         (name, *(token_count(dict(bill)[kind]) for kind in used), token_count(sum(v for _, v in bill)))
         for name, bill in rows
     )
-    return Block(
+    return FigureBlock(
         "bill",
         "Where the tokens went",
         "Analysis: diagnosing. Watched: looks during a stage. Measured: before and after it.",
@@ -304,7 +307,7 @@ def _bill(result: Mapping[str, Any]) -> Block:
 
 
 def render_autopilot_markdown(data: AutopilotData) -> str:
-    """The run as Markdown."""
+    """Render the run as Markdown, the twin of its page."""
     told = autopilot_context(data)
     rows = [("0", "start", "", told["start"]["pass_1"], "", "", f"bottleneck: {told['start']['bottleneck']}")]
     rows += [

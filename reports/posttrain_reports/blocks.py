@@ -26,7 +26,7 @@ CELL_LIMIT = 200
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of words; `left_out` rows were not embedded."""
+    """Rows of words for a page; `left_out` rows of them were not embedded."""
 
     headers: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -34,25 +34,25 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Block:
-    """One figure."""
+class FigureBlock:
+    """One figure of a page, with its title, its caption and its numbers."""
 
     name: str
     title: str
     caption: str
     drawing: Drawing | None = None
-    """Made by `charts`; None where only a table or a sentence can be shown."""
+    """The drawing, made by `charts`; None where only a table or a sentence can be shown."""
     legend: tuple[tuple[str, str], ...] = ()
-    """(style class of the swatch, words)."""
+    """The entries of the legend, each as (style class of the swatch, words)."""
     table: Table | None = None
     examples: tuple[Mapping[str, Any], ...] = field(default_factory=tuple[Mapping[str, Any], ...])
-    """Demonstrations with their tokens, for "demo_tokens"."""
+    """Demonstrations with their tokens, for the figure "demo_tokens"."""
     missing: str = ""
-    """Why there is nothing to draw."""
+    """Why there is nothing to draw; empty where there is something."""
 
     @property
     def svg(self) -> str:
-        """The drawing as the page shows it; nothing where there is none."""
+        """The drawing as the page shows it; empty where there is none."""
         return self.drawing.markup() if self.drawing else ""
 
 
@@ -74,12 +74,12 @@ def _level_words(data: ReportData) -> str:
     return "its interval" if level is None else f"the {nominal(level)} interval"
 
 
-def _pass_at_k(title: str, figure: Mapping[str, Any], data: ReportData) -> Block:
+def _pass_at_k(title: str, figure: Mapping[str, Any], data: ReportData) -> FigureBlock:
     points = figdata.points(figure, "k")
     points = tuple(p for p in points if p.x > 0)
     defined = [p for p in points if p.value is not None]
     if not defined:
-        return Block("pass_at_k", title, "", missing="No point of the curve could be estimated.")
+        return FigureBlock("pass_at_k", title, "", missing="No point of the curve could be estimated.")
     eps, _ = figdata.thresholds(data.diagnosis)
     caption = f"Chance that at least one of k rollouts passes, averaged over problems. Shaded: {_level_words(data)}."
     labels = {p.label for p in defined}
@@ -94,17 +94,17 @@ def _pass_at_k(title: str, figure: Mapping[str, Any], data: ReportData) -> Block
     )
     first, last = (f"{percent(p.value or 0)} at k={p.x:g}" for p in (defined[0], defined[-1]))
     drawing = charts.pass_at_k(points, 1 / eps if eps else None, f"pass@k curve from {first} to {last}")
-    return Block("pass_at_k", title, caption, drawing, legend, _estimate_rows(points, "k"))
+    return FigureBlock("pass_at_k", title, caption, drawing, legend, _estimate_rows(points, "k"))
 
 
-def _p_distribution(title: str, figure: Mapping[str, Any], data: ReportData) -> Block:
+def _p_distribution(title: str, figure: Mapping[str, Any], data: ReportData) -> FigureBlock:
     eps, mastery = figdata.thresholds(data.diagnosis)
     hist = figdata.p_histogram(
         data.problems, finite(figure.get("eps")) or eps, finite(figure.get("mastery")) or mastery
     )
     zeros, placed = sum(hist.zeros.values()), sum(int(k.sum()) for k in hist.counts.values())
     if not zeros and not placed:
-        return Block("p_distribution", title, "", missing="No problem has an estimated success probability.")
+        return FigureBlock("p_distribution", title, "", missing="No problem has an estimated success probability.")
     caption = (
         "Each problem at its posterior mean success probability per rollout. Problems without a single pass "
         "stand apart on the left: a zero count is an upper bound, not a probability of zero."
@@ -117,15 +117,15 @@ def _p_distribution(title: str, figure: Mapping[str, Any], data: ReportData) -> 
         hist, f"Distribution of success probability: {zeros:,} problems without a pass, {placed:,} with one"
     )
     legend = tuple((f"class-{c}", CLASSES[c].title) for c in present)
-    return Block(
+    return FigureBlock(
         "p_distribution", title, caption, drawing, legend, Table(("class", "no pass", "at least one pass"), rows)
     )
 
 
-def _prefix_ladder(title: str, figure: Mapping[str, Any], data: ReportData) -> Block:
+def _prefix_ladder(title: str, figure: Mapping[str, Any], data: ReportData) -> FigureBlock:
     arms = figdata.ladder(figure)
     if not arms:
-        return Block("prefix_ladder", title, "", missing="No prefix was drawn (prefixes need demonstrations).")
+        return FigureBlock("prefix_ladder", title, "", missing="No prefix was drawn (prefixes need demonstrations).")
     caption = (
         "Success after the first part of a correct trace is given. It counts as prefix reachability only where it "
         "rises above both controls and well before the end, where the answer is given away. "
@@ -142,25 +142,25 @@ def _prefix_ladder(title: str, figure: Mapping[str, Any], data: ReportData) -> B
     )
     drawing = charts.prefix_ladder(arms, "Success by share of the trace given as prefix, with controls")
     table = Table(("arm", "prefix", "success"), tuple(rows[:MAX_TABLE_ROWS]), max(len(rows) - MAX_TABLE_ROWS, 0))
-    return Block("prefix_ladder", title, caption, drawing, legend, table)
+    return FigureBlock("prefix_ladder", title, caption, drawing, legend, table)
 
 
-def _mixed_groups(title: str, figure: Mapping[str, Any], data: ReportData) -> Block:
+def _mixed_groups(title: str, figure: Mapping[str, Any], data: ReportData) -> FigureBlock:
     points = tuple(p for p in figdata.points(figure, "G") if p.x > 0)
     if not any(p.value is not None for p in points):
-        return Block("mixed_groups", title, "", missing="The share of mixed groups could not be estimated.")
+        return FigureBlock("mixed_groups", title, "", missing="The share of mixed groups could not be estimated.")
     caption = (
         "Share of on-policy reward groups that hold both passes and failures; only these give a gradient to RL "
         f"with a verifier. Whiskers: {_level_words(data)}."
     )
     drawing = charts.mixed_groups(points, "Share of mixed reward groups by group size")
-    return Block("mixed_groups", title, caption, drawing, (), _estimate_rows(points, "G"))
+    return FigureBlock("mixed_groups", title, caption, drawing, (), _estimate_rows(points, "G"))
 
 
-def _demo_likelihood(title: str, figure: Mapping[str, Any], data: ReportData) -> Block:
+def _demo_likelihood(title: str, figure: Mapping[str, Any], data: ReportData) -> FigureBlock:
     scatter = figdata.demo_scatter(figure, data.problems)
     if not len(scatter.x_P):
-        return Block("demo_likelihood", title, "", missing="No demonstration was scored.")
+        return FigureBlock("demo_likelihood", title, "", missing="No demonstration was scored.")
     caption = (
         "One dot per problem. Left: the whole demonstration is unlikely. Low: some single token is nearly "
         "unavailable to the policy, so no reward will reach it and demonstrations must."
@@ -175,13 +175,13 @@ def _demo_likelihood(title: str, figure: Mapping[str, Any], data: ReportData) ->
     )
     table = Table(("problem", "log π(demo)", "smallest token p"), rows, max(scatter.total - len(rows), 0))
     drawing = charts.demo_likelihood(scatter, "Demonstration log-likelihood against its smallest token probability")
-    return Block(
+    return FigureBlock(
         "demo_likelihood", title, caption, drawing, tuple((f"class-{c}", CLASSES[c].title) for c in present), table
     )
 
 
 def token_views(tokens: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
-    """Tokens with the level of their highlight: 2 for p < 1e-4, 1 for p < .01, 0 otherwise."""
+    """Tokens with the level of their highlight: 2 for p < 1e-4, 1 for p < .01, else 0."""
     views: list[dict[str, Any]] = []
     for token in tokens[:MAX_TOKENS]:
         logprob, rank = finite(token.get("logprob")), finite(token.get("rank"))
@@ -195,7 +195,7 @@ def token_views(tokens: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], ..
     return tuple(views)
 
 
-def _demo_tokens(title: str, figure: Mapping[str, Any], data: ReportData) -> Block:
+def _demo_tokens(title: str, figure: Mapping[str, Any], data: ReportData) -> FigureBlock:
     given = list(figure.get("examples") or ())
     examples: tuple[Mapping[str, Any], ...] = tuple(
         {
@@ -206,23 +206,23 @@ def _demo_tokens(title: str, figure: Mapping[str, Any], data: ReportData) -> Blo
         for e in given[:MAX_EXAMPLES]
     )
     if not examples:
-        return Block("demo_tokens", title, "", missing="No demonstration was scored token by token.")
+        return FigureBlock("demo_tokens", title, "", missing="No demonstration was scored token by token.")
     if not any(token["level"] for example in examples for token in example["tokens"]):
         free = "No token of the demonstrations shown here has a probability below 1%: nothing blocks them."
-        return Block("demo_tokens", title, free, examples=examples[:2])
+        return FigureBlock("demo_tokens", title, free, examples=examples[:2])
     caption = (
         "Correct traces as the policy sees them. Marked tokens have a probability below 1% (strong: below 0.01%) "
         "at their position."
     )
     if len(given) > MAX_EXAMPLES:
         caption += f" {MAX_EXAMPLES} of {len(given):,} examples."
-    return Block("demo_tokens", title, caption, examples=examples)
+    return FigureBlock("demo_tokens", title, caption, examples=examples)
 
 
-def _format(title: str, figure: Mapping[str, Any], data: ReportData) -> Block:
+def _format(title: str, figure: Mapping[str, Any], data: ReportData) -> FigureBlock:
     shares = figdata.strict_lenient(figure)
     if all(s.value is None for s in shares):
-        return Block("format", title, "", missing="Neither reading could be estimated.")
+        return FigureBlock("format", title, "", missing="Neither reading could be estimated.")
     caption = (
         "Strict: exactly as the task demands. Lenient: the right answer is there once surface form is forgiven. "
         "A gap is lost to format, not to ability."
@@ -236,10 +236,10 @@ def _format(title: str, figure: Mapping[str, Any], data: ReportData) -> Block:
         )
         for s in shares
     )
-    return Block("format", title, caption, drawing, (), Table(("reading", "pass rate", "interval"), rows))
+    return FigureBlock("format", title, caption, drawing, (), Table(("reading", "pass rate", "interval"), rows))
 
 
-KNOWN: Mapping[str, tuple[str, Callable[[str, Mapping[str, Any], ReportData], Block]]] = {
+KNOWN: Mapping[str, tuple[str, Callable[[str, Mapping[str, Any], ReportData], FigureBlock]]] = {
     "pass_at_k": ("pass@k", _pass_at_k),
     "p_distribution": ("Success probability per problem", _p_distribution),
     "prefix_ladder": ("Prefix ladder", _prefix_ladder),
@@ -248,11 +248,11 @@ KNOWN: Mapping[str, tuple[str, Callable[[str, Mapping[str, Any], ReportData], Bl
     "demo_tokens": ("Tokens that block the demonstrations", _demo_tokens),
     "format": ("Strict and lenient reading", _format),
 }
-"""Figure name -> (title when the probe gives none, how to draw it), in the order of the page."""
+"""For each figure (title when the probe gives none, how to draw it), in the order of the page."""
 
 
 def fallback_table(data: Mapping[str, Any]) -> Table:
-    """Any figure data as a table: parallel lists as columns, everything else as name and value."""
+    """Any figure data as a table: parallel lists become columns, everything else rows of name and value."""
     columns = {
         str(name): list(cells)
         for name, cells in data.items()
@@ -277,10 +277,14 @@ def _cell(value: object) -> str:
     return clip(str(value), CELL_LIMIT)
 
 
-def figure_blocks(data: ReportData) -> tuple[tuple[Block, ...], tuple[Block, ...]]:
-    """(figures the page knows how to draw, in page order; all others as tables)."""
-    known: dict[str, Block] = {}
-    others: list[Block] = []
+def figure_blocks(data: ReportData) -> tuple[tuple[FigureBlock, ...], tuple[FigureBlock, ...]]:
+    """The figures of a run.
+
+    Returns:
+        Those that the page knows how to draw, in page order, and all others as tables.
+    """
+    known: dict[str, FigureBlock] = {}
+    others: list[FigureBlock] = []
     for measurement in data.measurements:
         probe = clip(str(measurement["probe"]), CELL_LIMIT)
         for figure in measurement.get("figures") or ():
@@ -292,7 +296,7 @@ def figure_blocks(data: ReportData) -> tuple[tuple[Block, ...], tuple[Block, ...
             elif len(others) < MAX_OTHERS:
                 why = "Another probe already drew" if name in KNOWN else "The page has no drawing for"
                 caption = f"{why} {name!r}; this is the data from probe {probe}."
-                others.append(Block(name, title or name, caption, table=fallback_table(body)))
+                others.append(FigureBlock(name, title or name, caption, table=fallback_table(body)))
     if "p_distribution" not in known and len(data.problems):
         known["p_distribution"] = _p_distribution(KNOWN["p_distribution"][0], {}, data)
     return tuple(known[name] for name in KNOWN if name in known), tuple(others)

@@ -40,7 +40,7 @@ CODE = "display:block;background:rgba(128,128,128,.15);border-radius:6px;padding
 
 
 def tag(name: str, style: str, *parts: Markup | str) -> Markup:
-    """An element; strings in it are escaped, those that are markup are not."""
+    """An element of HTML; strings in it are escaped, those that are markup are not."""
     from markupsafe import Markup
 
     return Markup("<{0} style='{1}'>{2}</{0}>").format(name, style, Markup("").join(parts))
@@ -51,7 +51,7 @@ def run_card(diagnosis: Mapping[str, Any], path: str) -> str:
 
     Args:
         diagnosis: the contents of diagnosis.json.
-        path: of the run directory.
+        path: path of the run directory.
     """
     verdict = str(diagnosis.get("bottleneck"))
     confidence = finite(diagnosis.get("confidence"))

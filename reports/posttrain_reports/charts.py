@@ -29,8 +29,8 @@ ZONE_NOTE = {"measured": "measured", "estimated": "estimated", "model-dependent"
 
 
 @dataclass(frozen=True)
-class Frame:
-    """A canvas with its plotting area."""
+class PlotFrame:
+    """A canvas with the area that data are plotted in."""
 
     canvas: Canvas
     left: float
@@ -40,22 +40,30 @@ class Frame:
 
     @property
     def narrow(self) -> bool:
-        """Drawn for a phone."""
+        """Whether the figure is drawn for a phone."""
         return self.canvas.width < 450
 
 
-def new_frame(width: int, height: int, *, left: float = 46, right: float = 12, top: float = 26) -> Frame:
-    """A canvas of a size with its plotting area."""
-    return Frame(Canvas(width, height), left, width - right, top, height - 42)
+def new_frame(width: int, height: int, *, left: float = 46, right: float = 12, top: float = 26) -> PlotFrame:
+    """Make a canvas with its plotting area.
+
+    Args:
+        width: width of the canvas in pixels.
+        height: height of the canvas in pixels.
+        left: pixels between the canvas's left edge and the plotting area.
+        right: pixels between the plotting area and the canvas's right edge.
+        top: pixels above the plotting area.
+    """
+    return PlotFrame(Canvas(width, height), left, width - right, top, height - 42)
 
 
 def both(draw: Callable[[int], Canvas], label: str) -> Drawing:
-    """The figure at both widths."""
+    """Draw the figure at both widths."""
     return Drawing(draw(WIDE), draw(NARROW), label)
 
 
-def share_axis(frame: Frame, top: float, title: str) -> Axis:
-    """The vertical axis of shares, with its grid and title."""
+def share_axis(frame: PlotFrame, top: float, title: str) -> Axis:
+    """Draw the vertical axis of shares up to `top`, with its grid and title; returns it."""
     axis = Axis(0, top, frame.bottom, frame.top)
     for tick in share_ticks(top):
         y = axis(tick)
@@ -65,8 +73,15 @@ def share_axis(frame: Frame, top: float, title: str) -> Axis:
     return axis
 
 
-def x_ticks(frame: Frame, axis: Axis, ticks: Sequence[tuple[float, str]], title: str) -> None:
-    """The horizontal axis with its ticks and title."""
+def x_ticks(frame: PlotFrame, axis: Axis, ticks: Sequence[tuple[float, str]], title: str) -> None:
+    """Draw the horizontal axis with its ticks and title.
+
+    Args:
+        frame: the canvas with its plotting area.
+        axis: maps values to pixels.
+        ticks: the ticks, each as (value, words).
+        title: the title below the axis.
+    """
     frame.canvas.line((frame.left, frame.bottom), (frame.right, frame.bottom), "axis")
     for value, words in ticks:
         x = axis(value)
@@ -76,7 +91,7 @@ def x_ticks(frame: Frame, axis: Axis, ticks: Sequence[tuple[float, str]], title:
 
 
 def runs(points: Sequence[Point]) -> list[list[Point]]:
-    """Consecutive defined points; an undefined one breaks the line."""
+    """Stretches of consecutive defined points; an undefined point breaks the line."""
     runs: list[list[Point]] = [[]]
     for point in points:
         if point.value is None:
@@ -87,7 +102,15 @@ def runs(points: Sequence[Point]) -> list[list[Point]]:
 
 
 def band(canvas: Canvas, run: Sequence[Point], x: Axis, y: Axis, css: str) -> None:
-    """The intervals of a run of points as an area, or as whiskers."""
+    """Draw the intervals of a run of points as an area, or as whiskers where there is only one interval.
+
+    Args:
+        canvas: what to draw on.
+        run: the points.
+        x: maps the points' places to pixels.
+        y: maps their values to pixels.
+        css: style class of the points.
+    """
     bounded = [p for p in run if p.low is not None and p.high is not None]
     if len(bounded) < 2:
         for p in bounded:
@@ -105,7 +128,7 @@ def top_of(points: Sequence[Point]) -> float:
 
 
 def describe(point: Point, name: str) -> str:
-    """One point in words, for tooltips."""
+    """One point in words, for its tooltip."""
     if point.value is None:
         return f"{name}: {UNDEFINED}"
     return f"{name}: {percent_with(point.value, point.low, point.high)}, {point.label}"
@@ -148,7 +171,7 @@ def pass_at_k(points: Sequence[Point], budget: float | None, label: str) -> Draw
     return both(draw, label)
 
 
-def _zones(frame: Frame, points: Sequence[Point], x: Axis) -> None:
+def _zones(frame: PlotFrame, points: Sequence[Point], x: Axis) -> None:
     """Tints and names the stretches of the curve that rest on more than counting."""
     defined = [p for p in points if p.value is not None]
     start = 0
@@ -207,7 +230,8 @@ def _range(n_range: tuple[int, int]) -> str:
     return f"{n_range[0]:,}" if n_range[0] == n_range[1] else f"{n_range[0]:,}–{n_range[1]:,}"
 
 
-def _mark_p(frame: Frame, x: Axis, value: float | None, words: str, anchor: str) -> None:
+def _mark_p(frame: PlotFrame, x: Axis, value: float | None, words: str, anchor: str) -> None:
+    """Draw a vertical line at a threshold of p, with its name; nothing where there is none."""
     if value is None or not 0 < value < 1:
         return
     at = x(value)
@@ -278,7 +302,7 @@ def mixed_groups(points: Sequence[Point], label: str) -> Drawing:
 
 
 def demo_likelihood(scatter: Scatter, label: str) -> Drawing:
-    """Draws log pi(demo) against the smallest token probability along it."""
+    """Log-probability of each demonstration against the smallest token probability along it, a dot per problem."""
     floor = 1e-12
     y_P = np.maximum(scatter.y_P, floor)
 
@@ -308,7 +332,7 @@ def demo_likelihood(scatter: Scatter, label: str) -> Drawing:
 
 
 def power_tick(exponent: int) -> str:
-    """10⁻³ for 3."""
+    """A power of ten with a negative exponent as an axis shows it: 10⁻³ for 3."""
     return "10" + str(-exponent).translate(_POWER_DIGITS)
 
 

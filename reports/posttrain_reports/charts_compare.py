@@ -12,27 +12,27 @@ from posttrain_reports.figdata import Point, logit
 from posttrain_reports.svg import Axis, Canvas, Drawing, nice_top, power_ticks, short_number
 
 EDGE = 0.002
-"""Success probabilities beyond it and beyond 1 - it are drawn at the edge of a logit axis."""
+"""Success probabilities below this, and above 1 - this, are drawn at the edge of a logit axis."""
 SIDES = ("before", "after")
 
 
 @dataclass(frozen=True)
 class Step:
-    """One bar of a waterfall."""
+    """One bar of a waterfall figure."""
 
     name: str
     start: float
     end: float
     low: float | None = None
-    """Interval of the bar's length, as a change."""
+    """Lower end of the interval of the bar's length, as a change."""
     high: float | None = None
     total: bool = False
-    """A level, not a change."""
+    """Whether the bar shows a level, and not a change."""
 
 
 @dataclass(frozen=True)
 class Dot:
-    """A problem before and after."""
+    """One problem of a scatter figure, before and after."""
 
     name: str
     before: float
@@ -42,7 +42,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class Level:
-    """A checkpoint of an autopilot run."""
+    """One checkpoint of an autopilot run, as a figure shows it."""
 
     name: str
     point: Point | None
@@ -74,7 +74,7 @@ def pass_at_k_pair(sides: Sequence[Sequence[Point]], label: str) -> Drawing:
 
 
 def waterfall(steps: Sequence[Step], label: str) -> Drawing:
-    """What a change is made of: bars that begin where the one above ended."""
+    """The parts of a change: bars that begin where the one above ended."""
 
     def draw(width: int) -> Canvas:
         narrow = width < 450
@@ -204,7 +204,7 @@ def bill(rows: Sequence[tuple[str, Sequence[tuple[str, float]]]], label: str) ->
     """Tokens of every round as stacked bars.
 
     Args:
-        rows: (round, parts), a part being (style class, tokens).
+        rows: the rounds, each as (round, parts), a part being (style class, tokens).
         label: the figure's accessible name.
     """
 

@@ -29,7 +29,7 @@ REQUIRED = ("schema", "before", "after", "settings", "checks", "role", "reason",
             "decomposition", "forecast", "problems")  # fmt: skip
 SECTIONS = (("figures", "What changed"), ("support", "Support"), ("problems", "Problems"), ("settings", "Settings"))
 CERTAIN = 0.05
-"""p-value of pass@1 below which it is said to have changed."""
+"""Below this p-value pass@1 is said to have changed."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,15 @@ class ComparisonData:
     """
 
     found: Mapping[str, Any]
-    """comparison.json."""
+    """The contents of comparison.json."""
     problems: pd.DataFrame
-    """comparison.parquet, with `prompt` and `answer` where known."""
+    """The rows of comparison.parquet, with `prompt` and `answer` where known."""
     transcripts: Mapping[str, Sequence[Mapping[str, Any]]] = field(
         default_factory=dict[str, Sequence[Mapping[str, Any]]]
     )
-    """"before" and "after" -> rollouts as `ReportData` has them; empty where the runs are no longer there."""
+    """The rollouts of "before" and "after", as `ReportData` has them; empty where the runs are no longer there."""
     vocabulary: Mapping[str, Mapping[int, str]] = field(default_factory=dict[str, Mapping[int, str]])
-    """"before" and "after" -> texts of tokens by id."""
+    """The texts of tokens by id, of "before" and "after"."""
     command: str = ""
     created: str = ""
 
@@ -62,15 +62,15 @@ def write_comparison_report(data: ComparisonData, folder: Path, kinds: Sequence[
 
     Args:
         data: the comparison.
-        folder: where it lies.
-        kinds: of figures, "svg" and "png"; PNG takes a second.
+        folder: the folder that it lies in.
+        kinds: kinds of figures, "svg" and "png"; PNG takes a second.
     """
     figures = drawn(comparison_figures(data.found, data.problems, None), kinds) if kinds else {}
     return write_pages(folder, render_comparison(data), render_comparison_markdown(data), figures)
 
 
 def render_comparison(data: ComparisonData) -> str:
-    """One offline page under 5 MB. Same data, same page."""
+    """Render the comparison as one offline page under 5 MB; the same data give the same page."""
     return fitted(lambda scale: _render(data, scale))
 
 
@@ -101,13 +101,13 @@ def _render(data: ComparisonData, scale: float) -> str:
 
 
 def side_name(data: ComparisonData, side: str) -> str:
-    """What to call one of the two runs."""
+    """The name by which the page calls one of the two runs."""
     card = as_mapping(data.found[side])
     return clip(Path(str(card.get("path"))).name, 120) if card.get("counted") else model_name(card)
 
 
 def comparison_context(data: ComparisonData) -> dict[str, Any]:
-    """What the template and the Markdown twin print."""
+    """Everything that the template and the Markdown twin print."""
     found = data.found
     forecast = _forecast(found["forecast"])
     names = [side_name(data, side) for side in charts.SIDES]
@@ -242,7 +242,7 @@ def _forecast(block: object) -> dict[str, Any] | None:
 
 
 def support_rows(found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """(name, value, meaning) of the support counts and rates."""
+    """The support counts and rates, each as (name, value, meaning)."""
     support = as_mapping(found["support"])
     rows: list[tuple[str, str, str]] = []
     for name, one in SUPPORT.items():
@@ -253,7 +253,7 @@ def support_rows(found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def null_rows(found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """(what, verdict, figures): whether gained and lost support are more than two draws of one model show."""
+    """Whether gained and lost support exceed what two draws of one model show, each as (what, verdict, figures)."""
     rows: list[tuple[str, str, str]] = []
     for name, title in (("expanded", "support gained"), ("shrunk", "support lost")):
         block = as_mapping(as_mapping(found["null"]).get(name))
@@ -270,7 +270,7 @@ def null_rows(found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def render_comparison_markdown(data: ComparisonData) -> str:
-    """The comparison as Markdown."""
+    """Render the comparison as Markdown, the twin of its page."""
     told = comparison_context(data)
     lines = [
         f"# {escape_markdown(told['headline'])}",

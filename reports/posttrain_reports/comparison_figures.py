@@ -11,7 +11,7 @@ from posttrain_diag.wording.text import clip
 from posttrain_diag.wording.vocabulary import FATES
 from posttrain_diag.wording.vocabulary import PARTS as PART_WORDS
 from posttrain_reports import charts_compare as charts
-from posttrain_reports.blocks import Block, Table
+from posttrain_reports.blocks import FigureBlock, Table
 from posttrain_reports.data import as_mapping
 from posttrain_reports.figdata import Point, point_of
 
@@ -23,8 +23,8 @@ PARTS = ("reshaping", "expansion", "attrition", "outside")
 
 def comparison_figures(
     found: Mapping[str, Any], problems: pd.DataFrame, forecast: Mapping[str, Any] | None
-) -> list[Block]:
-    """pass@k of both sides, the waterfall of pass@1, problems before and after, forecast and outcome."""
+) -> list[FigureBlock]:
+    """The figures of a comparison: pass@k of both sides, waterfall of pass@1, all problems, forecast and outcome."""
     blocks = [
         _pass_at_k(found),
         _waterfall(found),
@@ -33,7 +33,7 @@ def comparison_figures(
     if forecast is not None:
         rows = tuple(zip(("expected", "observed"), forecast["points"], strict=True))
         blocks.append(
-            Block(
+            FigureBlock(
                 "forecast",
                 "Forecast and outcome",
                 f"Gain of pass@1 that the plan expected of {forecast['stage']}, and what was measured.",
@@ -54,7 +54,7 @@ def pass_points(found: Mapping[str, Any]) -> tuple[list[Point], list[Point]]:
     return before, after
 
 
-def _pass_at_k(found: Mapping[str, Any]) -> Block:
+def _pass_at_k(found: Mapping[str, Any]) -> FigureBlock:
     sides = pass_points(found)
     rows: list[tuple[str, ...]] = []
     for k, block in as_mapping(found["pass@k"]).items():
@@ -64,8 +64,8 @@ def _pass_at_k(found: Mapping[str, Any]) -> Block:
             (str(k), *(share_text(c) for c in cells), points_text(change), p_value(finite(block.get("p_value")) or 0))
         )
     if not any(p.value is not None for p in sides[0]):
-        return Block("pass_at_k", "pass@k before and after", "", missing="No pass@k could be estimated.")
-    return Block(
+        return FigureBlock("pass_at_k", "pass@k before and after", "", missing="No pass@k could be estimated.")
+    return FigureBlock(
         "pass_at_k",
         "pass@k before and after",
         "Where only the left end rises, what was within reach became likely; where the right end rises too, "
@@ -77,7 +77,10 @@ def _pass_at_k(found: Mapping[str, Any]) -> Block:
 
 
 def waterfall_steps(found: Mapping[str, Any]) -> list[charts.Step]:
-    """pass@1 before, the parts of its change, pass@1 after, and forgetting where it is known; empty where undefined."""
+    """The bars of a waterfall; empty where the change is undefined.
+
+    They are pass@1 before, the parts of its change, pass@1 after, and forgetting where it is known.
+    """
     parts = as_mapping(found["decomposition"])
     first = as_mapping(next(iter(as_mapping(found["pass@k"]).values()), None))
     level = finite(as_mapping(first.get("before")).get("value"))
@@ -99,15 +102,15 @@ def waterfall_steps(found: Mapping[str, Any]) -> list[charts.Step]:
     return steps if lost is None else [*steps, charts.Step("forgetting", level, level - lost)]
 
 
-def _waterfall(found: Mapping[str, Any]) -> Block:
+def _waterfall(found: Mapping[str, Any]) -> FigureBlock:
     title, name, steps = "What the change of pass@1 is made of", "decomposition", waterfall_steps(found)
     if not steps:
-        return Block(name, title, "", missing="The change could not be decomposed.")
+        return FigureBlock(name, title, "", missing="The change could not be decomposed.")
     parts = {part: as_mapping(as_mapping(found["decomposition"]).get(part)) for part in (*PARTS, "forgetting")}
     rows = [
         (PART_WORDS[part].title, points_text(block), PART_WORDS[part].meaning) for part, block in parts.items() if block
     ]
-    return Block(
+    return FigureBlock(
         name,
         title,
         "Problems are sorted by whether their success probability was, and is, at least ε = 1/B. The parts add up.",
@@ -117,7 +120,7 @@ def _waterfall(found: Mapping[str, Any]) -> Block:
     )
 
 
-def _scatter(table: pd.DataFrame, eps: float | None) -> Block:
+def _scatter(table: pd.DataFrame, eps: float | None) -> FigureBlock:
     kept = table[table["p_before"].notna() & table["p_after"].notna()]
     shown = kept if len(kept) <= 2000 else kept.sample(2000, random_state=0)
     columns = (shown[name].tolist() for name in ("id", "p_before", "p_after", "fate"))
@@ -127,7 +130,7 @@ def _scatter(table: pd.DataFrame, eps: float | None) -> Block:
     ]
     title = "Every problem, before and after"
     if not dots:
-        return Block("before_after", title, "", missing="No problem has a success probability on both sides.")
+        return FigureBlock("before_after", title, "", missing="No problem has a success probability on both sides.")
     caption = (
         "Above the diagonal a problem became likelier to be solved; right of the vertical line it was in support "
         "before, above the horizontal one it is now."
@@ -135,7 +138,7 @@ def _scatter(table: pd.DataFrame, eps: float | None) -> Block:
     if len(shown) < len(kept):
         caption += f" {len(shown):,} of {len(kept):,} problems, a random sample (seed 0)."
     present = [f for f in FATES if any(d.css == f for d in dots)]
-    return Block(
+    return FigureBlock(
         "before_after",
         title,
         caption,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = 1
-"""The version of diagnosis.json this package can show."""
+"""The version of diagnosis.json that this package can show."""
 
 REQUIRED_KEYS = ("schema", "bottleneck", "confidence", "instrument", "shares", "estimates", "plan")
 REQUIRED_COLUMNS = ("id", "n", "c")
@@ -20,13 +20,13 @@ TRANSCRIPT_KEYS = ("problem_id", "text", "verdict")
 
 
 def as_mapping(value: object) -> Mapping[str, Any]:
-    """The mapping, or an empty one for anything else (an optional block that is absent or null)."""
+    """The value if it is a mapping, else an empty one (for an optional block that is absent or null)."""
     return value if isinstance(value, Mapping) else {}
 
 
 @dataclass(frozen=True)
 class ReportData:
-    """Everything a report shows.
+    """Everything that the report of a run shows.
 
     Raises:
         StoreError: a part lacks what no report can do without, or has an unknown schema.
@@ -40,18 +40,18 @@ class ReportData:
     measurements: Sequence[Mapping[str, Any]]
     """One per probe: {"probe", "question", "summary": {name: estimate}, "figures": [...], "notes": [...]}."""
     failures: Sequence[Mapping[str, Any]]
-    """Probes that raised: {"probe", "error"}."""
+    """The probes that raised an error: {"probe", "error"}."""
     transcripts: Sequence[Mapping[str, Any]]
     """Rollouts: {"problem_id", "arm", "sample_idx", "text", "verdict", "lenient", "extracted",
     "finish_reason", "n_tokens", "logprob"}; the report samples them."""
     command: str
     """The command line that made the run."""
     created: str
-    """When, as text."""
+    """When the report was made, as text."""
     rollouts: int | None = None
-    """Rollouts of the run, where `transcripts` are only the first draws of each problem and arm."""
+    """Number of rollouts of the run, where `transcripts` are only the first draws of each problem and arm."""
     store: str = "rollouts.sqlite"
-    """Where all of them are, within the run directory."""
+    """Name of the store that holds all of them, within the run directory."""
     vocabulary: Mapping[int, str] = field(default_factory=dict[int, str])
     """Texts of tokens by id, for transcripts with "token_ids" and "token_logprobs" (arrays of shape (T,), nats)."""
 

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAX_POINTS = 2000
-"""Points drawn in a scatter; beyond this a seeded sample, and the caption says so."""
+"""Most points drawn in a scatter; beyond this a seeded sample is drawn, and the caption says so."""
 _LABELS: tuple[Label, ...] = ("measured", "estimated", "model-dependent", "undefined")
 MAX_CURVE = 200
-"""Points drawn of one curve; beyond this evenly thinned, first and last kept."""
+"""Most points drawn of one curve; beyond this it is evenly thinned, first and last kept."""
 MAX_ARMS = 6
 NAME_LIMIT = 80
 P_EDGES = (1e-3, 0.998)
@@ -34,7 +34,7 @@ P_EDGES = (1e-3, 0.998)
 
 @dataclass(frozen=True)
 class Point:
-    """One estimate at one x. `value` None means undefined: drawn as a gap."""
+    """One estimate at one x. A `value` of None means undefined and is drawn as a gap."""
 
     x: float
     value: float | None
@@ -45,7 +45,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Share:
-    """A class and the share of problems in it."""
+    """One class, or one reading, with the share that it has."""
 
     name: str
     value: float | None
@@ -61,29 +61,29 @@ class Histogram:
     edges: NDArray[np.float64]
     """Bin edges on the probability scale, shape (K + 1,), equally spaced in logit."""
     counts: Mapping[str, NDArray[np.int64]]
-    """class -> problems per bin, shape (K,)."""
+    """For each class the problems per bin, shape (K,)."""
     zeros: Mapping[str, int]
-    """class -> problems with no passing rollout."""
+    """For each class the problems with no passing rollout."""
     n_range: tuple[int, int]
     """Fewest and most rollouts drawn for a problem without a pass (0, 0 when unknown)."""
     eps: float | None
     mastery: float | None
     undefined: int
-    """Problems with no estimate at all."""
+    """Number of problems with no estimate at all."""
 
 
 @dataclass(frozen=True)
 class Scatter:
-    """Demonstration likelihood per problem."""
+    """The likelihood of the demonstrations, a dot per problem; array fields have shape (P,)."""
 
     x_P: NDArray[np.float64]
-    """log pi(demo), nats."""
+    """log pi(demo) of each problem, nats, shape (P,)."""
     y_P: NDArray[np.float64]
-    """Smallest token probability along the demo."""
+    """Smallest token probability along each demonstration, shape (P,)."""
     classes: tuple[str, ...]
     ids: tuple[str, ...]
     total: int
-    """Problems with a scored demo, before any sampling."""
+    """Number of problems with a scored demonstration, before any sampling."""
 
 
 def _column(data: Mapping[str, Any], name: str, size: int) -> list[Any]:
@@ -132,7 +132,7 @@ def ladder(data: Mapping[str, Any]) -> dict[str, tuple[Point, ...]]:
 
 
 def _held(value: object) -> float | None:
-    """A share within [0, 1]: sums of posteriors leave it by rounding errors."""
+    """A share within [0, 1], which sums of posteriors leave by rounding errors."""
     number = finite(value)
     return None if number is None else min(max(number, 0.0), 1.0)
 
@@ -182,7 +182,7 @@ def numeric_column(problems: pd.DataFrame, name: str) -> NDArray[np.float64]:
 
 
 def _numbers(values: Any) -> NDArray[np.float64]:
-    """A list or column as floats with NaN for what is not a finite number; a million at once."""
+    """A list or column as floats with NaN for what is not a finite number, shape (P,); a million values at once."""
     import pandas as pd
 
     found = pd.to_numeric(pd.Series(values), errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
@@ -190,13 +190,29 @@ def _numbers(values: Any) -> NDArray[np.float64]:
 
 
 def logit(p: NDArray[np.float64] | float) -> NDArray[np.float64]:
-    """Log-odds of p, with p held within [1e-9, 1 - 1e-9]."""
+    """Log-odds of probabilities, which are held within [1e-9, 1 - 1e-9].
+
+    Args:
+        p: probabilities of any shape.
+
+    Returns:
+        Log-odds, of the same shape.
+    """
     held = np.clip(p, 1e-9, 1 - 1e-9)
     return np.log(held) - np.log1p(-held)
 
 
 def p_histogram(problems: pd.DataFrame, eps: float | None, mastery: float | None, bins: int = 28) -> Histogram:
-    """Problems by posterior mean success probability; problems with c = 0 are counted apart, not placed."""
+    """Count problems by their posterior mean success probability.
+
+    Problems with c = 0 are counted apart, not placed.
+
+    Args:
+        problems: the rows of problems.parquet.
+        eps: the support threshold, if it is known.
+        mastery: success probability from which a problem counts as mastered, if it is known.
+        bins: the number K of bins.
+    """
     p_P, c_P, n_P = (numeric_column(problems, name) for name in ("p_mean", "c", "n"))
     class_P = problem_classes(problems)
     ratio_P = np.divide(c_P, n_P, out=np.full_like(c_P, np.nan), where=n_P > 0)
@@ -227,7 +243,7 @@ def p_histogram(problems: pd.DataFrame, eps: float | None, mastery: float | None
 
 
 def demo_scatter(data: Mapping[str, Any], problems: pd.DataFrame, limit: int = MAX_POINTS) -> Scatter:
-    """Problems with a scored demonstration, coloured by class; a seeded sample above `limit` points."""
+    """The problems with a scored demonstration, coloured by class; a seeded sample above `limit` points."""
     ids = list(data.get("problem_id") or ())
     x_P, y_P = (_numbers(_column(data, name, len(ids))) for name in ("demo_logprob_nats", "min_token_prob"))
     kept = np.flatnonzero(~np.isnan(x_P) & ~np.isnan(y_P) & (y_P >= 0))
@@ -247,7 +263,7 @@ def demo_scatter(data: Mapping[str, Any], problems: pd.DataFrame, limit: int = M
 
 
 def thresholds(diagnosis: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """(eps, mastery) from the settings; eps = 1 / rollout budget."""
+    """The thresholds (eps, mastery) from the settings, where eps = 1 / rollout budget."""
     settings = as_mapping(diagnosis.get("settings"))
     budget = finite(settings.get("rollout_budget"))
     return (1 / budget if budget else None), finite(settings.get("mastery"))

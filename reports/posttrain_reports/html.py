@@ -26,11 +26,11 @@ SECTIONS = (
 MAX_FAILURES = 40
 MAX_NOTES = 40
 SHARE_COLUMNS = ("strict_rate", "lenient_rate", "posterior_consolidation", "other_p_mean")
-"""Columns of a problem's details that are shares."""
+"""The columns of a problem's details that are shares."""
 
 
 def payload(data: ReportData, table: selection.TableRows, scale: float) -> dict[str, Any]:
-    """What the page's script reads: the embedded rows and the rollouts of some of them."""
+    """What the page's script reads: the embedded rows, and the rollouts of some of them."""
     ids = [str(one) for one in data.problems["id"].iloc[list(table.positions)].tolist()]
     chosen = selection.choose_transcripts(
         data.transcripts,
@@ -52,13 +52,13 @@ def payload(data: ReportData, table: selection.TableRows, scale: float) -> dict[
 
 
 def render_html(data: ReportData) -> str:
-    """One offline page: inline style, script and figures, no request to anywhere, under 5 MB.
+    """Render the report as one offline page: inline style, script and figures, no request to anywhere, under 5 MB.
 
     Args:
         data: the run's plain data.
 
     Returns:
-        The page. Same data, same page.
+        The page; the same data give the same page.
 
     Raises:
         StoreError: the page cannot be brought under 5 MB.
@@ -138,7 +138,7 @@ def _context(data: ReportData, table: selection.TableRows, body: Mapping[str, An
 
 
 def model_name(model: Mapping[str, Any]) -> str:
-    """What to call the model in a heading: its name; of a path its last part, of a checkpoint's the stage as well."""
+    """The model's name in a heading; a path is called by its last part, a checkpoint by its stage as well."""
     name = str(next((model[key] for key in ("name", "model", "path", "id") if model.get(key)), "model not named"))
     path = PurePath(name)
     if path.name.startswith("checkpoint") and len(path.parts) > 3:

@@ -24,11 +24,11 @@ STATES = {"finished": "finished", "unfinished": "not finished", "damaged": "dama
 
 
 def render_index(entries: Sequence[RunEntry], title: str) -> str:
-    """The page.
+    """Render the index of runs as one page.
 
     Args:
-        entries: in the order they are shown in.
-        title: the folder's name.
+        entries: the runs in the order in which they are shown.
+        title: name of the folder.
     """
     kinds, states = Counter(e.kind for e in entries), Counter(e.state for e in entries)
     chips = [("kind", name, words_, kinds[name]) for name, words_ in KINDS.items() if kinds[name]]
@@ -45,7 +45,7 @@ def render_index(entries: Sequence[RunEntry], title: str) -> str:
 
 
 def link_of(entry: RunEntry, name: str) -> str:
-    """Address of a file of a run; bytes of its path that are no UTF-8 stay what they are."""
+    """The address of a file of a run; bytes of its path that are no UTF-8 stay what they are."""
     return "/runs/" + quote(os.fsencode(entry.path.as_posix())) + "/" + quote(name)
 
 
@@ -94,7 +94,7 @@ def _pass_1(estimate: Mapping[str, Any], *, changed: bool) -> str:
 
 
 def _short(name: str) -> str:
-    """Of an absolute path the last two parts, of everything else all."""
+    """The last two parts of an absolute path; any other name as it is."""
     return " -> ".join(
         clip("…/" + "/".join(PurePath(part).parts[-2:]) if PurePath(part).is_absolute() else part, NAME_LIMIT)
         for part in name.split(" -> ")

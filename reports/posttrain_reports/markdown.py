@@ -9,7 +9,7 @@ from posttrain_diag.wording.numbers import UNDEFINED, count
 from posttrain_diag.wording.text import clip, visible
 from posttrain_reports import selection, view
 from posttrain_reports.actions import LONG_TEXT, MAX_ACTIONS, actions
-from posttrain_reports.blocks import Block, Table, figure_blocks
+from posttrain_reports.blocks import FigureBlock, Table, figure_blocks
 from posttrain_reports.data import ReportData, as_mapping
 
 TABLE_PROBLEMS = 20
@@ -80,7 +80,7 @@ def _instrument(data: ReportData) -> list[str]:
     return lines
 
 
-def _numbers(title: str, numbers: Sequence[view.Number]) -> list[str]:
+def _numbers(title: str, numbers: Sequence[view.EstimateView]) -> list[str]:
     rows = [
         (n.title, n.value, f"{n.interval} {n.level}".strip() if n.interval else "", n.n, n.k, n.label, n.reason)
         for n in numbers
@@ -88,8 +88,8 @@ def _numbers(title: str, numbers: Sequence[view.Number]) -> list[str]:
     return [title, table_lines(("quantity", "value", "interval", "n", "k", "rests on", "reason"), rows)] if rows else []
 
 
-def figure_lines(block: Block) -> list[str]:
-    """A figure as its title, caption and numbers."""
+def figure_lines(block: FigureBlock) -> list[str]:
+    """The title, caption and numbers of a figure, as lines of Markdown."""
     lines = [f"### {escape_markdown(block.title)}", escape_markdown(block.missing or block.caption)]
     if block.table is not None and block.table.rows:
         lines.append(_cut(block.table))
@@ -150,7 +150,7 @@ def _probes(data: ReportData) -> list[str]:
 
 
 def render_markdown(data: ReportData) -> str:
-    """The report as Markdown: verdict, actions, instrument, numbers, figures' tables, first problems, settings."""
+    """Render the report as Markdown: verdict, actions, instrument, numbers, figures' tables, problems, settings."""
     figures, others = figure_blocks(data)
     shares = view.share_rows(data.diagnosis, {})
     blocks = [

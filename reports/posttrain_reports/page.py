@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 5_000_000
 PRINTED = 5000
-"""Characters of one text that a template prints at most; what is known to be long is clipped shorter before."""
+"""Most characters of one text that a template prints; texts known to be long are clipped shorter before."""
 
 
 def embed_json(value: object) -> str:
@@ -56,7 +56,7 @@ def code_spans(text: str) -> Markup:
 
 @cache
 def environment() -> Environment:
-    """The templates; whatever they print is escaped, clipped, and has its hidden characters spelled out."""
+    """The environment of the templates; what they print is escaped, clipped, and has hidden characters spelled out."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -78,7 +78,7 @@ def environment() -> Environment:
 
 @cache
 def look() -> str:
-    """A fingerprint of all templates: which version of them made a page."""
+    """A fingerprint of all templates, which tells the version of them that made a page."""
     made = environment()
     loader = made.loader
     assert loader is not None
@@ -87,15 +87,15 @@ def look() -> str:
 
 
 def style_sheet() -> str:
-    """The style sheet of every page."""
+    """The style sheet that every page has."""
     return environment().get_template("report.css").render(shares=SHARES, fates=FATES)
 
 
 def render_page(template: str, scripts: Sequence[str], payload: object, context: Mapping[str, Any]) -> str:
-    """The page of one template.
+    """Render the page of one template.
 
     Args:
-        template: name under templates/.
+        template: name of the template under templates/.
         scripts: names of the scripts after page.js and numbers.js; they share one scope.
         payload: what the scripts read.
         context: what the template prints.
@@ -117,10 +117,16 @@ def render_page(template: str, scripts: Sequence[str], payload: object, context:
 
 
 def check_whole(name: str, found: Mapping[str, Any], required: Sequence[str], remake: str) -> None:
-    """A result file as a page needs it.
+    """Make sure that a result file has everything that a page needs.
+
+    Args:
+        name: name of the file, for the message.
+        found: contents of the file.
+        required: keys that it must have.
+        remake: how to make the file anew, for the message.
 
     Raises:
-        StoreError: it lacks a part, or another version wrote it; says how to remake it.
+        StoreError: it lacks a part, or another version wrote it; the message says how to remake it.
     """
     missing = [key for key in required if key not in found]
     if missing or found["schema"] != 1:
@@ -129,7 +135,17 @@ def check_whole(name: str, found: Mapping[str, Any], required: Sequence[str], re
 
 
 def write_pages(folder: Path, html: str, markdown: str, figures: Mapping[str, bytes]) -> Path:
-    """Write figures/, report.md and report.html of a folder, each whole or not at all; returns the page's path."""
+    """Write figures/, report.md and report.html of a folder, each whole or not at all.
+
+    Args:
+        folder: the folder.
+        html: contents of report.html.
+        markdown: contents of report.md.
+        figures: contents of the figures by file name.
+
+    Returns:
+        The path of the page.
+    """
     for name, content in figures.items():
         write_atomic(folder / "figures" / name, content)
     write_atomic(folder / "report.md", markdown.encode())
@@ -142,7 +158,7 @@ def fitted(render: Callable[[float], str]) -> str:
     """The page with as much data as fits under 5 MB.
 
     Args:
-        render: the page with a share of the data that it may embed at most.
+        render: renders the page with at most a share, in (0, 1], of the data that it may embed.
 
     Raises:
         StoreError: the page cannot be brought under 5 MB.

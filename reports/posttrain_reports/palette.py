@@ -14,8 +14,8 @@ _LENGTH = re.compile(r"[\d.]+")
 
 
 @dataclass(frozen=True)
-class Look:
-    """How one element is painted; lengths in pixels, None for no paint."""
+class Paint:
+    """How one element is painted; lengths are in pixels, None stands for no paint."""
 
     fill: str | None
     stroke: str | None
@@ -28,7 +28,7 @@ class Look:
     font_weight: int
 
     def attributes(self, element: str) -> str:
-        """SVG attributes of an element, without what is the default."""
+        """The SVG attributes of an element, without those at their default."""
         found = [f'fill="{self.fill or "none"}"']
         if element == "text":
             return f'{found[0]} font-size="{self.font_size:g}" font-weight="{self.font_weight}"'
@@ -46,24 +46,27 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Rule:
-    """One rule of the style sheet for elements of a figure."""
+class StyleRule:
+    """One rule of the style sheet about elements of a figure."""
 
     element: str
-    """Element name, or nothing for any."""
+    """Name of the element; empty for any."""
     classes: frozenset[str]
     """The classes that an element must have."""
     class_part: str
-    """What one of its classes must contain; nothing: no such condition."""
+    """A text that one of its classes must contain; empty: there is no such condition."""
     values: dict[str, str]
 
     @property
     def weight(self) -> tuple[int, int]:
-        """Of two rules for one property the one of more weight wins, then the later one (CSS: specificity)."""
+        """The weight of the rule: of two rules for one property the heavier one wins, then the later one.
+
+        This is the specificity of CSS.
+        """
         return len(self.classes) + bool(self.class_part), int(bool(self.element))
 
     def holds(self, element: str, css: str) -> bool:
-        """Whether it is about this element."""
+        """Whether the rule is about this element with these classes."""
         return (
             self.element in ("", element)
             and self.classes <= set(css.split())
@@ -72,12 +75,12 @@ class Rule:
 
 
 @cache
-def rules() -> tuple[Rule, ...]:
-    """The rules for figures of the style sheet, the weakest first."""
+def rules() -> tuple[StyleRule, ...]:
+    """The rules for figures in the pages' style sheet, the weakest first."""
     return rules_of(style_sheet())
 
 
-def rules_of(sheet: str) -> tuple[Rule, ...]:
+def rules_of(sheet: str) -> tuple[StyleRule, ...]:
     """The rules `.fig ...` of a style sheet, the weakest first; colours are resolved in the light theme."""
     variables = _declarations(sheet[sheet.index(":root{") + len(":root{") : sheet.index("color-scheme:light")])
     found = [
@@ -95,17 +98,17 @@ def _declarations(body: str) -> dict[str, str]:
 
 
 def _resolved(value: str, variables: dict[str, str]) -> str:
-    """A value without references to variables."""
+    """The value with its references to variables replaced."""
     while value.startswith("var("):
         value = variables[value.removeprefix("var(").removesuffix(")")]
     return value
 
 
-def _rule(selector: str, values: dict[str, str], variables: dict[str, str]) -> Rule:
+def _rule(selector: str, values: dict[str, str], variables: dict[str, str]) -> StyleRule:
     part = _CLASS_PART.search(selector)
     element, *classes = _CLASS_PART.sub("", selector).split(".")
     held = {name: _resolved(value, variables) for name, value in values.items()}
-    return Rule(element, frozenset(classes), part[1] if part else "", held)
+    return StyleRule(element, frozenset(classes), part[1] if part else "", held)
 
 
 def cascade(element: str, css: str) -> dict[str, str]:
@@ -118,7 +121,7 @@ def cascade(element: str, css: str) -> dict[str, str]:
 
 
 @cache
-def look_of(element: str, css: str) -> Look:
+def look_of(element: str, css: str) -> Paint:
     """The look of an element with these classes, on white paper."""
     values = cascade(element, css)
 
@@ -132,7 +135,7 @@ def look_of(element: str, css: str) -> Look:
     def length(name: str, default: float) -> float:
         return next(iter(lengths(name)), default)
 
-    return Look(
+    return Paint(
         fill=paint("fill", "#000"),
         stroke=paint("stroke", "none"),
         width=length("stroke-width", 1.0),

@@ -8,44 +8,50 @@ from html import escape
 
 from posttrain_diag.wording.text import clip
 from posttrain_reports import charts, figdata
-from posttrain_reports.blocks import Block, figure_blocks
+from posttrain_reports.blocks import FigureBlock, figure_blocks
 from posttrain_reports.data import ReportData
 from posttrain_reports.palette import look_of
 from posttrain_reports.svg import MAX_TITLE, Canvas, fmt
 
 FONTS = ("Helvetica", "Arial", "Liberation Sans", "DejaVu Sans", "sans-serif")
 HEAD, ROW = 30.0, 18.0
-"""Heights of the title and of a line of the legend."""
+"""Heights in pixels of the title and of a line of the legend."""
 LINE, BOX = 26.0, 12.0
-"""Widths of the two kinds of swatch."""
+"""Widths in pixels of the two kinds of swatch."""
 LETTER = 6.3
-"""Width that a character of a legend takes at most, on average."""
+"""Most pixels that a character of a legend takes, on average."""
 MARGIN = 8.0
 
 
 def paper_figures(data: ReportData, kinds: Sequence[str] = ("svg",)) -> dict[str, bytes]:
-    """Contents by file name for every figure of a run that has something to draw.
+    """The figures of a run for papers, for everything that has something to draw.
 
     Args:
         data: the run's plain data.
         kinds: "svg", "png" or both.
+
+    Returns:
+        The contents by file name.
     """
     return drawn([_class_shares(data), *figure_blocks(data)[0]], kinds)
 
 
-def _class_shares(data: ReportData) -> Block:
-    """The class shares, which the page shows as a table."""
+def _class_shares(data: ReportData) -> FigureBlock:
+    """The figure of the class shares, which the page shows as a table instead."""
     title, shares = "Classes of problems", figdata.class_shares(data.diagnosis)
     known = any(share.value is not None for share in shares)
-    return Block("class_shares", title, "", charts.class_shares(shares, title) if known else None)
+    return FigureBlock("class_shares", title, "", charts.class_shares(shares, title) if known else None)
 
 
-def drawn(blocks: Iterable[Block], kinds: Sequence[str]) -> dict[str, bytes]:
-    """Contents by file name of the blocks that have a drawing.
+def drawn(blocks: Iterable[FigureBlock], kinds: Sequence[str]) -> dict[str, bytes]:
+    """The figures for papers of the blocks that have a drawing.
 
     Args:
         blocks: figures of a page.
         kinds: "svg", "png" or both.
+
+    Returns:
+        The contents by file name.
     """
     files: dict[str, bytes] = {}
     for block in blocks:
@@ -61,7 +67,7 @@ def drawn(blocks: Iterable[Block], kinds: Sequence[str]) -> dict[str, bytes]:
     return files
 
 
-def on_paper(block: Block, figure: Canvas) -> Canvas:
+def on_paper(block: FigureBlock, figure: Canvas) -> Canvas:
     """The figure with its title above and its legend below, which the page sets as text."""
     sheet = Canvas(figure.width + 2 * MARGIN, HEAD + figure.height)
     sheet.text(MARGIN, 17, block.title, "value")
@@ -81,8 +87,8 @@ def on_paper(block: Block, figure: Canvas) -> Canvas:
     return replace(sheet, height=y + MARGIN if block.legend else sheet.height)
 
 
-def as_svg(sheet: Canvas, block: Block) -> str:
-    """A file of its own: every colour and size stands in it."""
+def as_svg(sheet: Canvas, block: FigureBlock) -> str:
+    """The figure as an SVG file that stands alone: every colour and size is written in it."""
     width, height = fmt(sheet.width), fmt(sheet.height)
     told = (("title", block.title), ("desc", block.caption))
     names = "".join(f"<{tag}>{escape(clip(words, MAX_TITLE))}</{tag}>" for tag, words in told if words)

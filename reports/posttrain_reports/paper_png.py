@@ -13,19 +13,19 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle as Disc
 from matplotlib.patches import Patch, Polygon, Rectangle
 
-from posttrain_reports.palette import Look, look_of
+from posttrain_reports.palette import Paint, look_of
 from posttrain_reports.svg import Canvas, Circle, Line, Part, Path, Rect, Text
 
 DPI = 300
 INCH, POINT = 96, 0.75
-"""Pixels of an inch, points of a pixel, as in a style sheet."""
+"""Pixels of an inch and points of a pixel, as in a style sheet."""
 ANCHORS: dict[str, Literal["left", "center", "right"]] = {"start": "left", "middle": "center", "end": "right"}
 FONT_SCALE = 0.92
-"""DejaVu Sans, which comes with matplotlib, is wider than the fonts the figures were designed for."""
+"""Factor on font sizes, since DejaVu Sans, which comes with matplotlib, is wider than the fonts of the design."""
 
 
 def as_png(canvas: Canvas) -> bytes:
-    """The figure at 300 dpi on white."""
+    """The figure as PNG at 300 dpi on white."""
     style: dict[Any, Any] = {"text.parse_math": False, "lines.scale_dashes": False, "font.family": "DejaVu Sans"}
     with rc_context(style):
         figure = Figure(figsize=(canvas.width / INCH, canvas.height / INCH), dpi=DPI)
@@ -58,11 +58,11 @@ def _paint(axes: Axes, part: Part, order: int) -> None:
             _area(axes, Disc(centre, r), look_of("circle", css), order)
 
 
-def _dash(look: Look) -> Any:
+def _dash(look: Paint) -> Any:
     return (0, tuple(step * POINT for step in look.dash)) if look.dash else "solid"
 
 
-def _stroke(axes: Axes, points: tuple[tuple[float, float], ...], look: Look, order: int) -> None:
+def _stroke(axes: Axes, points: tuple[tuple[float, float], ...], look: Paint, order: int) -> None:
     cap = "round" if look.round_ends else "butt"
     axes.add_line(
         Line2D([x for x, _ in points], [y for _, y in points], color=look.stroke or "none", alpha=look.opacity,
@@ -70,7 +70,7 @@ def _stroke(axes: Axes, points: tuple[tuple[float, float], ...], look: Look, ord
     )  # fmt: skip
 
 
-def _area(axes: Axes, patch: Patch, look: Look, order: int) -> None:
+def _area(axes: Axes, patch: Patch, look: Paint, order: int) -> None:
     patch.set_facecolor(to_rgba(look.fill, look.opacity * look.fill_opacity) if look.fill else "none")
     patch.set_edgecolor(to_rgba(look.stroke, look.opacity) if look.stroke else "none")
     patch.set_linewidth(look.width * POINT if look.stroke else 0)

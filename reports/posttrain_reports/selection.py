@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 3000
 STATIC_ROWS = 25
-"""Rows of the problem table written as plain HTML, for readers without JavaScript and for print."""
+"""Number of rows of the problem table written as plain HTML, for readers without JavaScript and for print."""
 MIN_PER_CLASS = 150
-"""Rows kept of every class before the rest is filled in proportion."""
+"""Rows of every class that are kept before the rest is filled in proportion."""
 ROW_BYTES = 1_100_000
 TRANSCRIPT_BYTES = 1_600_000
 MAX_TRANSCRIPT_PROBLEMS = 600
@@ -32,10 +32,10 @@ PROMPT_LIMIT = 700
 ANSWER_LIMIT = 160
 ID_LIMIT = 120
 PER_VERDICT = 2
-"""Rollouts shown per problem, arm "main" and verdict; other arms show one per verdict."""
+"""Rollouts shown per problem and verdict in the arm "main"; other arms show one per verdict."""
 MAX_PER_PROBLEM = 10
 MAX_PIECES = 300
-"""Tokens of a rollout shown with their probabilities."""
+"""Most tokens of a rollout that are shown with their probabilities."""
 COUNT_COLUMNS = ("n", "c", "drawn", "failed", "truncated", "errored", "n_before", "c_before", "n_after", "c_after")
 
 NUMBER_COLUMNS = ("n", "c", "drawn", "failed", "truncated", "errored", "p_mean", "p_low", "p_high")
@@ -59,24 +59,24 @@ _VERDICT_ORDER = {"pass": 0, "fail": 1, "truncated": 2, "error": 3}
 
 @dataclass(frozen=True)
 class TableRows:
-    """The problems embedded in the page."""
+    """The problems that a page embeds."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
     positions: tuple[int, ...]
-    """Row positions in problems.parquet, one per embedded row."""
+    """Positions of the embedded rows in problems.parquet, shape (rows,)."""
     total: int
     group_totals: Mapping[str, int]
-    """class, or fate -> problems of the whole run."""
+    """Number of problems of the whole run by class, or by fate."""
     note: str
 
     def named(self) -> list[dict[str, Any]]:
-        """The first rows by column name: those written as plain HTML."""
+        """The first rows by column name, which are written as plain HTML."""
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows[:STATIC_ROWS]]
 
 
 def table_payload(table: TableRows, titles: Mapping[str, str]) -> dict[str, Any]:
-    """The table as table.js reads it; `titles` of its groups, in their order."""
+    """The table in the form in which table.js reads it; `titles` are those of its groups, in their order."""
     _, group, *_ = table.columns
     return {
         "columns": ["group" if name == group else name for name in table.columns],
@@ -88,10 +88,10 @@ def table_payload(table: TableRows, titles: Mapping[str, str]) -> dict[str, Any]
 
 @dataclass(frozen=True)
 class TranscriptChoice:
-    """Rollouts embedded in the page."""
+    """The rollouts that a page embeds."""
 
     by_row: Mapping[int, tuple[Mapping[str, Any], ...]]
-    """index into TableRows.rows -> rollouts."""
+    """For an index into TableRows.rows the rollouts of that problem."""
     shown: int
     given: int
     note: str
@@ -114,7 +114,7 @@ def _chosen_positions(group_P: NDArray[np.object_], order: Sequence[str], limit:
 
 
 def candidate_ids(problems: pd.DataFrame) -> list[str]:
-    """The problems that a page can show, whatever its budget: no others need texts or rollouts.
+    """Ids of the problems that a page can show, whatever its budget: no others need texts or rollouts.
 
     Args:
         problems: the rows of problems.parquet, or of comparison.parquet (with a column fate).
@@ -144,14 +144,26 @@ def _texts(problems: pd.DataFrame, name: str, positions: NDArray[np.int64], limi
 
 
 def choose_rows(problems: pd.DataFrame, limit: int = MAX_ROWS, budget: int = ROW_BYTES) -> TableRows:
-    """The rows the table of problems embeds: all, or a sample stratified by class within `limit` and `budget` bytes."""
+    """The rows that the table of problems embeds: all, or a sample stratified by class.
+
+    Args:
+        problems: the rows of problems.parquet.
+        limit: most rows.
+        budget: most bytes that they may take.
+    """
     wanted = (*NUMBER_COLUMNS, *DETAIL_COLUMNS, *posterior_columns(problems))
     numbers = [name for name in wanted if name in problems.columns]
     return _choose(problems, ("class", problem_classes(problems), tuple(CLASSES)), numbers, limit, budget)
 
 
 def choose_comparison_rows(problems: pd.DataFrame, limit: int, budget: int) -> TableRows:
-    """The same of a comparison (comparison.parquet, with `prompt` and `answer` where known), stratified by fate."""
+    """The rows that the table of a comparison embeds: all, or a sample stratified by fate.
+
+    Args:
+        problems: the rows of comparison.parquet, with `prompt` and `answer` where known.
+        limit: most rows.
+        budget: most bytes that they may take.
+    """
     fate_P = problems["fate"].to_numpy(dtype=object)
     return _choose(problems, ("fate", fate_P, tuple(FATES)), COMPARED_COLUMNS, limit, budget)
 
@@ -188,7 +200,7 @@ def _choose(
 
 
 def posterior_columns(problems: pd.DataFrame) -> dict[str, str]:
-    """Column -> class for columns that hold a class posterior: the class name, bare or after a usual prefix."""
+    """The class of each column that holds a class posterior: the class name, bare or after a usual prefix."""
     prefixes = ("", "post_", "posterior_", "prob_", "p_")
     wanted = {f"{prefix}{name}": name for name in CLASSES for prefix in prefixes}
     return {str(column): wanted[str(column)] for column in problems.columns if str(column) in wanted}
@@ -290,9 +302,9 @@ def choose_transcripts(
         table: the embedded rows; rollouts of other problems are left out.
         ids: untouched problem ids, one per embedded row (the rows hold clipped ones).
         budget: bytes that all embedded rollouts may take.
-        limit: characters shown of one rollout.
-        total: rollouts of the run, where fewer were given.
-        store: where all of them are.
+        limit: most characters shown of one rollout.
+        total: number of rollouts of the run, where fewer were given.
+        store: name of the store that holds all of them.
         vocabulary: texts of tokens by id; tokens may take half as many bytes again as the rollouts.
     """
     row_of = {problem_id: index for index, problem_id in enumerate(ids)}

@@ -13,7 +13,7 @@ XY = tuple[float, float]
 
 
 def fmt(value: float) -> str:
-    """A coordinate with at most one decimal."""
+    """A coordinate as text, with at most one decimal."""
     return f"{value:.1f}".rstrip("0").rstrip(".") if "." in f"{value:.1f}" else f"{value:.1f}"
 
 
@@ -28,37 +28,37 @@ class Axis:
     transform: Callable[[float], float] = float
 
     def __call__(self, value: float) -> float:
-        """Pixel position, held inside the axis."""
+        """The pixel position of a value, held inside the axis."""
         low, high = self.transform(self.low), self.transform(self.high)
         share = (self.transform(value) - low) / (high - low) if high > low else 0.5
         return self.start + min(max(share, 0.0), 1.0) * (self.end - self.start)
 
 
 MAX_LABEL = 80
-"""Characters of a text in a figure."""
+"""Most characters of a text in a figure."""
 MAX_TITLE = 400
-"""Characters of a tooltip or of a figure's accessible name."""
+"""Most characters of a tooltip or of a figure's accessible name."""
 
 
 Attributes = Callable[[str, str], str]
-"""(element name, style classes) -> the markup of the attributes that give the element its look."""
+"""Called with (element name, style classes): the markup of the attributes that give the element its look."""
 
 
 def by_class(element: str, css: str) -> str:
-    """The look of an element on the page: its style sheet has rules for the classes."""
+    """The look of an element on the page, whose style sheet has rules for the classes."""
     return f'class="{css}"'
 
 
 @dataclass(frozen=True)
 class Line:
-    """A straight line."""
+    """A straight line of a figure."""
 
     a: XY
     b: XY
     css: str
 
     def markup(self, look: Attributes) -> str:
-        """The element as SVG."""
+        """The line as an element of SVG."""
         place = f'x1="{fmt(self.a[0])}" y1="{fmt(self.a[1])}" x2="{fmt(self.b[0])}" y2="{fmt(self.b[1])}"'
         return f"<line {place} {look('line', self.css)}/>"
 
@@ -76,7 +76,7 @@ class Path:
     closed: bool
 
     def markup(self, look: Attributes) -> str:
-        """The element as SVG."""
+        """The line or area as an element of SVG."""
         name = "polygon" if self.closed else "polyline"
         place = " ".join(f"{fmt(x)},{fmt(y)}" for x, y in self.points)
         return f'<{name} points="{place}" {look(name, self.css)}/>'
@@ -96,7 +96,7 @@ class Rect:
     title: str = ""
 
     def markup(self, look: Attributes) -> str:
-        """The element as SVG."""
+        """The rectangle as an element of SVG."""
         width, height = map(fmt, self.size)
         place = f'x="{fmt(self.corner[0])}" y="{fmt(self.corner[1])}" width="{width}" height="{height}"'
         return _shape("rect", f"{place} {look('rect', self.css)}", self.title)
@@ -108,7 +108,7 @@ class Rect:
 
 @dataclass(frozen=True)
 class Circle:
-    """A dot, with a tooltip when `title` is given."""
+    """A dot of a figure, with a tooltip when `title` is given."""
 
     centre: XY
     r: float
@@ -116,7 +116,7 @@ class Circle:
     title: str = ""
 
     def markup(self, look: Attributes) -> str:
-        """The element as SVG."""
+        """The dot as an element of SVG."""
         place = f'cx="{fmt(self.centre[0])}" cy="{fmt(self.centre[1])}" r="{fmt(self.r)}"'
         return _shape("circle", f"{place} {look('circle', self.css)}", self.title)
 
@@ -127,7 +127,7 @@ class Circle:
 
 @dataclass(frozen=True)
 class Text:
-    """A label."""
+    """A text in a figure."""
 
     at: XY
     words: str
@@ -135,12 +135,12 @@ class Text:
     anchor: str
 
     def markup(self, look: Attributes) -> str:
-        """The element as SVG."""
+        """The text as an element of SVG."""
         place = f'x="{fmt(self.at[0])}" y="{fmt(self.at[1])}" {look("text", self.css)} text-anchor="{self.anchor}"'
         return f"<text {place}>{escape(self.words)}</text>"
 
     def moved(self, by: XY) -> Text:
-        """The same label at another place."""
+        """The same text at another place."""
         return replace(self, at=_shifted(self.at, by))
 
 
@@ -156,27 +156,50 @@ class Canvas:
     parts: list[Part] = field(default_factory=list[Part])
 
     def line(self, a: XY, b: XY, css: str) -> None:
-        """A straight line."""
+        """Draw a straight line from `a` to `b`."""
         self.parts.append(Line(a, b, css))
 
     def polyline(self, points: Sequence[XY], css: str) -> None:
-        """A line through points."""
+        """Draw a line through the points."""
         self.parts.append(Path(tuple(points), css, closed=False))
 
     def polygon(self, points: Sequence[XY], css: str) -> None:
-        """A closed area."""
+        """Draw the area that the points enclose."""
         self.parts.append(Path(tuple(points), css, closed=True))
 
     def rect(self, corner: XY, size: XY, css: str, title: str = "") -> None:
-        """A rectangle from its upper left corner, with a tooltip when `title` is given."""
+        """Draw a rectangle.
+
+        Args:
+            corner: its upper left corner.
+            size: its width and height; negative ones are drawn as 0.
+            css: its style classes.
+            title: its tooltip; empty: none.
+        """
         self.parts.append(Rect(corner, (max(size[0], 0), max(size[1], 0)), css, title))
 
     def circle(self, x: float, y: float, r: float, css: str, title: str = "") -> None:
-        """A dot, with a tooltip when `title` is given."""
+        """Draw a dot.
+
+        Args:
+            x: horizontal place of its centre.
+            y: vertical place of its centre.
+            r: its radius.
+            css: its style classes.
+            title: its tooltip; empty: none.
+        """
         self.parts.append(Circle((x, y), r, css, title))
 
     def text(self, x: float, y: float, words: str, css: str = "tick", anchor: str = "start") -> None:
-        """A label."""
+        """Draw a text, clipped to MAX_LABEL characters.
+
+        Args:
+            x: horizontal place of its anchor.
+            y: vertical place of its baseline.
+            words: the text.
+            css: its style classes.
+            anchor: which part of the text is at `x`: start, middle or end.
+        """
         self.parts.append(Text((x, y), clip(words, MAX_LABEL), css, anchor))
 
     def markup(self, look: Attributes) -> str:
@@ -233,7 +256,7 @@ def power_ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def short_number(value: float) -> str:
-    """An axis number: 1024 stays, 16384 becomes 16k."""
+    """A number for an axis: 1024 stays, 16384 becomes 16k."""
     if value >= 10_000:
         return f"{value / 1000:,.0f}k"
     return f"{value:g}"

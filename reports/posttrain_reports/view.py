@@ -39,30 +39,30 @@ from posttrain_reports.data import ReportData, as_mapping
 from posttrain_reports.figdata import numeric_column, reported_shares
 
 MAX_MAIN = 12
-"""With at most this many estimates the key-number table shows them all."""
+"""With at most this many estimates, the table of key numbers shows them all."""
 MAIN_NUMBERS = ("pass@1", "pass@16", "pass@256", "maj@64", "coverage", "expected_successes", "mixed_groups@8",
                 "lenient_pass@1", "chance_pass@1", "gold_pass_rate", "truncated_rate")  # fmt: skip
 MAX_FINDING_PROBLEMS = 8
 MAX_FINDINGS = 30
 MAX_SUMMARY = 60
-"""Estimates listed per probe; beyond it the table says how many more diagnosis files hold."""
+"""Most estimates listed per probe; beyond it the table says how many more the diagnosis file holds."""
 MAX_SETTINGS = 80
 LEAST_LISTED = 0.02
-"""Share of problems from which on a class is named in the headline of a mixture."""
+"""From this share of problems on, a class is named in the headline of a mixture."""
 _K_IN_NAME = re.compile(r"^(?:pass|maj|lenient_pass)[@^](\d+)$")
 
 
 @dataclass(frozen=True)
-class Number:
-    """One estimate, printed."""
+class EstimateView:
+    """One estimate, in the words that a page prints."""
 
     name: str
     title: str
     value: str
     interval: str
-    """Empty where there is none, and where both ends read like the value."""
+    """The interval; empty where there is none, and where both ends read like the value."""
     bounded: bool
-    """There is one."""
+    """Whether there is an interval."""
     level: str
     label: str
     n: str
@@ -70,7 +70,7 @@ class Number:
     reason: str
     defined: bool
     bar: tuple[float, float, float] | None
-    """(low, value, high) in percent of the bar, for shares with an interval."""
+    """Interval and value as (low, value, high) in percent of a bar, for shares with an interval."""
 
     @property
     def under(self) -> tuple[str, ...]:
@@ -82,18 +82,18 @@ class Number:
 
 @dataclass(frozen=True)
 class VerdictView:
-    """What must be understood in ten seconds."""
+    """What must be understood in ten seconds, in the words that a page prints."""
 
     bottleneck: str
     title: str
     hue: str
-    """The style class of its colour."""
+    """The style class of the verdict's colour."""
     headline: str
     next_step: str
     confidence: str
     confidence_pct: float | None
     alternatives: tuple[tuple[str, str, float], ...]
-    """(title, probability in words, probability in percent)."""
+    """The other verdicts, each as (title, probability in words, probability in percent)."""
     instrument: str
     instrument_title: str
     instrument_meaning: str
@@ -102,7 +102,7 @@ class VerdictView:
 
 @dataclass(frozen=True)
 class FindingView:
-    """One instrument finding, printed."""
+    """One instrument finding, in the words that a page prints."""
 
     kind: str
     title: str
@@ -112,7 +112,7 @@ class FindingView:
     more: int
 
 
-def number(name: str, block: Mapping[str, Any], level: float | None = None) -> Number:
+def number(name: str, block: Mapping[str, Any], level: float | None = None) -> EstimateView:
     """An estimate block as words; anything but a finite value is shown as not estimated, with its reason."""
     label = str(block.get("label") or ("measured" if block else "undefined"))
     value = None if label == "undefined" else finite(block.get("value"))
@@ -124,7 +124,7 @@ def number(name: str, block: Mapping[str, Any], level: float | None = None) -> N
     reason = str(block.get("reason") or "")
     if value is None and not reason:
         reason = "no reason was recorded"
-    return Number(
+    return EstimateView(
         name=name,
         title=clip(estimate_title(name), NAME_LIMIT),
         value=UNDEFINED if value is None else quantity(name, value),
@@ -145,7 +145,7 @@ def level_of(diagnosis: Mapping[str, Any]) -> float | None:
     return finite(as_mapping(diagnosis.get("settings")).get("level"))
 
 
-def key_numbers(diagnosis: Mapping[str, Any]) -> tuple[Number, ...]:
+def key_numbers(diagnosis: Mapping[str, Any]) -> tuple[EstimateView, ...]:
     """The headline estimates: pass@k in order of k, then the others as given."""
     estimates = as_mapping(diagnosis.get("estimates"))
 
@@ -157,13 +157,15 @@ def key_numbers(diagnosis: Mapping[str, Any]) -> tuple[Number, ...]:
     return tuple(number(name, as_mapping(estimates[name]), level_of(diagnosis)) for name in names)
 
 
-def main_numbers(numbers: Sequence[Number], budget: float | None, asked: Sequence[int] = ()) -> tuple[Number, ...]:
-    """The estimates of the key-number table; with few estimates, all of them.
+def main_numbers(
+    numbers: Sequence[EstimateView], budget: float | None, asked: Sequence[int] = ()
+) -> tuple[EstimateView, ...]:
+    """The estimates of the table of key numbers; where there are few estimates, all of them.
 
     Args:
         numbers: every estimate of the run.
         budget: rollouts per problem the user can afford; pass@budget is always kept.
-        asked: k whose pass@k the user asked for, kept as well.
+        asked: the k whose pass@k the user asked for, which are kept as well.
     """
     if len(numbers) <= MAX_MAIN:
         return tuple(numbers)
@@ -174,7 +176,7 @@ def main_numbers(numbers: Sequence[Number], budget: float | None, asked: Sequenc
     return tuple(n for n in numbers if n.name in kept)
 
 
-def headline_numbers(numbers: Sequence[Number], budget: float | None) -> tuple[Number, ...]:
+def headline_numbers(numbers: Sequence[EstimateView], budget: float | None) -> tuple[EstimateView, ...]:
     """At most four scores for the top of the page: pass@1, pass@k at the rollout budget, coverage, signal.
 
     Where pass@budget was not estimated, the largest k that needs no assumed law stands in for it.
@@ -337,7 +339,7 @@ def rollout_identity(data: ReportData) -> str:
 
 
 def conditions(data: ReportData) -> tuple[tuple[str, str], ...]:
-    """What every number was measured under: (what, value), in one strip under the headline numbers."""
+    """What every number was measured under, each as (what, value), for the strip under the headline numbers."""
     sampling, tasks, samples, settings = (
         as_mapping(data.diagnosis.get(key)) for key in ("sampling", "tasks", "samples", "settings")
     )
@@ -370,7 +372,7 @@ def _law(temperature: object, held: Sequence[str]) -> str:
 
 
 def flatten(block: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested settings as (dotted name, value) rows."""
+    """Nested settings as rows of (dotted name, value)."""
     rows: list[tuple[str, str]] = []
     for key, value in block.items():
         name = clip(f"{prefix}{key}", NAME_LIMIT)

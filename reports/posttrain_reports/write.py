@@ -13,7 +13,7 @@ from posttrain_reports.paper import paper_figures
 
 
 def write_report(data: ReportData, run_dir: Path, *, png: bool = False) -> Path:
-    """Writes report.html, report.md and figures/*.svg into `run_dir`.
+    """Write report.html, report.md and figures/*.svg into `run_dir`.
 
     Args:
         data: the run's plain data.

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 from posttrain_reports import charts, paper, write_report
 from posttrain_reports.autopilot import autopilot_figures, checkpoints_of, write_autopilot_report
-from posttrain_reports.blocks import Block, figure_blocks
+from posttrain_reports.blocks import FigureBlock, figure_blocks
 from posttrain_reports.comparison import write_comparison_report
 from posttrain_reports.comparison_figures import comparison_figures, waterfall_steps
 from posttrain_reports.figdata import Share, class_shares, point_of
@@ -35,7 +35,7 @@ def every_sheet(folder: Path) -> Iterator[Canvas]:
     forecast = {"stage": "grpo", "points": points, "expected": "", "observed": ""}
     blocks = [*figure_blocks(run)[0], *comparison_figures(comparison.found, comparison.problems, forecast)]
     blocks += autopilot_figures(make_autopilot(folder).result)
-    blocks.append(Block("class_shares", "", "", charts.class_shares(class_shares(run.diagnosis), "")))
+    blocks.append(FigureBlock("class_shares", "", "", charts.class_shares(class_shares(run.diagnosis), "")))
     for block in blocks:
         if block.drawing:
             yield from (block.drawing.wide, block.drawing.narrow, paper.on_paper(block, block.drawing.wide))
@@ -96,7 +96,7 @@ def test_a_paper_has_the_words_of_the_page_with_title_and_legend() -> None:
 
 
 def test_the_legend_stays_on_the_sheet() -> None:
-    block = Block(
+    block = FigureBlock(
         "x", "title", "", None, tuple((f"class-{name}", "w" * 30) for name in ("support", "guided", "format"))
     )
     sheet = paper.on_paper(block, Canvas(560, 100))
@@ -108,7 +108,7 @@ def test_the_legend_stays_on_the_sheet() -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_any_text_makes_a_whole_file(text: str) -> None:
     drawing = charts.strict_lenient([Share(text, 0.5, 0.4, 0.6)], text)
-    block = Block("x", text, text, drawing, (("class-support", text),))
+    block = FigureBlock("x", text, text, drawing, (("class-support", text),))
     ElementTree.fromstring(paper.drawn([block], ("svg",))["x.svg"])
 
 

@@ -197,6 +197,35 @@ def test_a_run_of_an_older_version_is_found_and_gone_on_with(tmp_path: Path) -> 
         check_same(json.loads(OLD_RUN), config.model_copy(update={"max_stages": 2, "settings": {}}), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("before", "now"), [("demos", "as-given"), ("rewritten", "rewritten"), ("probability-weighted",) * 2]
+)
+def test_the_style_of_demonstrations_under_its_first_name_has_the_same_effect(
+    before: str, now: str, tmp_path: Path
+) -> None:
+    import json
+
+    path = tmp_path / "own.yaml"
+    path.write_text(f"rounds: 2\ndemos: {before}\n")
+    for said in (said_settings(None, {"rounds": 2, "demos": before}), said_settings(path, {})):
+        assert said == {"rounds": 2, "demo_style": now}
+        assert make_stage_config(**said) == make_stage_config(rounds=2, demos=before)
+    run = make_autopilot_config(model="m", tasks="t", settings={"rounds": 2, "demos": before})
+    assert f'"settings":{{"rounds":2,"demos":"{before}"}}' in run.identity
+    old = {**run.model_dump(mode="json"), "settings": {"rounds": 2, "demos": before}}
+    check_same(old, run, tmp_path)
+    with pytest.raises(UsageError, match="another --config/--set"):
+        check_same({**old, "settings": {"rounds": 2, "demos": "none"}}, run, tmp_path)
+    assert json.loads(run.identity)["settings"] == old["settings"]
+
+
+def test_two_names_for_the_style_of_demonstrations_are_one_too_many() -> None:
+    with pytest.raises(UsageError, match="unknown stage setting 'demos'"):
+        make_stage_config(demos="rewritten", demo_style="as-given")
+    with pytest.raises(UsageError, match="stage setting demo_style: got 'none'"):
+        make_stage_config(demos="none")
+
+
 def test_the_analyses_of_a_run_get_its_settings(tmp_path: Path) -> None:
     given: dict[str, Any] = {
         "retain": "r", "effort": "quick", "rollouts": 3, "rollout_budget": 16, "max_new_tokens": 9, "temperature": 0.5,
@@ -216,7 +245,7 @@ def owners(config: type[Block], name: str) -> set[type]:
 
 def test_a_setting_is_declared_once() -> None:
     """What two configs share comes from one block, but for the temperature that training bounds, and for namesakes."""
-    namesakes = {"demos", "target", "budget_tokens"}
+    namesakes = {"target", "budget_tokens"}
     for one, other in ((AnalyzeConfig, AutopilotConfig), (AnalyzeConfig, StageConfig), (AutopilotConfig, StageConfig)):
         apart = {"temperature", *(namesakes if other is StageConfig else ())}
         for name in set(one.model_fields) & set(other.model_fields) - apart:

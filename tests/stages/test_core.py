@@ -415,6 +415,10 @@ def test_result_and_checkpoint_read_back_and_the_folder_is_bound(tmp_path: Path)
     assert torch.equal(_logits(loaded, ids), _logits(policy._sampling_model, ids))
     assert result.before.retention is not None
     assert set(result.after.estimates) == {"pass@1", "pass@4"}
+    claim = json.loads((out / "stage.json").read_text())
+    claim["config"]["demos"] = claim["config"].pop("demo_style")  # the name that it had at first
+    (out / "stage.json").write_text(json.dumps(claim))
+    assert train_stage("sft", inputs, config, out) == result
     with pytest.raises(StoreError, match="holds a stage with another config"):
         train_stage("sft", inputs, make_stage_config(**{**TINY, "steps": 3}), out)
     (tmp_path / "other").mkdir()

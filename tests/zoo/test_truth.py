@@ -11,7 +11,7 @@ from posttrain_diag.types import Problem
 from posttrain_diag.zoo import exact_success, problems, resolve_model
 from posttrain_diag.zoo.family import after_last
 from posttrain_diag.zoo.model import new_model
-from posttrain_diag.zoo.targets import Target
+from posttrain_diag.zoo.targets import RightResponses
 from posttrain_diag.zoo.truth import _WHOLE_RESPONSE, success_bounds
 from posttrain_diag.zoo.vocabulary import EOS_ID
 from posttrain_diag.zoo.worlds.strings import VOCABULARY
@@ -54,7 +54,9 @@ def verifier_of(mark):
 
 
 def target(answer, mark="", reading="strict"):
-    return Target(Problem("p", "S:ab=", None, answer, verifier_of(mark)), VOCABULARY, mark=mark, reading=reading)
+    return RightResponses(
+        Problem("p", "S:ab=", None, answer, verifier_of(mark)), VOCABULARY, mark=mark, reading=reading
+    )
 
 
 def bounds(model, prompt, one, prune, max_new_tokens):

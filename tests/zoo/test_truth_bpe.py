@@ -12,7 +12,7 @@ from posttrain_diag.tasks import verify
 from posttrain_diag.types import Problem, SamplingParams
 from posttrain_diag.zoo.family import after_last
 from posttrain_diag.zoo.model import new_model
-from posttrain_diag.zoo.targets import Target
+from posttrain_diag.zoo.targets import RightResponses
 from posttrain_diag.zoo.truth import success_bounds
 from posttrain_diag.zoo.vocabulary import EOS_ID, BpeVocabulary, train_bpe
 
@@ -69,7 +69,7 @@ def test_all_tokenizations_count(model, vocabulary, answer, verifier, mark, read
     problem = Problem("p", "ab 1", None, answer, verifier)
     prompt = vocabulary.encode("ab 1")
     expected = brute_force(model, vocabulary, prompt, (), problem, reading, 4)
-    one = Target(problem, vocabulary, mark=mark, reading=reading)
+    one = RightResponses(problem, vocabulary, mark=mark, reading=reading)
     longer = vocabulary.encode("ab 12 aba")  # so that the shorter prompt is padded
     low, high = success_bounds(
         model, vocabulary, [prompt, longer], [one, one], prune=1e-300, width=10**6, max_new_tokens=4
@@ -85,7 +85,7 @@ def test_after_a_prefix(model, vocabulary, answer, verifier, mark, reading):
     """The prefix counts for the text and for the cap; another problem beside it has none."""
     problem, prompt = Problem("p", "ab 1", None, answer, verifier), vocabulary.encode("ab 1")
     given = vocabulary.encode(answer[:1])
-    one = Target(problem, vocabulary, mark=mark, reading=reading)
+    one = RightResponses(problem, vocabulary, mark=mark, reading=reading)
     low, high = success_bounds(
         model,
         vocabulary,
@@ -118,7 +118,7 @@ def test_the_engine_draws_as_often(model, vocabulary, tmp_path):
         model,
         vocabulary,
         [vocabulary.encode("ab 1")],
-        [Target(problem, vocabulary)],
+        [RightResponses(problem, vocabulary)],
         prune=1e-5,
         max_new_tokens=5,
         response_prefix_ids=[given],

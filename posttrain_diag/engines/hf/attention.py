@@ -32,9 +32,18 @@ class SharedPrefix(Protocol):
     """What the attention of one forward pass reads; made and kept by the caller of the model."""
 
     def attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
-        """Output of shape (B, T, H * G, D) for queries of shape (B, H * G, T, D).
+        """Attention of the new positions over the shared prompts and the rows' own positions.
 
         Keys and values are what the layer's cache returned for this pass.
+
+        Args:
+            query: queries of the new positions, shape (B, H * G, T, D).
+            key: keys that the layer's cache returned for this pass, shape (B, H, W, D).
+            value: values that the layer's cache returned for this pass, shape (B, H, W, D).
+            scale: factor of the products of queries and keys.
+
+        Returns:
+            The attention's output, shape (B, T, H * G, D).
         """
         ...
 
@@ -44,7 +53,7 @@ _active: ContextVar[SharedPrefix | None] = ContextVar("shared_prefix", default=N
 
 @contextlib.contextmanager
 def reading(prefix: SharedPrefix) -> Generator[None]:
-    """Let forward passes inside read `prefix`."""
+    """While the context is open, forward passes read `prefix` in their attention."""
     token = _active.set(prefix)
     try:
         yield
@@ -53,7 +62,7 @@ def reading(prefix: SharedPrefix) -> Generator[None]:
 
 
 def plug_in(model: Any) -> bool:
-    """Make `model` use this attention; False where it does not take "sdpa" attention in the first place."""
+    """Make `model` use this attention; returns False where it does not take "sdpa" attention in the first place."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
@@ -86,18 +95,23 @@ def _attention(
 
 
 @dataclass(frozen=True)
-class Groups:
+class PromptGroups:
     """Which rows share a prompt: rows in the order `order_B`, cut into runs of one prompt each."""
 
     order_B: torch.Tensor | None
-    """None: the rows lie in runs already."""
+    """The rows sorted so that those of one prompt follow each other, shape (B,); None where they do so already."""
     back_B: torch.Tensor | None
     runs: tuple[tuple[int, int, int], ...]
-    """(prompt, first row, last row + 1) in that order."""
+    """The runs, each as (prompt, first row, last row + 1), rows counted in the order of `order_B`."""
 
     @staticmethod
-    def of(prompt_B: NDArray[np.int64], device: torch.device) -> Groups:
-        """Group rows by prompt."""
+    def of(prompt_B: NDArray[np.int64], device: torch.device) -> PromptGroups:
+        """Group rows by their prompt.
+
+        Args:
+            prompt_B: index of each row's prompt, shape (B,).
+            device: where the order is kept as a tensor.
+        """
         import torch
 
         order_B = np.argsort(prompt_B, kind="stable")
@@ -106,27 +120,30 @@ class Groups:
         ends = [*starts[1:], len(sorted_B)]
         runs = tuple((int(sorted_B[a]), a, b) for a, b in zip(starts, ends, strict=True))
         if (order_B[1:] > order_B[:-1]).all():
-            return Groups(None, None, runs)
+            return PromptGroups(None, None, runs)
         back_B = np.empty_like(order_B)
         back_B[order_B] = np.arange(len(order_B))
-        return Groups(torch.from_numpy(order_B).to(device), torch.from_numpy(back_B).to(device), runs)
+        return PromptGroups(torch.from_numpy(order_B).to(device), torch.from_numpy(back_B).to(device), runs)
 
 
 def with_prefix(
     own: tuple[torch.Tensor, torch.Tensor],
     query_BHND: torch.Tensor,
-    groups: Groups,
+    groups: PromptGroups,
     prefix: Sequence[tuple[torch.Tensor, torch.Tensor]],
     scale: float,
 ) -> torch.Tensor:
-    """Attention over own positions and the prompt together, from the part over own positions.
+    """Combine the attention over each row's own positions with the attention over the prompt it shares.
 
     Args:
         own: output (B, H, N, D) and log-sum-exp (B, H, N) of the attention over own positions, N = G * T.
-        query_BHND: the queries.
+        query_BHND: the queries, shape (B, H, N, D).
         groups: which rows share which prompt.
-        prefix: per run of `groups`, keys and values of its prompt, shape (1, H, S, D).
-        scale: of the products.
+        prefix: for each run of `groups` the keys and values of its prompt, shape (1, H, S, D).
+        scale: factor of the products of queries and keys.
+
+    Returns:
+        The attention over own positions and prompt together, shape (B, H, N, D).
     """
     import torch
 
@@ -160,12 +177,12 @@ def attend(
     """Softmax attention with its log-sum-exp.
 
     Args:
-        query: shape (B, H, N, D).
-        key: shape (B, H, W, D).
-        value: shape (B, H, W, D).
-        scale: of the products.
-        mask: added to them, shape (B, 1, 1, W), 0 or -inf.
-        causal: position i reads positions up to i; N = W.
+        query: queries, shape (B, H, N, D).
+        key: keys, shape (B, H, W, D).
+        value: values, shape (B, H, W, D).
+        scale: factor of the products of queries and keys.
+        mask: added to the products, shape (B, 1, 1, W), 0 or -inf.
+        causal: position i reads positions up to i only; then N = W.
 
     Returns:
         Output (B, H, N, D) and log-sum-exp (B, H, N), float32.

@@ -2,7 +2,7 @@
 
 The paths, fastest first; the first one that agrees is used:
 
-    slots    rows come and go at any step; a prompt's cache is read by all its draws (hf_slots)
+    slots    rows come and go at any step; a prompt's cache is read by all its draws (`slots.SlotDecode`)
     shared   prompts of mixed lengths, left-padded, each prefilled once; the cache is copied to its draws
     equal    the same, but only prompts of one length share a batch (no padding)
     plain    no cache at all
@@ -51,7 +51,7 @@ _PACKING_SHARE = 0.4
 
 @dataclass(frozen=True)
 class Paths:
-    """What was found to hold for this model."""
+    """What the self-check found to hold for this model."""
 
     decode: DecodePath
     long_decode: DecodePath
@@ -61,7 +61,7 @@ class Paths:
     sequences (plain)."""
     long_score: DecodePath
     kv_bytes_per_token: float
-    """Cache bytes of one position of one row; 0 without a cache."""
+    """Bytes that the cache holds for one position of one row; 0 without a cache."""
     vocab_size: int
     """Width of the logits."""
     notices: tuple[str, ...]
@@ -71,11 +71,14 @@ def check_paths(lm: CausalLM, special_ids: Sequence[int], context: int | None, w
     """Choose the fastest decoding path that agrees with the model's plain forward pass.
 
     Args:
-        lm: the loaded model; its attention is left plugged in (hf_attention) where the fast path holds, its large
-            linear layers packed (hf_pack) where that agrees.
+        lm: the loaded model; `attention.plug_in` stays in effect where the fast path holds, and its large linear layers
+            stay packed (`pack.pack`) where that agrees.
         special_ids: token ids the probe avoids.
         context: longest sequence the model accepts; None = no limit known.
         window: sliding-window width; short ones are crossed by the probe.
+
+    Returns:
+        The chosen paths, and notices for the reader.
 
     Raises:
         ModelError: the logits are not numbers, or the model looks at later tokens.
@@ -117,7 +120,11 @@ def check_paths(lm: CausalLM, special_ids: Sequence[int], context: int | None, w
 
 
 def _copying_paths(lm: CausalLM, probe: _Probe, reasons: list[str]) -> tuple[DecodePath, DecodePath, list[str]]:
-    """The fastest path by the model's own cache, how completions are scored then, and what a reader must know."""
+    """Find the fastest path that uses the model's own cache.
+
+    Returns:
+        The path, how completions are scored then, and what a reader must know.
+    """
     for path in ("shared", "equal") if lm.has_cache else ():
         failure = probe.failure(lambda path=path: probe.decode_gap(path))
         if failure is not None:
@@ -145,7 +152,7 @@ def _notices(path: DecodePath, reasons: Sequence[str]) -> list[str]:
 
 
 class _Probe:
-    """Two short sequences and what the plain forward pass says of them."""
+    """Two short sequences and the logits that the model's plain forward pass gives for them."""
 
     def __init__(self, lm: CausalLM, special_ids: Sequence[int], context: int | None, window: int | None) -> None:
         self._lm = lm
@@ -176,7 +183,11 @@ class _Probe:
         return self._lm.logits(torch.tensor([list(ids)], device=self._lm.device))[0].float()
 
     def require_numbers(self) -> None:
-        """Raise ModelError where the logits hold NaN or +inf."""
+        """Make sure that the logits are numbers.
+
+        Raises:
+            ModelError: they hold NaN or +inf; the message names the broken weights, if any.
+        """
         import torch
 
         if bool(torch.isfinite(self._plain_LV.logsumexp(-1)).all()):
@@ -194,7 +205,11 @@ class _Probe:
         )
 
     def require_causal(self) -> None:
-        """Raise ModelError where an earlier position's logits change with later tokens."""
+        """Make sure that later tokens do not change an earlier position's logits.
+
+        Raises:
+            ModelError: they do, so the model is no causal language model.
+        """
         cut = max(1, len(self._long) // 2)
         if self._gap(self._plain(self._long[:cut]), self._plain_LV[:cut]) is not None:
             raise ModelError(
@@ -217,7 +232,7 @@ class _Probe:
         return f"log-probabilities differ by {gap:.2g} nats from the plain forward pass"
 
     def packing_notice(self) -> Sequence[str]:
-        """Pack the linear layers where the memory allows it; keeps them packed only if the logits agree."""
+        """Pack the linear layers where memory allows it, keep them packed only if the logits agree; returns notices."""
         model = self._lm.model
         if packed_bytes(model) > _PACKING_SHARE * free_bytes(self._lm.device) or not pack(model):
             return ()
@@ -228,7 +243,7 @@ class _Probe:
         return (f"self-check: packed linear layers are not used, which is slower and exact ({failure})",)
 
     def failure(self, gap: Callable[[], str | None]) -> str | None:
-        """Why a path cannot be used, or None: its gap, or what it raised."""
+        """Why a path cannot be used: the gap between its logits and the plain ones, or what it raised; else None."""
         try:
             return gap()
         except _PATH_FAILURES as error:
@@ -289,7 +304,7 @@ class _Probe:
         return gap
 
     def _tails(self) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
-        """Heads and short tails after them."""
+        """Beginnings of the two sequences, and the short tails that follow them."""
         half = max(1, len(self._long) - 2)
         return [self._short, self._long[:half]], [self._short[:2], self._long[half:][:1]]
 

@@ -1,8 +1,9 @@
 """The `hf` engine: any causal transformers model, embedded, on CPU or CUDA.
 
-    files (hf_files) ──► model + tokenizer (hf_load) ──► self-check (hf_check) ──► sample (hf_sample) | score (hf_score)
+    files ──► model + tokenizer (`load`) ──► self-check (`check`) ──► draws (`sample`) | scores (`score`)
 
-Prompts go through `hf_prompts`, one decoding step through `hf_forward`, the choice of a token through `hf_random`.
+Prompts are tokenized by `engines.model.prompts`; `forward` and `slots` make one decoding step, `random` chooses a
+token.
 """
 
 from __future__ import annotations
@@ -134,7 +135,7 @@ class HFEngine:
 
     @property
     def info(self) -> EngineInfo:
-        """What is loaded; notices grow when a prompt shows something new."""
+        """What the engine has loaded; its notices grow when a prompt shows something new."""
         return replace(self._info, notices=(*self._info.notices, *self._codec.notices))
 
     @property
@@ -193,7 +194,7 @@ class HFEngine:
         return sampler.draws(rows, params, self._max_rows)
 
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
-        """Score all requests, each yielded when its batch is done, in any order.
+        """Score all requests; each score is yielded when its batch is done, in any order.
 
         Raises:
             EngineError: a completion does not fit into the context or into memory.
@@ -241,7 +242,11 @@ def _new_state(
 
 
 def check_params(params: SamplingParams) -> None:
-    """Raise UsageError for settings outside their range."""
+    """Make sure that every setting of the sampling law is within its range.
+
+    Raises:
+        UsageError: a setting is outside its range.
+    """
     wrong = {
         "temperature": (params.temperature, params.temperature >= 0.0, "0 (greedy) or more"),
         "top_p": (params.top_p, 0.0 < params.top_p <= 1.0, "more than 0 and at most 1"),

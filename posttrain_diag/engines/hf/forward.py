@@ -1,8 +1,8 @@
 """One forward call for every architecture, and decoding by the model's own cache or without any.
 
 `CachedDecode` prefills each prompt once and copies its cache to the prompt's rows; `PlainDecode` recomputes
-everything at every step and is right for any causal model. The fast path is `hf_slots.SlotDecode`. `hf_check` decides
-at load which one holds.
+everything at every step and is right for any causal model. The fast path is `slots.SlotDecode`. The self-check in
+`check` decides at load which one holds.
 
 Shapes: `P` prompts, `B` rows, `L` positions, `T` new positions, `V` vocabulary.
 """
@@ -89,24 +89,31 @@ class Decode(Protocol):
     """Finished rows are worth dropping when they are this share of all."""
 
     def admit(self, slots: Sequence[int], prompts: Sequence[int]) -> torch.Tensor:
-        """Put a new row of a prompt into each slot. Returns next-token logits of these rows, shape (B, V)."""
+        """Put a new row of a prompt into each slot; returns next-token logits of these rows, shape (B, V)."""
         ...
 
     def step(self, tokens_B: torch.Tensor) -> torch.Tensor:
-        """Append one token to every row. Returns next-token logits, shape (B, V)."""
+        """Append one token (`tokens_B`, shape (B,)) to every row; returns next-token logits, shape (B, V)."""
         ...
 
     def drop(self, running_B: NDArray[np.bool_]) -> NDArray[np.intp]:
-        """Let finished rows go. Returns the old row of each row that is left, in their new order."""
+        """Let finished rows go.
+
+        Args:
+            running_B: True for the rows that stay, shape (B,).
+
+        Returns:
+            The old index of each row that is left, in the new order of the rows, shape (rows left,).
+        """
         ...
 
 
 class CachedDecode:
-    """Left-padded prefill, then one position a step through the model's cache."""
+    """Decoding by the model's own cache: left-padded prefill, then one position a step."""
 
     refills = False
     drop_share = 1 / 8
-    """Dropping copies the cache."""
+    """Finished rows are worth dropping when they are this share of all; high, since dropping copies the cache."""
 
     def __init__(self, lm: CausalLM, prompts: Sequence[Sequence[int]] = (), pad_id: int = 0) -> None:
         self._lm = lm
@@ -117,7 +124,7 @@ class CachedDecode:
         self._next_B: torch.Tensor | None = None
 
     def admit(self, slots: Sequence[int], prompts: Sequence[int]) -> torch.Tensor:
-        """See `Decode.admit`; once, for all rows."""
+        """Take in all rows at once, as `Decode.admit` does for some; returns next-token logits, shape (B, V)."""
         import torch
 
         del slots
@@ -129,7 +136,7 @@ class CachedDecode:
         return logits_PV[rows_B]
 
     def drop(self, running_B: NDArray[np.bool_]) -> NDArray[np.intp]:
-        """See `Decode.drop`."""
+        """Let finished rows go, as `Decode.drop` describes; `running_B` has shape (B,)."""
         import torch
 
         kept = np.flatnonzero(running_B)
@@ -142,7 +149,7 @@ class CachedDecode:
         return self._cache
 
     def start(self, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Take in the prompts; one row each. Returns next-token logits, shape (P, V)."""
+        """Take in the prompts, one row each; returns next-token logits, shape (P, V)."""
         import torch
 
         longest = max(len(ids) for ids in prompts)
@@ -161,7 +168,7 @@ class CachedDecode:
         return logits[:, -1]
 
     def select(self, rows: torch.Tensor) -> None:
-        """Make the rows `rows` (indices, repeats allowed) of the current state the new state."""
+        """Make the rows `rows` (indices of the current rows, repeats allowed, shape (B,)) the new state."""
         import torch
 
         with torch.inference_mode():
@@ -172,7 +179,7 @@ class CachedDecode:
             self._next_B = self._next_B[rows]
 
     def step(self, tokens_B: torch.Tensor) -> torch.Tensor:
-        """See `Decode.step`."""
+        """Append one token (`tokens_B`, shape (B,)) to every row; returns next-token logits, shape (B, V)."""
         return self.extend(tokens_B[:, None], None)[:, -1]
 
     def extend(self, tokens_BT: torch.Tensor, valid_BT: torch.Tensor | None) -> torch.Tensor:
@@ -184,6 +191,9 @@ class CachedDecode:
 
         Returns:
             Logits after each token, shape (B, T, V).
+
+        Raises:
+            RuntimeError: no prompts were taken in before.
         """
         import torch
 
@@ -202,7 +212,7 @@ class CachedDecode:
 
 
 class PlainDecode:
-    """No cache: every step is a forward pass over the whole sequences, which must have one length."""
+    """Decoding without a cache: every step is a forward pass over the whole sequences, which must have one length."""
 
     refills = False
     drop_share = 0.0
@@ -213,7 +223,7 @@ class PlainDecode:
         self._ids_BL: torch.Tensor | None = None
 
     def admit(self, slots: Sequence[int], prompts: Sequence[int]) -> torch.Tensor:
-        """See `Decode.admit`; once, for all rows."""
+        """Take in all rows at once, as `Decode.admit` does for some; returns next-token logits, shape (B, V)."""
         import torch
 
         del slots
@@ -221,7 +231,7 @@ class PlainDecode:
         return self._lm.logits(self._ids_BL, last_only=True)[:, -1]
 
     def drop(self, running_B: NDArray[np.bool_]) -> NDArray[np.intp]:
-        """See `Decode.drop`."""
+        """Let finished rows go, as `Decode.drop` describes; `running_B` has shape (B,)."""
         import torch
 
         kept = np.flatnonzero(running_B)
@@ -230,7 +240,11 @@ class PlainDecode:
         return kept
 
     def step(self, tokens_B: torch.Tensor) -> torch.Tensor:
-        """See `Decode.step`."""
+        """Append one token (`tokens_B`, shape (B,)) to every row; returns next-token logits, shape (B, V).
+
+        Raises:
+            RuntimeError: no prompts were taken in before.
+        """
         import torch
 
         if self._ids_BL is None:

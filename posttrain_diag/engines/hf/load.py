@@ -1,4 +1,4 @@
-"""Files -> a model ready to decode: precision, device, adapter, tokenizer; without noise on the terminal."""
+"""From files to a model ready to decode: precision, device, adapter and tokenizer, without noise on the terminal."""
 
 from __future__ import annotations
 
@@ -41,7 +41,11 @@ class Loaded:
 
 
 def require_torch() -> None:
-    """Raise MissingExtra where torch or transformers is not installed."""
+    """Make sure that torch and transformers can be imported.
+
+    Raises:
+        MissingExtra: one of them is not installed.
+    """
     for package in ("torch", "transformers"):
         try:
             with quiet():
@@ -76,7 +80,7 @@ def quiet() -> Generator[None]:
 
 
 def load(files: ModelFiles, *, device: str | None, dtype: str | None, trust_remote_code: bool) -> Loaded:
-    """Load model and tokenizer.
+    """Load a model and its tokenizer into memory.
 
     Args:
         files: what `find_model` found.
@@ -104,10 +108,10 @@ def load(files: ModelFiles, *, device: str | None, dtype: str | None, trust_remo
 
 
 def load_config(files: ModelFiles, trust_remote_code: bool) -> Any:
-    """The model's transformers config, a causal language model's.
+    """Load the transformers config of a causal language model.
 
     Raises:
-        ModelError: it is none that transformers knows, or another kind of model.
+        ModelError: transformers does not know it, or it is of another kind of model.
     """
     from transformers import AutoConfig
 
@@ -171,7 +175,11 @@ def _dtype(dtype: str | None, config: Any, device: torch.device) -> str:
 
 
 def load_tokenizer(files: ModelFiles, trust_remote_code: bool) -> Any:
-    """The tokenizer beside a model; ModelError where it cannot be loaded."""
+    """Load the tokenizer that lies beside a model.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
     from transformers import AutoTokenizer
 
     try:

@@ -64,11 +64,18 @@ class RowCost:
     kv_bytes_per_token: float
     activation_bytes_per_token: float
     logits_bytes: float
-    """One position's logits with the copies that sampling makes of them."""
+    """Bytes of one position's logits, with the copies that sampling makes of them."""
 
     @staticmethod
     def of(config: Any, kv_bytes_per_token: float, vocab_size: int, element_size: int) -> RowCost:
-        """The cost for a transformers (text) config."""
+        """The cost of a row for a model with this transformers config.
+
+        Args:
+            config: the model's (text) config; its layer widths are read.
+            kv_bytes_per_token: bytes that the cache holds for one position of one row.
+            vocab_size: width of the logits.
+            element_size: bytes of one number in the model's precision.
+        """
         hidden = int(getattr(config, "hidden_size", 0) or 1024)
         inner = int(getattr(config, "intermediate_size", 0) or 4 * hidden)
         activation = (8 * hidden + 3 * inner) * element_size

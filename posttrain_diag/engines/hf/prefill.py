@@ -24,16 +24,19 @@ _BATCH_PROMPTS, _BATCH_TOKENS = 8, 2048
 
 @dataclass(frozen=True)
 class Prefilled:
-    """What draws of one prompt start from."""
+    """A prompt that the model has read: what draws of this prompt start from."""
 
     ids: tuple[int, ...]
     layers: tuple[tuple[torch.Tensor, torch.Tensor], ...]
     """Keys and values per layer, shape (1, H, S, D)."""
     logits_V: torch.Tensor
-    """Next-token logits."""
+    """Logits of the token after the prompt, shape (V,)."""
 
     def shortened(self, ids: tuple[int, ...], logits_V: torch.Tensor) -> Prefilled:
-        """The same for the beginning `ids`, as views."""
+        """The beginning `ids` of this prompt, as views of its keys and values.
+
+        `logits_V`, shape (V,), are the logits of the token after that beginning.
+        """
         layers = tuple((key[:, :, : len(ids)], value[:, :, : len(ids)]) for key, value in self.layers)
         return Prefilled(ids, layers, logits_V)
 
@@ -75,7 +78,14 @@ class Prefiller:
         """Prompt tokens computed so far (padding not counted)."""
 
     def __call__(self, wanted: Sequence[int]) -> dict[int, Prefilled]:
-        """Prefill the prompts `wanted` (indices, neighbours in the order), and those they are views of."""
+        """Prefill the prompts `wanted`, and the longer prompts that some of them are views of.
+
+        Args:
+            wanted: indices of the prompts, neighbours in the order of `prefill_order`.
+
+        Returns:
+            The prefilled prompts by index.
+        """
         found: dict[int, Prefilled] = {}
         batch: list[int] = []
         for index in wanted:
@@ -107,7 +117,7 @@ class Prefiller:
         return out
 
     def _chain(self, index: int) -> dict[int, Prefilled]:
-        """One prompt with those that continue it, from where it parts from the last prompt."""
+        """Prefill one prompt together with those that continue it, from where it parts from the last prompt."""
         chain = [index, *self._continued(index)]
         ids = self._prompts[chain[-1]]
         last = self._last
@@ -126,7 +136,7 @@ class Prefiller:
         return {i: longest.shortened(self._prompts[i], logits[0, at]) for at, i in enumerate(chain)}
 
     def _together(self, batch: Sequence[int]) -> dict[int, Prefilled]:
-        """Prompts that share little, padded on the right: in a causal model padding cannot reach back."""
+        """Prefill prompts that share little, padded on the right: in a causal model padding cannot reach back."""
         if not batch:
             return {}
         rows = [self._prompts[i] for i in batch]

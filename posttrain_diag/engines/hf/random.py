@@ -29,7 +29,7 @@ _BLOCK = 256
 
 @dataclass(frozen=True)
 class Chosen:
-    """One drawn token per row, shape (B,) each."""
+    """One drawn token per row; each array has shape (B,)."""
 
     tokens_B: NDArray[np.int64]
     logprobs_B: NDArray[np.float32]
@@ -39,7 +39,7 @@ class Chosen:
     usable_B: NDArray[np.bool_]
     """Whether the row's logits were numbers at all."""
     proposal_B: NDArray[np.float64] | None = None
-    """log q of a tilted step, nats; None for a plain step."""
+    """Log-probabilities under the tilted proposal q, nats; None where the step was not tilted."""
 
 
 def seed_array(seeds: Sequence[int]) -> NDArray[np.uint64]:
@@ -77,6 +77,9 @@ def choose(logits_BV: torch.Tensor, uniforms_B: NDArray[np.float64], params: Sam
         logits_BV: raw logits, shape (B, V); -inf marks a token that cannot be drawn.
         uniforms_B: one uniform per row, shape (B,); unused at temperature 0 (the most likely token is taken).
         params: temperature, top_k, top_p and min_p, applied in this order.
+
+    Returns:
+        The tokens with their log-probabilities.
     """
     import torch
 
@@ -94,7 +97,7 @@ def choose(logits_BV: torch.Tensor, uniforms_B: NDArray[np.float64], params: Sam
 
 
 def chunk_rows(logits_BV: torch.Tensor) -> int:
-    """Rows worked on at once: on a CPU as many as stay in its cache, on a GPU all."""
+    """How many rows of logits of shape (B, V) to work on at once: on a CPU what stays in its cache, on a GPU all."""
     if logits_BV.device.type != "cpu":
         return max(1, len(logits_BV))
     return max(1, _CACHED_VALUES // logits_BV.shape[1])
@@ -149,14 +152,17 @@ def choose_tilted(
 ) -> Chosen:
     """The next token of every row from (1-lean)·pi + lean·1{target}; rows without a target draw as in `choose`.
 
+    A token whose weight under a cut of the declared law is 0 has log pi = -inf.
+
     Args:
-        logits_BV: as in `choose`, shape (B, V).
-        uniforms_B: as in `choose`, shape (B,).
+        logits_BV: raw logits, shape (B, V); -inf marks a token that cannot be drawn.
+        uniforms_B: one uniform per row, shape (B,).
         params: the declared sampling law pi; its temperature is above 0.
         targets_B: token each row leans towards, -1 for none, shape (B,).
         leans_B: how much, in (0, 1), shape (B,).
 
-    A token whose weight under a cut of the declared law is 0 has log pi = -inf.
+    Returns:
+        The tokens with their log-probabilities, those under the proposal included.
     """
     import torch
 

@@ -1,8 +1,8 @@
-"""Draw many completions of many prompts: rows come as others finish, each draw is yielded at once.
+"""Draw many completions of many prompts: a new row begins as soon as another finishes, each draw is yielded at once.
 
     rows (prompt, sample_idx, seed) ──► admitted while they fit into memory ──► one token per row and step ──► draws
 
-Shapes: `B` rows in flight, `T` drawn tokens, `V` vocabulary.
+Shapes: `B` rows in flight, `A` rows that a call is about, `T` drawn tokens, `V` vocabulary.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _Item = TypeVar("_Item", np.int64, np.uint64, np.bool_)
 
 @dataclass(frozen=True, slots=True)
 class DecodedRow:
-    """One draw still to be made."""
+    """One draw still to be made, with its prompt as token ids."""
 
     request: SampleRequest
     ids: tuple[int, ...]
@@ -74,7 +74,7 @@ class Flight:
         self.tilt.admit(at, size, [row.request.tilt for row in rows])
 
     def uniforms(self, at: NDArray[np.intp]) -> NDArray[np.float64]:
-        """One number in (0, 1) per row for its next token."""
+        """One number in (0, 1) for the next token of each of the rows `at`; both arrays have shape (A,)."""
         return uniforms(self._seed_B[at], self.step_B[at])
 
     def append(
@@ -84,7 +84,14 @@ class Flight:
         logprobs: NDArray[np.float32],
         policy: NDArray[np.float32],
     ) -> None:
-        """One more token for the rows `at`."""
+        """Append one token to each of the rows `at`.
+
+        Args:
+            at: indices of the rows, shape (A,).
+            tokens: the drawn tokens, shape (A,).
+            logprobs: their raw-model log-probabilities, nats, shape (A,).
+            policy: their log-probabilities under the declared sampling law, nats, shape (A,).
+        """
         step = self.step_B[at]
         if int(step.max()) >= self._tokens_BT.shape[1]:
             self._tokens_BT, self._logprobs_BT, self._policy_BT = (
@@ -98,13 +105,13 @@ class Flight:
         self.step_B[at] += 1
 
     def drawn(self, slot: int) -> tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...]]:
-        """Token ids, raw-model and sampling-law log-probabilities of a row."""
+        """Token ids, raw-model log-probabilities and sampling-law log-probabilities that a row has drawn so far."""
         n = int(self.step_B[slot])
         arrays = (self._tokens_BT[slot, :n], self._logprobs_BT[slot, :n], self._policy_BT[slot, :n])
         return tuple(arrays[0].tolist()), tuple(arrays[1].tolist()), tuple(arrays[2].tolist())
 
     def reorder(self, order: NDArray[np.intp]) -> None:
-        """Keep the rows `order`, in that order."""
+        """Keep only the rows of the given indices, in that order; shape (rows kept,)."""
         self.rows = [self.rows[i] for i in order]
         self.step_B, self.last_B = self.step_B[order], self.last_B[order]
         self.running_B, self._seed_B = self.running_B[order], self._seed_B[order]
@@ -132,21 +139,21 @@ def _grown(array: NDArray[_Item], size: int) -> NDArray[_Item]:
 
 @dataclass(frozen=True)
 class Sampler:
-    """What sampling needs of the loaded model."""
+    """What sampling needs of the loaded model: its codec, its decoding states, and how much memory rows may take."""
 
     codec: PromptCodec
     new_state: Callable[[Sequence[tuple[int, ...]], Sequence[int], int, int], Decode]
-    """(distinct prompts, their order, rows at most, tokens at most) -> an empty decoding state."""
+    """Makes an empty decoding state from (distinct prompts, their order, most rows, most new tokens)."""
     equal_lengths: bool
-    """Only prompts of one length may share a batch."""
+    """Whether only prompts of one length may share a batch."""
     copies_prompts: bool
-    """Every row has its own copy of its prompt's cache."""
+    """Whether every row has its own copy of its prompt's cache."""
     stop_ids: tuple[int, ...]
     cost: RowCost
     budget: Callable[[], float]
     """Bytes that rows in flight may take now."""
     free_cache: Callable[[], None]
-    """Give unused memory back after an out-of-memory error."""
+    """Gives unused memory back after an out-of-memory error."""
     device: torch.device
 
     def draws(self, rows: Sequence[DecodedRow], params: SamplingParams, max_rows: int) -> Iterator[Draw]:
@@ -240,7 +247,7 @@ class Sampler:
     def _advance(
         self, flight: Flight, at: NDArray[np.intp], logits_BV: torch.Tensor, params: SamplingParams
     ) -> Iterator[Draw]:
-        """One token for each row `at`; rows that are finished now are yielded and no longer running."""
+        """Draw one token for each of the rows `at`; rows that are finished with it are yielded and no longer run."""
         u_B = flight.uniforms(at)
         if flight.tilt.any:
             targets = flight.tilt.targets(at, flight.step_B[at])
@@ -286,7 +293,7 @@ def _not_numbers(row: DecodedRow, step: int) -> ModelError:
 def sample_rows(
     requests: Sequence[SampleRequest], codec: PromptCodec, n_ids: int, context: int | None, max_new_tokens: int
 ) -> list[DecodedRow]:
-    """Requests as rows, every request checked before anything is drawn.
+    """Turn requests into rows; every request is checked before anything is drawn.
 
     Args:
         requests: what to draw.
@@ -332,7 +339,11 @@ def sample_rows(
 
 
 def require_known_ids(key: str, ids: Sequence[int], n_ids: int) -> None:
-    """Raise ModelError for an id outside the model's embedding."""
+    """Make sure that all token ids of a request lie within the model's embedding.
+
+    Raises:
+        ModelError: an id lies outside it.
+    """
     if ids and (max(ids) >= n_ids or min(ids) < 0):
         raise ModelError(
             f"request {key!r}: token id {max(ids)} is outside the model's {n_ids} embeddings: the tokenizer "

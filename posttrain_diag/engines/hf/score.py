@@ -35,19 +35,19 @@ _WINDOW_PROMPTS = 16
 
 
 @dataclass(frozen=True)
-class Target:
-    """One completion to score."""
+class ScoreTarget:
+    """One completion to score, as token ids, with the prompt it follows."""
 
     key: str
     prompt: tuple[int, ...]
     ids: tuple[int, ...]
-    """Completion ids, then the stop token where its position is scored."""
+    """Token ids of the completion, followed by the stop token where its position is scored."""
     stop_position: bool
-    """The last of `ids` stands for the whole stop set."""
+    """Whether the last of `ids` stands for the whole stop set."""
 
     @property
     def fed(self) -> tuple[int, ...]:
-        """What the model reads after the prompt: everything but the last token."""
+        """The part of `ids` that the model reads after the prompt: everything but the last token."""
         return self.ids[:-1]
 
 
@@ -57,17 +57,24 @@ def score_targets(
     n_ids: int,
     context: int | None,
     stop_ids: tuple[int, ...],
-) -> list[Target]:
-    """Requests as token ids, all checked before anything is computed.
+) -> list[ScoreTarget]:
+    """Turn score requests into token ids; every request is checked before anything is computed.
 
     With `append_stop`, the stop position follows the completion, unless the completion already ends with a stop
     token: then that is the stop position. Without a stop set there is none.
+
+    Args:
+        requests: what to score.
+        codec: turns prompts and completions into ids.
+        n_ids: size of the model's input embedding.
+        context: longest sequence, prompt and completion together; None = no limit known.
+        stop_ids: the model's stop tokens.
 
     Raises:
         EngineError: a completion does not fit into the context, or not exactly one of text and ids is given.
         ModelError: ids that the model has no embedding for.
     """
-    targets: list[Target] = []
+    targets: list[ScoreTarget] = []
     known: dict[Prompt, tuple[int, ...]] = {}
     for request in requests:
         if (request.completion is None) == (request.completion_ids is None):
@@ -84,7 +91,7 @@ def score_targets(
         if stop and (not ids or ids[-1] not in stop_ids):
             ids = (*ids, stop_ids[0])
         require_known_ids(request.key, (*prompt, *ids), n_ids)
-        target = Target(request.key, prompt, tuple(ids), stop)
+        target = ScoreTarget(request.key, prompt, tuple(ids), stop)
         length = len(prompt) + len(target.fed)
         if context is not None and length > context:
             raise EngineError(
@@ -97,18 +104,19 @@ def score_targets(
 
 @dataclass(frozen=True)
 class Scorer:
-    """What scoring needs of the loaded model."""
+    """What scoring needs of the loaded model: how it is run, its stop tokens, and how much memory a batch may take."""
 
     lm: CausalLM
     codec: PromptCodec
     path: DecodePath
-    """slots: prompts are prefilled once and read by all; shared: their cache is copied; else whole sequences."""
+    """How completions are scored. slots: prompts are prefilled once and read by all; shared: their cache is copied; any
+    other: as whole sequences."""
     stop_ids: tuple[int, ...]
     cost: RowCost
     budget: Callable[[], float]
     free_cache: Callable[[], None]
 
-    def scores(self, targets: Sequence[Target], max_rows: int) -> Iterator[Score]:
+    def scores(self, targets: Sequence[ScoreTarget], max_rows: int) -> Iterator[Score]:
         """Score all targets; a batch that does not fit into memory is redone with half the rows.
 
         Raises:
@@ -140,9 +148,9 @@ class Scorer:
             max_rows = max(1, len(batch) // 2)
             pending.extendleft(reversed(batch))
 
-    def _take(self, pending: deque[Target], max_rows: int) -> list[Target]:
+    def _take(self, pending: deque[ScoreTarget], max_rows: int) -> list[ScoreTarget]:
         budget, n_prompts = self.budget(), 0
-        batch: list[Target] = []
+        batch: list[ScoreTarget] = []
         longest, widest = len(pending[0].prompt), 0
         while pending and len(batch) < max_rows:
             target = pending[0]
@@ -161,7 +169,7 @@ class Scorer:
             batch.append(pending.popleft())
         return batch
 
-    def _batch(self, batch: Sequence[Target], table: _PromptTable) -> list[Score]:
+    def _batch(self, batch: Sequence[ScoreTarget], table: _PromptTable) -> list[Score]:
         import torch
 
         with torch.inference_mode():
@@ -174,7 +182,7 @@ class Scorer:
                 scores.extend(self._statistics(scored, laws))
         return scores
 
-    def _slot_laws(self, batch: Sequence[Target], table: _PromptTable) -> Callable[[int, int], torch.Tensor]:
+    def _slot_laws(self, batch: Sequence[ScoreTarget], table: _PromptTable) -> Callable[[int, int], torch.Tensor]:
         """Logits of rows a..b at every scored position, shape (b - a, T, V)."""
         import torch
 
@@ -193,7 +201,7 @@ class Scorer:
 
         return laws
 
-    def _shared_laws(self, batch: Sequence[Target]) -> Callable[[int, int], torch.Tensor]:
+    def _shared_laws(self, batch: Sequence[ScoreTarget]) -> Callable[[int, int], torch.Tensor]:
         """Logits of rows a..b at every scored position, shape (b - a, T, V)."""
         import torch
 
@@ -214,8 +222,11 @@ class Scorer:
 
         return laws
 
-    def _plain_laws(self, batch: Sequence[Target]) -> Callable[[int, int], torch.Tensor]:
-        """The same from whole sequences; padding on the right cannot reach back in a causal model."""
+    def _plain_laws(self, batch: Sequence[ScoreTarget]) -> Callable[[int, int], torch.Tensor]:
+        """Logits of rows a..b at every scored position, shape (b - a, T, V), computed from whole sequences.
+
+        Padding on the right cannot reach back in a causal model.
+        """
         import torch
 
         ids, _ = _padded([(*target.prompt, *target.fed) for target in batch], self.lm.device)
@@ -232,7 +243,7 @@ class Scorer:
 
         return laws
 
-    def _statistics(self, batch: Sequence[Target], laws: Callable[[int, int], torch.Tensor]) -> Iterator[Score]:
+    def _statistics(self, batch: Sequence[ScoreTarget], laws: Callable[[int, int], torch.Tensor]) -> Iterator[Score]:
         import torch
 
         width = max(len(target.ids) for target in batch)
@@ -269,7 +280,7 @@ class Scorer:
         entropy_N = -(law_NV.exp() * law_NV.clamp(min=-1e30)).sum(-1)
         return torch.stack((logprob_N.double(), rank_N.double(), entropy_N.double()), 1)
 
-    def _score(self, target: Target, columns_T3: torch.Tensor) -> Score:
+    def _score(self, target: ScoreTarget, columns_T3: torch.Tensor) -> Score:
         values = columns_T3.numpy()
         if np.isnan(values).any():
             position = int(np.flatnonzero(np.isnan(values).any(1))[0])
@@ -286,15 +297,15 @@ class Scorer:
             entropy_T=values[:, 2].astype(np.float32),
         )
 
-    def _empty(self, target: Target) -> Score:
+    def _empty(self, target: ScoreTarget) -> Score:
         nothing = np.zeros(0, dtype=np.float32)
         return Score(target.key, (), (), nothing, np.zeros(0, dtype=np.int32), nothing)
 
 
 class _PromptTable:
-    """Prefilled prompts of the completions that are still to be scored; forgotten after their last one."""
+    """Prefilled prompts of the completions that are still to be scored; each is forgotten after its last completion."""
 
-    def __init__(self, lm: CausalLM, targets: Sequence[Target]) -> None:
+    def __init__(self, lm: CausalLM, targets: Sequence[ScoreTarget]) -> None:
         self._left = Counter(target.prompt for target in targets)
         self._prompts = list(self._left)
         self._index = {prompt: i for i, prompt in enumerate(self._prompts)}
@@ -303,27 +314,27 @@ class _PromptTable:
         self._prefill = Prefiller(lm, self._prompts, order)
         self._known: dict[int, Prefilled] = {}
 
-    def of(self, batch: Sequence[Target]) -> dict[tuple[int, ...], Prefilled]:
-        """The prompts of a batch."""
+    def of(self, batch: Sequence[ScoreTarget]) -> dict[tuple[int, ...], Prefilled]:
+        """The prefilled prompts that a batch of completions follows."""
         wanted = sorted({self._index[target.prompt] for target in batch}, key=lambda i: self._rank[i])
         self._known |= self._prefill([i for i in wanted if i not in self._known])
         return {self._prompts[i]: self._known[i] for i in wanted}
 
-    def done(self, batch: Sequence[Target]) -> None:
-        """These completions are scored."""
+    def done(self, batch: Sequence[ScoreTarget]) -> None:
+        """Tell the table that these completions are scored, so that prompts nobody needs any more are forgotten."""
         for target in batch:
             self._left[target.prompt] -= 1
             if not self._left[target.prompt]:
                 self._known.pop(self._index[target.prompt], None)
 
 
-def _by_prompt(targets: Sequence[Target]) -> list[Target]:
-    """Longest prompts first, completions of one prompt together: what does not fit shows early."""
+def _by_prompt(targets: Sequence[ScoreTarget]) -> list[ScoreTarget]:
+    """Sort completions by prompt, longest prompts first, so that what does not fit into memory shows early."""
     return sorted(targets, key=lambda t: (-len(t.prompt), t.prompt, -len(t.ids)))
 
 
-def _like_lengths(targets: Sequence[Target]) -> list[Target]:
-    """Some prompts at a time, their completions by length."""
+def _like_lengths(targets: Sequence[ScoreTarget]) -> list[ScoreTarget]:
+    """Sort completions by length within a few prompts at a time, so that little padding is needed."""
     prompts = list(dict.fromkeys(target.prompt for target in targets))
     window = {prompts[index]: rank // _WINDOW_PROMPTS for rank, index in enumerate(prefill_order(prompts))}
     return sorted(targets, key=lambda t: (window[t.prompt], -len(t.ids)))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from posttrain_diag.engines.hf.attention import Groups, attend, reading, with_prefix
+from posttrain_diag.engines.hf.attention import PromptGroups, attend, reading, with_prefix
 from posttrain_diag.engines.hf.prefill import Prefilled, Prefiller
 
 if TYPE_CHECKING:
@@ -36,11 +36,20 @@ class SlotCache:
         self.prefix: dict[int, Prefilled] = {}
         self._layer = 0
 
-    def begin(self, prompt_B: NDArray[np.int64], own_B: NDArray[np.int64], groups: Groups | None) -> Groups:
-        """Prepare one step of rows that have `own_B` positions of their own already."""
+    def begin(self, prompt_B: NDArray[np.int64], own_B: NDArray[np.int64], groups: PromptGroups | None) -> PromptGroups:
+        """Prepare one decoding step.
+
+        Args:
+            prompt_B: index of each row's prompt, shape (B,).
+            own_B: how many positions of its own each row has already, shape (B,).
+            groups: which rows share a prompt, where that is known from the step before.
+
+        Returns:
+            Which rows share a prompt.
+        """
         import torch
 
-        self._groups = groups or Groups.of(prompt_B, self._device)
+        self._groups = groups or PromptGroups.of(prompt_B, self._device)
         self._n_rows, self._width = len(own_B), int(own_B.max()) + 1
         own = torch.from_numpy(own_B).to(self._device)
         self._at_B = torch.arange(self._n_rows, device=self._device) * self._length + own
@@ -50,7 +59,18 @@ class SlotCache:
         return self._groups
 
     def update(self, key: torch.Tensor, value: torch.Tensor, layer_idx: int, *_: Any, **__: Any) -> Any:
-        """Write one position of every row, shape (B, H, 1, D); returns all own positions, shape (B, H, W, D)."""
+        """Write one position of every row.
+
+        Args:
+            key: keys of the new positions, shape (B, H, 1, D).
+            value: values of the new positions, shape (B, H, 1, D).
+            layer_idx: number of the layer that calls.
+            *_: further arguments of transformers' cache interface, not used.
+            **__: further arguments of transformers' cache interface, not used.
+
+        Returns:
+            Keys and values of all own positions, shape (B, H, W, D) each.
+        """
         import torch
 
         self._layer = layer_idx
@@ -67,7 +87,17 @@ class SlotCache:
         return tuple(out)
 
     def attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
-        """See `SharedPrefix.attend`; one new position per row."""
+        """Attention of one new position per row, as `SharedPrefix.attend` describes.
+
+        Args:
+            query: queries of the new positions, shape (B, H * G, 1, D).
+            key: keys of the own positions, shape (B, H, W, D).
+            value: values of the own positions, shape (B, H, W, D).
+            scale: factor of the products of queries and keys.
+
+        Returns:
+            The attention's output, shape (B, 1, H * G, D).
+        """
         n_rows, n_query, _, dim = query.shape
         heads = key.shape[1]
         grouped = query.reshape(n_rows, heads, n_query // heads, dim)
@@ -79,11 +109,17 @@ class SlotCache:
 
     @property
     def bytes_per_position(self) -> float:
-        """Bytes of one position of one row."""
+        """Bytes that the cache holds for one position of one row."""
         return sum(store[0, 0].nbytes for store in (*self._keys, *self._values))
 
     def move(self, sources: NDArray[np.intp], targets: NDArray[np.intp], width: int) -> None:
-        """Copy the first `width` positions of rows into other slots."""
+        """Copy the first `width` positions of rows into other slots.
+
+        Args:
+            sources: slots to copy from, shape (rows moved,).
+            targets: slots to copy to, shape (rows moved,).
+            width: positions to copy.
+        """
         import torch
 
         source, target = (torch.from_numpy(index).to(self._device) for index in (sources, targets))
@@ -92,7 +128,7 @@ class SlotCache:
                 store[target, :width] = store[source, :width]
 
     def get_seq_length(self, *_: Any) -> int:
-        """Nothing in common: positions are given with every pass."""
+        """Always 0 towards transformers: rows have no length in common, positions are given with every pass."""
         return 0
 
 
@@ -108,7 +144,7 @@ class SlotDecode:
         self._lm = lm
         self._prefiller = prefiller
         self._cache = SlotCache(capacity, max_new_tokens, lm.device)
-        self._groups: Groups | None = None
+        self._groups: PromptGroups | None = None
         self._prompt_B = np.zeros(0, np.int64)
         self._own_B = np.zeros(0, np.int64)
         self._length_B = np.zeros(0, np.int64)
@@ -118,7 +154,7 @@ class SlotDecode:
         self._ahead: dict[int, Prefilled] = {}
 
     def admit(self, slots: Sequence[int], prompts: Sequence[int]) -> torch.Tensor:
-        """Put new rows into `slots` (finished ones, or the next after the last); returns logits, shape (B, V)."""
+        """Put new rows into `slots` (finished ones, or the next after the last); returns their logits, shape (B, V)."""
         import torch
 
         known = self._cache.prefix
@@ -149,7 +185,7 @@ class SlotDecode:
         return torch.stack(rows)
 
     def step(self, tokens_B: torch.Tensor) -> torch.Tensor:
-        """See `Decode.step`."""
+        """Append one token (`tokens_B`, shape (B,)) to every row; returns next-token logits, shape (B, V)."""
         import torch
 
         self._groups = self._cache.begin(self._prompt_B, self._own_B, self._groups)
@@ -162,7 +198,10 @@ class SlotDecode:
         return logits[:, -1]
 
     def drop(self, running_B: NDArray[np.bool_]) -> NDArray[np.intp]:
-        """See `Decode.drop`."""
+        """Let finished rows go, as `Decode.drop` describes; rows from the end take the freed slots.
+
+        `running_B` has shape (B,).
+        """
         for row in np.flatnonzero(~running_B):
             self._release(int(self._prompt_B[row]))
         left = int(running_B.sum())
@@ -186,25 +225,25 @@ class SlotDecode:
 
     @property
     def bytes_per_position(self) -> float:
-        """Bytes of one position of one row."""
+        """Bytes that the cache holds for one position of one row."""
         return self._cache.bytes_per_position
 
 
 class ScoreCache:
-    """Completions after prompts that are read by all of them; nothing is stored."""
+    """A cache for scoring completions after prompts that all of them read; completions are not stored in it."""
 
     def __init__(self, prefix: Sequence[Prefilled], of_row_B: NDArray[np.int64], device: torch.device) -> None:
         import torch
 
         self._prefix = prefix
-        self._groups = Groups.of(of_row_B, device)
+        self._groups = PromptGroups.of(of_row_B, device)
         lengths = np.asarray([len(one.ids) for one in prefix])
         self._length_B = torch.from_numpy(lengths[of_row_B]).to(device)
         self._no_mask = torch.zeros(1, 1, 1, 1, device=device)
         self._layer = 0
 
     def logits(self, lm: CausalLM, ids_BT: torch.Tensor) -> torch.Tensor:
-        """Logits after each of T tokens, shape (B, T, V); padding on the right reaches nobody."""
+        """Logits after each of T tokens, shape (B, T, V), for tokens `ids_BT` of shape (B, T), padded on the right."""
         import torch
 
         positions_BT = self._length_B[:, None] + torch.arange(ids_BT.shape[1], device=ids_BT.device)
@@ -212,12 +251,33 @@ class ScoreCache:
             return lm.logits(ids_BT, mask_BL=self._no_mask, positions_BT=positions_BT, cache=self)
 
     def update(self, key: torch.Tensor, value: torch.Tensor, layer_idx: int, *_: Any, **__: Any) -> Any:
-        """Keep nothing, remember the layer."""
+        """Keep nothing and hand the new positions back; only the layer is remembered, for `attend`.
+
+        Args:
+            key: keys of the completions, shape (B, H, T, D).
+            value: values of the completions, shape (B, H, T, D).
+            layer_idx: number of the layer that calls.
+            *_: further arguments of transformers' cache interface, not used.
+            **__: further arguments of transformers' cache interface, not used.
+
+        Returns:
+            `key` and `value` as they came.
+        """
         self._layer = layer_idx
         return key, value
 
     def attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
-        """See `SharedPrefix.attend`."""
+        """Attention of whole completions over their prompts and themselves, as `SharedPrefix.attend` describes.
+
+        Args:
+            query: queries of the completions, shape (B, H * G, T, D).
+            key: keys of the completions, shape (B, H, T, D).
+            value: values of the completions, shape (B, H, T, D).
+            scale: factor of the products of queries and keys.
+
+        Returns:
+            The attention's output, shape (B, T, H * G, D).
+        """
         n_rows, n_query, width, dim = query.shape
         heads = key.shape[1]
         group = n_query // heads
@@ -230,7 +290,7 @@ class ScoreCache:
         return whole.view(n_rows, n_query, width, dim).transpose(1, 2)
 
     def get_seq_length(self, *_: Any) -> int:
-        """Nothing in common: positions are given with every pass."""
+        """Always 0 towards transformers: rows have no length in common, positions are given with every pass."""
         return 0
 
 

@@ -1,6 +1,6 @@
 """Tilted draws in flight: which token each row leans towards, and log q as it adds up.
 
-Shape: `B` rows in flight.
+Shapes: `B` rows in flight, `A` rows that a call is about.
 """
 
 from __future__ import annotations
@@ -24,11 +24,17 @@ class TiltState:
 
     @property
     def any(self) -> bool:
-        """Is some row tilted at all?"""
+        """Whether some row is tilted."""
         return any(tilt is not None for tilt in self._tilts)
 
     def admit(self, at: NDArray[np.intp], size: int, tilts: Sequence[Tilt | None]) -> None:
-        """Begin rows `at` of `size` rows."""
+        """Begin the rows `at`.
+
+        Args:
+            at: indices of the new rows, shape (A,).
+            size: how many rows there are with them.
+            tilts: what each new row leans towards; None for a row without a tilt.
+        """
         more = size - len(self._tilts)
         self._tilts += [None] * more
         self._following_B = np.concatenate((self._following_B, np.zeros(more, dtype=bool)))
@@ -40,21 +46,35 @@ class TiltState:
         self._proposal_B[at] = 0.0
 
     def reorder(self, order: NDArray[np.intp]) -> None:
-        """Keep the rows `order`, in that order."""
+        """Keep only the rows of the given indices, in that order; shape (rows kept,)."""
         self._tilts = [self._tilts[i] for i in order]
         self._following_B = self._following_B[order]
         self._leans_B, self._proposal_B = self._leans_B[order], self._proposal_B[order]
 
     def targets(self, rows: NDArray[np.intp], step_B: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The demonstration's token at each row's step where the row still follows it, else -1."""
+        """The demonstration's token at the step of each row that still follows it, -1 for the others.
+
+        Args:
+            rows: indices of the rows, shape (A,).
+            step_B: index of the token that each of them draws next, shape (A,).
+
+        Returns:
+            Token ids or -1, shape (A,).
+        """
         return np.array([self._target(int(i), int(step)) for i, step in zip(rows, step_B, strict=True)], dtype=np.int64)
 
     def leans(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
-        """How much each row leans; any number for rows without a tilt."""
+        """How much each of the rows leans; any number for rows without a tilt; both arrays have shape (A,)."""
         return self._leans_B[rows]
 
     def advance(self, rows: NDArray[np.intp], hit: NDArray[np.bool_], proposal: NDArray[np.float64] | None) -> None:
-        """Account for one drawn token per row; `hit`: it is the token the row leant towards."""
+        """Account for one drawn token per row.
+
+        Args:
+            rows: indices of the rows, shape (A,).
+            hit: whether the row drew the token it leant towards, shape (A,).
+            proposal: log q of the drawn tokens, nats, shape (A,); None where the step was not tilted.
+        """
         self._following_B[rows] &= hit
         if proposal is not None:
             self._proposal_B[rows] += proposal

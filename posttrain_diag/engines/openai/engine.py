@@ -1,7 +1,7 @@
 """The `openai` engine: any server with the OpenAI API (vLLM, SGLang, TGI, hosted), near or far.
 
-    probe requests ──► what the server understands (openai_probe) ──► requests and answers (openai_wire)
-                                                  retries, back-off, several at once (openai_http)
+    probe requests (`probe`) ──► what the server understands ──► requests and answers (`wire`)
+                                           retries, back-off, several at once (`http`)
 
 With --tokenizer prompts go as token ids where the server takes them, and draws are the model's own tokens. Without it
 the server's template and tokenizer decide, and what needs token ids here is not served: `info.lacks` says what and why.
@@ -43,13 +43,13 @@ _NO_TILTS = "a server draws from the model alone, not from a proposal of ours"
 
 
 @dataclass(frozen=True)
-class Block:
+class DrawBatch:
     """Draws of one prompt that go into one request."""
 
     request: SampleRequest
     prompt: Body
     draws: tuple[tuple[int, int], ...]
-    """(sample index, seed) each."""
+    """The draws, each as (sample index, seed)."""
 
 
 def load_openai_engine(
@@ -172,15 +172,27 @@ class OpenAIEngine:
         return lacks
 
     def prompt_ids(self, prompt: Prompt) -> tuple[int, ...]:
-        """Token ids the model is conditioned on; EngineError without --tokenizer."""
+        """Token ids the model is conditioned on.
+
+        Raises:
+            EngineError: no --tokenizer was given.
+        """
         return self._tokenizer("prompts as token ids").codec.prompt_ids(prompt)
 
     def response_ids(self, completion: str) -> tuple[int, ...]:
-        """Token ids of a completion; EngineError without --tokenizer."""
+        """Token ids of a completion.
+
+        Raises:
+            EngineError: no --tokenizer was given.
+        """
         return self._tokenizer("completions as token ids").codec.response_ids(completion)
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """Text of response tokens; EngineError without --tokenizer."""
+        """Text of response tokens.
+
+        Raises:
+            EngineError: no --tokenizer was given.
+        """
         return self._tokenizer("token ids as text").codec.decode(token_ids)
 
     def _tokenizer(self, what: str) -> Front:
@@ -204,7 +216,7 @@ class OpenAIEngine:
                 f"{self._connection.url} takes neither top_k nor min_p: leave --top-k and --min-p out (temperature and "
                 "--top-p work)"
             )
-        blocks: list[Block] = []
+        blocks: list[DrawBatch] = []
         for request in requests:
             if request.tilt is not None:
                 raise EngineError(f"request {request.key!r} asks for a tilted draw: {_NO_TILTS}; use the hf engine")
@@ -218,13 +230,13 @@ class OpenAIEngine:
             draws = tuple(zip(request.sample_indices, request.seeds, strict=True))
             prompt = self._prompt(request.prompt)
             blocks.extend(
-                Block(request, prompt, draws[at : at + self._per_request])
+                DrawBatch(request, prompt, draws[at : at + self._per_request])
                 for at in range(0, len(draws), self._per_request)
             )
         return self._draws(blocks, params)
 
-    def _draws(self, blocks: Sequence[Block], params: SamplingParams) -> Iterator[Draw]:
-        def work(block: Block) -> tuple[list[Draw], Sequence[Block]]:
+    def _draws(self, blocks: Sequence[DrawBatch], params: SamplingParams) -> Iterator[Draw]:
+        def work(block: DrawBatch) -> tuple[list[Draw], Sequence[DrawBatch]]:
             return self._ask(block, params)
 
         for draws in self._connection.all(blocks, work):
@@ -237,8 +249,8 @@ class OpenAIEngine:
         plain = plain_text(prompt, self._template, self._system)
         return text_prompt(dialect.endpoint, prompt, plain, self._system)
 
-    def _ask(self, block: Block, params: SamplingParams) -> tuple[list[Draw], Sequence[Block]]:
-        """One request; a server that will not make several draws at once is asked for each on its own."""
+    def _ask(self, block: DrawBatch, params: SamplingParams) -> tuple[list[Draw], Sequence[DrawBatch]]:
+        """Send one request; a server that refuses several draws at once is asked for each on its own later."""
         if len(block.draws) > self._per_request:
             return [], _singles(block)
         stop_ids = self._front.stop_ids if self._front else ()
@@ -260,14 +272,14 @@ class OpenAIEngine:
         rest = block.draws[len(found) :]
         if rest:
             self._one_each(f"the server made {len(found)} of {n} draws asked for at once")
-        return drawn, _singles(Block(block.request, block.prompt, rest))
+        return drawn, _singles(DrawBatch(block.request, block.prompt, rest))
 
     def _one_each(self, why: str) -> None:
         if self._per_request > 1:
             self._per_request = 1
             self._notices.append(f"every draw is a request of its own: {why}")
 
-    def _draw(self, block: Block, number: int, choice: Choice, count: int, params: SamplingParams) -> Draw:
+    def _draw(self, block: DrawBatch, number: int, choice: Choice, count: int, params: SamplingParams) -> Draw:
         index, seed = block.draws[number]
         front = self._front
         text = choice.text
@@ -320,5 +332,5 @@ class OpenAIEngine:
         self._connection.close()
 
 
-def _singles(block: Block) -> list[Block]:
-    return [Block(block.request, block.prompt, (draw,)) for draw in block.draws]
+def _singles(block: DrawBatch) -> list[DrawBatch]:
+    return [DrawBatch(block.request, block.prompt, (draw,)) for draw in block.draws]

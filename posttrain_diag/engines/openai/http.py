@@ -19,25 +19,25 @@ from posttrain_diag.errors import EngineError, MissingExtra, UsageError
 
 Body = dict[str, Any]
 Job = TypeVar("Job")
-Answer = TypeVar("Answer")
+Reply = TypeVar("Reply")
 
 _AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-"""Statuses that another try may change."""
+"""HTTP statuses after which another try may succeed."""
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a request is tried."""
+    """How often and how long a request is tried."""
 
     tries: int = 8
     first_s: float = 0.5
-    """Wait before the second try; doubles each time."""
+    """Seconds before the second try; they double with each further one."""
     longest_s: float = 60.0
-    """Longest wait, a server's Retry-After included."""
+    """Longest wait between tries in seconds, a server's Retry-After included."""
     connect_s: float = 10.0
     answer_s: float = 600.0
-    """Longest silence of a server that is computing."""
+    """Longest silence in seconds of a server that is computing."""
 
 
 class Refused(EngineError):
@@ -49,7 +49,7 @@ class Refused(EngineError):
 
 
 class Connection:
-    """One server."""
+    """The connection to one server: its address and key, retries, and how many requests may be in flight."""
 
     def __init__(self, base_url: str, api_key_env: str, concurrency: int, patience: Patience) -> None:
         try:
@@ -78,11 +78,11 @@ class Connection:
         self._closed = threading.Event()
 
     def get(self, path: str, tries: int | None = None) -> Body:
-        """GET a JSON object below the base URL."""
+        """Ask for the JSON object at a path below the base URL."""
         return self._request("GET", self.url + path, None, tries)
 
     def post(self, path: str, body: Body) -> Body:
-        """POST a JSON object below the base URL.
+        """Send a JSON object to a path below the base URL and return the one that answers.
 
         Raises:
             Refused: a 4xx status.
@@ -90,14 +90,14 @@ class Connection:
         """
         return self._request("POST", self.url + path, body, None)
 
-    def all(self, jobs: Sequence[Job], work: Callable[[Job], tuple[Answer, Sequence[Job]]]) -> Iterator[Answer]:
+    def all(self, jobs: Sequence[Job], work: Callable[[Job], tuple[Reply, Sequence[Job]]]) -> Iterator[Reply]:
         """Answers of all jobs as they come; after a failure everything under way is still handed out first.
 
         Args:
             jobs: what is to be done.
             work: does one job, in a thread; returns its answer and further jobs that it left over.
         """
-        pending, running = deque(jobs), dict[Future[tuple[Answer, Sequence[Job]]], None]()
+        pending, running = deque(jobs), dict[Future[tuple[Reply, Sequence[Job]]], None]()
         failure: EngineError | None = None
         pool = ThreadPoolExecutor(self.concurrency)
         try:
@@ -174,7 +174,7 @@ class Connection:
 
 
 def _seconds(retry_after: str | None) -> float:
-    """Retry-After as seconds from now: a number or a date."""
+    """The header Retry-After, a number or a date, as seconds from now."""
     if not retry_after:
         return 0.0
     with contextlib.suppress(ValueError):

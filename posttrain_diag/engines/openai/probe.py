@@ -27,7 +27,7 @@ from posttrain_diag.types import SamplingParams
 
 TEXT = "1 + 1 ="
 _SAME = 0.01
-"""Nats by which a raw log-probability may move between two temperatures."""
+"""Nats by which a log-probability may differ between two temperatures and still count as independent of them."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Served:
 
 
 def find_served(connection: Connection, model: str) -> Served:
-    """Look the model up in /models.
+    """Look the model up in the server's list of models.
 
     Raises:
         EngineError: the server cannot be reached, wants a key, has no such model, or the address lacks /v1.
@@ -84,7 +84,7 @@ def _has_models(connection: Connection) -> bool:
 
 
 def find_dialect(connection: Connection, model: str, front: Front | None, chat: bool | None) -> Dialect:
-    """What the server understands, richest first.
+    """Find out what the server understands, trying the richest form of request first.
 
     Args:
         connection: the server.

@@ -31,23 +31,24 @@ class Dialect:
 
     endpoint: Endpoint
     takes_ids: bool = False
-    """Prompts may be token ids."""
+    """Whether prompts may be token ids."""
     extras: bool = False
-    """top_k, min_p, repetition_penalty, stop_token_ids and return_token_ids are taken (vLLM, SGLang)."""
+    """Whether top_k, min_p, repetition_penalty, stop_token_ids and return_token_ids are taken (vLLM and SGLang do so).
+    """
     logprobs: bool = False
     raw_logprobs: bool = False
-    """Log-probabilities do not depend on the temperature."""
+    """Whether log-probabilities do not depend on the temperature."""
     prompt_logprobs: bool = False
     max_key: str = "max_tokens"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One completion of an answer."""
+    """One completion of a server's answer."""
 
     text: str
     ids: tuple[int, ...]
-    """Empty where the server does not tell them."""
+    """Token ids of the completion; empty where the server does not tell them."""
     logprobs: tuple[float, ...] | None
     finish: FinishReason
     said: str
@@ -64,7 +65,17 @@ def request_body(
     seed: int | None = None,
     stop_ids: Sequence[int] = (),
 ) -> Body:
-    """The JSON of one request for n completions."""
+    """The JSON of one request for n completions.
+
+    Args:
+        dialect: what the server understands.
+        model: what the server calls the model.
+        prompt: the keys that hold the prompt, as `text_prompt` makes them, or token ids.
+        params: the sampling law.
+        n: completions asked for.
+        seed: seed of the first completion; None: the server chooses.
+        stop_ids: stop tokens, sent where the server takes them.
+    """
     body: Body = {"model": model, **prompt, "n": n, "temperature": params.temperature, "top_p": params.top_p}
     body[dialect.max_key] = params.max_new_tokens
     if seed is not None:
@@ -81,10 +92,10 @@ def request_body(
 
 
 def text_prompt(endpoint: Endpoint, prompt: Prompt, plain: str, system: str | None) -> Body:
-    """A prompt as text or messages.
+    """The keys of a request that hold a prompt as text or as messages.
 
     Args:
-        endpoint: where it goes.
+        endpoint: the endpoint that the request goes to.
         prompt: what is asked.
         plain: the same as plain text, template and system prompt applied.
         system: put before messages that carry none.
@@ -113,7 +124,7 @@ def _sent(message: Message) -> dict[str, Any]:
 
 
 def choices(answer: Body, dialect: Dialect) -> list[Choice]:
-    """The completions of an answer.
+    """Read the completions out of a server's answer.
 
     Raises:
         EngineError: the answer has another shape.

@@ -18,11 +18,11 @@ from posttrain_diag.errors import EngineError, MissingExtra, UsageError
 POLL_S = 2.0
 """How often the cluster is asked for new nodes."""
 START_S = 600.0
-"""Without any worker for this long the run gives up: pulling an image and loading weights takes minutes, not more."""
+"""After this many seconds without any worker the run gives up: pulling an image and loading weights takes minutes."""
 MAX_START_FAILURES = 3
 """Workers that die one after another while they load, before the run gives up (or, where others work, waits)."""
 RETRY_S = 60.0
-"""Wait after `MAX_START_FAILURES`."""
+"""Seconds to wait after `MAX_START_FAILURES` before workers are started again."""
 CLOSE_S = 5.0
 """Time an engine has to close before its process is killed."""
 UNREAD_BATCHES = 4
@@ -30,15 +30,15 @@ UNREAD_BATCHES = 4
 
 
 @dataclass(frozen=True)
-class Need:
-    """What one worker takes of a node."""
+class WorkerNeed:
+    """The resources that one worker takes of a node."""
 
     cpus: int
     gpus: int
     memory_bytes: int
 
     def fits(self, resources: dict[str, float]) -> int:
-        """Workers that a node with these resources can hold."""
+        """How many workers a node with these resources can hold."""
         counts = [resources.get("CPU", 0.0) // self.cpus]
         if self.gpus:
             counts.append(resources.get("GPU", 0.0) // self.gpus)
@@ -53,19 +53,19 @@ class Need:
 
 @dataclass
 class Remote:
-    """One actor, as the driver sees it."""
+    """One worker, a Ray actor, as the driver sees it."""
 
     name: str
     actor: Any
     opening: Any
-    """The reference to its `Hello`; None once it came."""
+    """The reference to its `Hello`; None once that came."""
     streams: dict[int, Any] = field(default_factory=dict[int, Any])
-    """Shard -> its generator, oldest first."""
+    """The generator of each shard's answers by the shard's uid, oldest first."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something a worker did. `value`: Hello, SentBatch, Failure, or why it died."""
+    """Something a worker did. `value` is a Hello, a SentBatch, a Failure, or why the worker died."""
 
     kind: Literal["ready", "failed", "batch", "end", "died"]
     worker: str
@@ -114,9 +114,9 @@ def connect(address: str | None) -> tuple[Any, bool]:
 
 
 class Crew:
-    """The workers: as many as fit, or `most`; a dead one is replaced, a new node gets its own."""
+    """The workers of a run: as many as fit, or `most`; a dead one is replaced, a new node gets its own."""
 
-    def __init__(self, ray: Any, opener: Callable[[], Engine], need: Need, most: int | None) -> None:
+    def __init__(self, ray: Any, opener: Callable[[], Engine], need: WorkerNeed, most: int | None) -> None:
         self._ray = ray
         self._need = need
         self._most = most
@@ -137,11 +137,11 @@ class Crew:
 
     @property
     def ready(self) -> list[Remote]:
-        """Workers whose engine is open."""
+        """The workers whose engine is open."""
         return [remote for remote in self.remotes.values() if remote.opening is None]
 
     def slots(self) -> int:
-        """Workers the cluster can hold now; at least one is always asked for, so that an autoscaler sees the need."""
+        """How many workers the cluster can hold now; at least 1, so that an autoscaler sees the need."""
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         fit = max(1, sum(self._need.fits(resources) for resources in nodes))
         return fit if self._most is None else min(fit, self._most)
@@ -169,14 +169,21 @@ class Crew:
             )
 
     def submit(self, remote: Remote, uid: int, kind: str, args: Sequence[Any]) -> None:
-        """Give a worker a shard."""
+        """Give a worker a shard.
+
+        Args:
+            remote: the worker.
+            uid: the shard's number, under which the answers come.
+            kind: the method of the worker that runs it, "sample" or "score".
+            args: arguments of that method.
+        """
         method = getattr(remote.actor, kind)
         remote.streams[uid] = method.options(
             num_returns="streaming", _generator_backpressure_num_objects=UNREAD_BATCHES
         ).remote(*args)
 
     def events(self, timeout_s: float) -> Iterator[Event]:
-        """What happened, at most one event per worker and shard; waits up to `timeout_s` for the first."""
+        """What the workers did, at most one event per worker and shard; waits up to `timeout_s` for the first one."""
         waiting: dict[Any, tuple[Remote, int]] = {}
         for remote in self.remotes.values():
             if remote.opening is not None:
@@ -238,7 +245,7 @@ class Crew:
         return Event("ready", remote.name, value=value)
 
     def _no_start(self, remote: Remote, why: str) -> Event:
-        """A worker died while it loaded.
+        """Account for a worker that died while it loaded.
 
         Raises:
             EngineError: so did those before it, and none works.
@@ -259,7 +266,7 @@ class Crew:
 
 
 def cluster_gpus(ray: Any) -> bool:
-    """Does any node of the cluster have a GPU?"""
+    """Whether any node of the cluster has a GPU."""
     return any(node["Alive"] and node["Resources"].get("GPU", 0) >= 1 for node in ray.nodes())
 
 

@@ -1,6 +1,6 @@
 """The `ray` engine: any other engine on every free GPU (or CPUs) of a Ray cluster, behind one `Engine`.
 
-    requests ──► shards (ray_shards) ──► workers (ray_cluster, ray_worker) ──► each draw once, as it finishes
+    requests ──► shards (`shards`) ──► workers (`cluster`, `worker`) ──► each draw once, as it finishes
 
 The driver has the model's tokenizer and never its weights. Draws reach the one writer, the driver's store; what a
 dead worker or driver had not handed over is made again, by seed, so with the hf engine it comes out the same.
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from posttrain_diag import __version__
 from posttrain_diag.engines.contract import Draw, EngineInfo, Prompt, SampleRequest, Score, ScoreRequest
-from posttrain_diag.engines.ray.cluster import Crew, Event, Need, Remote, cluster_gpus, connect
+from posttrain_diag.engines.ray.cluster import Crew, Event, Remote, WorkerNeed, cluster_gpus, connect
 from posttrain_diag.engines.ray.shards import Scheduler, Shard, ShardSizer, ShardStats
 from posttrain_diag.engines.ray.worker import BATCH_S, Failure, Hello, SentBatch, unpack_draw
 from posttrain_diag.errors import DiagError, EngineError, ModelError
@@ -34,12 +34,12 @@ BATCHES_PER_S = 500
 _SMALL_MODEL = 20_000_000
 _CPUS_LARGE = 2
 _WORKER_BYTES = 2**29
-"""torch, transformers and a small batch."""
+"""Memory that one worker is taken to need beside the weights: torch, transformers and a small batch."""
 _T = TypeVar("_T")
 
 
 class Codec(Protocol):
-    """Text to ids and back, without weights."""
+    """Turns text to ids and back, without weights."""
 
     def prompt_ids(self, prompt: Prompt) -> tuple[int, ...]:
         """Token ids the model is conditioned on."""
@@ -50,7 +50,7 @@ class Codec(Protocol):
         ...
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """Text of response tokens."""
+        """Text of response tokens, special tokens removed."""
         ...
 
 
@@ -58,7 +58,7 @@ def load_ray_engine(settings: EngineSettings, model: str) -> RayEngine:
     """Join or start a Ray cluster and open `settings.ray_engine` on it.
 
     Args:
-        settings: of the `ray` engine and of the engine that its workers run.
+        settings: settings of the `ray` engine and of the engine that its workers run.
         model: directory that every node sees, or hub id, or what a server calls its model.
 
     Raises:
@@ -78,7 +78,7 @@ def load_ray_engine(settings: EngineSettings, model: str) -> RayEngine:
     ray, started = connect(own.ray_address)
     gpus = int(own.ray_engine != "openai" and own.device != "cpu" and cluster_gpus(ray))
     cpus = _CPUS_LARGE if n_parameters >= _SMALL_MODEL and not gpus else 1
-    need = Need(cpus, gpus, 0 if gpus else _WORKER_BYTES + int(1.2 * 4 * n_parameters))
+    need = WorkerNeed(cpus, gpus, 0 if gpus else _WORKER_BYTES + int(1.2 * 4 * n_parameters))
     shut = ray.shutdown if started else None
     engine = RayEngine(Crew(ray, opener, need, own.ray_workers), codec, model, sha, shut)
     engine.wait_for_first()
@@ -106,7 +106,7 @@ class _Job:
     kind: str
     args: Callable[[Shard], Sequence[Any]]
     names: Callable[[Shard], str]
-    """The requests of a shard, for messages."""
+    """Names the requests of a shard, for messages."""
 
 
 class RayEngine:
@@ -130,7 +130,7 @@ class RayEngine:
 
     @property
     def info(self) -> EngineInfo:
-        """What the workers loaded; notices grow with what happens in the cluster."""
+        """What the workers loaded; its notices grow with what happens in the cluster."""
         assert self._info is not None
         counts = self.stats
         events = [
@@ -147,7 +147,7 @@ class RayEngine:
 
     @property
     def stats(self) -> ShardStats:
-        """Workers and their speed, deaths, repeats."""
+        """Counts of this engine's workers, their speed, deaths and repeats."""
         return self._past if self._running is None else self._past + self._running.stats
 
     def prompt_ids(self, prompt: Prompt) -> tuple[int, ...]:
@@ -166,7 +166,7 @@ class RayEngine:
         """Wait until one worker has its engine open.
 
         Raises:
-            DiagError: what the worker says, or that none comes up.
+            DiagError: the error that the worker reports, or that none comes up.
         """
         while not self._crew.ready:
             self._crew.grow()
@@ -217,7 +217,7 @@ class RayEngine:
             self._shut_down = None
 
     def _run(self, job: _Job, sizes: Sequence[int]) -> Iterator[tuple[tuple[int, int], Any]]:
-        """((request, offset), what came) of every position, once."""
+        """Run a job on the cluster and yield ((request, offset), what came) for every position, once."""
         scheduler = self._running = Scheduler(sizes, self._sizers[job.kind], self._uids)
         for remote in self._crew.ready:
             scheduler.join(remote.name, time.monotonic(), list(remote.streams))
@@ -264,7 +264,7 @@ class RayEngine:
             scheduler.join(event.worker, now)
 
     def _arrival(self, event: Event) -> bool:
-        """A worker opened its engine, or could not; True where it can work.
+        """Account for a worker that opened its engine or could not; returns True where it can work.
 
         Raises:
             DiagError: it cannot be used, and no other worker can either; else its place is left out with a notice.

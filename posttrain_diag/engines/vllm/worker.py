@@ -25,9 +25,9 @@ from typing import Any, BinaryIO
 
 Frame = dict[str, Any]
 Work = tuple[Frame, list[int], Any]
-"""(what it is, prompt token ids, vLLM's SamplingParams)."""
+"""One piece of work: (what it is, prompt token ids, vLLM's SamplingParams)."""
 AHEAD = 2
-"""Requests handed to vLLM beyond those it can run at once, as a multiple: enough that it never waits."""
+"""Requests handed to vLLM beyond those it can run at once, as a multiple of these: enough that it never waits."""
 
 
 def main() -> None:
@@ -50,7 +50,11 @@ def main() -> None:
 
 
 def claim_pipes() -> tuple[BinaryIO, BinaryIO]:
-    """(frames from the driver, frames to the driver); descriptors 0 and 1 are pointed elsewhere for everyone else."""
+    """Take the pipes to and from the driver; descriptors 0 and 1 then point elsewhere for everyone else.
+
+    Returns:
+        The stream of frames from the driver, and the one of frames to the driver.
+    """
     frames, out = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
@@ -59,7 +63,7 @@ def claim_pipes() -> tuple[BinaryIO, BinaryIO]:
 
 
 def send(out: BinaryIO, frame: Frame) -> None:
-    """Write one frame."""
+    """Write one frame: four bytes of length, then JSON."""
     data = json.dumps(frame).encode()
     out.write(struct.pack(">I", len(data)) + data)
     out.flush()
@@ -91,7 +95,7 @@ class Server:
         self.max_model_len = int(config.model_config.max_model_len)
 
     def open_engine(self, start: Frame) -> Any:
-        """VLLM on the model that the driver names."""
+        """Open vLLM on the model that the driver names."""
         platform: Any = import_module("vllm.platforms").current_platform
         cpu = bool(platform.is_cpu())
         if cpu:
@@ -120,7 +124,7 @@ class Server:
         return vllm.LLMEngine.from_engine_args(vllm.EngineArgs(**{**arguments, **start["extra"]}))
 
     def facts(self) -> Frame:
-        """What the driver records."""
+        """What the driver records of the engine, sent once it is ready."""
         return {
             "version": self.version,
             "device": self.device,
@@ -171,7 +175,7 @@ class Server:
         self.finish(call)
 
     def answer(self, output: Any) -> None:
-        """Send one finished request."""
+        """Send what vLLM made of one finished request to the driver."""
         name = str(output.request_id)
         if name not in self.at_work:  # some versions append a random suffix
             name = name.rsplit("-", 1)[0]
@@ -192,7 +196,7 @@ class Server:
         self.finish(note["call"])
 
     def finish(self, call: int) -> None:
-        """Say so when a call has all its answers."""
+        """Tell the driver when a call has all its answers."""
         if self.owed.get(call) == 0:
             del self.owed[call]
             self.jobs.pop(call, None)
@@ -200,7 +204,16 @@ class Server:
 
 
 def draws(call: int, requests: list[Frame], params: Frame, stop_ids: list[int]) -> Iterator[Work]:
-    """One vLLM request per draw, each with its own seed (vLLM makes the same of n=); only our stop tokens end it."""
+    """Make one vLLM request per draw, each with its own seed (vLLM itself does the same for n > 1).
+
+    Only our stop tokens end a draw.
+
+    Args:
+        call: the number under which the driver expects the answers.
+        requests: the driver's requests, with token ids and seeds.
+        params: arguments of vLLM's SamplingParams that all draws share.
+        stop_ids: the tokens that end a draw.
+    """
     vllm: Any = import_module("vllm")
     final: Any = import_module("vllm.sampling_params").RequestOutputKind.FINAL_ONLY
     for index, item in enumerate(requests):
@@ -226,7 +239,7 @@ def scores(call: int, requests: list[Frame]) -> Iterator[Work]:
 
 
 def default_dtype(stored: str, platform: Any, cpu: bool) -> str:
-    """The hf engine's rule: float32 on CPU; a 16-bit checkpoint as bfloat16 on a GPU that has it."""
+    """The dtype the hf engine would choose: float32 on CPU; a 16-bit checkpoint as bfloat16 on a GPU that has it."""
     if cpu or "float16" not in stored:
         return "float32"
     return "bfloat16" if platform.has_device_capability(80) else "float16"

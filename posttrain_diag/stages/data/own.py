@@ -10,16 +10,19 @@ from posttrain_diag.stages.session.session import Session
 from posttrain_diag.types import Rollout
 
 BEYOND_DRAWS = ("sft", "sft-model-aware", "guided-rl", "interleaved", "distill-offline")
-"""Stages that bring answers which the model does not draw itself."""
+"""Stages that teach answers which the model does not draw itself."""
 
 
 def passing(draws: Iterable[Rollout], most: int) -> list[Rollout]:
-    """The first `most` distinct draws that pass: what is drawn often comes first, and stays the policy's habit."""
+    """The first `most` distinct draws that pass; frequent ones tend to be among them and stay the policy's habit."""
     return list({draw.token_ids: draw for draw in reversed(list(draws)) if draw.passed}.values())[::-1][:most]
 
 
 def own_rows(drawn: Mapping[str, Sequence[Rollout]], most: int) -> dict[str, list[TokenRow]]:
-    """Rows of the problems that have a passing draw, at most `most` different ones of each, by problem."""
+    """Training rows from passing draws, by problem; each problem gets at most `most` different ones.
+
+    Problems without a passing draw are left out.
+    """
     kept = {key: passing(draws, most) for key, draws in drawn.items()}
     return {key: [TokenRow(key, d.prompt_ids, d.token_ids) for d in own] for key, own in kept.items() if own}
 
@@ -38,7 +41,14 @@ def balanced(rows: Mapping[str, Sequence[TokenRow]]) -> list[TokenRow]:
 
 
 def nothing_passed(session: Session, stage: str, draws: int, problems: int) -> UsageError:
-    """The error of a stage that found no right draw to learn from."""
+    """The error of a stage that found no right draw to learn from; it is returned, for the caller to raise.
+
+    Args:
+        session: the stage in progress, whose inputs say which other stages are possible.
+        stage: name of the stage.
+        draws: how many draws were made.
+        problems: on how many problems.
+    """
     open_now = [name for name in BEYOND_DRAWS if name != stage and not session.inputs.missing(name)]
     instead = (
         f"use a stage that brings answers the model does not draw: {', '.join(open_now)}"

@@ -16,7 +16,7 @@ from posttrain_diag.types import Rollout
 
 
 class Rollouts:
-    """What a trainer that samples asks back; `trainer` is set once it is built."""
+    """What a trainer that samples asks of us: draws, prompts and replayed rows. `trainer` is set once it is built."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -31,22 +31,22 @@ class Rollouts:
 
     @property
     def step(self) -> int:
-        """Optimizer steps of this phase so far."""
+        """How many optimizer steps this phase has made so far."""
         return int(self.trainer.state.global_step)
 
     @property
     def pad_id(self) -> int:
-        """Token for padding."""
+        """Id of the token that fills shorter rows of a batch."""
         pad_id = self.session.policy.tokenizer.pad_token_id
         return 0 if pad_id is None else pad_id
 
     def hint(self, problem_id: str) -> tuple[int, ...]:
-        """Response tokens given with the prompt at this step; here none."""
+        """Response tokens that are given with a problem's prompt at this step; none in this class."""
         del problem_id
         return ()
 
     def prompt_ids(self, problem_id: str) -> tuple[int, ...]:
-        """Token ids of a problem's prompt now, the hint included."""
+        """Token ids of a problem's prompt at this step, the hint included."""
         if problem_id not in self._bare_ids:  # asked for every draw, and rendering is slow
             problem = self.session.problems[problem_id]
             bare = Prompt(problem.prompt, problem.messages)
@@ -77,12 +77,12 @@ class Rollouts:
         return [drawn[key].pop(0) for key in asked]
 
     def judged(self, problem_id: str, token_ids: tuple[int, ...]) -> Rollout:
-        """The rollout that a trainer asks the reward of: as it was judged when it was drawn.
+        """The rollout whose reward a trainer asks for, as it was judged when it was drawn.
 
         Only what vLLM drew within the trainer is judged here, for nobody has seen it before.
 
         Args:
-            problem_id: of the problem.
+            problem_id: id of the problem.
             token_ids: drawn tokens; without a stop token at their end the draw was cut off.
         """
         if (known := self._drawn.get((problem_id, token_ids))) is not None:
@@ -97,12 +97,12 @@ class Rollouts:
 
     @property
     def micro_batch(self) -> int:
-        """Number of the micro-batch that `parts` was last asked for, within its step and over all processes."""
+        """Number of the micro-batch that `parts` was last asked for, counted within its step and over all processes."""
         per_process = int(self.trainer.args.gradient_accumulation_steps)
         return self.session.processes.process_index * per_process + self._batch[1]
 
     def parts(self) -> list[LossPart]:
-        """What joins the loss of the next micro-batch: so many rows that the asked share of all is replayed."""
+        """The replayed rows that join the loss of the next micro-batch: as many as make their wanted share of all."""
         self._batch = (self.step, self._batch[1] + 1 if self._batch[0] == self.step else 0)
         if not self.replay:
             return []

@@ -15,12 +15,12 @@ from posttrain_diag.types import Problem, Rollout
 
 
 def lessons(session: Session, n: int, *, keep: int, same_tokens: bool) -> list[Lesson]:
-    """What every teacher makes of every training problem; drawn and judged once, each teacher opened in turn.
+    """What every teacher writes on every training problem; drawn and judged once, each teacher opened in turn.
 
     Args:
-        session: of the stage.
+        session: the stage in progress.
         n: draws per problem and teacher.
-        keep: different passing responses that are kept of them.
+        keep: how many different passing responses are kept of them.
         same_tokens: refuse a teacher that reads or writes other token ids than the student.
 
     Raises:
@@ -94,10 +94,10 @@ def token_gap(student: Engine, teacher: Engine, problems: Iterable[Problem]) -> 
 
 
 def routes(found: Sequence[Lesson], *, seed: int) -> dict[str, int]:
-    """Which teacher each problem is taught by: the one that passes most often; equally good ones share by lot.
+    """Choose the teacher of each problem: the one that passes most often; equally good ones share the problems by lot.
 
     Returns:
-        Place of the teacher by problem id; problems that no teacher solves are left out.
+        The index of the teacher by problem id; problems that no teacher solves are left out.
     """
     by_problem: dict[str, list[Lesson]] = {}
     for lesson in found:
@@ -112,7 +112,7 @@ def routes(found: Sequence[Lesson], *, seed: int) -> dict[str, int]:
 
 
 def taught_rows(session: Session, found: Sequence[Lesson], route: Mapping[str, int]) -> list[TokenRow]:
-    """The kept responses of each problem's own teacher."""
+    """Training rows from the kept responses of the teacher that each problem is routed to."""
     rows: list[TokenRow] = []
     for lesson in found:
         if route.get(lesson.problem_id) == lesson.teacher:

@@ -31,36 +31,36 @@ from posttrain_diag.stages.policy.sharding import gathered, is_sharded
 
 
 class LiveEngine(HFEngine):
-    """An engine over weights that change; `version` tells the states apart in the store."""
+    """An engine over weights that change; `version` tells their states apart in the store."""
 
     version = ""
 
     @property
     def info(self) -> EngineInfo:
-        """What is loaded; the hash names the weights as they are now."""
+        """What the engine has loaded; the hash names the weights as they are now."""
         found = super().info
         return replace(found, model_sha=found.model_sha + self.version) if self.version else found
 
 
 @dataclass
 class Policy:
-    """The model that a stage trains."""
+    """The model that a stage trains, with an engine that samples from the same weights."""
 
     files: ModelFiles
     model: Any
-    """What trainers get: a transformers model, or a PEFT model around it."""
+    """The model that trainers get: a transformers model, or a PEFT model around it."""
     tokenizer: Any
     engine: LiveEngine
     _sampling_model: Any
     lora: bool
     _trainer: Any = field(default=None, init=False)
-    """That holds the weights in pieces at the moment; None: `model` holds them whole."""
+    """The trainer that holds the weights in pieces at the moment; None: `model` holds them whole."""
     _gathered_at: int | None = field(default=None, init=False)
-    """Its optimizer steps when the sampling model last got its weights."""
+    """Optimizer steps of that trainer when the sampling model last got its weights."""
 
     @property
     def device(self) -> Any:
-        """Where the weights are."""
+        """The device that the weights are on."""
         return next(self.model.parameters()).device
 
     @property
@@ -70,7 +70,7 @@ class Policy:
 
     @property
     def n_parameters(self) -> int:
-        """Weights of the model, adapters not counted."""
+        """The number of the model's weights, adapters not counted."""
         return self.engine.info.n_parameters
 
     def reference(self) -> Any:
@@ -78,7 +78,7 @@ class Policy:
         return _training_twin(self._sampling_model).requires_grad_(False)
 
     def lend(self, trainer: Any) -> None:
-        """Give `model` to a trainer that may shard it; until `take_back` it is the trainer's alone."""
+        """Give `model` to a trainer that may shard it; until `take_back` only the trainer may use it."""
         if is_sharded(trainer):
             self._trainer, self._gathered_at = trainer, None
 
@@ -102,7 +102,7 @@ class Policy:
             _share(self.model, self._sampling_model)  # again: DDP gives parameters a storage of its own
 
     def save(self, path: Path) -> None:
-        """Write a normal HF directory: weights as safetensors (adapters merged), tokenizer, generation settings."""
+        """Write a Hugging Face directory: safetensors weights (adapters merged), tokenizer, generation settings."""
         bare = self.model.get_base_model() if self.lora else self.model
         path.mkdir(parents=True, exist_ok=True)
         with quiet():
@@ -176,7 +176,7 @@ def load_policy(model: str, config: StageConfig) -> Policy:
 
 
 def load_frozen(model: str, config: StageConfig) -> Loaded:
-    """A teacher or a reference: weights that stay as they are."""
+    """Load a teacher or a reference, whose weights stay as they are."""
     files = find_model(model, trust_remote_code=config.trust_remote_code, allow_pickle=False)
     loaded = load(files, device=_own_device(config), dtype="float32", trust_remote_code=config.trust_remote_code)
     _count_real_tokens(loaded.model)
@@ -202,7 +202,7 @@ def _with_positions(_: Any, args: tuple[Any, ...], given: dict[str, Any]) -> tup
 
 
 def _own_device(config: StageConfig) -> str | None:
-    """The device of this process: of several on one machine each takes the GPU of its rank."""
+    """The device of this process; of several processes on one machine each takes the GPU of its rank."""
     import torch
 
     rank = os.environ.get("LOCAL_RANK")

@@ -23,7 +23,7 @@ def launch_config(name: str) -> Path:
     """The file that `accelerate launch --config_file` takes for a way of spreading a stage over GPUs.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is no file for that way.
     """
     folder = Path(str(files("posttrain_diag") / "data" / "accelerate"))
     found = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
@@ -33,7 +33,7 @@ def launch_config(name: str) -> Path:
 
 
 def launched_sharded() -> str | None:
-    """What the launcher asked accelerate for: "FSDP", "DeepSpeed", or None where weights stay whole."""
+    """How the launcher told accelerate to shard the weights: "FSDP", "DeepSpeed", or None where they stay whole."""
     for name, variable in (("FSDP", "ACCELERATE_USE_FSDP"), ("DeepSpeed", "ACCELERATE_USE_DEEPSPEED")):
         if os.environ.get(variable, "false").lower() == "true":
             return name
@@ -70,10 +70,10 @@ def is_sharded(trainer: Any) -> bool:
 
 
 def gathered(trainer: Any, names: Container[str]) -> Iterator[tuple[str, torch.Tensor]]:
-    """Name and whole value of each weight as it is now, one after the other: one at a time is held twice.
+    """Name and whole value of each weight as it is now, one after the other: only one at a time is held twice.
 
     Args:
-        trainer: whose weights are sharded, between two of its optimizer steps.
+        trainer: the trainer whose weights are sharded, between two of its optimizer steps.
         names: which weights, by their names in the bare model; the same on all processes.
 
     Yields:

@@ -35,16 +35,16 @@ def run(session: Session) -> None:
 
 
 class _Written(Rollouts):
-    """Rows in place of draws; a row's key is its number."""
+    """Serves written rows to a trainer in place of draws; the key of a row is its number."""
 
     def __init__(self, session: Session, rows: Sequence[TokenRow]) -> None:
         super().__init__(session)
         self.rows = rows
 
     def prompt_ids(self, problem_id: str) -> tuple[int, ...]:
-        """Of the row."""
+        """Token ids of the prompt of the row with this number."""
         return self.rows[int(problem_id)].prompt_ids
 
     def sample(self, asked: Sequence[str]) -> list[list[int]]:
-        """The rows' responses."""
+        """The responses of the rows that are asked for, as token ids."""
         return [list(self.rows[int(key)].response_ids) for key in asked]

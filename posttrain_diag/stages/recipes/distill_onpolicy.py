@@ -9,14 +9,17 @@ from posttrain_diag.stages.trainers.distilled import REVERSE_KL, fit_teachers
 from posttrain_diag.stages.trainers.vllm import vllm_arguments
 
 ROUTING_DRAWS = 8
-"""Draws of each teacher per training problem: which problems it solves, and how often."""
+"""Draws of each teacher per training problem, which show which problems it solves and how often."""
 
 
 def run(session: Session) -> None:
-    """Reverse KL to the teacher on the student's own draws (arXiv:2306.13649), on problems that a teacher solves.
+    """Train by the reverse KL to the teacher on the student's own draws, on problems that a teacher solves.
 
     Raises:
-        UsageError: a teacher passes nowhere, or its tokens are not the student's.
+        UsageError: a teacher passes on no training problem, or its tokens are not the student's.
+
+    References:
+        Agarwal et al. 2023, arXiv:2306.13649 (on-policy distillation).
     """
     found = lessons(session, ROUTING_DRAWS, keep=0, same_tokens=True)  # the student's draws are trained on, not these
     route = routes(found, seed=session.config.seed)

@@ -33,14 +33,14 @@ OFFSETS = "hint_offsets"
 
 
 def run(session: Session) -> None:
-    """Group-relative policy optimization from demonstration prefixes."""
+    """Train by group-relative policy optimization on draws that begin with a part of a demonstration."""
     hints = Hints(session)
     zero_steps = session.config.zero_steps
     fit_rl(session, "guided-rl", RLPlan("grpo", hint=hints.of, after_step=hints.adapt, zero_steps=zero_steps))
 
 
 class Hints:
-    """What is given of each demonstration. All that changes lies in `session.state.extra`, hence in checkpoints."""
+    """How much of each demonstration is given. All that changes lies in `session.state.extra`, hence in checkpoints."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -49,12 +49,12 @@ class Hints:
 
     @property
     def level(self) -> float:
-        """Share of a demonstration that problems get before their own offset."""
+        """Share of a demonstration that every problem gets, before its own offset is added."""
         return float(self.session.state.extra.get(LEVEL, self.session.config.hint_share))
 
     @property
     def offsets(self) -> dict[str, float]:
-        """What single problems get on top, by their id."""
+        """Share of a demonstration that single problems get on top of the level, by their id; may be negative."""
         return self.session.state.extra.setdefault(OFFSETS, {})
 
     def share(self, problem_id: str, step: int) -> float:
@@ -65,7 +65,10 @@ class Hints:
         return min(max(wanted, 0.0), self.session.config.hint_share * ceiling)
 
     def of(self, problem_id: str, step: int) -> tuple[int, ...]:
-        """The hint: the same on every process; it leaves something to draw and does not pass by itself."""
+        """The hint of a problem at a step, as response tokens; the same on every process.
+
+        It leaves something to draw and does not pass by itself.
+        """
         demo = self.demo_ids.get(problem_id, ())
         drawn = random.Random(f"hint|{self.session.config.seed}|{step}|{problem_id}").uniform(*SPREAD)
         most = min(len(demo), self.session.params.max_new_tokens) - 1
@@ -79,7 +82,7 @@ class Hints:
         return session.judge(problem_id, session.policy.engine.decode(ids)).strict
 
     def adapt(self, groups: Groups) -> None:
-        """Give less where draws succeed, more where none does."""
+        """Give shorter hints where draws succeed, and longer ones where none does."""
         rates = {
             key: sum(draw.passed for draw in draws) / len(draws)
             for key, draws in groups.items()

@@ -23,7 +23,7 @@ UNSOLVED = "unsolved"
 
 
 def run(session: Session) -> None:
-    """Group-relative policy optimization with demonstrations of what no draw solved."""
+    """Train by group-relative policy optimization, and on demonstrations of problems that no draw solved."""
     demos = Demonstrations(session)
     # without zero_steps: demonstrations beside RL are a signal of their own
     fit_rl(session, "interleaved", RLPlan("grpo", after_step=demos.note, companion=lambda: demos.part))
@@ -52,7 +52,7 @@ class Demonstrations:
         return self.session.state.extra.setdefault(UNSOLVED, [])
 
     def note(self, groups: Groups) -> None:
-        """Choose the demonstrations of this step: as many as it made draws in groups without a pass."""
+        """Choose the demonstrations of this step: one for every draw that lies in a group without a pass."""
         failed = [key for key, draws in groups.items() if not any(draw.passed for draw in draws)]
         kept = [key for key in self.unsolved if key not in groups]
         self.session.state.extra[UNSOLVED] = kept + [key for key in failed if key in self.rows_of]

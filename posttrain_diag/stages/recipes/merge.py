@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     import torch
 
 GRID = tuple(i / 10 for i in range(1, 11))
-"""Weights that are tried; 0 is the model itself, which the look at the start has seen."""
+"""Weights w that are tried; 0 is the model itself, which the look at the start has seen."""
 
 Weights = Mapping[str, "torch.Tensor"]
 
 
 def run(session: Session) -> None:
-    """Look at every mixture; the best is taken over when the stage ends.
+    """Look at every mixture; the best one is taken over when the stage ends.
 
     Raises:
-        UsageError: no problems to probe with, or checkpoints that are no siblings.
+        UsageError: there are no problems to probe with, or the checkpoints are no siblings of the model.
     """
     if not session.inputs.watched:
         raise UsageError(
@@ -56,7 +56,7 @@ def run(session: Session) -> None:
 
 
 def _soup(mixtures: Mixtures, n: int) -> None:
-    """Every checkpoint alone, the mean of all, then the greedy soup; the model itself is checkpoint -1."""
+    """Look at each checkpoint alone, at the mean of all, then at the greedy soup; checkpoint -1 is the model."""
     alone = {-1: mixtures.start} | {i: mixtures.look({i: 1.0}) for i in range(n)}
     if n > 1:
         mixtures.look(_mean(range(-1, n)))
@@ -69,32 +69,36 @@ def _soup(mixtures: Mixtures, n: int) -> None:
 
 
 def _mean(checkpoints: Sequence[int]) -> dict[int, float]:
-    """Weights of the siblings in the mean of some checkpoints; -1, the model, has the rest."""
+    """Weights of the siblings in the mean of some checkpoints; -1 stands for the model, which has the rest."""
     return {i: 1 / len(checkpoints) for i in checkpoints if i >= 0}
 
 
 @dataclass
 class Mixtures:
-    """Sets mixtures into the policy and looks at them, in the order in which they are asked for."""
+    """Sets mixtures into the policy and looks at each, in the order in which they are asked for."""
 
     session: Session
     own: Weights
-    """Of the model."""
+    """Weights of the model itself."""
     siblings: Sequence[Weights]
     tried: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    """What `merge.json` holds."""
+    """The mixtures looked at so far, as `merge.json` holds them."""
 
     def __post_init__(self) -> None:
-        """An earlier process may have looked already; its looks are the same."""
+        """Take over the looks of an earlier process, since looking again would find the same."""
         self.known = {look.step: look.utility for look in self.session.watcher.seen.looks}
 
     @property
     def start(self) -> float:
-        """Worth of the model itself: the look before the first mixture."""
+        """Worth of the model itself, known from the look before the first mixture."""
         return self._agreed(self.known.get(0, 0.0))
 
     def look(self, weights: Mapping[int, float]) -> float:
-        """The worth of model + sum over siblings i of weights[i] (sibling_i - model)."""
+        """Set a mixture into the policy, look at it, and return its worth.
+
+        Args:
+            weights: the mixture is model + sum over siblings i of weights[i] (sibling_i - model).
+        """
         import torch
 
         session, step = self.session, len(self.tried) + 1
@@ -117,7 +121,7 @@ class Mixtures:
         return worth
 
     def _agreed(self, worth: float) -> float:
-        """What the main process found."""
+        """The worth that the main process found, told to every process."""
         if self.session.processes.num_processes == 1:
             return worth
         from accelerate.utils import broadcast_object_list
@@ -128,10 +132,10 @@ class Mixtures:
 
 
 def _sibling(session: Session, path: str, own: Weights) -> Weights:
-    """The weights of another checkpoint, by the names of the model's.
+    """Load the weights of another checkpoint, by the names of the model's own weights.
 
     Raises:
-        UsageError: another architecture, shape or vocabulary.
+        UsageError: the checkpoint has another architecture, other shapes or another vocabulary.
     """
     policy = session.policy
     loaded = load_frozen(path, session.config)

@@ -13,7 +13,11 @@ from posttrain_diag.types import Rollout
 
 
 def run(session: Session) -> None:
-    """Rounds of draws, pairs and DPO; each round's reference is the policy that made its draws (arXiv:2404.19733)."""
+    """Train in rounds of draws, pairs and DPO; each round's reference is the policy that made its draws.
+
+    References:
+        Pang et al. 2024, arXiv:2404.19733 (iterative reasoning preference optimization).
+    """
     rounds = min(session.config.rounds, session.steps)
     for number in range(rounds):
         pairs = session.pairs_once(f"pairs-{number}", lambda n=number: _mined(session, n))
@@ -27,10 +31,10 @@ def run(session: Session) -> None:
 
 
 def _mined(session: Session, number: int) -> list[TokenPair]:
-    """The pairs of one round; none only in later rounds, where the policy has learned or lost what there was.
+    """The pairs of one round; only later rounds may have none, where the policy has learned or lost what there was.
 
     Raises:
-        UsageError: no problem has both kinds of draws at the start.
+        UsageError: in the first round no problem has both passing and failing draws.
     """
     config = session.config
     version = f"+round-{number}" if number else ""
@@ -52,12 +56,12 @@ def _mined(session: Session, number: int) -> list[TokenPair]:
 
 
 def mine_pairs(drawn: Mapping[str, Sequence[Rollout]], most: int, *, seed_text: str) -> list[TokenPair]:
-    """Pairs of distinct passing and distinct finished failing draws of the same problem.
+    """Make pairs of distinct passing and distinct finished failing draws of the same problem.
 
     Args:
         drawn: draws by problem.
         most: pairs per problem; fewer where the distinct draws do not make so many.
-        seed_text: of the choice, with the problem's id.
+        seed_text: seeds the choice, together with the problem's id.
     """
     out: list[TokenPair] = []
     for key, draws in drawn.items():

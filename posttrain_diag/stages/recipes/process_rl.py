@@ -25,26 +25,26 @@ CUTS = (0.25, 0.5, 0.75)
 
 
 def run(session: Session) -> None:
-    """Policy optimization on the gains in value along each draw."""
+    """Train by policy optimization whose advantage is the gain in value along each draw."""
     values = BranchValues(session)
     zero_steps = session.config.zero_steps
     fit_rl(session, "process-rl", RLPlan("grpo", reward=values.rewards, credit=values.credit, zero_steps=zero_steps))
 
 
 def outcome(draw: Rollout) -> float:
-    """1 for a pass, the verifier's partial credit where it gives one, 0 for what was cut off or failed."""
+    """The reward of a whole draw: 1 for a pass, the verifier's partial credit where it gives one, else 0."""
     if draw.passed:
         return 1.0
     return draw.score if draw.verdict == "fail" and draw.score is not None else 0.0
 
 
 def cuts_of(length: int) -> tuple[int, ...]:
-    """Lengths of the prefixes that are valued, of a draw of so many tokens; each leaves both sides a token."""
+    """Lengths of the prefixes that are valued of a draw with so many tokens; each leaves a token on both sides."""
     return tuple(sorted({round(share * length) for share in CUTS} - {0, length}))
 
 
 class BranchValues:
-    """Values of the prefixes of the last step's draws."""
+    """Measures what the prefixes of the last step's draws are worth, by continuing them."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -52,7 +52,7 @@ class BranchValues:
         self.value_of: dict[tuple[str, tuple[int, ...]], float] = {}
 
     def rewards(self, draws: Sequence[Rollout], step: int) -> list[float]:
-        """Outcomes of this process's draws; their prefixes are valued on the way."""
+        """The outcomes of this process's draws; their prefixes are valued on the way."""
         session, self.draws = self.session, draws
         prefixes = list(
             dict.fromkeys((d.problem_id, d.token_ids[:cut]) for d in draws for cut in cuts_of(len(d.token_ids)))
@@ -72,7 +72,7 @@ class BranchValues:
         return [outcome(draw) for draw in draws]
 
     def credit(self) -> list[list[float]]:
-        """For each draw of the last step the gain in value of the segment that each token is in."""
+        """The advantage of each token of each draw of the last step: the gain in value over the token's segment."""
         groups: dict[str, list[float]] = {}
         for draw in self.draws:
             groups.setdefault(draw.problem_id, []).append(outcome(draw))

@@ -8,7 +8,7 @@ from posttrain_diag.stages.session.session import Session
 from posttrain_diag.stages.trainers.supervised import fit_rows
 
 SHARE = 0.5
-"""Share of the retained tasks where the user sets none."""
+"""Share of a batch that holds retained tasks where the user sets none."""
 
 
 def run(session: Session) -> None:
@@ -24,7 +24,7 @@ def run(session: Session) -> None:
 
 
 def _kept(session: Session) -> list[TokenRow]:
-    """What the policy does right on the training problems; nothing, where it does nothing right."""
+    """Rows from what the policy does right on the training problems; empty where it does nothing right."""
     config = session.config
     drawn = session.own_draws(session.inputs.train, config.own_rollouts)
     found = own_rows(drawn, config.keep_per_problem)

@@ -37,7 +37,7 @@ def run(session: Session) -> None:
 
 
 def _rows(session: Session, number: int) -> list[TokenRow]:
-    """What round `number` trains on."""
+    """The rows that round `number` trains on."""
     config, problems = session.config, session.inputs.train
     drawn = session.own_draws(problems, config.own_rollouts, version="" if number == 1 else f"+rft-{number - 1}")
     found = own_rows(drawn, config.keep_per_problem)

@@ -19,13 +19,13 @@ from posttrain_diag.tasks.verifiers.json_value import keys_only
 from posttrain_diag.types import Problem, Rollout
 
 LONGER = 4
-"""The search may draw so many times the tokens of the bare policy."""
+"""The search may draw this many times as many tokens as the bare policy."""
 MAJORITY = 1 / 3
-"""Share of a problem's draws that must agree, more than on any other answer."""
+"""Share of a problem's draws that must agree on an answer, which must also be more than agree on any other."""
 FOIL = "-918273645.5"
-"""Stands for the gold answer where an answer is read off a text, so that nothing of the gold enters a vote."""
+"""Stands for the gold answer where an answer is read from a text, so that nothing of the gold enters a vote."""
 _CUTS = re.compile(r"</think>\s*|\n+")
-"""Where a long response may be entered: after its thinking, and at the beginning of a line."""
+"""Where a long response may begin instead: after its thinking, and at the beginning of each line."""
 
 Right = Callable[[str], bool]
 
@@ -36,7 +36,7 @@ class Selected:
 
     draws: tuple[Rollout, ...]
     right: Right
-    """Whether a text is right by the search's own standard; asked of shortened responses."""
+    """Tells whether a text is right by the search's own standard; asked of shortened responses."""
 
 
 def run(session: Session) -> None:
@@ -83,7 +83,7 @@ def _rows(session: Session) -> list[TokenRow]:
 
 
 def _long_cap(session: Session, problems: Sequence[Problem]) -> int:
-    """The search's cap: LONGER times the bare one, as far as the context allows."""
+    """The search's token cap: LONGER times the bare policy's, as far as the context allows."""
     engine, cap = session.policy.engine, LONGER * session.params.max_new_tokens
     if engine.info.context_length is None:
         return cap
@@ -91,7 +91,7 @@ def _long_cap(session: Session, problems: Sequence[Problem]) -> int:
 
 
 def _likeliest(session: Session, drawn: Mapping[str, Sequence[Rollout]]) -> dict[str, Selected]:
-    """Of each problem the passing draw with the highest log-probability under the policy: the least foreign one."""
+    """For each problem the passing draw with the highest log-probability under the policy: the least foreign one."""
     passed = {key: {d.token_ids: d for d in draws if d.passed} for key, draws in drawn.items()}
     flat = [draw for own in passed.values() for draw in own.values()]
     problems = session.problems
@@ -118,7 +118,7 @@ def _likeliest(session: Session, drawn: Mapping[str, Sequence[Rollout]]) -> dict
 
 
 def _majority(session: Session, drawn: Mapping[str, Sequence[Rollout]]) -> dict[str, Selected]:
-    """Of each problem the draws with the answer that most finished draws give."""
+    """For each problem the draws with the answer that most finished draws give, if enough of them agree."""
     out: dict[str, Selected] = {}
     for key, draws in drawn.items():
         problem = session.problems[key]

@@ -13,7 +13,7 @@ from posttrain_diag.stages.trainers.supervised import fit_rows
 from posttrain_diag.types import Problem, Rollout
 
 SHARES = (0.25, 0.5, 0.75)
-"""Shares of a demonstration's tokens that are given, the smallest first: what is not given is the policy's own."""
+"""Shares of a demonstration's tokens that are given, the smallest first; the rest is the policy's own."""
 REWRITE = (
     "Here is a correct solution:\n\n{demo}\n\nRewrite it in your own words. Give the solution alone, with the same "
     "final answer in the same format."
@@ -23,35 +23,38 @@ REWRITE = (
 def run(session: Session) -> None:
     """Train on demonstrations as the policy itself would write them.
 
-    `demos: rewritten` takes of each problem what comes first of: own passing draws; passing rewritings of the
-    demonstration (models with a chat template); passing continuations of its beginning, as short a one as needed; the
-    demonstration itself. `details` counts the problems by what they got. `probability-weighted` trains on the
-    demonstrations as they are with each token's loss scaled by its probability, `demos` is plain SFT.
+    With `demo_style: rewritten` each problem gets the first of these that there is: own passing draws; passing
+    rewritings of the demonstration (models with a chat template); passing continuations of its beginning, as short
+    a one as needed; the demonstration itself. `details` counts the problems by what they got.
+    `probability-weighted` trains on the demonstrations as they are with each token's loss scaled by its
+    probability, `as-given` is plain SFT.
 
     References:
         Yang et al. 2024, arXiv:2402.13669 (self-distillation); Wu et al. 2025, arXiv:2508.05629 (DFT).
     """
-    if session.config.demos == "rewritten":
+    if session.config.demo_style == "rewritten":
         fit_rows(session, "sft-model-aware", session.rows_once("rewritten", lambda: _rewritten(session)))
         return
     rows = session.rows_once("demos", lambda: demo_rows(session.policy.engine, session.inputs.train))
-    fit_rows(session, "sft-model-aware", rows, loss="dft" if session.config.demos == "probability-weighted" else "nll")
+    fit_rows(
+        session, "sft-model-aware", rows, loss="dft" if session.config.demo_style == "probability-weighted" else "nll"
+    )
 
 
 @dataclass
 class _Found:
-    """Rows by problem, and where each problem's come from."""
+    """The rows found so far by problem, and the kind of source that each problem's rows come from."""
 
     rows: dict[str, list[TokenRow]]
     kinds: dict[str, str]
 
     def take(self, kind: str, rows: Mapping[str, list[TokenRow]]) -> None:
-        """Rows of problems that had none."""
+        """Add rows of problems that had none, all of the same kind."""
         self.rows |= rows
         self.kinds |= dict.fromkeys(rows, kind)
 
     def open(self, problems: Sequence[Problem]) -> list[Problem]:
-        """Problems without a row."""
+        """The problems that have no row yet."""
         return [problem for problem in problems if problem.id not in self.rows]
 
 
@@ -106,6 +109,6 @@ def _continued(session: Session, problems: Sequence[Problem], share: float) -> d
 
 
 def _whole(draw: Rollout, hint: tuple[int, ...]) -> TokenRow:
-    """The hint becomes part of the response."""
+    """A row whose response is the given hint with what was drawn after it."""
     bare = draw.prompt_ids[: len(draw.prompt_ids) - len(hint)]
     return TokenRow(draw.problem_id, bare, (*hint, *draw.token_ids))

@@ -11,10 +11,10 @@ from posttrain_diag.store import write_atomic
 
 
 class Ledger:
-    """The draws that the store lacked when a piece of work first asked for them.
+    """Notes the draws that the store lacked when a piece of work first asked for them.
 
     Args:
-        path: where they are noted, and read again after a restart; None: nowhere.
+        path: file where they are noted, and read again after a restart; None: they are kept in memory alone.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -25,10 +25,10 @@ class Ledger:
             self._lacked = {key: set(indices) for key, indices in json.loads(path.read_text()).items()}
 
     def due(self, model_sha: str, owed: Sequence[Owed]) -> list[set[int]]:
-        """Sample indices that go on the bill, by prompt; each does so once.
+        """The draws of each prompt that go on the bill, as sample indices; each draw does so once.
 
         Args:
-            model_sha: of the model that draws.
+            model_sha: hash of the model that draws.
             owed: what is about to be drawn.
         """
         out: list[set[int]] = []

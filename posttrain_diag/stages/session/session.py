@@ -50,24 +50,24 @@ Trained = TypeVar("Trained", TokenRow, TokenPair, Lesson)
 
 @dataclass
 class StageState:
-    """What must survive a restart."""
+    """The numbers of a stage that must survive a restart."""
 
     steps: int = 0
-    """Optimizer steps of all phases."""
+    """Optimizer steps of all phases so far."""
     generated_tokens: int = 0
-    """Drawn for training: RL draws, own rollouts, teachers' texts."""
+    """Tokens drawn for training: RL draws, own rollouts, teachers' texts."""
     rollouts: int = 0
     trained_tokens: int = 0
     zero_steps: int = 0
     """RL steps in a row without one passing draw."""
     stopped: str | None = None
-    """Why the stage ended early."""
+    """Why the stage ended early; empty while it has not."""
     extra: dict[str, Any] = field(default_factory=dict[str, Any])
-    """A stage's own numbers, e.g. the share of hints."""
+    """Numbers that only one stage has, e.g. the share of hints."""
 
 
 class Session:
-    """What a stage's `run(session)` works with."""
+    """One stage in progress, as a stage's `run(session)` gets it."""
 
     def __init__(
         self,
@@ -108,13 +108,19 @@ class Session:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes."""
+        """Whether this process is the one that writes files."""
         return bool(self.processes.is_main_process)
 
     def made_once(
         self, name: str, make: Callable[[], Sequence[Trained]], load: Callable[[Path], list[Trained]]
     ) -> list[Trained]:
-        """Rows from a file of the stage, made by the main process where they are not there yet."""
+        """Rows for training, made by the main process once and read back from a file of the stage ever after.
+
+        Args:
+            name: names the file.
+            make: makes the rows where the file is not there yet.
+            load: reads them from the file.
+        """
         path = self.folder / name
         bill, noted = path.with_suffix(".bill.json"), path.with_suffix(".owed.json")
         if self.is_main:
@@ -132,15 +138,15 @@ class Session:
         return load(path)
 
     def rows_once(self, name: str, make: Callable[[], Sequence[TokenRow]]) -> list[TokenRow]:
-        """`made_once` for rows."""
+        """Rows for training, made once and read back ever after, as `made_once` describes."""
         return self.made_once(f"{name}.jsonl", make, load_rows)
 
     def pairs_once(self, name: str, make: Callable[[], Sequence[TokenPair]]) -> list[TokenPair]:
-        """`made_once` for pairs."""
+        """Preference pairs, made once and read back ever after, as `made_once` describes."""
         return self.made_once(f"{name}.jsonl", make, load_pairs)
 
     def _write_bill(self, path: Path) -> None:
-        """What was drawn and noted so far outside trainers; it must be known after a restart, and to every process."""
+        """Write what was drawn and noted so far outside trainers, for restarts and for every other process."""
         own = self.state
         bill = {"generated_tokens": own.generated_tokens, "rollouts": own.rollouts, "extra": own.extra}
         write_atomic(path, json.dumps(bill))
@@ -161,18 +167,21 @@ class Session:
         hints: Mapping[str, tuple[int, ...]] | None = None,
         cap: int | None = None,
     ) -> dict[str, list[Rollout]]:
-        """Draws of each problem by the policy as it is now, out of the store, topped up.
+        """Draws of each problem by the policy as it is now: those in the store, and as many new ones as are missing.
 
         Draws of the starting model are shared with other stages and analyses of it; those of later weights, which
         exist in this stage alone, stay in its folder.
 
         Args:
-            problems: ids are unique.
+            problems: what to draw for; ids are unique.
             n: draws per problem.
             version: names the state of the weights; empty while they are the starting model's.
             arm: name in the store of another prompt than the problem's own.
             hints: response tokens given to a problem, by its id.
             cap: tokens drawn at most; None: the stage's cap, less the hint.
+
+        Returns:
+            The rollouts by problem id.
         """
         engine = self.policy.engine
         self.policy.sync()
@@ -194,16 +203,21 @@ class Session:
         cap: int | None = None,
         open_store: Callable[[], Store] | None = None,
     ) -> dict[str, list[Rollout]]:
-        """Draws of each problem by the model of an engine, out of the store, topped up; they go on the bill.
+        """Draws of each problem by the model of an engine: those in the store, and as many new ones as are missing.
+
+        New draws go on the stage's bill.
 
         Args:
-            engine: of the policy or of another model.
-            problems: ids are unique.
+            engine: the policy or another model.
+            problems: what to draw for; ids are unique.
             n: draws per problem.
-            arm: as of `own_draws`, like `hints` and `cap`.
-            hints: see there.
-            cap: see there.
-            open_store: where they are kept; None: the store of the run.
+            arm: name in the store of another prompt than the problem's own.
+            hints: response tokens given to a problem, by its id.
+            cap: tokens drawn at most; None: the stage's cap, less the hint.
+            open_store: opens the store that keeps them; None: the store of the run.
+
+        Returns:
+            The rollouts by problem id.
         """
         by_id, given = {problem.id: problem for problem in problems}, hints or {}
         store = (open_store or self._open_store)()
@@ -224,7 +238,7 @@ class Session:
             store.close()
 
     def replay_rows(self) -> list[TokenRow]:
-        """What is trained on to keep the retained tasks: the starting policy's own passing draws, else demonstrations.
+        """Rows that keep the retained tasks: the starting policy's own passing draws, else demonstrations.
 
         Raises:
             UsageError: no tasks to retain were given, or nothing is known that passes on them.
@@ -251,7 +265,7 @@ class Session:
         return self.rows_once("replay", make)
 
     def with_replay(self, rows: Sequence[TokenRow]) -> list[TokenRow]:
-        """Rows for a supervised stage, with the replay share that the user asked for."""
+        """Rows for a supervised stage, with the share of replayed rows that the user asked for."""
         if self.replay_share == 0:
             return list(rows)
         return mixed(rows, self.replay_rows(), self.replay_share, seed=self.config.seed)
@@ -260,7 +274,7 @@ class Session:
         """Run one trainer to its end, or take over what an earlier process left.
 
         Args:
-            name: of the phase, unique in the stage.
+            name: name of the phase, unique in the stage.
             make: builds the trainer, given the folder for its checkpoints; not called for a finished phase.
         """
         from transformers import PrinterCallback
@@ -291,7 +305,7 @@ class Session:
         self.processes.wait_for_everyone()
 
     def _resume_from(self, checkpoints: Path) -> str | None:
-        """The last complete checkpoint; what a kill left half-written is removed."""
+        """The last complete checkpoint; a checkpoint that a kill left half-written is removed."""
         found: list[tuple[int, Path]] = []
         for path in checkpoints.glob("checkpoint-*"):
             if (path / STATE).exists():
@@ -307,11 +321,11 @@ class Session:
 
 
 def replay_share(config: StageConfig, inputs: StageInputs, default: float) -> float:
-    """Share of retained tasks in a batch: the user's, else the stage's own where there are tasks to retain."""
+    """Share of retained tasks in a batch: the user's, else the stage's default where there are tasks to retain."""
     if config.replay is not None:
         return config.replay
     return default if inputs.retain else 0.0
 
 
 def _silent(text: str) -> None:
-    """Say nothing."""
+    """Take a line of text and show it to nobody."""

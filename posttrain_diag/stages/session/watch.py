@@ -23,16 +23,16 @@ from posttrain_diag.wording.numbers import nats, percent
 
 RETENTION_ROLLOUTS = 4
 MOST_RETAINED = 48
-"""Retained problems looked at while training."""
+"""Most retained problems that are looked at while training."""
 KL_DRAWS = 2
-"""Of the start's draws per probe problem so many are scored again."""
+"""How many of the start's draws per probe problem are scored again, for the KL."""
 COLLAPSE_SE = 2.0
 """pass@k has fallen, or pass@1 risen, when the paired difference to the start is more than so many standard errors."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen after so many optimizer steps of the stage."""
+    """What was seen of the policy after some optimizer steps of the stage."""
 
     step: int
     pass_1: float
@@ -44,7 +44,7 @@ class Look:
     """Mean over the start's draws of log pi_start - log pi_now, nats per response."""
     truncated: float
     collapse: bool
-    """pass@k below the start's while pass@1 is above it, both beyond chance."""
+    """Whether pass@k is below the start's while pass@1 is above it, both beyond chance."""
     utility: float
     """pass@1 + 0.5 x change of retention since the start."""
 
@@ -58,7 +58,7 @@ class Look:
 
 
 def read_looks(stage: Path) -> tuple[Look, ...]:
-    """Every look of a stage, from its folder."""
+    """Read every look at a stage from its folder."""
     lines = (stage / "watch" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     return tuple(Look(**json.loads(line)) for line in lines)
 
@@ -80,7 +80,7 @@ class Watched:
     looks: list[Look] = field(default_factory=list[Look])
     best_step: int = 0
     tokens: int = 0
-    """Drawn while watching."""
+    """Tokens drawn while watching."""
 
     @property
     def best(self) -> Look | None:
@@ -95,16 +95,23 @@ class StartDraw:
     problem_id: str
     token_ids: tuple[int, ...]
     token_logprobs: tuple[float, ...]
-    """Nats, under the starting policy."""
+    """Log-probability of each token under the starting policy, nats."""
 
     @staticmethod
     def of(problem_id: str, token_ids: Sequence[int], token_logprobs: Sequence[float], **_: Any) -> StartDraw:
-        """From start_draws.json; earlier versions wrote more there."""
+        """Make a draw from an entry of start_draws.json.
+
+        Args:
+            problem_id: the problem that it answers.
+            token_ids: its tokens.
+            token_logprobs: log-probability of each under the starting policy, nats.
+            **_: further keys, which earlier versions wrote and nobody reads.
+        """
         return StartDraw(problem_id, tuple(token_ids), tuple(token_logprobs))
 
 
 class Watcher:
-    """Samples the probe and the retained problems from the weights of the last `Policy.sync`; keeps the best ones."""
+    """Looks at the probe and retained problems under the weights of the last `Policy.sync`; keeps the best weights."""
 
     def __init__(
         self,
@@ -134,11 +141,11 @@ class Watcher:
         return Watched(**data)
 
     def reload(self) -> None:
-        """Take over what the process that looks has written."""
+        """Take over what the process that looks at the policy has written."""
         self.seen = self._restored()
 
     def begin(self) -> None:
-        """The look before the first step. After a restart the start's draws are read from disk."""
+        """Look before the first step. After a restart the start's draws are read from disk."""
         path = self.folder / "start_draws.json"
         if self.seen.looks and path.exists():
             self.start_draws = [StartDraw.of(**row) for row in json.loads(path.read_text())]
@@ -160,7 +167,7 @@ class Watcher:
         self._record(self._look(0, draws))
 
     def look(self, step: int) -> Look:
-        """Sample, compare with the start, write it down, keep the weights if they are the best so far."""
+        """Sample from the policy, compare with the start, record it, and keep the weights if they are the best."""
         found = self._look(step, self._draw(self.probe, self.rollouts, "watch"))
         self._record(found)
         return found
@@ -218,7 +225,7 @@ class Watcher:
         return float(np.mean(gaps))
 
     def _record(self, look: Look) -> None:
-        """metrics.jsonl gets a line; watch.json and best/ are replaced whole."""
+        """Add a line to metrics.jsonl and replace watch.json and best/ as a whole."""
         self.seen.looks = [*(old for old in self.seen.looks if old.step < look.step), look]
         best = self.seen.best
         if best is look:

@@ -17,9 +17,9 @@ class StageCallback(TrainerCallback):
     """Ties one trainer to its session.
 
     Args:
-        session: of the stage.
+        session: the stage in progress.
         before: steps of the phases before this one.
-        trainer: whose steps these are.
+        trainer: the trainer whose steps are counted and watched.
     """
 
     def __init__(self, session: Session, before: int, trainer: Any) -> None:
@@ -28,13 +28,28 @@ class StageCallback(TrainerCallback):
         self.trainer = trainer
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, *, optimizer: Any, **_: Any) -> None:
-        """Scale this step's rate; the scheduler sets the next one's anew."""
+        """Scale the learning rate of this step; the scheduler sets the next step's anew.
+
+        Args:
+            args: the trainer's arguments, not used.
+            state: the trainer's state, not used.
+            control: the trainer's control flags, not used.
+            optimizer: the optimizer whose rate is scaled.
+            **_: further arguments of transformers' callback, not used.
+        """
         if self.session.rate_factor != 1.0:
             for group in optimizer.param_groups:
                 group["lr"] *= self.session.rate_factor
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """After every optimizer step."""
+        """After every optimizer step, report it, and stop the trainer where the budget is spent or a look says so.
+
+        Args:
+            args: the trainer's arguments, not used.
+            state: the trainer's state, which counts the steps of this phase.
+            control: the trainer's control flags; here training is stopped.
+            **_: further arguments of transformers' callback, not used.
+        """
         session = self.session
         own = session.state
         own.steps = self.before + state.global_step
@@ -60,7 +75,7 @@ class StageCallback(TrainerCallback):
         )
 
     def _look(self, step: int) -> str | None:
-        """Watch; only the main process looks, and all of them hear what it decided."""
+        """Look at the policy; only the main process does, and all of them hear what it decided."""
         session, reason = self.session, None
         session.policy.sync()
         if session.is_main:
@@ -74,7 +89,7 @@ class StageCallback(TrainerCallback):
         return self._agreed(reason)
 
     def _agreed(self, reason: str | None) -> str | None:
-        """What the main process says."""
+        """The reason to stop that the main process found, told to every process."""
         if self.session.processes.num_processes == 1:
             return reason
         from accelerate.utils import broadcast_object_list
@@ -84,7 +99,14 @@ class StageCallback(TrainerCallback):
         return said[0]
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """A checkpoint is complete once the stage's own state lies in it, after what every process writes there."""
+        """Complete a checkpoint with the stage's own state, once every process has written its part.
+
+        Args:
+            args: the trainer's arguments, which name the folder of checkpoints.
+            state: the trainer's state, which numbers the checkpoint.
+            control: the trainer's control flags, not used.
+            **_: further arguments of transformers' callback, not used.
+        """
         self.session.processes.wait_for_everyone()
         if self.session.is_main:
             path = Path(args.output_dir) / f"checkpoint-{state.global_step}" / STATE

@@ -15,7 +15,7 @@ from posttrain_diag.stages.trainers.supervised import count
 from posttrain_diag.stages.trainers.trl import Companion, Hooks, arguments, build, distillation_trainer
 
 FORWARD_KL, REVERSE_KL = 0.0, 1.0
-"""TRL's beta: KL(teacher || student), and KL(student || teacher)."""
+"""Values of TRL's beta that stand for KL(teacher || student) and KL(student || teacher)."""
 
 
 def fit_teachers(
@@ -32,13 +32,13 @@ def fit_teachers(
     """Move the policy towards its teachers' next-token laws on responses.
 
     Args:
-        session: of the stage.
+        session: the stage in progress.
         phase: name of the phase.
-        rollouts: gives prompt and response of a key.
+        rollouts: gives the prompt and the response of a key.
         keys: what is trained on, in a new order each time round.
-        teacher_of: place of a key's teacher among the session's.
-        beta: FORWARD_KL or REVERSE_KL, mean over response tokens.
-        vllm: of `vllm_arguments`: let TRL draw the responses by vLLM; empty: `rollouts` gives them.
+        teacher_of: index of a key's teacher among the session's.
+        beta: FORWARD_KL or REVERSE_KL; the KL is a mean over response tokens.
+        vllm: what `vllm_arguments` returned, to let TRL draw the responses by vLLM; empty: `rollouts` gives them.
         count_draws: told the responses and tokens of each step.
     """
     config = session.config

@@ -35,15 +35,15 @@ and 45 kB per token and layer of 512 hidden and 1408 inner values; in bfloat16 l
 HIDDEN, INNER = 12, 4
 """Values kept for the backward pass per token and layer, of the width of the residual stream and of the MLP."""
 ELEMENT = 4
-"""Bytes of such a value; in bfloat16 the norms are still float32, and this counts too many."""
+"""Bytes of one such value in float32; in bfloat16 only the norms take as many, and this counts too much."""
 OPTIMIZER = 12
 """Bytes per trained weight that come with the first step: the gradient and Adam's two moments."""
 USABLE = 0.8
-"""Share of the room on a GPU that is planned with; the rest is fragments and the kernels' own."""
+"""Share of the free room on a GPU that is planned with; the rest is left to fragments and the kernels' own use."""
 
 
 def bytes_per_token(model_config: Any, vocab_size: int, *, checkpointing: bool, laws: int = 1) -> float:
-    """What a token of a sequence takes from the forward pass to the end of the backward pass.
+    """Bytes that one token of a sequence takes from the forward pass to the end of the backward pass.
 
     Args:
         model_config: transformers config of the text model.
@@ -68,7 +68,7 @@ def largest_divisor(n: int, most: float, *, even: bool = False) -> int:
 
 
 def settle_micro_batch(stage: str, session: Session) -> StageConfig:
-    """The settings with a micro-batch that fits, told to the user where it is not the whole batch.
+    """The settings with a micro-batch that fits into memory; the user is told where it is not the whole batch.
 
     All processes call it; the first one's memory decides.
     """
@@ -105,7 +105,7 @@ def longest_sequence(session: Session) -> int:
 
 
 def token_bytes(stage: str, session: Session) -> float:
-    """What a token of a sequence takes in this stage."""
+    """Bytes that one token of a sequence takes in this stage."""
     policy, config = session.policy, session.config
     return bytes_per_token(
         policy.text_config,
@@ -116,7 +116,7 @@ def token_bytes(stage: str, session: Session) -> float:
 
 
 def rows_beside(stage: str, session: Session) -> float:
-    """Sequences in a pass for each of the micro-batch: replayed and taught ones join the loss of some trainers."""
+    """Sequences in a pass for each one of the micro-batch: replayed and taught rows join the loss of some trainers."""
     if stage_record(stage).rate not in ("rl", "preference", "teacher"):
         return 1.0  # they are in the batch
     return 1 / (1 - session.replay_share) + (stage == "interleaved")
@@ -147,7 +147,7 @@ def _compared(stage: str, config: StageConfig) -> bool:
 
 
 def _float32_bytes(model: str) -> int:
-    """Of a model's weights once they are loaded as float32; most files hold 16 bits."""
+    """Bytes of a model's weights once they are loaded as float32; most files hold 16 bits."""
     files = find_model(model, trust_remote_code=False, allow_pickle=False)
     stored = sum(path.stat().st_size for path in files.root.glob("*.safetensors"))
     settings = json.loads((files.root / "config.json").read_text())

@@ -55,13 +55,13 @@ SIMPO_MARGIN = 0.5
 
 
 def fit_pairs(session: Session, phase: str, pairs: Sequence[TokenPair], *, steps: int | None = None) -> None:
-    """Train on pairs with the loss that the user chose, the replay share beside it.
+    """Train on pairs with the loss that the user chose, and on the share of replayed rows beside it.
 
     Args:
-        session: of the stage.
+        session: the stage in progress.
         phase: name of the phase.
         pairs: chosen and rejected responses.
-        steps: of this phase; None: all of the stage's.
+        steps: optimizer steps of this phase; None: all of the stage's.
 
     Raises:
         UsageError: no pairs, pairs longer than the context, or too small a batch for the loss.
@@ -79,7 +79,7 @@ def fit_pairs(session: Session, phase: str, pairs: Sequence[TokenPair], *, steps
 
 
 class _Run:
-    """Data, settings and hooks of one phase."""
+    """The data, settings and hooks of one phase."""
 
     def __init__(self, session: Session, pairs: Sequence[TokenPair]) -> None:
         self.session = session
@@ -88,7 +88,7 @@ class _Run:
         self.made: Any = None
 
     def trainer(self, folder: Path, steps: int) -> Any:
-        """The trainer of the user's loss."""
+        """Build the trainer for the user's loss."""
         config, policy = self.session.config, self.session.policy
         if policy.tokenizer.pad_token is None:
             policy.tokenizer.pad_token = policy.tokenizer.eos_token
@@ -120,7 +120,7 @@ class _Run:
         return self.made
 
     def _loss(self, folder: Path, common: dict[str, Any]) -> tuple[Any, Any, Dataset]:
-        """Trainer class, its settings and its data set."""
+        """Trainer class, its settings and its data set for the user's loss."""
         config = self.session.config
         beta = config.beta or (SIMPO_BETA if config.loss == "simpo" else BETA)
         known: dict[str, Any] = {**common, "beta": beta}
@@ -148,7 +148,7 @@ class _Run:
                 return dpo_trainer(), DPOConfig(**known), self._on_disk(pair_dataset(self.pairs), folder)
 
     def _on_disk(self, dataset: Dataset, folder: Path) -> Dataset:
-        """TRL passes the reference's log-probabilities between processes through a file beside the data set's."""
+        """Put the data set on disk, where TRL also passes the reference's log-probabilities between processes."""
         from datasets import load_from_disk
 
         path = folder / "pairs"
@@ -172,7 +172,7 @@ class _Run:
 
 
 def _in_pairs(config: StageConfig) -> StageConfig:
-    """The batch in pairs, of two sequences each."""
+    """The settings with the batch counted in pairs, of two sequences each."""
     halves = {"batch_size": max(1, config.batch_size // 2), "micro_batch": max(1, config.micro // 2)}
     return config.model_copy(update=halves)
 

@@ -18,10 +18,10 @@ from posttrain_diag.types import Rollout
 
 Algorithm = Literal["grpo", "rloo"]
 Groups = Mapping[str, Sequence[Rollout]]
-"""The draws of one step by problem, over all processes."""
+"""The draws of one step by problem, from all processes."""
 REPLAY_FACTOR = 5.0
-"""A replayed row counts so much more beside RL than beside supervised rows: verdicts make noisy gradients, which take
-the weights further from the start than a clean one does."""
+"""A replayed row counts this many times as much beside RL as beside supervised rows: verdicts make noisy gradients,
+which take the weights further from the start than a clean one does."""
 
 
 @dataclass
@@ -30,18 +30,20 @@ class RLPlan:
 
     algorithm: Algorithm = "grpo"
     hint: Callable[[str, int], tuple[int, ...]] | None = None
-    """(problem id, step) -> response tokens given at this step; the same for all draws of the problem."""
+    """Called with (problem id, step): response tokens given at this step, the same for all draws of the problem."""
     reward: Callable[[Sequence[Rollout], int], list[float]] | None = None
-    """(draws, step) -> rewards; None: 1 for a pass, else 0."""
+    """Called with (draws, step): their rewards; None: 1 for a pass, else 0."""
     after_step: Callable[[Groups], None] | None = None
-    """Told the draws of every step."""
+    """Called with the draws of every step."""
     credit: Callable[[], list[list[float]]] | None = None
-    """Advantage of each token of the draws that were rewarded last; None: the group-relative reward for all of them."""
+    """The advantage of each token of the draws that were rewarded last; None: the group-relative reward for all of
+    them."""
     companion: Callable[[], LossPart] | None = None
     """Rows whose cross-entropy joins the loss of this step over all processes, replay aside; asked for once the
     draws of the step are judged, the same at every call within it."""
     zero_steps: int | None = None
-    """Stop after so many steps in a row without a passing draw; None: go on, there is another signal to learn from."""
+    """Stop after so many steps in a row without a passing draw; None: never, since there is another signal to learn
+    from."""
 
 
 @dataclass
@@ -53,7 +55,7 @@ class _Step:
 
 
 def count_draws(session: Session, draws: Sequence[Rollout]) -> list[Rollout]:
-    """Put draws of this process on the bill of all of them, and note whether one passed; returns those of all."""
+    """Put the draws of this process on the bill and note whether one passed; returns the draws of all processes."""
     everywhere = list(draws)
     if session.processes.num_processes > 1:
         from accelerate.utils import gather_object
@@ -68,6 +70,12 @@ def count_draws(session: Session, draws: Sequence[Rollout]) -> list[Rollout]:
 
 def fit_rl(session: Session, phase: str, plan: RLPlan, *, steps: int | None = None) -> None:
     """Run one RL phase on the training problems.
+
+    Args:
+        session: the stage in progress.
+        phase: name of the phase.
+        plan: hints, rewards and companions of this kind of RL.
+        steps: optimizer steps of this phase; None: all of the stage's.
 
     Raises:
         UsageError: the batch does not hold whole groups.
@@ -119,7 +127,7 @@ def fit_rl(session: Session, phase: str, plan: RLPlan, *, steps: int | None = No
 
 
 class _Runner(Rollouts):
-    """Draws, judges and rewards for a trainer."""
+    """Draws, judges and rewards on behalf of a trainer."""
 
     def __init__(self, session: Session, plan: RLPlan) -> None:
         super().__init__(session)
@@ -128,7 +136,7 @@ class _Runner(Rollouts):
         self.hints = _Step()
 
     def hooks(self) -> Hooks:
-        """What the trainer asks back."""
+        """The hooks through which the trainer asks for draws and rows."""
         session, plan = self.session, self.plan
         companion = None
         if self.replay or plan.companion is not None:
@@ -142,7 +150,7 @@ class _Runner(Rollouts):
         )
 
     def hint(self, problem_id: str) -> tuple[int, ...]:
-        """The plan's hint, made at the first draw of a step."""
+        """The plan's hint for a problem, made at the first draw of a step."""
         if self.plan.hint is None:
             return ()
         if self.hints.number != self.step:
@@ -153,7 +161,7 @@ class _Runner(Rollouts):
         return given[problem_id]
 
     def rewards(self, prompts: list[str], completion_ids: list[list[int]], **_: Any) -> list[float]:
-        """The reward of each draw; keeps the bill and tells the plan."""
+        """The reward of each draw; also keeps the bill and tells the plan of the step."""
         session, step = self.session, self.step
         draws = [self.judged(key, tuple(ids)) for key, ids in zip(prompts, completion_ids, strict=True)]
         if self.plan.zero_steps is not None:
@@ -168,7 +176,10 @@ class _Runner(Rollouts):
         return rewards
 
     def parts(self) -> list[LossPart]:
-        """Replay, and this process's share of the plan's rows: all micro-batches of a step together see each once."""
+        """The replayed rows, and this process's share of the plan's rows.
+
+        All micro-batches of a step together see each of the plan's rows once.
+        """
         parts = super().parts()
         if self.plan.companion is None or not (of_step := self.plan.companion()).rows:
             return parts

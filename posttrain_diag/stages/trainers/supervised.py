@@ -23,17 +23,17 @@ def fit_rows(
     trainer: Any = None,
     **more: Any,
 ) -> None:
-    """Train on rows, the user's replay share mixed in.
+    """Train on rows, with the user's share of replayed rows mixed in.
 
     Args:
-        session: of the stage.
+        session: the stage in progress.
         phase: name of the phase.
         rows: what is to become likelier.
-        steps: of this phase; None: all of the stage's.
+        steps: optimizer steps of this phase; None: all of the stage's.
         loss: "nll", or "dft" for the probability-weighted one (arXiv:2508.05629).
         replay: False: the rows hold what is to be replayed already.
         trainer: another trainer class than SFTTrainer with hooks.
-        more: further arguments of the trainer.
+        **more: further arguments of the trainer.
 
     Raises:
         UsageError: no rows, or rows longer than the context.
@@ -68,5 +68,5 @@ def fit_rows(
 
 
 def count(session: Session, tokens: int) -> None:
-    """Put trained tokens of this process on the bill of all of them."""
+    """Put trained tokens on the bill; every process is taken to have trained on as many as this one."""
     session.state.trained_tokens += tokens * session.processes.num_processes

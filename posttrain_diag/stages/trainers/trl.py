@@ -27,7 +27,11 @@ CHECKPOINTED_FROM = 1_000_000_000
 
 
 def require_trl() -> None:
-    """Raise MissingExtra where TRL, accelerate or datasets is not installed."""
+    """Make sure that TRL, accelerate and datasets can be imported.
+
+    Raises:
+        MissingExtra: one of them is not installed.
+    """
     import os
 
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
@@ -40,7 +44,11 @@ def require_trl() -> None:
 
 
 def require_vllm() -> None:
-    """Raise UsageError where TRL could not draw with vLLM in this environment."""
+    """Make sure that TRL can draw with vLLM in this environment.
+
+    Raises:
+        UsageError: vLLM is not installed in it.
+    """
     from importlib.util import find_spec
 
     if find_spec("vllm") is None:
@@ -79,12 +87,12 @@ def arguments(
     """Arguments that all TRL configs share.
 
     Args:
-        config: of the stage.
-        folder: for the trainer's checkpoints.
+        config: the stage's settings.
+        folder: where the trainer's checkpoints go.
         steps: optimizer steps of this phase.
-        learning_rate: peak.
-        device: where the policy is.
-        n_parameters: of the policy.
+        learning_rate: peak learning rate.
+        device: the device that the policy is on.
+        n_parameters: number of the policy's weights.
 
     Raises:
         UsageError: the batch cannot be cut into equal micro-batches.
@@ -136,27 +144,27 @@ class Companion:
     """Rows whose cross-entropy is added to another objective: replay beside RL, demonstrations where draws fail."""
 
     next_parts: Callable[[], Sequence[LossPart]]
-    """What joins the loss of the next micro-batch; may be empty."""
+    """Returns what joins the loss of the next micro-batch; may be empty."""
     pad_id: int
 
 
 @dataclass
 class Hooks:
-    """What a trainer of ours asks back."""
+    """What our trainers ask of the stage that runs them."""
 
     count_tokens: Callable[[int], None]
     """Called with the tokens of every batch that is trained on."""
     prompt_ids: Callable[[str], tuple[int, ...]] | None = None
-    """Token ids of a problem's prompt now, the hint included; by the problem's id."""
+    """Token ids of a problem's prompt at this step, the hint included; called with the problem's id."""
     sample: Callable[[Sequence[str]], list[list[int]]] | None = None
-    """One draw for each entry, ids may repeat; None: the trainer generates (vLLM or transformers)."""
+    """One draw for each entry, in which ids may repeat; None: the trainer generates (vLLM or transformers)."""
     companion: Companion | None = None
     credit: Callable[[], list[list[float]]] | None = None
-    """Advantage of each token of the draws that were rewarded last; None: the trainer's own, one for each draw."""
+    """The advantage of each token of the draws that were rewarded last; None: the trainer's own, one for each draw."""
     teacher_of: Callable[[str], int] | None = None
-    """distillation: which teacher a problem is routed to."""
+    """For distillation: which teacher a problem is routed to."""
     count_draws: Callable[[int, int], None] | None = None
-    """distillation: told the draws of a step and their tokens, over all processes."""
+    """For distillation: called with the draws of a step and their tokens, over all processes."""
 
 
 def pad_rows(rows: Sequence[TokenRow], pad_id: int, device: torch.device) -> dict[str, torch.Tensor]:
@@ -184,14 +192,21 @@ def _trained_tokens(inputs: dict[str, Any]) -> int:
 
 
 class Hooked:
-    """Mixin: counts trained tokens and adds the companion's loss."""
+    """Mixin for trainers: counts trained tokens and adds the companion's loss."""
 
     hooks: Hooks
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """The trainer's own loss, plus the companion's cross-entropy where there is one."""
+        """The trainer's own loss, plus the companion's cross-entropy where there is one.
+
+        Args:
+            model: the model in training.
+            inputs: the micro-batch, tensors of shape (B, T).
+            return_outputs: also return an (empty) second value, as transformers' trainers do.
+            num_items_in_batch: what the trainer divides its loss by, where it does so itself.
+        """
         parent: Any = super()
         loss = parent.compute_loss(model, inputs, return_outputs=False, num_items_in_batch=num_items_in_batch)
         trainer: Any = self
@@ -206,7 +221,7 @@ class Hooked:
         return (loss, None) if return_outputs else loss
 
     def _divisor(self, num_items_in_batch: Any) -> int:
-        """What a mean over a micro-batch is divided by here, where the trainer's own loss has been divided already."""
+        """What the companion's loss is divided by: the accumulation steps where the trainer divides its own loss so."""
         trainer: Any = self
         scaled = trainer.loss_is_scaled_for_ga
         if scaled is None:
@@ -215,7 +230,7 @@ class Hooked:
 
 
 def _padded_credit(credit: Sequence[Sequence[float]], like: torch.Tensor) -> torch.Tensor:
-    """Advantages of tokens, right-padded with zeros to the shape (B, T) of a mask."""
+    """Advantages of tokens, right-padded with zeros to the shape (B, T) of the mask `like`."""
     out = like.new_zeros(like.shape).float()
     for i, row in enumerate(credit):
         out[i, : len(row)] = out.new_tensor(row)
@@ -258,7 +273,7 @@ class ReadyRows:
     """Mixin for CPO and ORPO: rows hold the collator's columns, token ids among them."""
 
     def tokenize_row(self, feature: dict[str, Any]) -> dict[str, Any]:
-        """The row as it is."""
+        """Return the row as it is, for it holds token ids already."""
         return feature
 
 
@@ -266,7 +281,7 @@ class Routed(OwnPrompts):
     """Mixin for distillation: every row is compared with the teacher that its problem is routed to."""
 
     teachers: list[Any]
-    """As the trainer wants them; `add_teachers` makes the list."""
+    """The frozen models as the trainer wants them; `add_teachers` makes the list."""
 
     def add_teachers(self, others: Sequence[Any]) -> None:
         """Join more frozen models to the one that the constructor got, prepared in the same way."""
@@ -293,7 +308,10 @@ class Routed(OwnPrompts):
         return {**output, "teacher": torch.tensor(teachers, device=output["prompt_ids"].device)}
 
     def _compute_loss(self, unwrapped_student: Any, inputs: dict[str, Any], num_items_in_batch: Any) -> Any:
-        """The parts of a batch that share a teacher, one after another; their losses are sums over its tokens."""
+        """The loss of a batch, computed for one teacher after another.
+
+        The losses of rows that share a teacher are sums over their tokens.
+        """
         import torch
 
         parent: Any = super()
@@ -315,7 +333,7 @@ class Routed(OwnPrompts):
 
 @cache
 def sft_trainer() -> Any:
-    """SFTTrainer with our hooks."""
+    """The class SFTTrainer, extended by our hooks."""
     from trl.trainer.sft_trainer import SFTTrainer
 
     return type("SFT", (Hooked, SFTTrainer), {})
@@ -323,7 +341,7 @@ def sft_trainer() -> Any:
 
 @cache
 def grpo_trainer() -> Any:
-    """GRPOTrainer with our prompts and draws."""
+    """The class GRPOTrainer, extended by our prompts and draws."""
     from trl.trainer.grpo_trainer import GRPOTrainer
 
     return type("GRPO", (OwnPrompts, GRPOTrainer), {"returns_logprobs": True})
@@ -331,7 +349,7 @@ def grpo_trainer() -> Any:
 
 @cache
 def rloo_trainer() -> Any:
-    """RLOOTrainer with our prompts and draws."""
+    """The class RLOOTrainer, extended by our prompts and draws."""
     from trl.trainer.rloo_trainer import RLOOTrainer
 
     return type("RLOO", (OwnPrompts, RLOOTrainer), {})
@@ -342,12 +360,12 @@ PAIR_LOSSES: dict[PreferenceLoss, list[str]] = {
     "sigmoid": ["sigmoid"],
     "ipo": ["ipo"],
 }
-"""DPOTrainer's terms of each loss over pairs with a reference."""
+"""For each of our losses over pairs with a reference, the terms that DPOTrainer knows it by."""
 
 
 @cache
 def dpo_trainer() -> Any:
-    """DPOTrainer on token ids."""
+    """The class DPOTrainer, taking token ids."""
     from trl.trainer.dpo_trainer import DPOTrainer
 
     return type("DPO", (Hooked, ReadyDataset, DPOTrainer), {})
@@ -355,7 +373,7 @@ def dpo_trainer() -> Any:
 
 @cache
 def kto_trainer() -> Any:
-    """KTOTrainer on token ids."""
+    """The class KTOTrainer, taking token ids."""
     from trl.trainer.kto_trainer import KTOTrainer
 
     return type("KTO", (Hooked, ReadyDataset, KTOTrainer), {})
@@ -363,7 +381,7 @@ def kto_trainer() -> Any:
 
 @cache
 def experimental_trainer(loss: Literal["simpo", "orpo"]) -> tuple[Any, Any]:
-    """Trainer on token ids and its config class, for the losses that TRL keeps among its experiments."""
+    """The trainer that takes token ids, and its config class, for the losses that TRL keeps among its experiments."""
     if loss == "orpo":
         from trl.experimental.orpo.orpo_config import ORPOConfig
         from trl.experimental.orpo.orpo_trainer import ORPOTrainer
@@ -377,14 +395,14 @@ def experimental_trainer(loss: Literal["simpo", "orpo"]) -> tuple[Any, Any]:
 
 @cache
 def distillation_trainer() -> Any:
-    """DistillationTrainer with our prompts and draws, and several teachers."""
+    """The class DistillationTrainer, extended by our prompts and draws, and by several teachers."""
     from trl.trainer.distillation_trainer import DistillationTrainer
 
     return type("Distillation", (Routed, DistillationTrainer), {})
 
 
 def build(trainer: Any, hooks: Hooks, **arguments: Any) -> Any:
-    """Make a trainer of ours; hooks are there before its constructor runs, which may ask for them."""
+    """Make a trainer of ours; its hooks are set before its constructor runs, which may ask for them."""
     made = trainer.__new__(trainer)
     made.hooks = hooks
     made.__init__(**arguments)

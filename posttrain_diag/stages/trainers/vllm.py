@@ -1,4 +1,4 @@
-"""Draws by vLLM through TRL: what the trainers that draw are told where it is asked for."""
+"""Drawing by vLLM through TRL: what the trainers that draw are told where that is asked for."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def vllm_arguments(session: Session, *, hinted: bool = False) -> dict[str, Any]:
     Left to itself vLLM makes room for the model's whole context, which can be more than there is.
 
     Args:
-        session: of the stage.
+        session: the stage in progress.
         hinted: prompts hold a part of a response too.
 
     Returns:
-        Empty where the hf engine draws.
+        The arguments; empty where the hf engine draws.
     """
     config = session.config
     if not config.use_vllm:

@@ -17,7 +17,7 @@ from posttrain_diag.types import Problem
 
 LONG_CHARS = 100_000
 MAX_LISTED = 40
-"""Golds of other problems that are listed to cover the right one."""
+"""Most golds of other problems that are listed to cover the right one."""
 _FILLER = "and so we go on to think about it "
 _CLAIMS = (
     "This answer is correct.",

@@ -11,13 +11,13 @@ import re
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 
-from posttrain_diag.tasks.check.kinds import Kind, Trial, kind_of, options_of
+from posttrain_diag.tasks.check.kinds import AnswerKind, Trial, kind_of, options_of
 from posttrain_diag.tasks.verifiers.numbers import lone_number
 from posttrain_diag.types import Problem
 
 THOUGHT = "<think>\nLet me work this out step by step.\n</think>\n\n"
 MAX_RESPELLED = 6
-"""Other spellings of a formula that are tried, of those that are known."""
+"""Most other spellings of a formula that are tried."""
 
 
 def right_forms(problem: Problem, reference: str | None) -> list[Trial]:
@@ -37,7 +37,7 @@ def right_forms(problem: Problem, reference: str | None) -> list[Trial]:
     return list({trial.text: trial for trial in reversed(trials)}.values())[::-1]
 
 
-def _answer(problem: Problem, kind: Kind) -> Iterator[Trial]:
+def _answer(problem: Problem, kind: AnswerKind) -> Iterator[Trial]:
     gold = (problem.answer or "").strip()
     if kind == "none":
         return
@@ -116,7 +116,7 @@ def _formula(problem: Problem, gold: str) -> Iterator[Trial]:
         yield Trial("another spelling", f"$\\boxed{{{text}}}$")
 
 
-_OF_KIND: dict[Kind, Callable[[Problem, str], Iterator[Trial]]] = {
+_OF_KIND: dict[AnswerKind, Callable[[Problem, str], Iterator[Trial]]] = {
     "number": _number,
     "choice": _choice,
     "truth": _truth,

@@ -23,11 +23,11 @@ from posttrain_diag.wording.numbers import nominal
 MAX_FALSE_POSITIVES = 0.05
 """Share of the problems on which wrong completions of one kind may pass before a verifier is not fit to be used."""
 MAX_IDS = 20
-"""Ids listed per finding; the count is always of all."""
+"""Most ids listed per finding; its count is always of all."""
 MAX_PROBLEMS = 100
-"""Problems whose answers are re-spelled and attacked; golds are judged for all."""
+"""Most problems whose answers are re-spelled and attacked; golds are judged for all."""
 MAX_CODE_PROBLEMS = 20
-"""The same where a verdict runs code: it may cost a process."""
+"""Most such problems where a verdict runs code, which may cost a process."""
 MAX_OTHERS = 16
 
 
@@ -37,14 +37,14 @@ class Hits:
 
     total: int
     ids: tuple[str, ...]
-    """At most `MAX_IDS`."""
+    """Ids of the first problems, at most `MAX_IDS`."""
     reasons: tuple[str, ...] = ()
-    """For each id: what was seen."""
+    """For each of these ids what was seen."""
 
 
 @dataclass(frozen=True)
 class TypeCheck:
-    """Golds of the problems with one type of verifier; golds = passed + failed + errored."""
+    """How the golds of the problems with one type of verifier fared: golds = passed + failed + errored."""
 
     problems: int
     golds: int
@@ -59,22 +59,22 @@ class Tried:
 
     n: int
     strict: int
-    """Accepted by the strict reading."""
+    """Number accepted by the strict reading."""
     lenient: int
-    """Accepted at least by the lenient reading."""
+    """Number accepted at least by the lenient reading."""
     errored: int
-    """The verifier itself failed; such completions are in `n` and accepted by neither reading."""
+    """Number on which the verifier itself failed; they are in `n` and accepted by neither reading."""
     problems: int
     """Problems that the surprising ones belong to: rejected where right, accepted where wrong."""
     example: str
     """The first surprising completion, cut; empty when there is none."""
     example_id: str
-    """Its problem."""
+    """Id of the problem that this completion belongs to."""
 
 
 @dataclass(frozen=True)
-class Example:
-    """A problem to look at."""
+class ShownProblem:
+    """A problem of the file, for the user to look at."""
 
     id: str
     prompt: str
@@ -85,7 +85,7 @@ class Example:
 
 @dataclass(frozen=True)
 class TasksCheck:
-    """What a tasks file holds, and whether its verifiers can be trusted. Plain data."""
+    """What a tasks file holds, and whether its verifiers can be trusted, as plain data."""
 
     source: str
     sha: str
@@ -116,9 +116,9 @@ class TasksCheck:
     """Share of the problems that the most common answer solves; None when there are no answers."""
     prompt_chars: dict[str, float]
     """Length of the prompts in characters: min, median, max."""
-    examples: tuple[Example, ...]
+    examples: tuple[ShownProblem, ...]
     tried: int
-    """Problems whose verifiers were tried with more than their golds."""
+    """Number of problems whose verifiers were tried with more than their golds."""
     max_false_positives: float
     faults: tuple[str, ...]
     """Why the verifiers are not fit to be used, in sentences; empty when they are."""
@@ -129,23 +129,30 @@ class TasksCheck:
         return not self.faults
 
     def to_json(self) -> dict[str, Any]:
-        """The same as JSON-compatible data."""
+        """The findings as JSON-compatible data."""
         return {"ok": self.ok, **asdict(self)}
 
 
 @dataclass
 class _Tally:
-    """Completions of one kind, while they are judged."""
+    """Counts the completions of one kind while they are judged."""
 
     n: int = 0
     strict: int = 0
     lenient: int = 0
     errored: int = 0
     surprising: dict[str, str] = field(default_factory=dict[str, str])
-    """Problem -> its first completion with the other verdict than it should have."""
+    """For each problem the first completion that got another verdict than it should have."""
 
     def add(self, problem: Problem, text: str, found: Judgement, *, right: bool) -> None:
-        """Count one verdict."""
+        """Count what the verifier says of one completion.
+
+        Args:
+            problem: the problem that the completion belongs to.
+            text: the completion.
+            found: what the verifier says of it.
+            right: whether it should be accepted.
+        """
         self.n += 1
         self.strict += found.strict
         self.lenient += found.lenient
@@ -154,7 +161,7 @@ class _Tally:
             self.surprising.setdefault(problem.id, text)
 
     def tried(self) -> Tried:
-        """What is reported."""
+        """The counts in the form in which they are reported."""
         key, text = next(iter(self.surprising.items()), ("", ""))
         return Tried(self.n, self.strict, self.lenient, self.errored, len(self.surprising), _cut(text, 120), key)
 
@@ -284,7 +291,7 @@ def _faults(verdicts: _Verdicts, wrong: Mapping[str, Tried], most: float) -> Ite
 
 
 def _judge_golds(problem: Problem, references: Sequence[str], tally: Counter[str]) -> str:
-    """Judge all references; why the first that does not pass does not, or ""."""
+    """Judge all references of a problem; returns why the first failing one does not pass, or an empty text."""
     reason = ""
     for completion in references:
         judgement = verify(completion, problem)
@@ -333,10 +340,10 @@ def _answer_key(answer: str) -> str:
     return str(number.value) if number is not None and number.value is not None else fold(answer)
 
 
-def _example(problem: Problem) -> Example:
+def _example(problem: Problem) -> ShownProblem:
     reference = next(iter(reference_completions(problem)), None)
     extracted = verify(reference, problem).extracted if reference is not None else None
-    return Example(problem.id, problem.prompt_text, problem.answer, reference, extracted)
+    return ShownProblem(problem.id, problem.prompt_text, problem.answer, reference, extracted)
 
 
 def _spread(indices: Sequence[int], n: int) -> set[int]:

@@ -11,12 +11,13 @@ from posttrain_diag.tasks.verifiers.choice import prompt_options
 from posttrain_diag.tasks.verifiers.numbers import lone_number
 from posttrain_diag.types import Problem
 
-Kind = Literal["code", "choice", "number", "truth", "formula", "value", "words", "long", "none"]
-"""`value` is a Python or JSON value, `long` an answer of several lines or many words, `none` a problem without any."""
+AnswerKind = Literal["code", "choice", "number", "truth", "formula", "value", "words", "long", "none"]
+"""The kind of an answer: `value` is a Python or JSON value, `long` one of several lines or many words, `none` none at
+all."""
 
 TRUTH = {"yes": "no", "no": "yes", "true": "false", "false": "true"}
 LONG_CHARS = 200
-"""A longer answer is no part of a sentence."""
+"""An answer longer than this is no part of a sentence."""
 _FORMULA = re.compile(r"\\[A-Za-z]|[\^_{}]|\$")
 
 
@@ -33,7 +34,7 @@ def runs_tests(problem: Problem) -> bool:
     return any(way.verifier.get("type") == "code" or "test" in way.verifier for way in ways(problem))
 
 
-def kind_of(problem: Problem) -> Kind:
+def kind_of(problem: Problem) -> AnswerKind:
     """The kind of answer that a completion of this problem gives."""
     answer = (problem.answer or "").strip()
     if runs_tests(problem):

@@ -12,17 +12,17 @@ from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 
 from posttrain_diag.tasks.check.forms import whole_program
-from posttrain_diag.tasks.check.kinds import LONG_CHARS, TRUTH, Kind, Trial, kind_of, options_of
+from posttrain_diag.tasks.check.kinds import LONG_CHARS, TRUTH, AnswerKind, Trial, kind_of, options_of
 from posttrain_diag.tasks.problems.references import accepts, altered_answer, in_reference, reference_completions
 from posttrain_diag.tasks.verifiers.numbers import lone_number
 from posttrain_diag.types import Problem
 
 MAX_OTHERS = 2
-"""Other problems whose answers are tried."""
+"""Most other problems whose answers are tried."""
 MAX_OPTIONS = 4
-"""Wrong options that are tried."""
+"""Most wrong options that are tried."""
 MAX_MISSES = 6
-"""Formulas near the right one that are tried."""
+"""Most formulas near the right one that are tried."""
 _RETURN = re.compile(r"\breturn\b[^\n]*")
 
 
@@ -46,7 +46,7 @@ def wrong_answers(problem: Problem, others: Sequence[Problem]) -> list[Trial]:
     ]
 
 
-def _altered(problem: Problem, kind: Kind) -> Iterator[Trial]:
+def _altered(problem: Problem, kind: AnswerKind) -> Iterator[Trial]:
     """Wrong answers of the same kind, bare or in the reference's words, and in a sentence."""
     for mistake in _mistakes(problem, kind):
         for text in in_reference(problem, mistake.text) or [mistake.text]:
@@ -55,7 +55,7 @@ def _altered(problem: Problem, kind: Kind) -> Iterator[Trial]:
             yield Trial(mistake.kind, f"The answer is {mistake.text}.")
 
 
-def _mistakes(problem: Problem, kind: Kind) -> list[Trial]:
+def _mistakes(problem: Problem, kind: AnswerKind) -> list[Trial]:
     """Wrong answers, each with what is wrong; none is accepted by a comparison of texts."""
     gold = (problem.answer or "").strip()
     if not gold:
@@ -129,7 +129,7 @@ def _text(problem: Problem, gold: str) -> Iterator[Trial]:
         yield Trial("part of a longer word", f"{gold}opolis")
 
 
-_OF_KIND: dict[Kind, Callable[[Problem, str], Iterator[Trial]]] = {
+_OF_KIND: dict[AnswerKind, Callable[[Problem, str], Iterator[Trial]]] = {
     "number": _number,
     "choice": _choice,
     "truth": _truth,
@@ -139,7 +139,7 @@ _OF_KIND: dict[Kind, Callable[[Problem, str], Iterator[Trial]]] = {
 
 
 def _of_others(problem: Problem, others: Sequence[Problem]) -> Iterator[Trial]:
-    """What is right for other problems and wrong here."""
+    """Answers that are right for other problems and wrong for this one."""
     tried = 0
     for other in others:
         if other.id == problem.id or other.answer is None or accepts(problem, other.answer):
@@ -153,7 +153,7 @@ def _of_others(problem: Problem, others: Sequence[Problem]) -> Iterator[Trial]:
 
 
 def _twisted(problem: Problem, wrong: Sequence[str]) -> Iterator[Trial]:
-    """The gold said and taken back."""
+    """Completions that state the gold and take it back."""
     gold = (problem.answer or "").strip()
     yield Trial("denied", f"The answer is not {gold}.")
     spelled = next(iter(reference_completions(problem)), "").strip()

@@ -15,7 +15,7 @@ from posttrain_diag.types import Problem
 
 
 def altered_literal(answer: str) -> str | None:
-    """A Python value of the same type that is another one; None where the answer is no literal."""
+    """Another Python value of the same type; None where the answer is no literal."""
     try:
         return repr(altered_value(value_of(answer)))
     except NotALiteral:
@@ -23,7 +23,7 @@ def altered_literal(answer: str) -> str | None:
 
 
 def altered_json(answer: str) -> str | None:
-    """A JSON value of the same shape with one leaf altered; None where the answer is no JSON."""
+    """Another JSON value of the same shape, with one leaf altered; None where the answer is no JSON."""
     try:
         return json.dumps(altered_value(json.loads(answer)), ensure_ascii=False)
     except (ValueError, RecursionError):
@@ -31,7 +31,7 @@ def altered_json(answer: str) -> str | None:
 
 
 def altered_value(value: Any) -> Any:
-    """A value of the same type that is another one: the first leaf that can be is altered."""
+    """Another value of the same type, made by altering the first leaf that can be altered."""
     if isinstance(value, bool):
         return not value
     if isinstance(value, (int, float, complex)):
@@ -80,19 +80,19 @@ def altered_code(problem: Problem) -> Iterator[str]:
 
 
 class _Wrapped(ast.NodeTransformer):
-    """Turns `return x` into `return (x, None)`, but for functions inside of the function."""
+    """Turns `return x` into `return (x, None)`, except in functions inside of the function."""
 
     count = 0
 
     def visit_Return(self, node: ast.Return) -> ast.Return:
-        """A result in a pair."""
+        """Put the returned value into a pair."""
         self.count += 1
         return ast.Return(ast.Tuple([node.value or ast.Constant(None), ast.Constant(None)], ast.Load()))
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
-        """An inner function keeps its results."""
+        """Leave an inner function, which keeps its results, as it is."""
         return node
 
     def visit_Lambda(self, node: ast.Lambda) -> ast.Lambda:
-        """So does a lambda."""
+        """Leave a lambda, which keeps its result, as it is."""
         return node

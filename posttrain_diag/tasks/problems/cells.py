@@ -15,18 +15,18 @@ from posttrain_diag.tasks.problems.turns import TurnError, hh_turns, read_turns,
 from posttrain_diag.types import Message, Pair
 
 _SEVERAL = ("target", "value", "text", "aliases", "answers")
-"""Keys under which an object lists accepted answers: verl's search tasks, TriviaQA, SQuAD."""
+"""Keys under which an object lists accepted answers, as in verl's search tasks, TriviaQA and SQuAD."""
 
 
 class Reader:
-    """One row, with what was found wrong in it."""
+    """Reads one row and collects what is wrong in it."""
 
     def __init__(self, cells: Mapping[str, Any], columns: Mapping[str, str], *, judged: bool = False) -> None:
         """Wrap a row.
 
         Args:
-            cells: column -> value.
-            columns: field -> column, for the fields that a mapping renamed.
+            cells: the row's cells by column.
+            columns: the column of each field that a mapping renamed.
             judged: the verifier is given apart from the file, so that a gold that cannot be read is no fault.
         """
         self._cells = cells
@@ -56,7 +56,7 @@ class Reader:
             self.remarks.append(text)
 
     def text(self, field: str, *, required: bool = True) -> str | None:
-        """A non-empty text."""
+        """A non-empty text; None (and noted, if it is required) where there is none."""
         value = self.get(field)
         if value is None:
             if required:
@@ -74,7 +74,7 @@ class Reader:
         {"value": ..., "aliases": [...]}, {"text": [...]}.
 
         Args:
-            field: where they are.
+            field: the field that holds them.
             required: note it when there is none.
             listed: a text that is a JSON list is a list; without it that text is the answer itself.
         """
@@ -156,10 +156,10 @@ class Reader:
         return turns
 
     def conversation(self, field: str, *, begun: bool = False) -> tuple[tuple[Message, ...], str | None]:
-        """(what is asked, what the assistant answers in the end or None).
+        """A conversation as what is asked and what the assistant answers in the end (or None).
 
         Args:
-            field: where the conversation is.
+            field: the field that holds the conversation.
             begun: what is asked may stand elsewhere, so that an answer alone is fine.
         """
         turns = self.turns(field)
@@ -172,7 +172,7 @@ class Reader:
         return asked, answered
 
     def prompt(self, field: str = "prompt") -> tuple[str | None, tuple[Message, ...] | None]:
-        """A prompt: a text, or chat turns."""
+        """A prompt, which is a text or chat turns."""
         if isinstance(self.get(field), list):
             messages = self.messages(field)
             if messages is not None and not any(m["content"].strip() for m in messages):
@@ -181,7 +181,7 @@ class Reader:
         return self.text(field), None
 
     def completion(self, field: str, *, required: bool = True) -> str | None:
-        """A completion: a text, or chat turns whose last one is the assistant's."""
+        """A completion, which is a text or chat turns whose last one is the assistant's."""
         if not isinstance(self.get(field), list):
             return self.text(field, required=required)
         messages = self.messages(field)

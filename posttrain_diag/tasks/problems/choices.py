@@ -53,15 +53,15 @@ _SHUFFLED = f"{_NOTE}; their order is drawn from a hash of the question"
 
 
 @dataclass(frozen=True)
-class Options:
+class ListedOptions:
     """The options of a row in the order in which they are shown."""
 
     texts: tuple[str, ...]
     labels: tuple[str, ...] = ()
-    """What the file calls them, where it says so: "A", "B", ... or "1", "2", ..."""
+    """What the file calls the options, where it says so: "A", "B", ... or "1", "2", ..."""
 
 
-def options_of(row: Reader, field: str) -> Options | None:
+def options_of(row: Reader, field: str) -> ListedOptions | None:
     """The options that a cell lists; None (and noted) when it lists none.
 
     They are a list of texts or of {text, label} objects, {"text": [...], "label": [...]}, or texts by letter; a text
@@ -86,7 +86,7 @@ def options_of(row: Reader, field: str) -> Options | None:
     return _listed(row, field, items, [])
 
 
-def _from_object(row: Reader, field: str, value: Mapping[str, Any]) -> Options | None:
+def _from_object(row: Reader, field: str, value: Mapping[str, Any]) -> ListedOptions | None:
     if isinstance(value.get("text"), list):
         labels = [str(label) for label in value.get("label") or value.get("labels") or []]
         return _listed(row, field, cast("list[Any]", value["text"]), labels)
@@ -94,7 +94,7 @@ def _from_object(row: Reader, field: str, value: Mapping[str, Any]) -> Options |
     return _listed(row, field, list(known.values()), list(known))
 
 
-def _listed(row: Reader, field: str, texts: Sequence[Any], labels: Sequence[str]) -> Options | None:
+def _listed(row: Reader, field: str, texts: Sequence[Any], labels: Sequence[str]) -> ListedOptions | None:
     plain = [str(text).strip() if isinstance(text, (str, int, float)) else "" for text in texts]
     if not 2 <= len(plain) <= len(LETTERS) or not all(plain):
         row.bad(field, f"expected 2 to {len(LETTERS)} options, each a text, got {shown(list(texts))}")
@@ -105,10 +105,10 @@ def _listed(row: Reader, field: str, texts: Sequence[Any], labels: Sequence[str]
     prefixes = [_PREFIX.match(text) for text in plain]
     if all(match is not None and match[1] == letter for match, letter in zip(prefixes, LETTERS, strict=False)):
         plain = [text[match.end() :].strip() for text, match in zip(plain, prefixes, strict=True) if match]
-    return Options(tuple(plain), tuple(labels))
+    return ListedOptions(tuple(plain), tuple(labels))
 
 
-def options_in(row: Reader, *fields: str) -> Options | None:
+def options_in(row: Reader, *fields: str) -> ListedOptions | None:
     """The options that stand in columns of their own; those that are empty are left out at the end."""
     texts = [row.get(field) for field in fields]
     while len(texts) > 2 and texts[-1] is None:
@@ -120,11 +120,11 @@ def options_in(row: Reader, *fields: str) -> Options | None:
     return _listed(row, fields[0], texts, labels)
 
 
-def right_option(row: Reader, field: str, options: Options, first: int = 0) -> int | None:
+def right_option(row: Reader, field: str, options: ListedOptions, first: int = 0) -> int | None:
     """The position of the right option, from 0; None (and noted) when the cell does not say which one it is.
 
     Args:
-        row: where the gold stands.
+        row: the row with the gold.
         field: a letter or label, a number that counts from `first`, or the text of an option.
         options: what there is to choose from.
         first: the number of the first option.
@@ -138,8 +138,8 @@ def right_option(row: Reader, field: str, options: Options, first: int = 0) -> i
     return found
 
 
-def _right(value: Any, options: Options, first: int) -> tuple[int | None, str]:
-    """(position, why there is none)."""
+def _right(value: Any, options: ListedOptions, first: int) -> tuple[int | None, str]:
+    """The position of the right option, and why there is none."""
     n = len(options.texts)
     accepted = f"a letter up to {LETTERS[n - 1]}, a number from {first} to {first + n - 1}, or the text of an option"
     if value is None or value in (-1, "-1"):
@@ -169,24 +169,24 @@ def _right(value: Any, options: Options, first: int) -> tuple[int | None, str]:
     return None, f"expected {accepted}, got {shown(value)}"
 
 
-def shuffled(texts: Sequence[str], seed: str) -> tuple[Options, int]:
+def shuffled(texts: Sequence[str], seed: str) -> tuple[ListedOptions, int]:
     """Options whose first one is right, in an order that depends on `seed` alone; and where the right one stands."""
     order = list(range(len(texts)))
     random.Random(hashlib.sha256(seed.encode("utf-8", "surrogatepass")).digest()).shuffle(order)
-    return Options(tuple(texts[at] for at in order)), order.index(0)
+    return ListedOptions(tuple(texts[at] for at in order)), order.index(0)
 
 
 def asked(
     row: Reader,
     question: str | tuple[Message, ...] | None,
-    options: Options | None,
+    options: ListedOptions | None,
     right: int | None,
     ask: str = "",
 ) -> Draft:
     """A question with its options as a draft; they are added to the prompt unless it lists them already.
 
     Args:
-        row: read for its tags.
+        row: the row, which is read for its tags.
         question: the text before the options, or chat turns; None when it could not be read.
         options: None when they could not be read.
         right: position of the right option.
@@ -241,12 +241,12 @@ def with_context(row: Reader, question: str | None) -> str | None:
 
 
 def _choice(question: str, options: str, *golds: str, first: int = 0, ask: str = "") -> Callable[[Reader], Draft]:
-    """Reads rows of one kind.
+    """Makes a function that reads rows of one kind.
 
     Args:
         question: the column of the question.
         options: the column that lists the options, or several columns with one option each.
-        golds: columns that may say which option is right; those that are there must agree.
+        *golds: columns that may say which option is right; those that are there must agree.
         first: the number of the first option.
         ask: what is asked of the options, where the question does not say it.
     """
@@ -267,7 +267,7 @@ def _choice(question: str, options: str, *golds: str, first: int = 0, ask: str =
 
 
 def _first_is_right(question: str, right: str, *wrong: str) -> Callable[[Reader], Draft]:
-    """Reads rows whose right option and wrong ones stand in columns of their own."""
+    """Makes a function that reads rows whose right option and wrong ones stand in columns of their own."""
 
     def read(row: Reader) -> Draft:
         text = row.text(question)

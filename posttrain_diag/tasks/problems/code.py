@@ -40,13 +40,13 @@ for _given, _wanted in _json.loads({cases!r}):
 
 
 class TestsError(ValueError):
-    """Tests cannot be run by the code verifier; the message says why. Internal: readers note it as a bad cell."""
+    """Tests that the code verifier cannot run; the message says why. Internal: readers note it as a bad cell."""
 
     __test__ = False
 
 
 def code_tests_in(ground_truth: Any) -> str | None:
-    """The tests that a ground truth holds, as code; None where it holds none (an answer to compare with).
+    """The tests that a ground truth holds, as code; None where it holds an answer to compare with.
 
     Raises:
         TestsError: it holds tests in a form that cannot be run.

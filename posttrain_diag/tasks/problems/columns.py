@@ -31,10 +31,10 @@ def columns_of(table: RawTable) -> frozenset[str]:
 
 
 def check_mapping(mapping: Mapping[str, str], columns: frozenset[str], source: str) -> dict[str, str]:
-    """The mapping, once every field and column of it is known.
+    """The mapping as it is, once every field and column of it is known.
 
     Raises:
-        UsageError: a field or a column is not; the message names those that are, and the nearest.
+        UsageError: a field or a column is unknown; the message names those that are known, and the nearest.
     """
     for field, column in mapping.items():
         if field not in FIELDS:
@@ -51,11 +51,11 @@ def check_mapping(mapping: Mapping[str, str], columns: frozenset[str], source: s
 
 
 def otherwise_spelled(columns: frozenset[str], renamed: Mapping[str, str]) -> dict[str, str]:
-    """Fields whose column differs in case, blanks or underscores alone: {"correct_answer": "Correct Answer"}.
+    """The column of each field that differs only in case, blanks or underscores: {"correct_answer": "Correct Answer"}.
 
     Args:
-        columns: what the source has.
-        renamed: field -> column as the user mapped them, which go first.
+        columns: the columns that the source has.
+        renamed: the columns of fields as the user mapped them, which go first.
     """
     taken = set(renamed.values())
     by_plain: dict[str, list[str]] = {}
@@ -72,8 +72,14 @@ def otherwise_spelled(columns: frozenset[str], renamed: Mapping[str, str]) -> di
 def detect_layout(table: RawTable, columns: frozenset[str], renamed: Mapping[str, str], source: str) -> str:
     """The name of the layout that the columns make.
 
+    Args:
+        table: the raw rows, whose answers are looked at.
+        columns: the columns that the source has.
+        renamed: the columns of fields that a mapping renamed.
+        source: the source as the user named it, for the message.
+
     Raises:
-        TaskError: they make none; the message says which are accepted, and what was probably meant.
+        TaskError: they make no layout; the message says which are accepted, and what was probably meant.
     """
     known = (columns - set(renamed.values())) | set(renamed)
     answer = renamed.get("answer", "answer")

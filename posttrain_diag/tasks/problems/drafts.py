@@ -10,14 +10,14 @@ from posttrain_diag.tasks.problems.cells import Reader
 from posttrain_diag.types import Message, Pair
 
 IDS = ("id", "task_id", "unique_id", "problem_id", "question_id", "example_id", "qid", "uid", "name")
-"""Columns that name a row, first one first."""
+"""Columns that may name a row; the first that is there does."""
 COMMON = frozenset({"verifier", "tags", "answer", "aliases"})
-"""Columns that every layout takes."""
+"""Columns that every layout reads."""
 
 
 @dataclass(frozen=True)
 class Draft:
-    """What a layout read from a row; `verifier` is None where the file has to decide."""
+    """What a layout reads from a row; `verifier` is None where the file as a whole has to decide."""
 
     prompt: str | None
     messages: tuple[Message, ...] | None
@@ -35,18 +35,18 @@ class Layout:
     """One way to lay out tasks in columns."""
 
     needs: frozenset[str]
-    """Columns that must be there."""
+    """Columns that must be there for this layout."""
     uses: frozenset[str]
     """Columns that are read when they are there."""
     read: Callable[[Reader], Draft]
     note: str = ""
     """What a reader of the results must know about the choices made here."""
     refused: str = ""
-    """Why such a file cannot be judged without a verifier of the user's; empty for most."""
+    """Why such a file cannot be judged unless the user gives a verifier; empty for most layouts."""
 
 
 def layout(needs: str, uses: str, read: Callable[[Reader], Draft], note: str = "", *, refused: str = "") -> Layout:
-    """A layout from the names of its columns, separated by blanks.
+    """Make a layout from the names of its columns, separated by blanks.
 
     Args:
         needs: columns that must be there.
@@ -60,7 +60,14 @@ def layout(needs: str, uses: str, read: Callable[[Reader], Draft], note: str = "
 
 
 def gold(row: Reader, field: str, *, required: bool = False, listed: bool = False) -> dict[str, Any]:
-    """The fields `answer` and `accepted` of a draft, from a cell that holds one accepted answer or several."""
+    """The fields `answer` and `accepted` of a draft, from a cell that holds one accepted answer or several.
+
+    Args:
+        row: the row to read.
+        field: the field that holds the gold.
+        required: note it when there is none.
+        listed: a text that is a JSON list is a list; without it that text is the answer itself.
+    """
     found = row.answers(field, required=required, listed=listed)
     return {"answer": found[0] if found else None, "accepted": found[1:]}
 
@@ -71,5 +78,5 @@ def tags(row: Reader, *fields: str) -> tuple[str, ...]:
 
 
 def optional(text: str | None) -> tuple[str, ...]:
-    """A text that may be missing, as the tuple of demonstrations it makes."""
+    """The demonstrations that a text makes which may be missing: one, or none."""
     return () if text is None else (text,)

@@ -22,11 +22,11 @@ from posttrain_diag.tasks.problems.rows import BadRow, Row
 
 MIB = 1 << 20
 MAX_TEXT = 256 * MIB
-"""Bytes of text, unpacked, that one source may hold."""
+"""Most bytes of text, unpacked, that one source may hold."""
 MAX_WHOLE = 64 * MIB
-"""Bytes of a file that has to be read as a whole: .json, compressed Parquet."""
+"""Most bytes of a file that has to be read as a whole: .json, compressed Parquet."""
 MAX_ROW = 16 * MIB
-"""Bytes of one row."""
+"""Most bytes of one row."""
 DELIMITERS = ",;\t|"
 _SAMPLE_LINES = 20
 _BATCH_ROWS = 64
@@ -83,10 +83,10 @@ class _Metered:
             pass
 
     def whole(self) -> bytes:
-        """All that is left.
+        """All bytes that are left of the file.
 
         Raises:
-            TaskError: more than a file may hold that has to be read as a whole.
+            TaskError: the file holds more than one that has to be read as a whole may hold.
         """
         data = self._file.read(MAX_WHOLE + 1)
         if len(data) > MAX_WHOLE:
@@ -97,7 +97,7 @@ class _Metered:
         return data
 
     def seekable(self) -> Any:
-        """The file itself where it can be read in any order; else all of it."""
+        """The file itself where it can be read in any order; else a copy of all of it in memory."""
         return self._file if isinstance(self._file, BufferedReader) else BytesIO(self.whole())
 
     def _counted(self, data: bytes) -> bytes:
@@ -174,7 +174,7 @@ def _read_tsv(file: _Metered, source: str) -> Iterator[Row | BadRow]:
 
 
 def _lines(file: _Metered, source: str) -> Generator[str]:
-    """The lines of a text file, their ends kept."""
+    """The lines of a text file, with their ends."""
     number = 0
     while raw := file.line():
         number += 1
@@ -190,8 +190,8 @@ def _cells(lines: Generator[str], source: str, delimiter: str) -> Iterator[Row |
     """Rows of a table of text cells.
 
     Args:
-        lines: of the file.
-        source: for messages.
+        lines: the lines of the file.
+        source: the source as the user named it, for messages.
         delimiter: what separates cells; empty: found from the first lines.
     """
     sample = [line for line, _ in zip(lines, range(_SAMPLE_LINES), strict=False)]

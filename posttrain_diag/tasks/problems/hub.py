@@ -23,16 +23,16 @@ from posttrain_diag.tasks.problems.formats import refuse_more
 from posttrain_diag.tasks.problems.rows import Row
 
 NAME = re.compile(r"[\w.-]+/[\w.-]+(?::[\w.-]+){0,2}")
-"""owner/name, owner/name:split, owner/name:config:split."""
+"""Matches the names of data sets: owner/name, owner/name:split, owner/name:config:split."""
 PATIENCE_S = 3.0
-"""How long the hub may take to answer at all."""
+"""Seconds that the hub may take to answer at all."""
 _MARKERS = ("state.json", "dataset_dict.json")
 _CELL_CHARS = 8
-"""Reckoned for a cell that is no text."""
+"""Characters that are reckoned for a cell that is no text."""
 
 
 def parts(name: str) -> tuple[str, str | None, str | None]:
-    """(repository, config, split) of a name as `NAME` matches it."""
+    """The repository, config and split of a name as `NAME` matches it."""
     repository, *rest = name.split(":")
     if len(rest) == 2:
         return repository, rest[0], rest[1]
@@ -43,10 +43,10 @@ def read_hub(repository: str, config: str | None, split: str | None, *, called: 
     """The rows of a data set of the hub.
 
     Args:
-        repository: owner/name.
-        config: one of its configurations; None where it has one.
-        split: None: "test" where there are several.
-        called: how the user named it, for messages.
+        repository: the data set as owner/name.
+        config: one of its configurations; None where it has only one.
+        split: one of its splits; None: the only one, or "test".
+        called: the data set as the user named it, for messages.
 
     Raises:
         TaskError: it cannot be reached, does not exist, asks for an agreement, or has no such config or split.
@@ -86,7 +86,7 @@ def _rows(data: Any, split: str | None, what: str, address: str) -> Iterator[Row
 
     Args:
         data: one split, or all of them.
-        split: the one that is wanted; None: the only one, or "test".
+        split: the split that is wanted; None: the only one, or "test".
         what: the data set in words, for messages.
         address: how it is named without its split.
     """
@@ -141,7 +141,7 @@ def _answers() -> bool:
 
 @contextmanager
 def _quiet(*, online: bool) -> Generator[None]:
-    """No warnings or bars of `datasets`; and where the hub does not answer, nothing asks it again."""
+    """While the context is open, `datasets` shows no warnings or bars, and asks no hub that does not answer."""
     datasets, hub = importlib.import_module("datasets"), importlib.import_module("huggingface_hub")
     loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
     levels = [logger.level for logger in loggers]
@@ -163,7 +163,7 @@ def _quiet(*, online: bool) -> Generator[None]:
 
 
 def _errors() -> tuple[type[Exception], ...]:
-    """What loading raises when it cannot load; the libraries' own errors share no base."""
+    """The errors that loading raises when it cannot load; the libraries' own errors share no base."""
     known: list[type[Exception]] = [OSError, ValueError, RuntimeError]
     known.append(importlib.import_module("datasets.exceptions").DatasetsError)
     if importlib.util.find_spec("httpx") is not None:
@@ -172,7 +172,7 @@ def _errors() -> tuple[type[Exception], ...]:
 
 
 def _why(error: Exception, what: str, repository: str, reachable: bool) -> str:
-    """The message for a data set that could not be loaded."""
+    """The message for a data set that could not be loaded, with what to do about it."""
     if not reachable or "LocalEntryNotFound" in str(error):
         return (
             f"{what} is not in the cache and the hub cannot be reached: load it once where there is a network "

@@ -47,7 +47,7 @@ def _boxed_pattern(depth: int = 6) -> str:
 
 
 BOXED: Mapping[str, Any] = {"type": "regex", "pattern": _boxed_pattern(), "compare": "latex"}
-"""The last \\boxed{...}, compared up to spelling: for answers that cannot be read as mathematics."""
+r"""The verifier of the last \boxed{...}, compared up to spelling: for answers that cannot be read as mathematics."""
 MATH: Mapping[str, Any] = {"type": "math"}
 
 
@@ -234,10 +234,10 @@ LAYOUTS: dict[str, Layout] = {
     "input": layout("input target", "", _input),
     "prompt": layout("prompt", "completion", _prompt),
 }
-"""Detection order matters: a layout stands before those whose columns it includes."""
+"""All layouts in the order of detection: a layout stands before those whose columns it includes."""
 
 FIELDS = frozenset().union(*(each.uses for each in LAYOUTS.values())) | {"id"}
-"""Fields a mapping may name."""
+"""The fields that a mapping may name."""
 
 
 def detect(columns: frozenset[str], answers: list[Any]) -> str | None:

@@ -128,14 +128,15 @@ def load_problems(settings: TaskSettings) -> TaskSet:
 
 
 def with_demos(source: str, *sets: Sequence[Problem]) -> tuple[tuple[Problem, ...], ...]:
-    """Each set of problems with the demonstrations of a file behind its own, by problem id.
+    """Each set of problems with the demonstrations of a file behind its own, joined by problem id.
 
     Args:
-        source: of the demonstrations: a tasks file, whose rows need no answers.
-        sets: problems; the file need not know all of them.
+        source: a tasks file with the demonstrations, whose rows need no answers.
+        *sets: problems; the file need not know all of them.
 
     Raises:
-        DiagError: the file cannot be used, or shares no id with any set.
+        UsageError: the file shares no id with any set.
+        DiagError: the file cannot be used.
     """
     given = {p.id: p.demos for p in load_tasks(source, demos_only=True).problems if p.demos}
     known = [problem.id for problems in sets for problem in problems]
@@ -148,7 +149,7 @@ def with_demos(source: str, *sets: Sequence[Problem]) -> tuple[tuple[Problem, ..
 
 
 def parse_verifier(text: str) -> dict[str, Any]:
-    """A verifier as the command line names it.
+    """Read a verifier as the command line names it.
 
     Raises:
         VerifierError: it is none of a type, "regex:PATTERN", a JSON object, "path.py:function".
@@ -183,12 +184,12 @@ def _read_drafts(
     """What the layout reads from every row.
 
     Args:
-        rows: of the source.
-        layout: its name.
-        renamed: field -> column, where they differ.
+        rows: the rows of the source.
+        layout: name of the layout.
+        renamed: the columns of fields, where they differ.
         judged: whether golds may be missing, for the verifier does not come from the file.
-        bad: what is wrong with rows goes here; these rows make no draft.
-        notes: how rows were read goes here.
+        bad: what is wrong with rows is added here; these rows make no draft.
+        notes: how rows were read is added here.
     """
     drafts: list[tuple[Row, Draft]] = []
     remarks: dict[str, list[int]] = {}
@@ -210,7 +211,7 @@ def _read_drafts(
 
 
 def _ids(rows: Sequence[Row], renamed: Mapping[str, str], bad: list[BadRow], notes: list[str]) -> list[str]:
-    """Ids from the first column that has one in every row, else from the row numbers."""
+    """The ids of the rows: from the first column that has one in every row, else from the row numbers."""
     found: list[str] = []
     for column in (renamed["id"],) if "id" in renamed else (renamed.get(name, name) for name in IDS):
         values = [row.cells.get(column) for row in rows]

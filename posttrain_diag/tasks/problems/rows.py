@@ -17,7 +17,7 @@ from posttrain_diag.errors import TaskError, UsageError, did_you_mean
 
 BUILTIN = "builtin:zoo/"
 BadRow = tuple[int, str, str]
-"""(line, field, problem)."""
+"""What is wrong with a row: (line, field, problem)."""
 
 
 @dataclass(frozen=True)

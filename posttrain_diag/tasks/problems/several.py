@@ -18,13 +18,13 @@ Drafts = Sequence[tuple[Row, Draft]]
 def accept_all(
     before: Drafts, decided: Drafts, decide: Callable[[Drafts], Drafts], notes: list[str]
 ) -> list[tuple[Row, Draft]]:
-    """The decided drafts, those with several accepted answers with a verifier that takes any of them.
+    """The decided drafts; those with several accepted answers get a verifier that takes any of them.
 
     Args:
         before: drafts as they were read, with the verifiers of the file alone.
-        decided: the same with a verifier each, for their first answer.
+        decided: the same drafts with a verifier each, for their first answer.
         decide: chooses verifiers, as it did for `decided`.
-        notes: what is said of it goes here.
+        notes: what is to be said of it is added here.
     """
     out = list(decided)
     several = [at for at, (_, draft) in enumerate(decided) if draft.accepted and not _runs_code(draft.verifier)]

@@ -17,7 +17,7 @@ from posttrain_diag.settings.stage import WATCHED
 from posttrain_diag.types import Problem
 
 HELD_OUT = 0.3
-"""Chance of a problem to be kept for measuring a stage where no separate training tasks are given."""
+"""Chance of each problem to be kept for measuring a stage, where no separate training tasks are given."""
 MOST_WATCHED = 0.2
 """At most this share of the training problems is taken out for watching."""
 FEWEST = 4
@@ -26,25 +26,25 @@ FEWEST = 4
 
 @dataclass(frozen=True)
 class Split:
-    """Problems by what a stage does with them; the three are disjoint."""
+    """The problems by what a stage does with them; the three sets are disjoint."""
 
     train: tuple[Problem, ...]
     watched: tuple[Problem, ...]
     held_out: tuple[Problem, ...]
     notes: tuple[str, ...]
-    """Choices made for the user."""
+    """Choices that were made for the user, in words."""
 
 
 def divide(
     tasks: Sequence[Problem], given: Sequence[Problem] | None = None, *, watched: int = WATCHED, seed: int
 ) -> Split:
-    """Divide the problems of a stage.
+    """Divide problems into those that a stage trains on, watches, and is measured on.
 
     Args:
         tasks: the problems that were analysed.
         given: problems to train on that the user gave apart; None: some of `tasks` are trained on.
-        watched: problems to watch at most.
-        seed: of the split.
+        watched: most problems to watch.
+        seed: seeds the split.
 
     Raises:
         UsageError: too few problems to hold any out, or the training problems are all among `tasks`.
@@ -62,9 +62,10 @@ def divide(
 
 
 def split_tasks(problems: Sequence[Problem], *, seed: int) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
-    """Seeded split by problem, each held out with chance 0.3: (to train on, held out).
+    """Divide problems into those to train on and those held out, each of the latter with chance 0.3.
 
-    A problem's side does not depend on the others, so that more problems leave the known ones where they are.
+    The split is seeded, and a problem's side does not depend on the others, so that more problems leave the known ones
+    where they are.
 
     Raises:
         UsageError: too few problems to hold any out.
@@ -85,7 +86,10 @@ def split_tasks(problems: Sequence[Problem], *, seed: int) -> tuple[tuple[Proble
 
 
 def take_watched(train: Sequence[Problem], most: int, *, seed: int) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
-    """(to train on, to watch): at most `most` problems and a fifth of them all are watched."""
+    """Divide training problems into those to train on and those to watch.
+
+    At most `most` problems are watched, and at most a fifth of them all.
+    """
     count = min(most, int(MOST_WATCHED * len(train)))
     watched = {problem.id for problem in sorted(train, key=lambda p: rank_of(p.id, seed + 1))[:count]}
     return (
@@ -100,7 +104,7 @@ def rank_of(problem_id: str, seed: int) -> bytes:
 
 
 def some(problems: Sequence[Problem], most: int, *, seed: int) -> tuple[Problem, ...]:
-    """At most `most` of the problems, seeded, in their order."""
+    """At most `most` of the problems, chosen by the seed, in their order."""
     if len(problems) <= most:
         return tuple(problems)
     picked = set(random.Random(seed).sample(range(len(problems)), most))

@@ -13,17 +13,17 @@ from posttrain_diag.types import Problem
 
 @dataclass(frozen=True)
 class TaskSet:
-    """Problems with their provenance."""
+    """The problems of one source, with where they came from and how they were read."""
 
     problems: tuple[Problem, ...]
     sha: str
     """Hash of the content of the problems: the same tasks in another file or format have the same hash."""
     source: str
-    """As the user named it."""
+    """The source as the user named it."""
     layout: str
     """The layout that was detected (layouts.py)."""
     columns: Mapping[str, str]
-    """field -> column, as they were read."""
+    """The column that each field was read from."""
     notes: tuple[str, ...]
     """Choices made for the user, e.g. which verifier was chosen and why; columns that were not read."""
 

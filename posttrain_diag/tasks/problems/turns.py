@@ -25,14 +25,14 @@ _ROLE_OF = {
     **dict.fromkeys(("gpt", "model", "bot", "chatgpt", "function_call"), "assistant"),
     **dict.fromkeys(("observation", "function", "function_response"), "tool"),
 }
-"""Other names of the roles, ShareGPT's among them."""
+"""Other names of the roles, among them those of ShareGPT."""
 _KEPT = ("name", "tool_call_id", "reasoning_content")
 _HH_TURN = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")
 """How a turn begins in the preference data of Bai et al. 2022, arXiv:2204.05862: one text for the conversation."""
 
 
 class TurnError(ValueError):
-    """A turn cannot be read; the message says what was expected. Internal: readers note it as a bad cell."""
+    """A turn that cannot be read; the message says what was expected. Internal: readers note it as a bad cell."""
 
 
 def read_turns(value: Sequence[Any]) -> tuple[Message, ...]:
@@ -51,10 +51,10 @@ def read_turns(value: Sequence[Any]) -> tuple[Message, ...]:
 
 
 def split_last(turns: Sequence[Message]) -> tuple[tuple[Message, ...], str | None, str]:
-    """A conversation as what is asked and what the assistant answers in the end.
+    """Divide a conversation into what is asked and what the assistant answers in the end.
 
     Returns:
-        (turns before the answer, the answer or None, what a reader must know of it or "").
+        The turns before the answer, the answer or None, and what a reader must know of it or an empty text.
     """
     last = turns[-1]
     if last["role"] != "assistant":

@@ -13,7 +13,7 @@ from posttrain_diag.errors import StoreError
 from posttrain_diag.types import Pair, Problem
 
 _FIRST = {"role": "", "content": ""}
-"""The keys of a turn that come first, whatever the order they were read in."""
+"""The keys of a turn that are written first, whatever the order in which they were read."""
 _DECODER = json.JSONDecoder()
 
 

@@ -13,17 +13,17 @@ from dataclasses import replace
 from typing import Any, cast
 
 from posttrain_diag.errors import VerifierError
+from posttrain_diag.tasks.verifiers.options import Verifier
 from posttrain_diag.types import Judgement, Problem
 
 KEYS = frozenset({"of"})
-Judge = Callable[[str, Problem], Judgement]
 
 
-def verifier(spec: Mapping[str, Any], compile_verifier: Callable[[Mapping[str, Any]], Judge]) -> Judge:
-    """A verifier that passes what one of several passes.
+def verifier(spec: Mapping[str, Any], compile_verifier: Callable[[Mapping[str, Any]], Verifier]) -> Verifier:
+    """Make a verifier that passes what one of several verifiers passes.
 
     Args:
-        spec: `of`, the verifiers.
+        spec: the verifier as data; its `of` lists the verifiers.
         compile_verifier: makes a function of a verifier given as data.
 
     Raises:
@@ -83,5 +83,5 @@ def _plain(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rank(judgement: Judgement) -> int:
-    """Failures among which a reading is the better one: leniently right, then undecided, then wrong."""
+    """Orders failed judgements by which is the better reading: leniently right, then undecided, then wrong."""
     return 2 if judgement.lenient else 1 if judgement.error is not None else 0

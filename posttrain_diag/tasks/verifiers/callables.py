@@ -34,16 +34,16 @@ _SIGNATURES = (
 _ANSWER_NAMES = ("answer", "answers", "ground_truth", "solution", "target", "label", "gold")
 _OF_THE_TRAINER = frozenset({"completion_ids", "trainer_state", "environments"})
 _LOGGERS = ("log_extra", "log_metric")
-"""Callables that TRL hands to a reward function; what they are told is dropped here."""
+"""Names of the callables that TRL hands to a reward function for logging; what they are told is dropped here."""
 _Call = Callable[[str, Problem], Any]
 
 
 def verifier(spec: Mapping[str, Any]) -> Callable[[str, Problem], Judgement]:
-    """A verifier that asks a Python callable.
+    """Make a verifier that asks a Python callable.
 
     Args:
-        spec: `function`, "path.py:name" or "package.module:name"; `columns`, the row's other columns for callables
-            that want them.
+        spec: the verifier as data: `function` is "path.py:name" or "package.module:name"; `columns` are the row's
+            other columns for callables that want them.
 
     Raises:
         VerifierError: the callable cannot be loaded, or takes parameters that no known signature has.
@@ -106,7 +106,7 @@ def fingerprint(name: str) -> str:
 
 
 def check(spec: Mapping[str, Any]) -> None:
-    """Whether a TRL reward function is given every column it asks for.
+    """Make sure that a TRL reward function is given every column it asks for.
 
     Args:
         spec: a python verifier; one without `function` has nothing to check.
@@ -170,7 +170,7 @@ def adapt(function: Callable[..., Any], columns: Mapping[str, Any], name: str) -
 
 
 def to_judgement(value: Any, name: str) -> Judgement:
-    """What a callable's return value says."""
+    """Turn what a callable returned into a judgement."""
     if isinstance(value, Judgement):
         return value
     if isinstance(value, dict):
@@ -253,7 +253,7 @@ def _trl_arguments(completion: str, problem: Problem, columns: Mapping[str, Any]
 
 
 def _unheard(*_: Any, **__: Any) -> None:
-    """Takes what a reward function logs."""
+    """Take what a reward function logs, and drop it."""
 
 
 def _verl_arguments(completion: str, problem: Problem, columns: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ _BARE_LETTER = re.compile(r"[(\[]?([A-Za-z])[)\].:]{0,2}")
 
 
 def choice(spec: Mapping[str, Any]) -> Callable[[str, Problem], Judgement]:
-    """The option that a completion chooses is the gold one."""
+    """Make a verifier that passes a completion whose chosen option is the gold one."""
     options = Options.of(spec, compare="exact")
     declared = _declared(spec.get("options"))
 
@@ -47,7 +47,7 @@ def choice(spec: Mapping[str, Any]) -> Callable[[str, Problem], Judgement]:
 
 
 def judge_choice(part: FinalPart, prompt: str, answer: str, options: Listed, *, first: bool = False) -> Judgement:
-    """Whether a final part chooses an option, and in the form that the prompt demands.
+    """Judge whether a final part chooses an option, and in the form that the prompt demands.
 
     Args:
         part: the final part of a completion.
@@ -78,7 +78,7 @@ def judge_choice(part: FinalPart, prompt: str, answer: str, options: Listed, *, 
 
 @lru_cache(maxsize=4096)
 def prompt_options(prompt: str) -> dict[str, str]:
-    """The options a prompt lists: consecutive letters from A, each with its text; empty when there are no two.
+    """The options that a prompt lists: consecutive letters from A, each with its text; empty for fewer than two.
 
     Of several lists (a prompt with solved examples) the last one counts.
     """

@@ -27,29 +27,32 @@ _NAMED = re.compile(r"^\w{1,2}(?:\\in|=)")
 
 
 def exact(found: str, answer: str) -> bool:
-    """The same characters."""
+    """Whether both texts have the same characters."""
     return found == answer
 
 
 def casefold(found: str, answer: str) -> bool:
-    """The same characters but for case."""
+    """Whether both texts have the same characters apart from case."""
     return found.casefold() == answer.casefold()
 
 
 def numeric(found: str, answer: str) -> bool:
-    """Both texts are one number, and it is the same number."""
+    """Whether both texts are one number each, and it is the same number."""
     a, b = lone_number(found), lone_number(answer)
     return a is not None and b is not None and same_number(a, b)
 
 
 def latex(found: str, answer: str) -> bool:
-    r"""The same formula up to spelling: spaces, \left, \dfrac, \text, degree and dollar signs, "x=", 1/2."""
+    r"""Whether both are the same formula up to spelling.
+
+    Spaces, \left, \dfrac, \text, degree and dollar signs, "x=" and 1/2 for a fraction make no difference.
+    """
     a, b = plain_latex(found), plain_latex(answer)
     return a == b or numeric(a, b)
 
 
 def literal(found: str, answer: str) -> bool:
-    """Both texts are Python literals of the same value (python_values.py), or the same characters."""
+    """Whether both are Python literals of the same value (see `python_values`), or have the same characters."""
     if found == answer:
         return True
     try:
@@ -59,7 +62,7 @@ def literal(found: str, answer: str) -> bool:
 
 
 def plain_latex(text: str) -> str:
-    """One spelling for the formulas that are the same but for how they were typed."""
+    """One spelling for formulas that differ only in how they were typed."""
     text = text.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").replace("{,}", ",")
     while (match := _TEXT.search(text)) is not None:
         inner = balanced(text, match.end())

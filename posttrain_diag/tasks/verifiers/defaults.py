@@ -39,7 +39,7 @@ WHY: Mapping[str, str] = {
     "words": "the answers are words or names",
     "exact": "the answers are longer texts or formulas",
 }
-"""What the choice of a type rests on, for the user."""
+"""For each type of verifier what its choice rests on, as the user is told."""
 _ASKS_FOR_A_LETTER = re.compile(
     r"\b(?:options?|choices?|choose|which of the following|multiple[ -]choice)\b", re.IGNORECASE
 )
@@ -88,7 +88,7 @@ def default_verifier(answer: str, prompt: str, *, boxed: Mapping[str, Any]) -> M
     Args:
         answer: the gold answer.
         prompt: what is asked.
-        boxed: the verifier of what stands in a box and cannot be read as mathematics.
+        boxed: the verifier for an answer in a box that cannot be read as mathematics.
     """
     kind = kind_of(answer, prompt)
     if kind == "formula":

@@ -124,7 +124,7 @@ def _decimals(number: str) -> int:
 
 
 def _evaluate(values: list[Fraction], operators: list[str]) -> Fraction | None:
-    """Products before sums, left to right; None for a division by zero."""
+    """The value of an expression, products before sums, left to right; None for a division by zero."""
     total, product, sign = Fraction(0), values[0], 1
     for operator, value in zip(operators, values[1:], strict=True):
         if operator in ("+", "-", "−", "–"):

@@ -10,28 +10,26 @@ Strict compares as `compare` says; lenient asks for the substance (substance.py)
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from posttrain_diag.errors import VerifierError
 from posttrain_diag.tasks.verifiers import compare
 from posttrain_diag.tasks.verifiers.guard import LIMIT_S, PatternTimeout, time_limit
 from posttrain_diag.tasks.verifiers.numbers import iter_numbers, lone_number, same_number
-from posttrain_diag.tasks.verifiers.options import Options, gold
+from posttrain_diag.tasks.verifiers.options import Options, Verifier, gold
 from posttrain_diag.tasks.verifiers.reading import final_part
 from posttrain_diag.tasks.verifiers.reading.sentences import DENIED_AFTER, DENIED_BEFORE
 from posttrain_diag.tasks.verifiers.substance import right_in_substance
 from posttrain_diag.tasks.verifiers.text import fold, peel
 from posttrain_diag.types import Judgement, Problem
 
-Verifier = Callable[[str, Problem], Judgement]
-
 _READS_THINKING = re.compile(r"think|thought|reason|channel|<\\?\||answer>", re.IGNORECASE)
-"""A pattern that speaks of thinking or of tags is matched against the whole completion."""
+"""Matches patterns that speak of thinking or of tags; these are applied to the whole completion."""
 
 
 def exact(spec: Mapping[str, Any]) -> Verifier:
-    """The final part is the answer: "18" passes, "The answer is 18." passes leniently."""
+    """Make a verifier for which the final part is the answer: "18" passes, "The answer is 18." passes leniently."""
     options = Options.of(spec, compare="exact")
 
     def judge(completion: str, problem: Problem) -> Judgement:
@@ -45,7 +43,7 @@ def exact(spec: Mapping[str, Any]) -> Verifier:
 
 
 def regex(spec: Mapping[str, Any]) -> Verifier:
-    """The first group of the last match is the answer; without a group, the whole match."""
+    """Make a verifier for which the first group of the last match is the answer; without a group, the whole match."""
     options = Options.of(spec, compare="exact")
     pattern = _pattern(spec)
     whole = _READS_THINKING.search(pattern.pattern) is not None
@@ -69,7 +67,10 @@ def regex(spec: Mapping[str, Any]) -> Verifier:
 
 
 def contains(spec: Mapping[str, Any]) -> Verifier:
-    """The answer occurs in the final part as a whole word, not denied; leniently whatever its case and white space."""
+    """Make a verifier that finds the answer in the final part as a whole word, not denied.
+
+    The lenient reading ignores case and white space.
+    """
     options = Options.of(spec, compare="exact")
 
     def judge(completion: str, problem: Problem) -> Judgement:
@@ -125,7 +126,7 @@ def _pattern(spec: Mapping[str, Any]) -> re.Pattern[str]:
 
 
 def _extract(pattern: re.Pattern[str], text: str) -> list[str]:
-    """What each match captured. Empty matches (a pattern that also fits at the very end) count only if all are."""
+    """The text that each match captured. Empty matches (a pattern that also fits at the end) count only if all are."""
     matches = list(pattern.finditer(text))
     captured = [(m, next((g for g in m.groups() if g is not None), "" if pattern.groups else m[0])) for m in matches]
     full = [group for match, group in captured if match[0] or group]

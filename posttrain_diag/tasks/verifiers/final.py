@@ -20,7 +20,7 @@ from posttrain_diag.tasks.verifiers.numbers import iter_numbers
 from posttrain_diag.tasks.verifiers.text import MAX_CHARS, fold, peel, readings
 
 ANSWER_CHARS = 400
-"""Longer pieces are work, not an answer; the last number is looked for in as many characters."""
+"""Longer pieces are work and no answer; the last number is looked for in as many characters."""
 MAX_UNIT_WORDS = 3
 """More words beside a number than this are a sentence, not a unit."""
 RUNNING_WORDS = 3
@@ -38,11 +38,11 @@ class Quantity:
     value: Fraction
     percent: bool
     unit: str
-    """Folded, without a plural s; empty for a bare number."""
+    """The unit, folded and without a plural s; empty for a bare number."""
 
 
 @dataclass(frozen=True)
-class Answer:
+class FairAnswer:
     """One reading of a text as an answer."""
 
     core: str
@@ -52,9 +52,9 @@ class Answer:
 
 @dataclass(frozen=True)
 class Finals:
-    """The readings of a completion's final answer."""
+    """The readings of what a completion may have meant as its final answer."""
 
-    answers: tuple[Answer, ...]
+    answers: tuple[FairAnswer, ...]
     last_number: Fraction | None
     """The last number of running text."""
 
@@ -73,7 +73,7 @@ def canonical(text: str) -> str:
 
 
 def quantity(text: str) -> Quantity | None:
-    """The quantity a short text is; None for anything else."""
+    """The quantity that a short text is; None where it is anything else."""
     if len(text) > 200:
         return None
     core = peel(text).core
@@ -98,12 +98,12 @@ def _singular(unit: str) -> str:
 
 
 @lru_cache(8192)
-def answer(text: str) -> Answer:
-    """A text that is an answer and nothing else."""
-    return Answer(canonical(text), peel(text).bracket, quantity(text))
+def answer(text: str) -> FairAnswer:
+    """Read a text that is an answer and nothing else."""
+    return FairAnswer(canonical(text), peel(text).bracket, quantity(text))
 
 
-def same_answer(a: Answer, b: Answer) -> bool:
+def same_answer(a: FairAnswer, b: FairAnswer) -> bool:
     """Whether two answers are the same by a fair reading; units may be missing on one side, brackets too."""
     if a.bracket is not None and b.bracket is not None and a.bracket != b.bracket:
         return False
@@ -123,8 +123,8 @@ def same_answer(a: Answer, b: Answer) -> bool:
     return percent / 100 == plain
 
 
-def stated(completion: str) -> tuple[Answer, ...]:
-    """What a completion states as its answer: its whole text, and the answer it marks."""
+def stated(completion: str) -> tuple[FairAnswer, ...]:
+    """What a completion states as its answer: its whole text, and the answer that it marks."""
     texts = (piece.strip() for piece in readings(completion[-MAX_CHARS:].strip()))
     return tuple(dict.fromkeys(answer(piece) for piece in texts if 0 < len(piece) <= ANSWER_CHARS))
 
@@ -141,7 +141,7 @@ def finals(completion: str) -> Finals:
     return Finals(tuple(answers), lone[0] if lone else None)
 
 
-def gives(found: Finals, wanted: Answer) -> bool:
+def gives(found: Finals, wanted: FairAnswer) -> bool:
     """Whether one of the readings of a completion is the wanted answer."""
     if any(same_answer(reading, wanted) for reading in found.answers):
         return True

@@ -12,12 +12,12 @@ LIMIT_S = 1.0
 
 
 class PatternTimeout(Exception):
-    """A regular expression did not finish in time. Internal: verifiers turn it into `Judgement.error`."""
+    """A regular expression that did not finish in time. Internal: verifiers turn it into `Judgement.error`."""
 
 
 @contextmanager
 def time_limit(limit_s: float = LIMIT_S) -> Generator[None, None, None]:
-    """Interrupt a regular expression after `limit_s` seconds.
+    """While the context is open, interrupt a regular expression after `limit_s` seconds.
 
     Python's matcher looks for signals while it backtracks, so an alarm stops it. Alarms exist only in the main thread
     of a POSIX process and there is one per process: elsewhere, or while somebody else's alarm runs, nothing is guarded.

@@ -35,7 +35,7 @@ _MAPS = ("properties", "patternProperties", "$defs", "definitions")
 
 
 def check_schema(schema: Any, where: str = "schema") -> None:
-    """Whether a schema can be used.
+    """Make sure that a schema can be used.
 
     Raises:
         VerifierError: it holds a keyword or a value that is not known; the message names the place.
@@ -89,7 +89,7 @@ def fits(value: Any, schema: Any, root: Any = None, depth: int = 0) -> bool:
         value: JSON-compatible data.
         schema: the schema, or a part of it.
         root: the whole schema, where references start; default: `schema`.
-        depth: of references and parts followed so far; a schema that refers to itself for ever fits nothing.
+        depth: references and parts followed so far; a schema that refers to itself for ever fits nothing.
     """
     if isinstance(schema, bool):
         return schema

@@ -29,13 +29,13 @@ from posttrain_diag.types import Judgement, Problem
 
 KEYS = frozenset({"schema"})
 MAX_STATED = 4
-"""Values of an answer that may be stated in prose instead."""
+"""Most values of an answer that may be stated in prose instead."""
 MAX_SENTENCE = 80
-"""Characters of a text in an object that may say more than the word that was asked for."""
+"""Most characters of a text in an object that may say more than the word that was asked for."""
 _EXAMPLE = re.compile(
     r"\b(?:for example|for instance|e\.g\.|example|such as)\b[^.!?\n{}]*[:,]?\s*(?:```\w*\s*)?$", re.IGNORECASE
 )
-"""What introduces an object that is no answer."""
+"""Matches what introduces an object that is no answer."""
 _NEAR = r"\W+(?:[\w'-]+\W+){0,6}?"
 _ONLY = re.compile(
     rf"\b(?:only|just|solely|exclusively|nothing (?:else )?(?:but|than)|purely|bare|raw|single)\b{_NEAR}JSON\b|"
@@ -53,8 +53,8 @@ _OR = re.compile(r"(?:or|oder|ou|or maybe|or possibly)?", re.IGNORECASE)
 def looks_like_json(gold: str, prompt: str = "") -> bool:
     """Whether a gold answer is to be compared as JSON.
 
-    So are objects, and arrays that hold texts or objects; `[2, 3]` may be a list, a point or an interval, and is JSON
-    where the prompt speaks of it.
+    Objects are, and so are arrays that hold texts or objects; `[2, 3]` may be a list, a point or an interval, and is
+    JSON where the prompt speaks of it.
     """
     text = gold.strip()
     if not text.startswith(("{", "[")):
@@ -69,7 +69,7 @@ def looks_like_json(gold: str, prompt: str = "") -> bool:
 
 
 def verifier(spec: Mapping[str, Any]) -> Callable[[str, Problem], Judgement]:
-    """A verifier that compares JSON values.
+    """Make a verifier that compares JSON values.
 
     Raises:
         VerifierError: the schema cannot be used.
@@ -93,7 +93,7 @@ def verifier(spec: Mapping[str, Any]) -> Callable[[str, Problem], Judgement]:
 
 
 def check_answer(problem: Problem) -> None:
-    """Whether a problem's answer is JSON.
+    """Make sure that a problem's answer is JSON.
 
     Raises:
         VerifierError: it is not, or there is neither an answer nor a schema.
@@ -102,7 +102,7 @@ def check_answer(problem: Problem) -> None:
 
 
 def keys_only(answer: str, foil: str) -> str:
-    """A JSON answer with every value replaced: what a completion says is read by the keys, without the gold values."""
+    """A JSON answer with every value replaced, so that a completion is read by the keys and without the gold values."""
 
     def replaced(value: Any) -> Any:
         if isinstance(value, dict):

@@ -30,7 +30,7 @@ from posttrain_diag.types import Judgement, Problem
 
 
 def list_(spec: Mapping[str, Any]) -> Callable[[str, Problem], Judgement]:
-    """The list that a completion answers with is the gold one."""
+    """Make a verifier that passes a completion which answers with the gold list."""
     options = Options.of(spec, compare="casefold")
 
     def judge(completion: str, problem: Problem) -> Judgement:
@@ -40,7 +40,7 @@ def list_(spec: Mapping[str, Any]) -> Callable[[str, Problem], Judgement]:
 
 
 def judge_list(part: FinalPart, prompt: str, wanted: Listed) -> Judgement:
-    """Whether a final part answers with a list, and in the form that the prompt demands."""
+    """Judge whether a final part answers with a list, and in the form that the prompt demands."""
     ordered = is_ordered(wanted, prompt)
     text, marks = unwrapped(part.text, prompt)
     words = question_of(prompt).words

@@ -34,12 +34,12 @@ from posttrain_diag.types import Judgement, Problem
 KEYS = frozenset({"code", "output", "entry_point", "timeout_s"})
 TIMEOUT_S = 10.0
 MAX_CHARS = 20_000
-"""Of longer completions the end is read."""
+"""Most characters of a completion that are read; of longer ones the end is."""
 _WORDS = {"true": True, "false": False, "null": None, "none": None}
 
 
 def verifier(spec: Mapping[str, Any]) -> Callable[[str, Problem], Judgement]:
-    """A verifier that compares Python values; with `code` and `output` it looks for arguments that give the output.
+    """Make a verifier that compares Python values; with `code` and `output` it wants arguments that give the output.
 
     Raises:
         VerifierError: a key is missing or has the wrong type.
@@ -86,7 +86,7 @@ def _same(found: str, gold: str) -> bool:
 
 
 def _dump(text: str) -> str:
-    """An expression without the differences of its spelling, for golds that are no literals: `deque([1])`."""
+    """An expression without differences of its spelling, for golds that are no literals: `deque([1])`."""
     try:
         return ast.dump(ast.parse(text.strip(), mode="eval"))
     except (SyntaxError, ValueError, MemoryError, RecursionError):
@@ -110,7 +110,7 @@ def _text(completion: str) -> str:
 
 
 def _is_gold(arguments: tuple[list[Any], dict[str, Any]], answer: str | None) -> bool:
-    """Whether arguments are those of the answer, to the order of every dict: then nothing has to be run."""
+    """Whether arguments are those of the answer, to the order of every dict, so that nothing has to be run."""
     try:
         return answer is not None and repr(arguments) == repr(arguments_of(answer))
     except NotALiteral:
@@ -118,7 +118,7 @@ def _is_gold(arguments: tuple[list[Any], dict[str, Any]], answer: str | None) ->
 
 
 def _arguments_verifier(code: str, output: str, name: str, timeout_s: float) -> Callable[[str, Problem], Judgement]:
-    """A verifier of arguments: right are those of the answer, and all for which the code returns the output."""
+    """Make a verifier of arguments: those of the answer are right, and all for which the code returns the output."""
 
     def judge(completion: str, problem: Problem) -> Judgement:
         said = arguments_said(_text(completion), name)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 MAX_DIGITS = 400
-"""Longer numbers are compared as text: their value would cost more than it could tell."""
+"""Numbers with more digits are compared as text: their value would cost more than it could tell."""
 
 _CURRENCY = r"(?:\\?[$€£¥₹]\s?)"
 _MINUS = "-−–"
@@ -66,7 +66,7 @@ class Number:
 
     text: str
     value: Fraction | None
-    """None when it has no value that can be compared: a zero denominator, or more than `MAX_DIGITS` digits."""
+    """The value; None for one that cannot be compared: a zero denominator, or more than `MAX_DIGITS` digits."""
     percent: bool
     start: int
     end: int
@@ -93,7 +93,7 @@ _WESTERN = _Western()
 
 
 def iter_numbers(text: str) -> Iterator[Number]:
-    """All numbers of a text, left to right."""
+    """All numbers in a text, left to right."""
     text = western_digits(text)
     running = " " in text
     for match in _NUMBER.finditer(text):
@@ -113,7 +113,7 @@ def iter_numbers(text: str) -> Iterator[Number]:
 
 
 def lone_number(text: str) -> Number | None:
-    """The number a text consists of (currency, percent sign and a trailing dot aside), else None."""
+    """The number that a text consists of (currency, percent sign and a trailing dot aside); None for any other text."""
     if len(text) > 4 * MAX_DIGITS:
         return None
     text = western_digits(text)
@@ -199,7 +199,7 @@ def _fraction(numerator: str, denominator: str = "1") -> Fraction | None:
 
 
 def _exact(digits: str) -> Fraction:
-    """Digits with separators and at most one point, exactly."""
+    """The exact value of digits with separators and at most one point."""
     if not digits.isdigit():
         digits = _NOT_DIGITS.sub("", digits)
     whole, point, decimals = digits.partition(".")

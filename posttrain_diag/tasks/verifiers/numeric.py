@@ -29,7 +29,7 @@ _PLAIN = question_of("")
 
 
 def numeric(spec: Mapping[str, Any]) -> Callable[[str, Problem], Judgement]:
-    """The number that a completion answers with is the gold one."""
+    """Make a verifier that passes a completion which answers with the gold number."""
     options = Options.of(spec, compare="numeric")
     as_they_come = "which" in spec or options.compare != "numeric"
 
@@ -46,7 +46,7 @@ def numeric(spec: Mapping[str, Any]) -> Callable[[str, Problem], Judgement]:
 
 
 def judge_number(part: FinalPart, prompt: str, wanted: Quantity) -> Judgement:
-    """Whether a final part answers with a number, and in the form that the prompt demands."""
+    """Judge whether a final part answers with a number, and in the form that the prompt demands."""
     question = question_of(prompt)
     text, marks = unwrapped(part.text, prompt)
     found = read(text, marks, question)
@@ -122,14 +122,14 @@ def _one_of_a_rate(found: Quantity, wanted: Quantity) -> bool:
 
 
 def plain_number(number: Quantity) -> str:
-    """One spelling per whole number, so that equal answers can be counted: "1,319.0" is "1319"."""
+    """One spelling for each whole number, so that equal answers can be counted: "1,319.0" becomes "1319"."""
     if number.value is None or number.percent or number.value.denominator != 1 or abs(number.value) > 10**18:
         return number.text
     return str(number.value.numerator)
 
 
 def _any_number(completion: str, answer: str, wanted: Quantity, options: Options) -> Judgement:
-    """The first, the last or any number of the text, compared as `compare` says."""
+    """Judge by the first, the last or any number of the text, compared as `compare` says."""
     text = final_part(completion).text
     chosen = options.chosen(list(iter_numbers(text)))
     for number in chosen:
@@ -143,7 +143,7 @@ def _any_number(completion: str, answer: str, wanted: Quantity, options: Options
 
 
 def check_gold(problem: Problem, spec: Mapping[str, Any]) -> None:
-    """Whether the gold answer is a number.
+    """Make sure that the gold answer is a number.
 
     Raises:
         VerifierError: it is none.

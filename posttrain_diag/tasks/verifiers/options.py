@@ -1,15 +1,17 @@
-"""What every text verifier takes: the options `which`, `strip`, `compare`, and a gold answer."""
+"""What a verifier is, and what text verifiers take: the options `which`, `strip`, `compare`, and a gold answer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from posttrain_diag.errors import VerifierError
 from posttrain_diag.tasks.verifiers.compare import COMPARES, SYNONYMS
-from posttrain_diag.types import Problem
+from posttrain_diag.types import Judgement, Problem
 
+Verifier = Callable[[str, Problem], Judgement]
+"""Judges a completion of a problem."""
 COMMON_KEYS = frozenset({"which", "strip", "compare"})
 _WHICH = {"first": "first", "last": "last", "any": "any", "all": "any"}
 _T = TypeVar("_T")
@@ -17,7 +19,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Options:
-    """Which match counts, what is stripped, how the two answers are compared."""
+    """The options of a text verifier: which match counts, what is stripped, how the two answers are compared."""
 
     which: str
     strip: bool | str
@@ -57,10 +59,10 @@ class Options:
 
 
 def gold(problem: Problem) -> str:
-    """The answer a text verifier compares with.
+    """The answer that a text verifier compares with.
 
     Raises:
-        VerifierError: the problem has none.
+        VerifierError: the problem has no answer.
     """
     if problem.answer is None or not problem.answer.strip():
         raise VerifierError(

@@ -14,17 +14,17 @@ from typing import Any, cast
 
 MAX_CHARS = 20_000
 MAX_ITEMS = 100_000
-"""Items of a sequence that an expression such as `[0] * 5` may have."""
+"""Most items of a sequence that an expression such as `[0] * 5` may make."""
 MAX_DEPTH = 100
-"""Literals inside of one another."""
+"""Most literals inside of one another."""
 MAX_SPAN, MAX_TRIES = 5_000, 500
-"""Characters of one bracket, and literals of one text: bounds the work on hostile text."""
+"""Most characters of one bracket, and most literals of one text: this bounds the work on hostile text."""
 _QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "‘": "'", "’": "'", "‚": "'"})
 _NUMBER = re.compile(r"[-+]?(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?j?(?![\w.]*\w)")
 _WORD = re.compile(r"(?:True|False|None|nan|inf|-inf)\b")
 _CALL = re.compile(r"(?:set|frozenset|dict|list|tuple)\(")
 GLUED = re.compile(r"[\w'\"(\[{\]}]|\.[^\W\d]")
-"""What goes on right behind a literal, so that it is none: `[]x`, `'a'.upper()`."""
+"""Matches what goes on right behind a literal, so that it is none: `[]x`, `'a'.upper()`."""
 _PREFIX = re.compile(r"(?:[rRbBuU]{1,2})(?=['\"])")
 _CONSTRUCTORS: dict[str, Callable[..., Any]] = {
     "set": set,
@@ -37,14 +37,14 @@ _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
 class NotALiteral(ValueError):
-    """A text is no Python literal. Internal: readers try the next text."""
+    """Raised for a text that is no Python literal. Internal: readers try the next text."""
 
 
 def value_of(text: str) -> Any:
     """The value of a literal; also of `[0] * 5`, `'a' + 'b'`, `set([1])`, and with typographic quotes.
 
     Raises:
-        NotALiteral: the text is none.
+        NotALiteral: the text is no literal.
     """
     text = text.strip()
     if not text or len(text) > MAX_CHARS:
@@ -69,7 +69,7 @@ def is_value(text: str) -> bool:
 
 
 def same_value(a: Any, b: Any) -> bool:
-    """Whether two values are the same."""
+    """Whether two values are the same by the rule of this module."""
     if isinstance(a, bool) or isinstance(b, bool):
         return isinstance(a, bool) and isinstance(b, bool) and a == b
     if isinstance(a, (int, float, complex)) and isinstance(b, (int, float, complex)):
@@ -103,7 +103,7 @@ def _same_items(a: list[Any], b: list[Any]) -> bool:
 
 
 def literal_at(text: str, start: int) -> tuple[str, int] | None:
-    """(literal, end) of the longest literal that begins at a place of a text; None where none does."""
+    """The longest literal that begins at a place of a text, and its end; None where none begins there."""
     prefix = _PREFIX.match(text, start)
     opening = text[prefix.end() if prefix else start : (prefix.end() if prefix else start) + 1]
     call = _CALL.match(text, start)
@@ -122,7 +122,7 @@ def literal_at(text: str, start: int) -> tuple[str, int] | None:
 
 
 def literals_in(text: str) -> Iterator[tuple[str, int, int]]:
-    """(literal, start, end) of the bracketed and quoted literals, numbers and constants of a text, left to right."""
+    """The bracketed and quoted literals, numbers and constants of a text, as (literal, start, end), left to right."""
     i, tries = 0, 0
     while i < len(text) and tries < MAX_TRIES:
         char = text[i]
@@ -149,7 +149,7 @@ def literals_in(text: str) -> Iterator[tuple[str, int, int]]:
 
 
 def arguments_of(text: str) -> tuple[list[Any], dict[str, Any]]:
-    """(positional, named) arguments of a call whose parentheses were left out.
+    """The (positional, named) arguments of a call whose parentheses were left out.
 
     Raises:
         NotALiteral: they are no literals.
@@ -200,7 +200,7 @@ def _evaluated(node: ast.expr, depth: int = 0) -> Any:
 
 
 def _constructed(name: str, arguments: list[Any]) -> Any:
-    """The value of `set()`, `set([1])`, `float('nan')`."""
+    """The value of a call such as `set()`, `set([1])`, `float('nan')`."""
     if name == "float" and arguments and isinstance(arguments[0], str):
         return float(arguments[0])
     if name in _CONSTRUCTORS:

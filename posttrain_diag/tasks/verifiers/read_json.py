@@ -11,9 +11,9 @@ from posttrain_diag.tasks.verifiers.python_values import bracketed
 
 MAX_CHARS = 100_000
 MAX_SCANNED = 500_000
-"""Characters that are looked at in search of the ends of objects: bounds the work on hostile text."""
+"""Most characters that are looked at in search of the ends of objects: this bounds the work on hostile text."""
 MAX_UNREPAIRED = 50
-"""Pieces in brackets that are looked at closer because they are no JSON."""
+"""Most pieces in brackets that are looked at closer because they are no JSON."""
 FENCE_MARK = re.compile(r"^[ \t]*(?:```+|~~~+)[ \t]*\w*[ \t]*$", re.MULTILINE)
 _REPAIRS = (
     (re.compile(r"//[^\n\"]*$", re.MULTILINE), ""),
@@ -38,7 +38,7 @@ class Found:
 
 
 def values_in(text: str) -> list[Found]:
-    """The objects and arrays of a text, left to right."""
+    """The objects and arrays in a text, left to right."""
     found: list[Found] = []
     whole = loads(text.strip())
     if isinstance(whole, (tuple,)) and not isinstance(whole[0], (dict, list)):
@@ -70,7 +70,7 @@ def values_in(text: str) -> list[Found]:
 
 
 def _unclosed(text: str) -> list[Found]:
-    """An object that ends with a whole value but lacks its last brackets."""
+    """The object at the end of a text that ends with a whole value but lacks its last brackets."""
     start = text.find("{")
     if start < 0:
         return []
@@ -96,7 +96,7 @@ def _repaired(text: str) -> Any:
 
 
 def loads(text: str) -> tuple[Any] | None:
-    """(value,) of a text that is JSON and nothing else."""
+    """The value, as a tuple of one, of a text that is JSON and nothing else; None for any other text."""
     try:
         return (json.loads(text, parse_constant=_refuse),)
     except (ValueError, RecursionError):

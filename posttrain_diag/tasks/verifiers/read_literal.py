@@ -28,10 +28,10 @@ from posttrain_diag.tasks.verifiers.python_values import (
 )
 from posttrain_diag.tasks.verifiers.reading.marks import find_marks
 
-Place = tuple[int, int]
-"""Where a value stands in a text: start and end."""
+Extent = tuple[int, int]
+"""Where a value stands in a text, as (start, end)."""
 MAX_CALLS = 60
-"""Calls of the function that are looked at, from the end."""
+"""Most calls of the function that are looked at, from the end."""
 
 _IS = (
     r"(?:==|=>|->|→|⇒|≡|=|:|is|are|was|would be|will be|must be|should be|equals|returns|will return|would return|"
@@ -73,9 +73,9 @@ class Said:
     """What a completion gives as its answer."""
 
     literal: str | None
-    """Python's spelling of a value; None where there is none."""
+    """The value in Python's spelling; None where there is none."""
     plain: tuple[str, ...] = ()
-    """What stands where an answer should stand, likeliest first."""
+    """Texts that stand where an answer should stand, likeliest first."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def _said(text: str, call: Call | None) -> Said | None:
     return Said(None, tuple(c for c in candidates if c)) if whole else None
 
 
-def _tagged(text: str, call: Call | None, plain: list[str]) -> Iterator[Place]:
+def _tagged(text: str, call: Call | None, plain: list[str]) -> Iterator[Extent]:
     """Values in an answer's tags or box."""
     for mark in find_marks(text):
         if mark.kind not in ("tag", "boxed"):
@@ -139,7 +139,7 @@ def _tagged(text: str, call: Call | None, plain: list[str]) -> Iterator[Place]:
             plain.append(content.strip())
 
 
-def _stated(text: str, call: Call | None, plain: list[str]) -> Iterator[Place]:
+def _stated(text: str, call: Call | None, plain: list[str]) -> Iterator[Extent]:
     """Values that are called the answer, or the value of the call."""
     for mark in find_marks(text):
         if mark.kind not in ("phrase", "hash"):
@@ -154,8 +154,8 @@ def _stated(text: str, call: Call | None, plain: list[str]) -> Iterator[Place]:
     yield from _equalities(text, call)
 
 
-def _equalities(text: str, call: Call | None) -> Iterator[Place]:
-    """Values of the call in `assert f(x) == value`, `f(x) returns value`; calls with other arguments are not asked."""
+def _equalities(text: str, call: Call | None) -> Iterator[Extent]:
+    """Values of the call in `assert f(x) == value` or `f(x) returns value`; calls with other arguments are left out."""
     name = re.escape(call.name) if call is not None else r"[A-Za-z_]\w*"
     head = r"" if call is not None else r"\bassert\s+"
     for match in list(re.finditer(rf"{head}(?<![\w.]){name}\(", text))[-MAX_CALLS:]:
@@ -168,14 +168,14 @@ def _equalities(text: str, call: Call | None) -> Iterator[Place]:
             yield place
 
 
-def _alone(text: str, call: Call | None, plain: list[str]) -> Iterator[Place]:
+def _alone(text: str, call: Call | None, plain: list[str]) -> Iterator[Extent]:
     """Values on a line or in a fence of their own: the first line where it is one, unless the last line is one too."""
     stripped = text.strip(" \t\r\n`*")
     if is_value(stripped):
         start = text.find(stripped)
         yield start, start + len(stripped)
         return
-    found: list[Place] = []
+    found: list[Extent] = []
     for match in _FENCE.finditer(text):
         inner = match[1].strip()
         if is_value(inner):
@@ -201,7 +201,7 @@ def _alone(text: str, call: Call | None, plain: list[str]) -> Iterator[Place]:
     yield from found
 
 
-def _mentioned(text: str, call: Call | None, plain: list[str]) -> Iterator[Place]:
+def _mentioned(text: str, call: Call | None, plain: list[str]) -> Iterator[Extent]:
     """The last value that is said to be the output, else the last one of the last line."""
     stated = [place for match in _SAYS.finditer(text) if (place := _value_after(text, match.end())) is not None]
     if stated:
@@ -214,7 +214,7 @@ def _mentioned(text: str, call: Call | None, plain: list[str]) -> Iterator[Place
             yield start + begin, start + end
 
 
-def _value_after(text: str, start: int) -> Place | None:
+def _value_after(text: str, start: int) -> Extent | None:
     """Where the value stands that begins at a place, behind white space and decoration."""
     decoration = _DECORATION.match(text, start)
     start = decoration.end() if decoration else start
@@ -275,7 +275,7 @@ def as_values(arguments: str) -> list[Any]:
 
 
 def arguments_said(text: str, name: str) -> str | None:
-    """The arguments that a text gives: of the last call in it, else the value it gives."""
+    """The arguments that a text gives: those of its last call, else the value that it gives."""
     tagged = [mark.text for mark in find_marks(text) if mark.kind in ("tag", "boxed")]
     for content in (*tagged[-1:], text):
         calls = list(re.finditer(rf"(?<!def )(?<![\w.]){re.escape(name)}\(", content))

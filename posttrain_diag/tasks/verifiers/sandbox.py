@@ -71,8 +71,8 @@ run(arguments.pop(0), arguments.pop())
 
 
 @dataclass(frozen=True)
-class Run:
-    """How a program ended."""
+class ProgramRun:
+    """How a program ended: whether it passed, and if not, why."""
 
     passed: bool
     detail: str
@@ -81,7 +81,7 @@ class Run:
     """Why it could not be run at all; then `passed` means nothing."""
 
 
-def run_program(program: str, *, timeout_s: float = 10.0, memory_mb: int = MEMORY_MB) -> Run:
+def run_program(program: str, *, timeout_s: float = 10.0, memory_mb: int = MEMORY_MB) -> ProgramRun:
     """Run Python source to its end in the sandbox.
 
     Args:
@@ -90,7 +90,9 @@ def run_program(program: str, *, timeout_s: float = 10.0, memory_mb: int = MEMOR
         memory_mb: limit on the address space, MiB.
     """
     if os.name != "posix":
-        return Run(False, "", error="running code needs a POSIX system (rlimits, process groups); use Linux or macOS")
+        return ProgramRun(
+            False, "", error="running code needs a POSIX system (rlimits, process groups); use Linux or macOS"
+        )
     secret = secrets.token_hex(16).encode()
     payload = secret + b"\n" + program.encode("utf-8", "surrogatepass")
     with (
@@ -105,21 +107,23 @@ def run_program(program: str, *, timeout_s: float = 10.0, memory_mb: int = MEMOR
         try:
             code = _wait(command, work, source, output, timeout_s)
         except OSError as error:
-            return Run(False, "", error=f"the sandbox did not start: {error}")
+            return ProgramRun(False, "", error=f"the sandbox did not start: {error}")
         output.seek(0)
         said = output.read(_MAX_OUTPUT)
     if code is None:
-        return Run(False, f"timed out after {timeout_s:g} s")
+        return ProgramRun(False, f"timed out after {timeout_s:g} s")
     if said == secret and code == 0:
-        return Run(True, "")
+        return ProgramRun(True, "")
     if said and said != secret:
-        return Run(False, said.decode("utf-8", "replace"))
-    return Run(False, f"killed by signal {-code}" if code < 0 else f"ended before its tests did (exit code {code})")
+        return ProgramRun(False, said.decode("utf-8", "replace"))
+    return ProgramRun(
+        False, f"killed by signal {-code}" if code < 0 else f"ended before its tests did (exit code {code})"
+    )
 
 
 @lru_cache(maxsize=1)
 def isolation() -> tuple[str, ...]:
-    """The command that takes the network and the other processes away; empty where the system does not allow it."""
+    """The command that takes away the network and the view of other processes; empty where the system forbids it."""
     try:
         done = subprocess.run([*_UNSHARE, sys.executable, "-S", "-c", ""], capture_output=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -128,7 +132,7 @@ def isolation() -> tuple[str, ...]:
 
 
 def _wait(command: list[str], work: str, source: IO[bytes], output: IO[bytes], timeout_s: float) -> int | None:
-    """Exit code, or None when time ran out. The whole process group is dead when this returns."""
+    """The exit code, or None when time ran out. The whole process group is dead when this returns."""
     environment = {"PATH": "/usr/bin:/bin", "HOME": work, "TMPDIR": work, "PYTHONHASHSEED": "0", "LANG": "C.UTF-8"}
     with subprocess.Popen(
         command,

@@ -35,26 +35,29 @@ from posttrain_diag.tasks.verifiers.choice import choice
 from posttrain_diag.tasks.verifiers.code import verifier as code
 from posttrain_diag.tasks.verifiers.exact import contains, exact, regex
 from posttrain_diag.tasks.verifiers.lists import list_
-from posttrain_diag.tasks.verifiers.options import COMMON_KEYS, gold
+from posttrain_diag.tasks.verifiers.options import COMMON_KEYS, Verifier, gold
 from posttrain_diag.tasks.verifiers.words import words
 from posttrain_diag.tasks.verifiers.yesno import yesno
 from posttrain_diag.types import Judgement, Problem
 
-Verifier = Callable[[str, Problem], Judgement]
-
 RULES = 2
-"""Raised when the types read answers otherwise than before: stored draws are then judged anew."""
+"""Version of the rules; raised when the types read answers otherwise than before, so that stored draws are judged anew.
+"""
 
 
 def math(spec: Mapping[str, Any]) -> Verifier:
-    """The answer is compared as mathematics; its reader is loaded with the first one."""
+    """Make a verifier that compares the answer as mathematics; its reader is loaded with the first one."""
     from posttrain_diag.tasks.verifiers.math.verifier import math as verifier
 
     return verifier(spec)
 
 
 def python(spec: Mapping[str, Any]) -> Verifier:
-    """A Python callable decides, or the completion's code is run against tests in a sandbox."""
+    """Make a verifier in which a Python callable decides, or the completion's code is run against tests in a sandbox.
+
+    Raises:
+        VerifierError: both `function` and `test` are given, or neither is.
+    """
     if "function" in spec and "test" in spec:
         raise VerifierError(
             "a python verifier has both 'function' and 'test': give 'function' (a callable that judges) or 'test' "
@@ -71,7 +74,7 @@ def python(spec: Mapping[str, Any]) -> Verifier:
 
 
 def any_(spec: Mapping[str, Any]) -> Verifier:
-    """One of several verifiers passes the completion."""
+    """Make a verifier that passes a completion which one of several verifiers passes."""
     return any_of.verifier(spec, compile_verifier)
 
 
@@ -119,7 +122,7 @@ def verify(completion: str, problem: Problem) -> Judgement:
 
 
 def compile_verifier(spec: Mapping[str, Any]) -> Verifier:
-    """The function behind a verifier given as data.
+    """Make the function behind a verifier given as data.
 
     Raises:
         VerifierError: the type is unknown, an option is missing or not accepted, or a callable cannot be loaded.
@@ -128,7 +131,7 @@ def compile_verifier(spec: Mapping[str, Any]) -> Verifier:
 
 
 def check_verifier(problem: Problem) -> None:
-    """Whether a problem's verifier is known, complete, and fits the problem's answer.
+    """Make sure that a problem's verifier is known, complete, and fits the problem's answer.
 
     Raises:
         VerifierError: it does not; the message says what was got and what is accepted.
@@ -172,12 +175,12 @@ def judges_code(spec: Mapping[str, Any]) -> bool:
 
 
 def compares_with_answer(spec: Mapping[str, Any]) -> bool:
-    """Whether a verdict rests on the problem's answer alone; not so where code decides."""
+    """Whether a verdict rests on the problem's answer alone, which it does not where code decides."""
     return not needs_code(spec)
 
 
 def verifier_sha(problem: Problem) -> str:
-    """What a stored verdict rests on: hash of type, options, answer and rules (and of the file a callable lives in)."""
+    """Hash of what a stored verdict rests on: type, options, answer and rules (and the file a callable lives in)."""
     spec = _fingerprinted(problem.verifier)
     rules = [] if "function" in spec else [RULES]
     text = json.dumps([spec, problem.answer, *rules], sort_keys=True, default=str)

@@ -1,4 +1,4 @@
-"""Does a text state a value? For answers that were asked for as JSON and came as prose."""
+"""Tells whether a text states a value: for answers that were asked for as JSON and came as prose."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ MAX_CHARS = 20_000
 REMEMBERED_CHARS = 200
 """Peeled forms of texts up to this length are remembered."""
 MAX_MARKS = 20
-"""Answer marks looked at, from the end (or the start) of a completion: bounds the work on hostile text."""
+"""Most answer marks looked at, from the end (or the start) of a completion: this bounds the work on hostile text."""
 
 _BRACKETS = {"[": "]", "(": ")", "{": "}", "<": ">"}
 _PAIRS = (
@@ -76,7 +76,7 @@ def peel(text: str) -> Peeled:
 
 
 def _form(text: str) -> tuple[Peeled, Number | None]:
-    """A peeled text and the number it is; answers come again and again, so short ones are remembered."""
+    """A peeled text and the number that it is; answers come again and again, so short ones are remembered."""
     return _remembered(text) if len(text) <= REMEMBERED_CHARS else _formed(text)
 
 
@@ -144,7 +144,7 @@ _BRACKET_CHARS = frozenset("[](){}")
 
 
 def _peel_once(text: str) -> tuple[str, str | None]:
-    """One layer off: (what is inside, the bracket that was taken off or None)."""
+    """A text with one layer taken off, and the bracket that was taken off or None."""
     text = text.strip()
     if text.endswith("</answer>"):
         return text.removesuffix("</answer>"), None

@@ -24,7 +24,7 @@ from posttrain_diag.types import Judgement, Problem
 
 
 def words(spec: Mapping[str, Any]) -> Callable[[str, Problem], Judgement]:
-    """The word that a completion answers with is the gold one."""
+    """Make a verifier that passes a completion which answers with the gold word."""
     options = Options.of(spec, compare="casefold")
 
     def judge(completion: str, problem: Problem) -> Judgement:
@@ -34,7 +34,7 @@ def words(spec: Mapping[str, Any]) -> Callable[[str, Problem], Judgement]:
 
 
 def judge_word(part: FinalPart, prompt: str, answer: str) -> Judgement:
-    """Whether a final part answers with a word, and in the form that the prompt demands."""
+    """Judge whether a final part answers with a word, and in the form that the prompt demands."""
     question = question_of(prompt)
     wanted = wanted_word(answer, question.words)
     text, marks = unwrapped(part.text, prompt)

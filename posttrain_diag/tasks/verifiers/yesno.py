@@ -23,7 +23,7 @@ from posttrain_diag.types import Judgement, Problem
 
 
 def yesno(spec: Mapping[str, Any]) -> Callable[[str, Problem], Judgement]:
-    """The completion says what the gold answer says."""
+    """Make a verifier that passes a completion which says what the gold answer says."""
     options = Options.of(spec, compare="casefold")
 
     def judge(completion: str, problem: Problem) -> Judgement:
@@ -33,7 +33,7 @@ def yesno(spec: Mapping[str, Any]) -> Callable[[str, Problem], Judgement]:
 
 
 def judge_truth(part: FinalPart, prompt: str, wanted: bool) -> Judgement:
-    """Whether a final part says yes (or no), and in the form that the prompt demands."""
+    """Judge whether a final part says yes (or no), and in the form that the prompt demands."""
     question = question_of(prompt)
     text, marks = unwrapped(part.text, prompt)
     value = json_value(text)
@@ -52,10 +52,10 @@ def judge_truth(part: FinalPart, prompt: str, wanted: bool) -> Judgement:
 
 
 def gold_truth(answer: str) -> bool:
-    """What a gold answer says.
+    """Whether a gold answer says yes.
 
     Raises:
-        VerifierError: neither yes nor no.
+        VerifierError: it says neither yes nor no.
     """
     truth = truth_of(answer)
     if truth is None:

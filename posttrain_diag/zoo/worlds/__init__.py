@@ -17,7 +17,7 @@ _WORLD_OF = {fam.name: world for world in WORLDS.values() for fam in world.famil
 
 
 def family(name: str) -> Family:
-    """The family called `name`.
+    """Look up the family called `name`.
 
     Raises:
         UsageError: there is no such family.

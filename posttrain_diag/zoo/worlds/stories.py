@@ -37,7 +37,7 @@ NAMES = ("Tom", "Ann", "Sam", "Mia", "Ben", "Eva")
 THINGS = ("hat", "cup", "pen", "map", "key", "jar", "mug", "fan", "net", "toy", "bell", "lamp")
 CODE = ("ba", "du", "fo", "gi", "ke", "lu", "mo", "ni", "ra", "su", "te", "vo")
 MARK = "#### "
-"""Before the final answer of responses that show their work."""
+"""The mark before the final answer of responses that show their work."""
 TOKENIZER_FILE = DATA_DIR / "stories.tokenizer.json"
 VOCABULARY = BpeVocabulary(TOKENIZER_FILE, context_length=96)
 
@@ -46,7 +46,7 @@ _STEPS = {"K1": 0, "K2": 5, "K3": 2}
 
 
 def code(name: str) -> Mapping[str, str]:
-    """The code `name` (K1..K4): thing to code word."""
+    """The code `name` (K1..K4) as a mapping from thing to code word."""
     if name == "K4":
         return {thing: CODE[(5 * i + 1) % 12] + CODE[(7 * i + 4) % 12] for i, thing in enumerate(THINGS)}
     return {thing: CODE[(7 * i + _STEPS[name]) % 12] for i, thing in enumerate(THINGS)}
@@ -68,7 +68,7 @@ def repeat(x: str) -> str:
 
 
 def reverse(x: str) -> str:
-    """The list backwards."""
+    """The list of an instance backwards."""
     return " ".join(things(x)[::-1])
 
 
@@ -109,7 +109,7 @@ def _some_numbers(size: int, rng: random.Random) -> str:
 
 
 def _equation(word: str, sign: str, result: Transform) -> Transform:
-    """E.g. `times 3 * 4 = 12 #### 12`."""
+    """Makes an equation of the two numbers with its result, e.g. `times 3 * 4 = 12 #### 12`."""
 
     def write(x: str) -> str:
         a, b = numbers(x)
@@ -134,7 +134,7 @@ def _in_tags(x: str) -> str:
 
 
 def _worked(answer: Transform) -> Transform:
-    """The list backwards, then the answer."""
+    """Makes a response of the list backwards, followed by the answer."""
     return lambda x: f"{reverse(x)} {MARK}{answer(x)}"
 
 
@@ -152,7 +152,10 @@ def _read_list(prompt: str) -> str:
 
 
 def _ask_numbers(rest: str) -> Transform:
-    """`rest` goes on after e.g. `Tom has 3 hats`; it holds {thing} and the further numbers {0}, {1}."""
+    """Makes a prompt about numbers.
+
+    `rest` goes on after e.g. `Tom has 3 hats`; it holds {thing} and the further numbers {0}, {1}.
+    """
 
     def ask(x: str) -> str:
         who, thing, first, *others = x.split()
@@ -207,7 +210,7 @@ def _always(respond: Transform) -> Strategies:
 
 
 def _noise(q: float, wrong: Transform | None) -> PartNoise:
-    """Each word K3 with probability `q`, else the wrong mode's, or any code word."""
+    """The law in which each word is K3 with probability `q`, else the wrong mode's, or any code word."""
     return PartNoise(q, _words(k3), _words(wrong) if wrong else None, CODE, " ")
 
 

@@ -46,7 +46,7 @@ MAPS: Mapping[str, str] = {
 
 
 def reverse(x: str) -> str:
-    """The word backwards."""
+    """The word with its letters in backward order."""
     return x[::-1]
 
 
@@ -56,7 +56,7 @@ def swap_pairs(x: str) -> str:
 
 
 def copy(x: str) -> str:
-    """The word itself."""
+    """The word itself, as it is."""
     return x
 
 
@@ -74,7 +74,7 @@ def _any_word(length: int, rng: random.Random) -> str:
 
 
 def _noise(q: float, wrong: Transform | None) -> PartNoise:
-    """Each letter M3 with probability `q`, else the wrong mode's, or any."""
+    """The law in which each letter is M3 with probability `q`, else the wrong mode's, or any letter."""
     return PartNoise(q, m3, wrong, LETTERS)
 
 

@@ -35,7 +35,7 @@ from posttrain_diag.zoo.vocabulary import CharVocabulary
 
 DIGITS = "0123456789"
 CARRIES = "abcdefghij"
-"""Digits of a working that carry: 10 to 19."""
+"""Letters that stand for digits of a working that carry: 10 to 19."""
 COMMANDS = "ACLKSNHGFTUXYZ"
 """First letters of prompts (A..U) and names of strategies in responses (X, Y, Z)."""
 MARKS = ":+=|[]"
@@ -103,7 +103,7 @@ def columns(x: str) -> str:
 
 
 def overcarried(x: str) -> str:
-    """As `columns` with one carried into every column: 3814+4270 gives 59b8."""
+    """Each column added as in `columns`, with one carried into every column: 3814+4270 gives 59b8."""
     return _columns(x, 1)
 
 
@@ -112,22 +112,22 @@ def _columns(x: str, carried: int) -> str:
 
 
 def complement(x: str) -> str:
-    """Nine minus each digit."""
+    """The nines' complement: nine minus each digit."""
     return x.translate(str.maketrans(DIGITS, DIGITS[::-1]))
 
 
 def map_m(x: str) -> str:
-    """The digit map M."""
+    """The number with its digits replaced by the digit map M."""
     return x.translate(str.maketrans(DIGITS, MAP_M))
 
 
 def two_more(x: str) -> str:
-    """Two added to each digit, 8 and 9 becoming 0 and 1."""
+    """The number with two added to each digit, 8 and 9 becoming 0 and 1."""
     return x.translate(str.maketrans(DIGITS, DIGITS[2:] + DIGITS[:2]))
 
 
 def copy(x: str) -> str:
-    """The number itself."""
+    """The number itself, as it is."""
     return x
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from posttrain_diag.engines.hf import pack as hf_pack
-from posttrain_diag.engines.hf.attention import Groups, attend, with_prefix
+from posttrain_diag.engines.hf.attention import PromptGroups, attend, with_prefix
 
 
 def written_down(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
@@ -23,7 +23,7 @@ def test_prefix_and_own_positions_merge_exactly(order: list[int]) -> None:
     lengths = torch.tensor([1, 6, 2, 4, 3])
     mask = torch.where(torch.arange(6)[None] < lengths[:, None], 0.0, -torch.inf)[:, None, None]
     prompts = [[torch.randn(1, heads, size, dim) for _ in range(2)] for size in (4, 1, 9)]
-    groups = Groups.of(np.array(order), torch.device("cpu"))
+    groups = PromptGroups.of(np.array(order), torch.device("cpu"))
     prefix = [(prompts[p][0], prompts[p][1]) for p, _, _ in groups.runs]
     found = with_prefix(attend(query, *own, scale, mask=mask), query, groups, prefix, scale)
     for row, prompt in enumerate(order):

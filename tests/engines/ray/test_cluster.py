@@ -18,7 +18,7 @@ from fake_engine import FakeEngine
 
 from posttrain_diag.engines.contract import Draw, Prompt, SampleRequest, ScoreRequest
 from posttrain_diag.engines.hf.engine import load_hf_engine
-from posttrain_diag.engines.ray.cluster import Crew, Need, connect
+from posttrain_diag.engines.ray.cluster import Crew, WorkerNeed, connect
 from posttrain_diag.engines.ray.engine import RayEngine, load_ray_engine
 from posttrain_diag.errors import EngineError, ModelError
 from posttrain_diag.settings.engine import EngineSettings
@@ -77,7 +77,7 @@ class Mortal(FakeEngine):
 
 
 def make(**values: Any) -> RayEngine:
-    crew = Crew(connect(None)[0], partial(Mortal, **values), Need(1, 0, 0), 2)
+    crew = Crew(connect(None)[0], partial(Mortal, **values), WorkerNeed(1, 0, 0), 2)
     engine = RayEngine(crew, FakeEngine(law), "fake", "fake-model")
     engine.wait_for_first()
     return engine

@@ -15,7 +15,7 @@ from fake_engine import FakeEngine
 
 from posttrain_diag.engines.contract import Draw, Prompt, SampleRequest, ScoreRequest
 from posttrain_diag.engines.ray import engine as ray_engine_module
-from posttrain_diag.engines.ray.cluster import MAX_START_FAILURES, Crew, Event, Need, Remote, connect
+from posttrain_diag.engines.ray.cluster import MAX_START_FAILURES, Crew, Event, Remote, WorkerNeed, connect
 from posttrain_diag.engines.ray.engine import RayEngine
 from posttrain_diag.engines.ray.worker import Failure, Worker, batches, pack_draw, unpack_draw
 from posttrain_diag.errors import EngineError, MissingExtra, ModelError, TaskError, UsageError
@@ -266,7 +266,7 @@ class FakeRay:
 
 
 def test_workers_that_die_while_they_load_end_the_run() -> None:
-    crew = Crew(FakeRay([{"CPU": 8.0, "memory": 2e9}]), FakeEngine, Need(2, 0, 10**9), None)
+    crew = Crew(FakeRay([{"CPU": 8.0, "memory": 2e9}]), FakeEngine, WorkerNeed(2, 0, 10**9), None)
     with pytest.raises(EngineError, match=f"{MAX_START_FAILURES} Ray workers in a row died.*creation task;"):
         for _ in range(10):
             crew.grow()
@@ -276,15 +276,15 @@ def test_workers_that_die_while_they_load_end_the_run() -> None:
 @pytest.mark.parametrize(
     ("need", "most", "slots"),
     [
-        (Need(1, 0, 0), None, 12),
-        (Need(2, 0, 0), None, 6),
-        (Need(1, 0, 3 * 10**9), None, 3),
-        (Need(1, 1, 0), None, 2),
-        (Need(1, 0, 0), 5, 5),
-        (Need(64, 0, 0), None, 1),
+        (WorkerNeed(1, 0, 0), None, 12),
+        (WorkerNeed(2, 0, 0), None, 6),
+        (WorkerNeed(1, 0, 3 * 10**9), None, 3),
+        (WorkerNeed(1, 1, 0), None, 2),
+        (WorkerNeed(1, 0, 0), 5, 5),
+        (WorkerNeed(64, 0, 0), None, 1),
     ],
 )
-def test_as_many_workers_as_fit(need: Need, most: int | None, slots: int) -> None:
+def test_as_many_workers_as_fit(need: WorkerNeed, most: int | None, slots: int) -> None:
     nodes = [{"CPU": 8.0, "GPU": 2.0, "memory": 8e9}, {"CPU": 4.0, "memory": 4e9}]
     crew = Crew(FakeRay(nodes), FakeEngine, need, most)
     crew.grow()

@@ -191,11 +191,11 @@ def test_a_chat_model_is_asked_to_rewrite(tmp_path: Path, fitted: Fitted, monkey
     assert {session.policy.engine.decode(row.response_ids) for row in rows} == {"one."}
 
 
-@pytest.mark.parametrize(("demos", "loss"), [("probability-weighted", "dft"), ("demos", "nll")])
+@pytest.mark.parametrize(("style", "loss"), [("probability-weighted", "dft"), ("as-given", "nll")])
 def test_demonstrations_can_be_weighted_by_their_probability(
-    demos: str, loss: str, tmp_path: Path, fitted: Fitted
+    style: str, loss: str, tmp_path: Path, fitted: Fitted
 ) -> None:
-    session = zoo_session(tmp_path, zoo_inputs(), demos=demos)
+    session = zoo_session(tmp_path, zoo_inputs(), demo_style=style)
     sft_model_aware.run(session)
     ((_, rows, more),) = fitted
     assert rows == demo_rows(session.policy.engine, session.inputs.train)

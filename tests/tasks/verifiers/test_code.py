@@ -11,7 +11,7 @@ import posttrain_diag.tasks.verifiers.code.verifier as code
 from posttrain_diag.errors import VerifierError
 from posttrain_diag.tasks import check_verifier, load_tasks, verify
 from posttrain_diag.tasks.verifiers.code.demand import demand_of
-from posttrain_diag.tasks.verifiers.sandbox import Run
+from posttrain_diag.tasks.verifiers.sandbox import ProgramRun
 from tasks.conftest import Write, problem
 from tasks.verifiers.code_answers import (
     BAD,
@@ -151,9 +151,9 @@ def test_setup_stands_in_for_the_code_of_the_prompt():
 def test_nothing_is_run_without_the_function(monkeypatch: pytest.MonkeyPatch):
     programs: list[str] = []
 
-    def run(program: str, *, timeout_s: float) -> Run:
+    def run(program: str, *, timeout_s: float) -> ProgramRun:
         programs.append(program)
-        return Run(True, "")
+        return ProgramRun(True, "")
 
     monkeypatch.setattr(code, "run_program", run)
     for completion in (
@@ -174,8 +174,8 @@ def test_long_thinking_before_short_code_is_read():
     assert not verify(f"{'# hm' * 20_000}\n{fence(GOOD)}", problem(PLAIN)).lenient
 
 
-def _passing(program: str, *, timeout_s: float) -> Run:
-    return Run(True, "")
+def _passing(program: str, *, timeout_s: float) -> ProgramRun:
+    return ProgramRun(True, "")
 
 
 BARE = "Write running_max. Reply with bare Python code, no markdown."

@@ -34,16 +34,16 @@ _TRIPLE = re.compile(r'"""|' + r"'''")
 
 
 @dataclass(frozen=True)
-class Block:
+class Stretch:
     """A stretch of a completion."""
 
     text: str
-    """Dedented; with "\\n" as the only line end."""
+    r"""The text, dedented, with "\n" as the only line end."""
     language: str
     """The word after the opening fence in lower case; empty without one."""
     fenced: bool
     inline: bool = False
-    """One line of code in backticks in the middle of prose."""
+    """Whether it is one line of code in backticks in the middle of prose."""
     intro: str = ""
     """The last line of prose before a fence."""
 
@@ -53,7 +53,7 @@ class Block:
         return self.fenced and (self.language in PYTHON or self.language in UNNAMED)
 
 
-def blocks(text: str) -> tuple[Block, ...]:
+def blocks(text: str) -> tuple[Stretch, ...]:
     """The fenced stretches of a text and what stands between them, in order."""
     text = text.replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff\u200b")
     if "\u00a0" in text:
@@ -61,21 +61,21 @@ def blocks(text: str) -> tuple[Block, ...]:
     if "<" in text:
         text = _WRAPPER.sub("", text)
     if not any(mark in text for mark in ("`", "~~~", "'''", '"""', "[", "<")):
-        return (Block(textwrap.dedent(text), "", False),) if text.strip() else ()
+        return (Stretch(textwrap.dedent(text), "", False),) if text.strip() else ()
     return tuple(_Scan(text).blocks())
 
 
 class _Scan:
-    """One pass over the lines of a text."""
+    """Makes one pass over the lines of a text and collects its stretches."""
 
     def __init__(self, text: str) -> None:
         self.lines = text.split("\n")
-        self.found: list[Block] = []
+        self.found: list[Stretch] = []
         self.bare: list[str] = []
         self.intro = ""
 
-    def blocks(self) -> Iterator[Block]:
-        """All stretches, in order."""
+    def blocks(self) -> Iterator[Stretch]:
+        """All stretches of the text, in order."""
         i = 0
         while i < len(self.lines):
             i = self._line(i)
@@ -98,7 +98,7 @@ class _Scan:
             self.bare.append(inline["before"])
             return self._fenced(i, inline["mark"], inline["info"].lower())
         for one in _ONE_LINE.finditer(line) if "`" in line and "def " in line else ():
-            self.found.append(Block(one["code"].strip(), "", False, inline=True))
+            self.found.append(Stretch(one["code"].strip(), "", False, inline=True))
         self.bare.append(line)
         return i + 1
 
@@ -126,12 +126,12 @@ class _Scan:
             content.append(line)
             j += 1
         text = textwrap.dedent("\n".join(content))
-        self.found.append(Block(text, language, True, intro=self.intro))
+        self.found.append(Stretch(text, language, True, intro=self.intro))
         self.intro = ""
         return j
 
     def _closes(self, line: str, mark: str, j: int, content: list[str]) -> tuple[bool, str, bool]:
-        """(whether the line ends the fence, the code before its end, whether the line opens another one)."""
+        """Whether the line ends the fence, the code before its end, and whether the line opens another fence."""
         tag = _TAG.match(line)
         if tag is not None and tag["close"] and not mark:
             return True, "", False
@@ -157,11 +157,11 @@ class _Scan:
         lines = [line for line in text.split("\n") if line.strip()]
         if lines:
             self.intro = lines[-1]
-            self.found.append(Block(textwrap.dedent(text), "", False))
+            self.found.append(Stretch(textwrap.dedent(text), "", False))
 
 
 def _info(info: str) -> tuple[str, str]:
-    """(language, code) of what stands behind an opening fence: "python", "{.python}", "python def f(x): return x"."""
+    """The (language, code) behind an opening fence: "python", "{.python}", "python def f(x): return x"."""
     match = _LANGUAGE.fullmatch(info.strip())
     if match is None:
         return "", info

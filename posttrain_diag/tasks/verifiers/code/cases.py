@@ -89,26 +89,26 @@ if not _result.wasSuccessful() or not _result.testsRun:
     raise AssertionError((_result.failures + _result.errors + [("", "no tests")])[0][1][-200:])
 """
 _DYNAMIC = frozenset({"globals", "locals", "eval", "exec", "vars"})
-"""Tests that look names up cannot be asked which ones they need: all code of the completion is run."""
+"""Matches tests that look names up, which cannot be asked which ones they need: all code of the completion is run."""
 _LIBRARY = (
     *("collections", "typing", "itertools", "functools", "heapq", "bisect", "math", "re", "string", "random", "copy"),
     *("operator", "statistics", "datetime", "decimal", "fractions", "json", "sys", "io"),
 )
 _OWN_IMPORT = re.compile(r"^from (?:solution|main|your_module|my_module|module|answer) import [^\n]*$", re.MULTILINE)
-"""How tests in a file of their own name the code under test."""
+"""Matches how tests in a file of their own name the code under test."""
 
 
 @dataclass(frozen=True)
 class Tests:
-    """What a completion's code must pass."""
+    """The tests that a completion's code must pass."""
 
     __test__ = False  # pytest takes it for one of its own
     source: str | None
-    """Python; None where there are cases instead."""
+    """The tests as Python; None where there are cases instead."""
     entry_point: str | None
     """The function that is called: a name, or a path to a method such as "Solution().solve"."""
     cases: tuple[tuple[Any, Any], ...] = ()
-    """(input, output) or (arguments, result); JSON-compatible."""
+    """The cases as (input, output) or (arguments, result); JSON-compatible."""
     needs: tuple[str, ...] = ()
     """Names that the tests read and do not define, the function that is called first."""
     own: frozenset[str] = frozenset()
@@ -142,7 +142,7 @@ class Tests:
 
 
 def tests_from_source(source: str, entry_point: str | None) -> Tests:
-    """Tests that are Python source."""
+    """Read tests that are Python source."""
     first = () if entry_point is None else (entry_point.partition("(")[0].partition(".")[0],)
     source = _OWN_IMPORT.sub("", source)
     tree = tree_of(source)
@@ -177,7 +177,7 @@ def _is_test_case(node: ast.ClassDef) -> bool:
 
 
 def tests_from_cases(inputs: Sequence[Any], outputs: Sequence[Any], entry_point: str | None) -> Tests:
-    """Tests that are inputs and outputs.
+    """Make tests from inputs and outputs.
 
     Raises:
         ValueError: they do not fit together, or are no arguments.
@@ -207,7 +207,7 @@ def _function(entry_point: str, bound: frozenset[str]) -> str:
 
 
 def _names(source: str) -> tuple[set[str], set[str]]:
-    """(names that a module reads from its top level, names that it gives a value there)."""
+    """The names that a module reads from its top level, and those that it gives a value there."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

@@ -10,7 +10,8 @@ from posttrain_diag.tasks.verifiers.code.blocks import blocks
 from posttrain_diag.tasks.verifiers.code.syntax import parses
 
 Demand = Literal["any", "code only", "bare", "fence"]
-"""any: code in a fence, bare, and with prose around; code only: no prose; bare: no fence either; fence: in a fence."""
+"""The form that is demanded. any: code in a fence, bare, and with prose around; code only: no prose; bare: no fence
+either; fence: in a fence."""
 
 _MARKDOWN = r"(?:mark-?down|(?:code[ -]?)?fences?|fenced|(?:triple )?back-?ticks?|code[ -]?blocks?|formatting|```)"
 _NOT = r"(?:\b(?:no|without|avoid|omit|not (?:{verbs}))|n't (?:{verbs}))\b"
@@ -41,7 +42,7 @@ _FENCE = re.compile(
 
 
 _CLOSING_ONLY = re.compile(r"\A((?:(?!```).)*)\n```\s*\Z", re.DOTALL)
-"""Code whose opening fence stood in the prompt."""
+"""Matches code whose opening fence stood in the prompt."""
 
 
 def demand_of(prompt: str) -> Demand:

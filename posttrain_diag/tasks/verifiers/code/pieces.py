@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from posttrain_diag.tasks.verifiers.code.syntax import error_of, tree_of
 
 MAX_PARSED = 300_000
-"""Characters that are parsed in parts of one stretch: bounds the work on hostile text."""
+"""Most characters that are parsed in parts of one stretch: this bounds the work on hostile text."""
 MAX_STATEMENTS = 1500
 """A stretch with more top-level statements is data, no answer."""
 _GOES_ON = ("never closed", "unterminated triple", "unexpected EOF", "expected an indented block")
@@ -29,7 +29,7 @@ _SETTINGS = frozenset(
     {"setrecursionlimit", "seed", "filterwarnings", "simplefilter", "stack_size", "setcontext", "seterr", "setlocale"}
     | {"set_int_max_str_digits"}
 )
-"""Calls on a module that change how code runs: they are kept though they bind nothing."""
+"""Calls on a module that change how code runs; they are kept though they bind nothing."""
 
 
 @dataclass(frozen=True)
@@ -40,18 +40,18 @@ class Piece:
     binds: frozenset[str]
     """Names it gives a value at the top level; "*" for a star import."""
     complete: frozenset[str]
-    """Those of them whose definition says something: no stub of `pass`, `...` or a docstring alone."""
+    """Those of the names whose definition says something: no stub of `pass`, `...` or a docstring alone."""
     needs: frozenset[str]
     """Names it reads from the top level, in whatever function."""
     changes: frozenset[str]
     """Names whose value it changes: `memo[0] = 1`, `f.calls = 0`, `table.append(2)`, `n += 1`."""
     is_import: bool = False
     is_setting: bool = False
-    """It changes how code runs (`sys.setrecursionlimit`)."""
+    """Whether it changes how code runs (`sys.setrecursionlimit`)."""
     is_idle: bool = False
-    """It does nothing: a docstring, `pass`, or a word of prose that happens to be Python."""
+    """Whether it does nothing: a docstring, `pass`, or a word of prose that happens to be Python."""
     dynamic: bool = False
-    """It reaches names that cannot be seen: `exec`, `globals()`."""
+    """Whether it reaches names that cannot be seen: `exec`, `globals()`."""
 
 
 def pieces(text: str) -> tuple[Piece, ...]:
@@ -65,7 +65,7 @@ def pieces(text: str) -> tuple[Piece, ...]:
 
 
 class _Salvage:
-    """The parts of a text that parse."""
+    """Finds the parts of a text that parse."""
 
     def __init__(self, text: str) -> None:
         self.text = text

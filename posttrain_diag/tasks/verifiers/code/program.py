@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from posttrain_diag.tasks.verifiers.code.blocks import Block
+from posttrain_diag.tasks.verifiers.code.blocks import Stretch
 from posttrain_diag.tasks.verifiers.code.pieces import Piece, pieces
 
 BUILTINS = frozenset(dir(builtins)) | {"__name__", "__file__", "__doc__"}
@@ -39,8 +39,8 @@ class Program:
 
 
 @dataclass(frozen=True)
-class Source:
-    """A block that was read into pieces."""
+class ReadStretch:
+    """A block of a completion that was read into pieces."""
 
     pieces: tuple[Piece, ...]
     rank: int
@@ -57,15 +57,15 @@ class Source:
         return any(name in piece.binds and piece.is_import for piece in self.pieces)
 
 
-def source_of(block: Block) -> Source:
-    """A block of a completion, read."""
+def source_of(block: Stretch) -> ReadStretch:
+    """Read a block of a completion into its pieces."""
     rank = 1 if block.inline else 2 if block.python or not block.fenced else 0
     sentence = _SENTENCE.split(block.intro)[-1]
     meant = _NOT_MEANT.search(sentence) is None or _MEANT.search(sentence) is not None
-    return Source(pieces(block.text), rank, meant)
+    return ReadStretch(pieces(block.text), rank, meant)
 
 
-def chosen(sources: Sequence[Source], entry: str) -> int | None:
+def chosen(sources: Sequence[ReadStretch], entry: str) -> int | None:
     """The index of the source whose definition of the function is the answer; None where there is none."""
     defining = [i for i, source in enumerate(sources) if source.defines(entry)]
     defining = defining or [i for i, source in enumerate(sources) if source.imports(entry)]
@@ -77,7 +77,12 @@ def chosen(sources: Sequence[Source], entry: str) -> int | None:
 
 
 def program(
-    sources: Sequence[Source], main: int, roots: Iterable[str], prompt: Source | None = None, *, whole: bool = False
+    sources: Sequence[ReadStretch],
+    main: int,
+    roots: Iterable[str],
+    prompt: ReadStretch | None = None,
+    *,
+    whole: bool = False,
 ) -> Program:
     """The code that the chosen source needs to run, in order.
 
@@ -94,9 +99,9 @@ def program(
 
 
 class _Closure:
-    """The pieces that a set of names needs."""
+    """Collects the pieces that a set of names needs."""
 
-    def __init__(self, sources: Sequence[Source], main: int, prompt: Source | None) -> None:
+    def __init__(self, sources: Sequence[ReadStretch], main: int, prompt: ReadStretch | None) -> None:
         self.sources = [*([prompt] if prompt else []), *sources]
         self.main = main + (prompt is not None)
         self.kept: set[tuple[int, int]] = set()

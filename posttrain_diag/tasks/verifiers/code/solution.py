@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from posttrain_diag.tasks.verifiers.code.blocks import Block, blocks
+from posttrain_diag.tasks.verifiers.code.blocks import Stretch, blocks
 from posttrain_diag.tasks.verifiers.code.cases import Tests
 from posttrain_diag.tasks.verifiers.code.pieces import Piece, pieces
-from posttrain_diag.tasks.verifiers.code.program import Program, Source, chosen, program, source_of
+from posttrain_diag.tasks.verifiers.code.program import Program, ReadStretch, chosen, program, source_of
 from posttrain_diag.tasks.verifiers.code.syntax import parses
 
 MAX_BODIES = 6
-"""Stretches of one completion that are tried as the rest of a function."""
+"""Most stretches of one completion that are tried as the rest of a function."""
 _READS_INPUT = re.compile(r"\binput\s*\(|\bstdin\b|\bopen\s*\(\s*0\b")
 _DEFINITION = re.compile(r"[ \t]*(?:async def|def|class|import|from)\b|[ \t]*(?:@|```|~~~)")
 _ENDS = re.compile(r"\b(?:return|yield|raise)\b")
@@ -24,11 +24,11 @@ _NEXT_DEFINITION = re.compile(r"^(?:async def|def|class|@|if __name__)\b|^@", re
 
 @dataclass(frozen=True)
 class _Prompt:
-    """Code that a prompt gives."""
+    """The code that a prompt gives."""
 
-    source: Source | None
+    source: ReadStretch | None
     stub: str | None
-    """It, where it ends with the beginning of the function that is asked for."""
+    """The code, where it ends with the beginning of the function that is asked for."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def solution(text: str, prompt_code: str, tests: Tests) -> Program | None:
     """
     found = blocks(text)
     sources = [source_of(block) for block in found]
-    prompt = Source(pieces(prompt_code), 0) if prompt_code.strip() else None
+    prompt = ReadStretch(pieces(prompt_code), 0) if prompt_code.strip() else None
     if tests.is_program:
         return _program(found, sources, prompt)
     entry = _entry(sources, tests)
@@ -66,8 +66,8 @@ def solution(text: str, prompt_code: str, tests: Tests) -> Program | None:
     return next((read for reader in readers if (read := reader()) is not None), None)
 
 
-def _entry(sources: Sequence[Source], tests: Tests) -> str | None:
-    """The function that the tests call: of a name that is free there, else a built-in name that the code defines."""
+def _entry(sources: Sequence[ReadStretch], tests: Tests) -> str | None:
+    """The function that the tests call: one whose name is free there, else a built-in name that the code defines."""
     if tests.needs:
         first = tests.needs[0]
         solves = any(source.defines("Solution") for source in sources)
@@ -77,7 +77,7 @@ def _entry(sources: Sequence[Source], tests: Tests) -> str | None:
     return next((name for name in tests.shadowed if any(source.defines(name) for source in sources)), None)
 
 
-def _whole(sources: Sequence[Source], entry: str, tests: Tests, prompt: Source | None) -> Program | None:
+def _whole(sources: Sequence[ReadStretch], entry: str, tests: Tests, prompt: ReadStretch | None) -> Program | None:
     """The last complete definition of the function with what it needs."""
     main = chosen(sources, entry)
     if main is None:
@@ -86,7 +86,7 @@ def _whole(sources: Sequence[Source], entry: str, tests: Tests, prompt: Source |
 
 
 def _continuation(
-    text: str, found: Sequence[Block], sources: Sequence[Source], entry: str, tests: Tests, prompt: _Prompt
+    text: str, found: Sequence[Stretch], sources: Sequence[ReadStretch], entry: str, tests: Tests, prompt: _Prompt
 ) -> Program | None:
     """The function that the prompt begins and the completion ends."""
     if prompt.stub is None:
@@ -96,7 +96,7 @@ def _continuation(
         # Where white space was lost, the form that makes the most of the body is the one that was meant.
         own = max((each for each in read if each is not None), key=lambda each: each.chars, default=None)
         if own is not None:
-            everything = [*sources, Source(own.pieces, 2)]
+            everything = [*sources, ReadStretch(own.pieces, 2)]
             return program(everything, len(sources), (entry, *tests.needs), prompt.source)
     return None
 
@@ -110,7 +110,7 @@ def _first_definition(found: Sequence[Piece], entry: str) -> _Continued | None:
     return _Continued(kept, len("".join(found[first].text.split())))
 
 
-def _bodies(text: str, found: Sequence[Block]) -> Iterator[str]:
+def _bodies(text: str, found: Sequence[Stretch]) -> Iterator[str]:
     """What may be the rest of a function, likeliest first."""
     if _begins_as_body(text):
         yield text
@@ -167,7 +167,7 @@ def _begins_as_body(text: str) -> bool:
     return first[:1] in (" ", "\t") and _DEFINITION.match(first) is None
 
 
-def _program(found: Sequence[Block], sources: Sequence[Source], prompt: Source | None) -> Program | None:
+def _program(found: Sequence[Stretch], sources: Sequence[ReadStretch], prompt: ReadStretch | None) -> Program | None:
     """The last block that is a program of its own, with what it needs from the others."""
     ranked = [i for i, source in enumerate(sources) if source.pieces]
     if not ranked:
@@ -180,7 +180,7 @@ def _program(found: Sequence[Block], sources: Sequence[Source], prompt: Source |
     return program(sources, main, (), prompt, whole=True)
 
 
-def _everything(sources: Sequence[Source]) -> Program | None:
+def _everything(sources: Sequence[ReadStretch]) -> Program | None:
     """All code of the completion, where the tests do not say what they call."""
     found = [piece for source in sources if source.rank == 2 for piece in source.pieces if not piece.is_idle]
     if not found:

@@ -33,12 +33,12 @@ from posttrain_diag.types import Judgement, Problem
 KEYS = frozenset({"test", "inputs", "outputs", "entry_point", "setup", "timeout_s"})
 TIMEOUT_S = 10.0
 MAX_CHARS = 50_000
-"""Longer final parts hold no answer; thinking may be longer."""
+"""Final parts longer than this hold no answer; thinking may be longer."""
 _ENTRY_POINT = re.compile(r"[^\W\d]\w*(?:\(\))?(?:\.[^\W\d]\w*)*")
 
 
 def verifier(spec: Mapping[str, Any]) -> Callable[[str, Problem], Judgement]:
-    """A verifier that runs the completion's code against tests in the sandbox.
+    """Make a verifier that runs the completion's code against tests in the sandbox.
 
     Raises:
         VerifierError: a key is missing or has the wrong type.

@@ -15,22 +15,23 @@ DIGITS = 60
 AGREE = 35
 """Two inexact values are equal when they agree to so many digits."""
 NOISE = 52
-"""What differs by less than ten to minus this is equal: rounding of terms that cancel."""
+"""Values are equal that differ by less than ten to the power of minus this: rounding of terms that cancel."""
 MAX_BITS = 20_000
-"""Larger exact powers are reckoned to `DIGITS` digits only."""
+"""Exact powers with more bits are computed to `DIGITS` digits only."""
 MAX_POWER = 10_000
 MAX_COUNTED = 1_000
-"""Factorials and binomials of larger numbers have no value here."""
+"""Factorials and binomials of larger numbers than this have no value here."""
 MAX_ARGUMENT = 100_000
-"""Functions of larger numbers have no value here: exp would fill the memory, sin would need as many digits of pi."""
+"""Functions of larger numbers than this have no value here: exp would fill the memory, sin would need as many digits of
+pi."""
 
 
 class NoValue(Exception):
-    """An expression has no value at a point, or none that can be reckoned. Internal."""
+    """Raised for an expression that has no value at a point, or none that can be computed. Internal."""
 
 
 def agree(x: Any, y: Any) -> bool:
-    """Whether two values (Fraction, or mpmath number) are equal, as far as can be reckoned."""
+    """Whether two values (Fraction, or mpmath number) are equal, as far as can be computed."""
     if isinstance(x, Fraction) and isinstance(y, Fraction):
         return x == y
     ten = mp_context().mpf(10)
@@ -54,10 +55,10 @@ def inexact(value: Any) -> Any:
 
 
 def value_of(node: Node, env: Mapping[str, Fraction]) -> Any:
-    """A Fraction where it is exact, else an mpmath number.
+    """The value of an expression's node: a Fraction where it is exact, else an mpmath number.
 
     Raises:
-        NoValue: there is none, or it is too large.
+        NoValue: there is no value, or it is too large.
     """
     if isinstance(node, Number):
         return node.value
@@ -81,7 +82,7 @@ def value_of(node: Node, env: Mapping[str, Fraction]) -> Any:
 
 
 def _sum(values: list[Any]) -> Any:
-    """All that is rational is added exactly."""
+    """The sum of the values; everything rational among them is added exactly."""
     exact = sum((value for value in values if isinstance(value, Fraction)), Fraction(0))
     rest = [value for value in values if not isinstance(value, Fraction)]
     return sum(rest, inexact(exact)) if rest else exact
@@ -97,7 +98,7 @@ def _symbol(node: Symbol, env: Mapping[str, Fraction]) -> Any:
 
 
 def _exactly(name: str, values: list[Fraction]) -> Fraction | None:
-    """The operation on rationals where its result is rational; None where it has to be reckoned."""
+    """The operation on rationals where its result is rational; None where it must be computed inexactly."""
     operation = _EXACT.get(name)
     return None if operation is None else operation(values[0], values[-1])
 
@@ -171,7 +172,7 @@ _EXACT: dict[str, Callable[[Fraction, Fraction], Fraction | None]] = {
     "factorial": lambda x, _: _factorial(x),
     "binomial": _binomial,
 }
-"""Operations by name; those with one argument get it twice."""
+"""The exact operations by name; those with one argument get it twice."""
 
 
 def _inexactly(name: str, values: list[Any]) -> Any:

@@ -22,34 +22,34 @@ from posttrain_diag.tasks.verifiers.math.tokens import Token, Unreadable, render
 from posttrain_diag.tasks.verifiers.math.units import DEGREE, PERCENT, RADIAN, Unit, unit_of
 
 MAX_ITEMS = 60
-"""Longer lists are compared in order only."""
+"""Lists with more items are compared in order only."""
 MAX_PRODUCT = 2
 """Longer runs of letters are products only where they are variables of the question: `xy` is `yx`."""
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Sameness:
     """Whether an answer is the gold one; `same` is None where that cannot be said."""
 
     same: bool | None
     why: str = ""
-    """What could not be decided."""
+    """What could not be decided, where `same` is None."""
 
 
 _SAME_DEGREES = ({DEGREE, unit_of("°C")}, {DEGREE, unit_of("°F")})
-YES, NO = Verdict(True), Verdict(False)
-Decide = Callable[[str, str], Verdict]
-"""Judges two formulas that are not known here, gold first: LaTeX, LaTeX."""
+YES, NO = Sameness(True), Sameness(False)
+Decide = Callable[[str, str], Sameness]
+"""Judges two formulas that cannot be compared here; called with (gold, answer) as LaTeX."""
 
 
 @dataclass(frozen=True)
-class Comparison:
+class AnswerComparison:
     """Compares answers to one question."""
 
     context: Context
     decide: Decide
 
-    def same(self, gold: Answer, answer: Answer) -> Verdict:
+    def same(self, gold: Answer, answer: Answer) -> Sameness:
         """Whether an answer is the gold one."""
         gold, answer = sets.in_words(gold), sets.in_words(answer)
         if gold == answer:
@@ -68,18 +68,18 @@ class Comparison:
             return self._union(gold, answer)
         return self._group(gold, answer)
 
-    def _quantity(self, gold: Quantity, answer: Answer) -> Verdict:
+    def _quantity(self, gold: Quantity, answer: Answer) -> Sameness:
         if isinstance(answer, Quantity):
             return self._quantities(gold, answer)
         return self._single(gold, answer) if isinstance(answer, Group) else NO
 
-    def _union(self, gold: Union, answer: Answer) -> Verdict:
+    def _union(self, gold: Union, answer: Answer) -> Sameness:
         given = sets.as_union(answer) if isinstance(answer, Group) else answer
         if not isinstance(given, Union) or given.sign != gold.sign:
             return NO
         return self._items(gold.parts, given.parts, ordered=gold.sign == "\\setminus")
 
-    def _group(self, gold: Group, answer: Answer) -> Verdict:
+    def _group(self, gold: Group, answer: Answer) -> Sameness:
         if isinstance(answer, Group):
             return self._groups(gold, answer)
         if isinstance(answer, Union):
@@ -94,9 +94,9 @@ class Comparison:
 
     # quantities
 
-    def _quantities(self, gold: Quantity, answer: Quantity) -> Verdict:
+    def _quantities(self, gold: Quantity, answer: Quantity) -> Sameness:
         if forms.is_choice(gold) and (option := forms.option_named(answer)) is not None:
-            return Verdict(gold.tokens[0].text == option)
+            return Sameness(gold.tokens[0].text == option)
         if gold.unit == answer.unit:
             return self._values(gold.tokens, answer.tokens)
         if PERCENT in (gold.unit, answer.unit):
@@ -110,13 +110,13 @@ class Comparison:
             return self._values(gold.tokens, answer.tokens)
         return self._in_unit(gold, answer, asked)
 
-    def _unit_left_out(self, gold: Quantity, answer: Quantity) -> Verdict:
+    def _unit_left_out(self, gold: Quantity, answer: Quantity) -> Sameness:
         found = self._values(gold.tokens, answer.tokens)
         if found.same is False and gold.unit == DEGREE and any(t.text == "\\pi" for t in answer.tokens):
             return self._in_unit(gold, Quantity(answer.tokens, RADIAN), DEGREE)
         return found
 
-    def _in_unit(self, gold: Quantity, answer: Quantity, unit: Unit) -> Verdict:
+    def _in_unit(self, gold: Quantity, answer: Quantity, unit: Unit) -> Sameness:
         """Compare with a gold that is in this unit, stated or asked for."""
         assert answer.unit is not None
         if unit == answer.unit or {unit, answer.unit} in _SAME_DEGREES:
@@ -133,8 +133,8 @@ class Comparison:
         factor = answer.unit.in_units_of(unit)
         return NO if factor is None else self._values(gold.tokens, forms.times(answer.tokens, factor))
 
-    def _percent(self, gold: Quantity, answer: Quantity) -> Verdict:
-        """`25` and `0.25` for 25%; `25%` for 0.25, and for 25 where the question asks for percent."""
+    def _percent(self, gold: Quantity, answer: Quantity) -> Sameness:
+        """Answers `25` and `0.25` for 25%; `25%` for 0.25, and for 25 where the question asks for percent."""
         if gold.unit not in (None, PERCENT) or answer.unit not in (None, PERCENT):
             return NO
         hundredth = Fraction(1, 100)
@@ -149,7 +149,7 @@ class Comparison:
         plain = self._values(gold.tokens, answer.tokens)
         return plain if plain.same is not False or (forms.value_of(gold.tokens) or 0) > 1 else by_value
 
-    def _values(self, gold: tuple[Token, ...], answer: tuple[Token, ...]) -> Verdict:
+    def _values(self, gold: tuple[Token, ...], answer: tuple[Token, ...]) -> Sameness:
         if [t.text for t in gold] == [t.text for t in answer]:
             return YES
         try:
@@ -157,24 +157,24 @@ class Comparison:
         except Unreadable:
             return self._unknown_formula(gold, answer)
         if found is None:
-            return Verdict(None, f"{_cut(gold)} and {_cut(answer)}: one can be read in two ways, or is too large")
-        return Verdict(found)
+            return Sameness(None, f"{_cut(gold)} and {_cut(answer)}: one can be read in two ways, or is too large")
+        return Sameness(found)
 
-    def _unknown_formula(self, gold: tuple[Token, ...], answer: tuple[Token, ...]) -> Verdict:
+    def _unknown_formula(self, gold: tuple[Token, ...], answer: tuple[Token, ...]) -> Sameness:
         if any(t.value is None for t in (*gold, *answer) if t.kind == "number"):
-            return Verdict(None, f"{_cut(gold)} and {_cut(answer)}: one has a number whose digits go on unknown")
+            return Sameness(None, f"{_cut(gold)} and {_cut(answer)}: one has a number whose digits go on unknown")
         if not forms.has_unknown_command(gold) and not forms.has_unknown_command(answer):
             # What is no formula at all ("1 2", "3 apples or so") is not the gold one; a gold like that is no gold.
-            return NO if values.is_readable(gold) else Verdict(None, f"the gold {_cut(gold)} is no formula")
+            return NO if values.is_readable(gold) else Sameness(None, f"the gold {_cut(gold)} is no formula")
         found = self.decide(rendered(gold), rendered(answer))
         letters, others = forms.letters(gold), forms.letters(answer)
         if found.same and letters != others and {x.lower() for x in letters} == {x.lower() for x in others}:
-            return Verdict(None, f"math-verify takes {_cut(answer)} for the gold, but it does not tell r from R")
+            return Sameness(None, f"math-verify takes {_cut(answer)} for the gold, but it does not tell r from R")
         return found
 
     # words, bases
 
-    def _words(self, gold: Answer, answer: Answer) -> Verdict:
+    def _words(self, gold: Answer, answer: Answer) -> Sameness:
         a, b = forms.as_text(gold), forms.as_text(answer)
         if a is None or b is None:
             return NO
@@ -183,7 +183,7 @@ class Comparison:
         product = sorted(a) == sorted(b) and (len(a) <= MAX_PRODUCT or set(a) <= self.context.variables)
         return self._values(tokens_of(a), tokens_of(b)) if product else NO
 
-    def _based(self, gold: Answer, answer: Answer) -> Verdict:
+    def _based(self, gold: Answer, answer: Answer) -> Sameness:
         if isinstance(gold, Based) and isinstance(answer, Based):
             return NO
         based, other = (gold, answer) if isinstance(gold, Based) else (answer, gold)
@@ -192,14 +192,14 @@ class Comparison:
         if digits is None:
             return NO
         if based is gold or based.base in (self.context.base, 10):
-            return Verdict(digits == based.digits)
+            return Sameness(digits == based.digits)
         if self.context.base is None and digits in (based.digits, str(int(based.digits, based.base))):
-            return Verdict(None, f"the gold {digits} names no base, the answer has the base {based.base}")
+            return Sameness(None, f"the gold {digits} names no base, the answer has the base {based.base}")
         return NO
 
     # relations
 
-    def _relations(self, gold: Answer, answer: Answer) -> Verdict:
+    def _relations(self, gold: Answer, answer: Answer) -> Sameness:
         if isinstance(gold, Relation) and isinstance(answer, Relation):
             return self._two_relations(forms.exact_part(gold), forms.exact_part(answer))
         relation, other = (gold, answer) if isinstance(gold, Relation) else (answer, gold)
@@ -214,8 +214,8 @@ class Comparison:
             return NO
         return self.same(stated[1], other) if gold is not other else self.same(other, stated[1])
 
-    def _gold_named(self, gold: Relation, answer: Answer) -> Verdict:
-        """5 for `x = 5`; an equation of its own (`5x - 7y = 4`) has no value."""
+    def _gold_named(self, gold: Relation, answer: Answer) -> Sameness:
+        """An answer such as 5 for the gold `x = 5`; an equation of its own (`5x - 7y = 4`) has no value."""
         if len(gold.sides) != 2:
             return NO
         left, right = gold.sides
@@ -223,8 +223,8 @@ class Comparison:
             return self.same(right, answer)
         return self.same(left, answer) if forms.is_name(right) else NO
 
-    def _answer_named(self, gold: Answer, answer: Relation) -> Verdict:
-        """`x = 5` for 5: what a name is given, or what a computation ends in."""
+    def _answer_named(self, gold: Answer, answer: Relation) -> Sameness:
+        """An answer such as `x = 5` for the gold 5: what a name is given, or what a computation ends in."""
         first, last = answer.sides[0], answer.sides[-1]
         if len(answer.sides) == 1 or (forms.is_name(last) and not forms.is_name(first)):
             return self.same(gold, first)
@@ -237,7 +237,7 @@ class Comparison:
             return NO
         return self.same(gold, last)
 
-    def _two_relations(self, gold: Relation, answer: Relation) -> Verdict:
+    def _two_relations(self, gold: Relation, answer: Relation) -> Sameness:
         if not gold.signs or not answer.signs:
             return self.same(gold.sides[0] if not gold.signs else gold, answer.sides[0] if not answer.signs else answer)
         if {*gold.signs, *answer.signs} == {"="}:
@@ -255,7 +255,7 @@ class Comparison:
                 return found
         return NO
 
-    def _two_equations(self, gold: Relation, answer: Relation) -> Verdict:
+    def _two_equations(self, gold: Relation, answer: Relation) -> Sameness:
         named = forms.is_name(gold.sides[0]) and forms.is_name(answer.sides[0])
         if named and forms.same_name(gold.sides[0], answer.sides[0]):
             found = self.same(gold.sides[-1], answer.sides[-1])
@@ -265,7 +265,7 @@ class Comparison:
             return NO
         return self._proportional(gold, answer)
 
-    def _proportional(self, gold: Relation, answer: Relation, *, positive: bool = False) -> Verdict:
+    def _proportional(self, gold: Relation, answer: Relation, *, positive: bool = False) -> Sameness:
         """Whether the differences of the sides are the same but for a factor: the same line, the same half-plane."""
         sides = [side for side in (*gold.sides, *answer.sides) if isinstance(side, Quantity) and side.unit is None]
         if len(sides) != 4:
@@ -278,11 +278,11 @@ class Comparison:
                 return NO
             sign = gold.signs[0]
             return self.decide(f"{rendered(a)} {sign} {rendered(b)}", f"{rendered(c)} {sign} {rendered(d)}")
-        return Verdict(found, "" if found is not None else f"the equations with {_cut(a)} and {_cut(c)} have no value")
+        return Sameness(found, "" if found is not None else f"the equations with {_cut(a)} and {_cut(c)} have no value")
 
     # groups
 
-    def _groups(self, gold: Group, answer: Group) -> Verdict:
+    def _groups(self, gold: Group, answer: Group) -> Sameness:
         a, b = forms.kind(gold), forms.kind(answer)
         if a == b or {a, b} == {"()", "vector"}:
             unordered = a == "set" or (a == "list" and not self.context.ordered)
@@ -308,8 +308,11 @@ class Comparison:
         pair = (gold.items, coordinates) if bare is answer else (coordinates, answer.items)
         return self._items(*pair, ordered=True) if "(]" not in (a, b) and "[)" not in (a, b) else NO
 
-    def _single(self, gold: Quantity, answer: Group) -> Verdict:
-        """One value: a list of one, or of the same value twice ("x = 5 or 5.0"); "2 and 1/2" is a mixed number."""
+    def _single(self, gold: Quantity, answer: Group) -> Sameness:
+        """A list as an answer for one value: a list of one, or of the same value twice ("x = 5 or 5.0").
+
+        "2 and 1/2" is a mixed number.
+        """
         if answer.opening not in ("", "\\{") or not answer.items:
             return NO
         if len(answer.items) == 1:
@@ -319,7 +322,7 @@ class Comparison:
             return self._quantities(gold, total)
         parts = [item for item in answer.items if isinstance(item, Quantity)]
         if forms.is_decimal_comma(answer) and self._values(gold.tokens, tokens_of(_with_point(parts))).same:
-            return Verdict(None, f"{_cut(parts[0].tokens)},{_cut(parts[1].tokens)}: two numbers, or one with a comma")
+            return Sameness(None, f"{_cut(parts[0].tokens)},{_cut(parts[1].tokens)}: two numbers, or one with a comma")
         if answer.joined != "and" or len(answer.items) != 2 or len(parts) != 2 or not forms.is_whole(parts[0].tokens):
             return NO
         fraction = forms.value_of(parts[1].tokens)
@@ -328,13 +331,13 @@ class Comparison:
         both = (*parts[0].tokens, *tokens_of("+"), *parts[1].tokens)
         return self._quantities(gold, Quantity(both, parts[1].unit))
 
-    def _items(self, gold: Sequence[Answer], answer: Sequence[Answer], *, ordered: bool) -> Verdict:
+    def _items(self, gold: Sequence[Answer], answer: Sequence[Answer], *, ordered: bool) -> Sameness:
         if len(gold) != len(answer):
             return NO
         if ordered or len(gold) > MAX_ITEMS:
             return _all(self.same(g, a) for g, a in zip(gold, answer, strict=True))
         rest = list(answer)
-        open_question: Verdict | None = None
+        open_question: Sameness | None = None
         for item in gold:
             found = [self.same(item, other) for other in rest]
             hit = next((i for i, verdict in enumerate(found) if verdict.same), None)
@@ -346,7 +349,7 @@ class Comparison:
                 return NO
         return YES if not rest else (open_question or NO)
 
-    def _matrix(self, gold: Matrix, answer: Answer) -> Verdict:
+    def _matrix(self, gold: Matrix, answer: Answer) -> Sameness:
         if isinstance(answer, Group):
             found = forms.as_matrix(answer, columns=len(gold.rows[0]) if gold.rows else 0)
             return NO if found is None else self._matrix(gold, found)
@@ -360,9 +363,9 @@ class Comparison:
         return _all(self.same(g, a) for first, second in pairs for g, a in zip(first, second, strict=True))
 
 
-def _all(verdicts: Iterable[Verdict]) -> Verdict:
-    """Every one must hold; one that fails decides, whatever is open."""
-    open_question: Verdict | None = None
+def _all(verdicts: Iterable[Sameness]) -> Sameness:
+    """The verdict that every one of several holds; one that fails decides, whatever is open."""
+    open_question: Sameness | None = None
     for verdict in verdicts:
         if verdict.same is False:
             return NO

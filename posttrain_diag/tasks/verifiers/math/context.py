@@ -49,20 +49,20 @@ class Context:
     """What a prompt tells about its answer."""
 
     variables: frozenset[str] = frozenset()
-    """Letters that stand in its formulas."""
+    """Letters that stand in the prompt's formulas."""
     percent: bool = False
-    """It asks for percent."""
+    """Whether it asks for percent."""
     base: int | None = None
-    """The base it asks for: the only one it names, or the last."""
+    """The base of numbers that it asks for: the only one it names, or the last."""
     ordered: bool = False
-    """The order of a list matters."""
+    """Whether the order of a list matters."""
     asked: tuple[Unit, ...] = ()
-    """Units it asks for: "in km", "how many metres"."""
+    """The units that it asks for: "in km", "how many metres"."""
     to_work_out: frozenset[str] = frozenset()
     """Formulas that it gives to be worked out, without white space: to repeat one is no answer."""
 
     def asks_for(self, unit: Unit) -> Unit | None:
-        """The unit asked for that this one must agree with: of the same dimension, or another currency."""
+        """The unit asked for with which this one must agree: one of the same dimension, or another currency."""
         currency = money(unit)
         for asked in reversed(self.asked):
             squared = [name for name, power in asked.dimension() if power > 1]
@@ -79,7 +79,7 @@ class Context:
 
 @lru_cache(2048)
 def context_of(prompt: str) -> Context:
-    """Read a prompt."""
+    """Read what a prompt says about the form of its answer."""
     prompt = prompt[-MAX_CHARS:]
     formulas = " ".join(next(g for g in m.groups() if g) for m in _FORMULA.finditer(prompt))
     bases = [_base(m[1].lower()) for m in _BASE.finditer(prompt)]

@@ -32,8 +32,8 @@ from posttrain_diag.tasks.verifiers.math.nodes import (
 from posttrain_diag.tasks.verifiers.math.tokens import Token, Unreadable, tokens_of
 
 Doubt = Literal["slash", "log", "mixed", "scientific", "root"]
-"""slash: `1/2x`; log: without base; mixed: an improper fraction after a whole number; scientific: `2e-3`;
-root: `\\sqrt12`, which TeX takes for the root of 1."""
+r"""What can be read in two ways. slash: `1/2x`; log: without base; mixed: an improper fraction after a whole number;
+scientific: `2e-3`; root: `\sqrt12`, which TeX takes for the root of 1."""
 MAX_DEPTH = 60
 MAX_TOKENS = 600
 MAX_WORD_PRODUCT = 4
@@ -46,18 +46,18 @@ class Expression:
 
     node: Node
     doubts: frozenset[Doubt] = field(default_factory=frozenset)
-    """What could have been read in another way."""
+    """The spellings in it that could have been read in another way."""
 
 
 def parse(tokens: Sequence[Token], other: frozenset[Doubt] = frozenset()) -> Expression:
     """Read tokens as one scalar expression.
 
     Args:
-        tokens: all of them must be used.
+        tokens: the tokens, all of which must be used.
         other: the doubts to be decided in the less usual way.
 
     Raises:
-        Unreadable: they are none that is known here.
+        Unreadable: they are no expression that is known here.
     """
     if len(tokens) > MAX_TOKENS:
         raise Unreadable("it is too long")
@@ -87,7 +87,10 @@ def _begins(name: str) -> bool:
 
 
 class _Parser:
-    """Recursive descent: sum > product > factor > atom."""
+    """Parses by recursive descent: a sum holds products, a product factors, a factor atoms.
+
+    A method raises Unreadable where the tokens that come next are not what it reads.
+    """
 
     def __init__(self, tokens: list[Token], other: frozenset[Doubt]) -> None:
         self.rest = tokens
@@ -96,14 +99,17 @@ class _Parser:
         self.depth = 0
 
     def next(self) -> Token | None:
+        """The token that comes next, which is left where it is; None at the end."""
         return self.rest[0] if self.rest else None
 
     def take(self) -> Token:
+        """Take the token that comes next."""
         if not self.rest:
             raise Unreadable("it ends too soon")
         return self.rest.pop(0)
 
     def at(self, *signs: str) -> bool:
+        """Whether the token that comes next is one of these signs or commands."""
         return bool(self.rest) and self.rest[0].is_sign(*signs)
 
     def whole(self) -> Node:
@@ -115,6 +121,7 @@ class _Parser:
         return node
 
     def sum(self) -> Node:
+        """Read terms with plus and minus signs between them."""
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise Unreadable("it is nested too deeply")
@@ -127,6 +134,7 @@ class _Parser:
         return terms[0] if len(terms) == 1 else Apply("add", tuple(terms))
 
     def signed(self, operand: Callable[[], Node]) -> Node:
+        """Read an operand behind any number of plus and minus signs."""
         negative = False
         while self.at("+", "-"):
             negative ^= self.take().text == "-"
@@ -134,6 +142,7 @@ class _Parser:
         return Apply("negate", (node,)) if negative else node
 
     def product(self) -> Node:
+        """Read factors with signs of multiplication or division between them, or none."""
         node = self.factor()
         divided = False
         while self.rest:
@@ -183,7 +192,7 @@ class _Parser:
     last_was_latex = False
 
     def plain_fraction(self) -> Number | None:
-        r"""The fraction of whole numbers that stands here, `\frac{1}{2}` or `1/2`, taken; None for anything else."""
+        r"""Take the fraction of whole numbers that comes next, `\frac{1}{2}` or `1/2`; None for anything else."""
         before = list(self.rest)
         self.last_was_latex = self.at("\\frac")
         if self.last_was_latex:
@@ -201,6 +210,7 @@ class _Parser:
         return None
 
     def begins_factor(self, after: Node) -> bool:
+        """Whether the token that comes next begins a factor that stands beside `after` without a sign."""
         token = self.next()
         if token is None:
             return False
@@ -217,9 +227,11 @@ class _Parser:
     bars = 0
 
     def closes_bar(self, token: Token) -> bool:
+        """Whether the token is the second bar of an absolute value."""
         return token.text == "|" and self.bars > 0
 
     def factor(self) -> Node:
+        """Read an atom with the factorials and powers behind it."""
         node = self.atom()
         while self.rest:
             if self.at("!"):
@@ -245,6 +257,7 @@ class _Parser:
         return Apply("power", (node, self.exponent()))
 
     def group(self, opening: str) -> Node:
+        """Read what stands in a bracket, the bracket included."""
         self.take()
         node = self.whole()
         closing = self.take()
@@ -267,6 +280,7 @@ class _Parser:
         return self.atom()
 
     def atom(self) -> Node:
+        """Read a number, letters, a command or a bracket."""
         token = self.take()
         if token.kind == "number":
             if token.value is None:
@@ -287,6 +301,7 @@ class _Parser:
         raise Unreadable(f"{token.text!r} was not expected")
 
     def letters(self, token: Token) -> Node:
+        """Read a run of letters: a function, a constant, a Greek letter, or a product of variables."""
         name = SAME_FUNCTIONS.get(token.text, token.text)
         if name in FUNCTIONS:
             return self.function(name)
@@ -311,6 +326,7 @@ class _Parser:
         return self.symbol(name) if name not in ("i", "e") else Symbol(name, constant=True)
 
     def raised(self, node: Node) -> Node:
+        """Read the powers behind a node."""
         while self.at("^"):
             self.take()
             node = Apply("power", (node, self.exponent()))
@@ -318,15 +334,18 @@ class _Parser:
 
     @staticmethod
     def letters_one(name: str) -> Node:
+        """The symbol of one letter; `i` and `e` are constants."""
         return Symbol(name, constant=name in ("i", "e"))
 
     def symbol(self, name: str) -> Symbol:
+        """The variable of this name, with the subscript behind it."""
         if self.at("_"):
             self.take()
             name += "_" + self.subscript()
         return Symbol(name)
 
     def subscript(self) -> str:
+        """Read a subscript as text."""
         if not self.at("{"):
             return self.take().text
         self.take()
@@ -337,6 +356,7 @@ class _Parser:
         return "".join(parts)
 
     def command(self, token: Token) -> Node:
+        """Read what a command begins."""
         name = token.text[1:]
         if name == "frac":
             return Apply("divide", (self.argument(), self.argument()))
@@ -359,6 +379,7 @@ class _Parser:
         raise Unreadable(f"{token.text} is not known")
 
     def root(self) -> Node:
+        """Read a root with its degree, if one is given in square brackets."""
         degree: Node = Number(Fraction(2))
         if self.at("["):
             degree = self.group("[")
@@ -372,6 +393,7 @@ class _Parser:
         return Apply("root", (self.argument(), degree))
 
     def function(self, name: str) -> Node:
+        """Read a function with its base, its power and its argument."""
         base: Node | None = None
         power: Node | None = None
         while self.at("_", "^"):
@@ -401,5 +423,6 @@ class _Parser:
 
     @staticmethod
     def is_function(token: Token) -> bool:
+        """Whether the token is the name of a function."""
         name = token.text.removeprefix("\\")
         return SAME_FUNCTIONS.get(name, name) in FUNCTIONS

@@ -52,7 +52,7 @@ def same_name(a: Answer, b: Answer) -> bool:
 
 
 def name_of(answer: Answer) -> str:
-    """A name as text."""
+    """The name that the tokens spell, as text."""
     return (
         answer.text.casefold()
         if isinstance(answer, Words)

@@ -20,17 +20,18 @@ from itertools import islice
 from posttrain_diag.tasks.verifiers.reading import Mark
 
 MAX_MARK_CHARS = 2_000
-"""Of the line behind a mark only so much is read."""
+"""Most characters of the line behind a mark that are read."""
 MAX_PROSE_CHARS = 4_000
-"""Of a text that marks nothing only the end is read."""
+"""Most characters of a text without marks that are read, from its end."""
 MAX_WHOLE_CHARS = 400
 """A longer text is no answer as a whole."""
 MAX_WORDS_BESIDE = 1
 """A text with more words beside its formula states an answer in a sentence."""
 MAX_SENTENCES = 4
-"""Sentences looked at, from the end, for one that states an answer."""
+"""Most sentences looked at, from the end, for one that states an answer."""
 MAX_VERBS = 12
-"""Verbs of a sentence behind which an answer is looked for, the last ones, and ends of clauses, the first ones."""
+"""Most verbs of a sentence, the last ones, behind which an answer is looked for, and most ends of clauses, the first
+ones."""
 MAX_BETWEEN_BOXES = 60
 
 _JOIN = r"(?:and|or|,|;|\\q?quad|&)"
@@ -83,9 +84,9 @@ class Place:
 
     texts: tuple[str, ...]
     boxed: bool = False
-    """It is a box, and the box is closed."""
+    """Whether it is a box, and the box is closed."""
     prose: bool = False
-    """Nothing marks it: it is the whole text, or a sentence of it."""
+    """Whether nothing marks it: it is the whole text, or a sentence of it."""
 
 
 def places(text: str, marks: Sequence[Mark]) -> Iterator[Place]:
@@ -139,7 +140,7 @@ def _joined_boxes(text: str, boxes: Sequence[Mark]) -> list[str]:
 
 
 def _in_phrase(text: str) -> Iterator[str]:
-    """What a phrase announces: all of it, its first clause, its first formula, what follows a verb in it."""
+    """What a phrase announces: all of it, its first clause, its first formula, and what follows a verb in it."""
     text = _MARKUP.sub("", text[:MAX_MARK_CHARS])
     masked = _masked(text)
     yield from _clauses(text, masked)

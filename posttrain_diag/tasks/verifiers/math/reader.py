@@ -27,7 +27,7 @@ from posttrain_diag.tasks.verifiers.math.tokens import Token, Unreadable, is_row
 from posttrain_diag.tasks.verifiers.math.units import SIGNS, Unit, is_unit_word, spelled, unit_of
 
 MAX_CHARS = 2_000
-"""Longer texts are no answers."""
+"""Texts longer than this are no answers."""
 MAX_DEPTH = 12
 
 _RELATIONS = frozenset(
@@ -52,7 +52,7 @@ _MATRIX = re.compile(r"\\(begin|end)\{([pbvBV]?)(?:small)?(?:matrix|array)\*?\}"
 
 @lru_cache(8192)
 def read(text: str, variables: frozenset[str] = frozenset(), units: frozenset[str] = frozenset()) -> Answer:
-    """What a text is as an answer.
+    """Read the structure of the answer that a text is.
 
     Args:
         text: LaTeX or plain text, without anything around the answer.
@@ -68,11 +68,17 @@ def read(text: str, variables: frozenset[str] = frozenset(), units: frozenset[st
 
 
 class _Reader:
+    """Reads tokens as an answer, by the first of its rules that fits them.
+
+    A rule returns None where it does not fit, and raises Unreadable where what it fits cannot be read.
+    """
+
     def __init__(self, variables: frozenset[str], units: frozenset[str]) -> None:
         self.variables, self.units = variables, units
         self.depth = 0
 
     def answer(self, tokens: Sequence[Token]) -> Answer:
+        """Read tokens as an answer."""
         tokens = trimmed(tokens)
         if not tokens:
             raise Unreadable("nothing is there")
@@ -98,6 +104,7 @@ class _Reader:
         )
 
     def bare_list(self, tokens: tuple[Token, ...]) -> Answer | None:
+        """Read a list without brackets, its items separated by commas or words; None where there is no separator."""
         places = [i for i in at_top_level(tokens) if _joins(tokens[i])]
         if not places:
             return None
@@ -109,7 +116,7 @@ class _Reader:
         return Group("", items, "", words.pop() if len(words) == 1 and "," not in words else "")
 
     def spaced_list(self, tokens: tuple[Token, ...]) -> Answer | None:
-        """`2 4 6 8`, and the parts of `2 hours 30 minutes`."""
+        """Read a list without separators, `2 4 6 8`, or the parts of `2 hours 30 minutes`; None for anything else."""
         if len(tokens) > 1 and all(t.kind == "number" for t in tokens) and all(t.spaced for t in tokens[1:]):
             return Group("", tuple(self.answer([t]) for t in tokens), "")
         places = [i for i in range(2, len(tokens) - 1) if tokens[i].kind == "number" and _is_word(tokens[i - 1])]
@@ -130,6 +137,7 @@ class _Reader:
         return tuple(found)
 
     def relation(self, tokens: tuple[Token, ...]) -> Answer | None:
+        """Read sides with signs of equality, inequality or membership between them; None if there is no such sign."""
         places = [i for i in at_top_level(tokens) if tokens[i].is_sign(*_RELATIONS)] or _stated(tokens)
         if not places:
             return None
@@ -148,6 +156,7 @@ class _Reader:
         return Relation(tuple(self.answer(side) for side in sides), tuple(signs))
 
     def union(self, tokens: tuple[Token, ...]) -> Answer | None:
+        """Read sets joined by one sign, as in a union; None where there is no such sign."""
         places = [i for i in at_top_level(tokens) if tokens[i].is_sign(*_SET_SIGNS) or _is_plain_union(tokens, i)]
         if not places:
             return None
@@ -157,6 +166,7 @@ class _Reader:
         return Union(signs.pop(), tuple(self.answer(part) for part in cut(tokens, places)))
 
     def matrix(self, tokens: tuple[Token, ...]) -> Answer | None:
+        """Read a matrix environment; None where there is none."""
         begin, end = _MATRIX.fullmatch(tokens[0].text), _MATRIX.fullmatch(tokens[-1].text)
         if begin is None or end is None:
             return None
@@ -172,6 +182,7 @@ class _Reader:
         return Matrix(tuple(rows), begin[2] or "p")
 
     def bracketed(self, tokens: tuple[Token, ...]) -> Answer | None:
+        """Read what stands in one pair of brackets: a set, tuple, interval, matrix, or just an answer; else None."""
         opening, closing = tokens[0], tokens[-1]
         if opening.kind == "word" and opening.text.isupper() and len(tokens) > 4 and tokens[1].is_sign("("):
             point = self.bracketed(tokens[1:])  # a point with its name: "V(2, -5)"
@@ -202,6 +213,7 @@ class _Reader:
         return Group(opening.text, self.items(cut(inner, places)), closing.text)
 
     def two_values(self, tokens: tuple[Token, ...]) -> Answer | None:
+        """Read an answer with a plus-minus sign as its two values; None where there is no such sign."""
         if not any(token.is_sign("\\pm", "\\mp") for token in tokens):
             return None
         signs = ({"\\pm": "+", "\\mp": "-"}, {"\\pm": "-", "\\mp": "+"})
@@ -212,7 +224,7 @@ class _Reader:
         return Group("", tuple(both), "", "or")
 
     def based(self, tokens: tuple[Token, ...]) -> Answer | None:
-        r"""`52_8`, `1A_{16}`, `(1011)_2`, `52 \text{ (base 8)}`."""
+        r"""Read a number with its base: `52_8`, `1A_{16}`, `(1011)_2`, `52 \text{ (base 8)}`; None for all else."""
         words = [t.text.casefold() for t in tokens]
         place = next((i for i, t in enumerate(tokens) if i and (t.is_sign("_") or words[i] == "base")), None)
         if place is None:
@@ -235,6 +247,7 @@ class _Reader:
         return Based(digits, base)
 
     def words(self, tokens: tuple[Token, ...]) -> Answer | None:
+        """Read an answer in words; None where the tokens are a formula or a quantity."""
         if "".join(t.text for t in tokens) in ("\\mathbb{R}", "\\Reals", "\\R"):
             return Words("all real numbers")
         if len(tokens) == 1 and tokens[0].is_sign("\\emptyset"):
@@ -254,6 +267,7 @@ class _Reader:
         return Words(" ".join(t.text for t in tokens if t.kind in ("word", "text")))
 
     def quantity(self, tokens: tuple[Token, ...]) -> Answer:
+        """Read a number or formula, with its unit where it has one."""
         number, unit = self.without_currency(self.with_plain_unit(_as_quotient(tokens)))
         modulo = next((i for i, t in enumerate(number) if i and t.text in _MODULO), None)
         if modulo is not None:
@@ -277,7 +291,7 @@ class _Reader:
         return Quantity(number, unit)
 
     def with_plain_unit(self, tokens: tuple[Token, ...]) -> tuple[Token, ...]:
-        r"""`\frac{m}{s}` behind a number as `m/s`, where these letters are units."""
+        r"""The tokens with a `\frac{m}{s}` behind a number written as `m/s`, where these letters are units."""
         names = [t.text for t in tokens[-7:]]
         if len(tokens) < 8 or names[0] != "\\frac" or "".join(names[i] for i in (1, 3, 4, 6)) != "{}{}":
             return tokens
@@ -288,6 +302,7 @@ class _Reader:
 
     @staticmethod
     def without_currency(tokens: tuple[Token, ...]) -> tuple[tuple[Token, ...], Unit | None]:
+        """The tokens without a sign of currency at their beginning, and the currency as a unit or None."""
         for i, token in enumerate(tokens[:2]):
             if token.text in CURRENCIES and (i == 0 or tokens[0].is_sign("-", "+")):
                 rest = (*tokens[:i], *tokens[i + 1 :])
@@ -343,7 +358,7 @@ def _is_word(token: Token) -> bool:
 
 
 def _stated(tokens: Sequence[Token]) -> list[int]:
-    """The place of the verb in "x is 6": between words and a formula."""
+    """The place of the verb in a text such as "x is 6", between words and a formula."""
     places = [i for i in at_top_level(tokens) if _is_word(tokens[i]) and tokens[i].text in _STATES]
     formula = places and any(not _is_word(token) for token in tokens[places[0] + 1 :])
     return places[:1] if formula and places[0] > 0 else []

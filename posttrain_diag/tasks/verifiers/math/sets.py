@@ -63,7 +63,7 @@ def _interval(below: str, low: Answer, high: Answer, above: str) -> Group:
 
 
 def _without(value: Answer) -> Union:
-    """The line without one number."""
+    """The line of all numbers without one number."""
     return Union("\\cup", (_interval("<", _MINUS_INFINITY, value, "<"), _interval("<", value, _INFINITY, "<")))
 
 

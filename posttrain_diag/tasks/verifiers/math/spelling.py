@@ -17,7 +17,7 @@ THOUSANDS = "\u066c"
 ROW = "\u23ce"
 """Stands for `\\\\`, the end of a matrix row."""
 THIN = "~"
-"""Stands for every space that a formula states: `\\,`, `\\;`, `~`, a no-break space."""
+r"""Stands for every space that a formula states: `\,`, `\;`, `~`, a no-break space."""
 CURRENCIES = {"\\$": "dollar", "$": "dollar", "€": "euro", "£": "pound sterling", "¥": "yen", "₹": "rupee", "¢": "cent"}
 
 _SIGNS = {
@@ -153,7 +153,7 @@ def _one_command(match: re.Match[str]) -> str:
 
 
 def _plain_dollars(text: str) -> str:
-    r"""Dollar signs that delimit formulas taken out; those that stand before an amount stay, as `\$`."""
+    r"""The text without dollar signs that delimit formulas; those that stand before an amount stay, as `\$`."""
     bare = [m.start() for m in re.finditer(r"(?<!\\)\$", text)]
     if not bare:
         return text

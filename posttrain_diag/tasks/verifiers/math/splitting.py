@@ -13,7 +13,7 @@ _HEDGES = frozenset({"about", "approximately", "roughly", "exactly", "only", "ar
 
 
 def trimmed(tokens: Sequence[Token]) -> tuple[Token, ...]:
-    """Without punctuation at the ends, and without a brace group around it all."""
+    """The tokens without punctuation at the ends, and without a brace group around them all."""
     found = tuple(tokens)
     while found:
         if found[-1].is_sign(*_PUNCTUATION) or (found[-1].is_sign("\\") and len(found) == 1):

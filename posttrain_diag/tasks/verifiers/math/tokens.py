@@ -14,9 +14,9 @@ from typing import Literal
 
 from posttrain_diag.tasks.verifiers.math.spelling import ROW, THIN, THOUSANDS
 
-Kind = Literal["number", "command", "word", "text", "sign"]
+TokenKind = Literal["number", "command", "word", "text", "sign"]
 MAX_DIGITS = 2_000
-"""Longer numbers have no value: they are compared as text."""
+"""Numbers with more digits have no value: they are compared as text."""
 
 _TEXT = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|normal|up|md|sc|superscript)?|emph|mbox|hbox|mathrm|operatorname\*?|mathsf|mathtt"
@@ -48,16 +48,17 @@ _LETTERS = re.compile(r"[^\W\d_]+'*")
 class Token:
     """One token of a text in one spelling (`spelling.one_spelling`)."""
 
-    kind: Kind
+    kind: TokenKind
     text: str
     start: int
     end: int
     spaced: bool = False
-    """White space stands before it."""
+    """Whether white space stands before it."""
     value: Fraction | None = None
-    """Of a number; None where it is too long, or cut with dots so that it is not known."""
+    """Value of a number; None where it is too long, or cut with dots so that it is not known."""
     flags: frozenset[str] = field(default_factory=frozenset)
-    """Of a number: `decimal`, `scientific` (1e3), `doubtful` (2e-3 may be a difference), `unended` (3.14...)."""
+    """Properties of a number: `decimal`, `scientific` (1e3), `doubtful` (2e-3 may be a difference), `unended`
+    (3.14...)."""
 
     def is_sign(self, *texts: str) -> bool:
         """Whether it is one of these characters or commands."""
@@ -73,7 +74,7 @@ class Token:
 
 
 class Unreadable(Exception):
-    """A text is no answer that can be read. Internal: never leaves the package."""
+    """Raised for a text that is no answer which can be read. Internal: never leaves the package."""
 
 
 def tokens_of(text: str) -> tuple[Token, ...]:
@@ -172,10 +173,10 @@ def _command(text: str, at: int, spaced: bool) -> Token | None:
 
 
 def group_end(text: str, start: int) -> int:
-    """Where the group that opens at `start` with a brace has been closed.
+    """The place where the group that opens at `start` with a brace has been closed.
 
     Raises:
-        Unreadable: it never is.
+        Unreadable: it is never closed.
     """
     depth = 0
     for match in re.compile(r"\\.|[{}]", re.DOTALL).finditer(text, start):

@@ -109,16 +109,16 @@ class Unit:
 
     @property
     def name(self) -> str:
-        """How it is spelled here: "km h^-1"."""
+        """The unit as it is spelled here: "km h^-1"."""
         return " ".join(unit if power == 1 else f"{unit}^{power}" for unit, power in self.powers)
 
     @property
     def known(self) -> bool:
-        """Whether all of it stands in the table; a noun that counts does not."""
+        """Whether all of it stands in the table of units; a noun that counts does not."""
         return all(unit in _TABLE for unit, _ in self.powers)
 
     def dimension(self) -> tuple[tuple[str, int], ...]:
-        """What it measures."""
+        """The dimension that it measures, as powers of base units."""
         total: dict[str, int] = {}
         for unit, power in self.powers:
             dimension = _TABLE[unit][0] if unit in _TABLE else unit
@@ -126,7 +126,7 @@ class Unit:
         return tuple(sorted((d, p) for d, p in total.items() if p))
 
     def in_units_of(self, other: Unit) -> Fraction | None:
-        """How many of the other one of these is; None where they measure different things."""
+        """How many of the other unit one of these is; None where they measure different things."""
         if self.dimension() != other.dimension():
             return None
         return self._factor() / other._factor()
@@ -237,6 +237,7 @@ class _Phrase:
         return bool(self.last)
 
     def count(self, unit: str, power: int) -> None:
+        """Add a power of a unit to what was read so far."""
         self.powers[unit] = self.powers.get(unit, 0) + power * self.sign
 
     def close(self) -> None:

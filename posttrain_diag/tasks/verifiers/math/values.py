@@ -19,9 +19,9 @@ from posttrain_diag.tasks.verifiers.math.nodes import Apply, Node, Number, Symbo
 from posttrain_diag.tasks.verifiers.math.tokens import Token, Unreadable
 
 POINTS = 5
-"""Points at which expressions with variables are compared."""
+"""Number of points at which expressions with variables are compared."""
 APPROXIMATE_DECIMALS = 6
-"""A decimal with so many places stands for the number it rounds, where that number has no end."""
+"""A decimal with at least so many places stands for the number it rounds, where that number has no end."""
 _ARITHMETIC = frozenset({"add", "negate", "multiply", "divide", "power", "root"})
 _INFINITY = Symbol("infty", constant=True)
 
@@ -77,15 +77,15 @@ def proportional(
     *,
     positive: bool,
 ) -> bool | None:
-    """Whether two equations, each given by its sides, have the same solutions: their differences are proportional.
+    """Whether two equations have the same solutions: the differences of their sides are proportional.
 
     Args:
-        gold: left and right side.
-        answer: left and right side.
+        gold: left and right side of the gold equation.
+        answer: left and right side of the other equation.
         positive: the factor between the two must be positive, as with inequalities.
 
     Returns:
-        None where no value can be reckoned.
+        None where no value can be computed.
 
     Raises:
         Unreadable: a side is no expression that is known here.

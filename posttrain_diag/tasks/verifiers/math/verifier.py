@@ -18,7 +18,7 @@ from typing import Any
 from posttrain_diag.errors import VerifierError
 from posttrain_diag.tasks.verifiers.math import forms, values
 from posttrain_diag.tasks.verifiers.math.answers import Answer, Based, Group, Matrix, Quantity, Relation, Union, Words
-from posttrain_diag.tasks.verifiers.math.compare import Comparison, Verdict
+from posttrain_diag.tasks.verifiers.math.compare import AnswerComparison, Sameness
 from posttrain_diag.tasks.verifiers.math.context import Context, compact, context_of
 from posttrain_diag.tasks.verifiers.math.found import Place, later_marks, places
 from posttrain_diag.tasks.verifiers.math.nodes import is_name
@@ -32,7 +32,7 @@ from posttrain_diag.tasks.verifiers.reading.demand import demanded_form
 from posttrain_diag.types import Judgement, Problem
 
 MAX_WORDS = 4
-"""More words than this are a sentence, not an answer in words."""
+"""A text with more words than this is a sentence, not an answer in words."""
 MAX_GOLD_CHARS = 300
 MAX_ATOM = 4
 """A formula of so few characters has nothing to be worked out: a number that the question names may be its answer."""
@@ -44,7 +44,7 @@ _NEXT = 'Correct the answer, or use the verifier {"type": "exact"}'
 
 
 def math(spec: Mapping[str, Any]) -> Callable[[str, Problem], Judgement]:
-    """The answer is the gold one as mathematics: by value, not by spelling."""
+    """Make a verifier that compares answers as mathematics: by value, not by spelling."""
     options = Options.of(spec, compare="latex")
 
     def judge(completion: str, problem: Problem) -> Judgement:
@@ -63,7 +63,7 @@ def looks_like_math(gold: str, prompt: str) -> bool:
 
 
 def is_gold(answer: str, prompt: str) -> bool:
-    """Whether a gold answer can be compared with."""
+    """Whether answers can be compared with this gold answer."""
     try:
         return is_readable(read(answer, context_of(prompt).variables))
     except Unreadable:
@@ -71,7 +71,7 @@ def is_gold(answer: str, prompt: str) -> bool:
 
 
 def check_gold(answer: str, prompt: str) -> None:
-    """Refuse a gold answer that cannot be compared with.
+    """Refuse a gold answer with which no answer can be compared.
 
     Raises:
         VerifierError: it is no answer that is known here.
@@ -81,20 +81,20 @@ def check_gold(answer: str, prompt: str) -> None:
 
 
 @lru_cache(8192)
-def same_answer(gold: str, answer: str, prompt: str) -> Verdict:
+def same_answer(gold: str, answer: str, prompt: str) -> Sameness:
     """Whether an answer text is the gold answer of a prompt; remembered by text."""
     context = context_of(prompt)
     try:
         wanted = read(gold, context.variables)
     except Unreadable as error:
-        return Verdict(None, f"the gold {gold[:60]} cannot be read: {error}")
+        return Sameness(None, f"the gold {gold[:60]} cannot be read: {error}")
     try:
         given = read(answer, context.variables, context.unit_letters() | _unit_letters(wanted))
-        return Comparison(context, decide).same(wanted, given)
+        return AnswerComparison(context, decide).same(wanted, given)
     except Unreadable:
-        return Verdict(False)
+        return Sameness(False)
     except RecursionError:
-        return Verdict(None, f"{answer[:60]} is nested too deeply")
+        return Sameness(None, f"{answer[:60]} is nested too deeply")
 
 
 def _repeats_question(answer: str, gold: str, context: Context) -> bool:
@@ -104,14 +104,14 @@ def _repeats_question(answer: str, gold: str, context: Context) -> bool:
 
 
 def _unit_letters(gold: Answer) -> frozenset[str]:
-    """The letters that the gold has for its unit."""
+    """The letters that the gold answer uses for its unit."""
     if not isinstance(gold, Quantity) or gold.unit is None:
         return frozenset()
     return frozenset(name for name, _ in gold.unit.powers if len(name) == 1)
 
 
 def is_readable(answer: Answer) -> bool:
-    """Whether all formulas of an answer are such, as far as can be told without math-verify."""
+    """Whether all formulas of an answer can be read, as far as can be told without math-verify."""
     match answer:
         case Words():
             return len(answer.text.split()) <= MAX_WORDS
@@ -130,7 +130,7 @@ def is_readable(answer: Answer) -> bool:
 
 
 def judge_math(part: FinalPart, prompt: str, gold: str) -> Judgement:
-    """Whether a final part answers with the gold answer, and in a box where the prompt demands one."""
+    """Judge whether a final part answers with the gold answer, and in a box where the prompt demands one."""
     if part.open_thought:
         return Judgement(False, False, None)
     marks = [mark for mark in part.marks() if mark.text.strip() or not mark.closed]

@@ -1,6 +1,6 @@
 r"""Worker processes that judge formulas with math-verify: bounded in time and memory, reused, replaced.
 
-    decide(r"\int_0^1 x dx", r"\frac{1}{2}")   ->   Verdict(True)
+    decide(r"\int_0^1 x dx", r"\frac{1}{2}")   ->   Sameness(True)
 
 A formula can keep sympy busy for ever or fill the memory of a run. So it is judged in a fresh interpreter (no fork of a
 process that holds torch) that starts with the first formula and waits for the next one. A worker that overruns ends by
@@ -22,40 +22,40 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from posttrain_diag.tasks.verifiers.math.compare import Verdict
+from posttrain_diag.tasks.verifiers.math.compare import Sameness
 
 LIMIT_S = 5.0
-"""CPU time for one pair of formulas, seconds: a busy machine changes no verdict."""
+"""CPU time in seconds for one pair of formulas: it does not depend on how busy the machine is."""
 WALL_S = 60.0
 """Wall-clock time for one pair of formulas, seconds."""
 START_S = 120.0
 """Wall-clock time for a worker to load sympy on a busy machine, seconds."""
 MEMORY_BYTES = 1 << 30
-"""Address space of a worker."""
+"""Most bytes of address space of a worker."""
 MAX_WORKERS = 4
-"""Workers at a time; further threads wait."""
+"""Most workers at a time; further threads wait for one."""
 MAX_CHARS = 4_000
-"""Longer formulas are not judged."""
+"""Formulas longer than this are not judged."""
 _SCRIPT = Path(__file__).with_name("worker.py")
 
 
 @lru_cache(maxsize=16_384)
-def decide(gold: str, answer: str) -> Verdict:
+def decide(gold: str, answer: str) -> Sameness:
     """Whether math-verify takes a formula for the gold one; remembered by text."""
     if len(gold) + len(answer) > MAX_CHARS:
-        return Verdict(None, "the formula is too long to be judged")
+        return Sameness(None, "the formula is too long to be judged")
     if os.name != "posix":
-        return Verdict(
+        return Sameness(
             None, "judging formulas with math-verify needs a POSIX system (process limits): use Linux or macOS"
         )
     return POOL.decide(gold, answer)
 
 
 class _Ended(Exception):
-    """A worker did not answer in time, or ended. Internal."""
+    """Raised when a worker did not answer in time, or ended. Internal."""
 
 
-class Worker:
+class MathWorker:
     """One process that answers one request at a time."""
 
     def __init__(self) -> None:
@@ -75,10 +75,10 @@ class Worker:
             raise
 
     def ask(self, gold: str, answer: str) -> dict[str, Any]:
-        """What the worker says.
+        """Send a request to the worker and return its answer.
 
         Raises:
-            _Ended: it said nothing in time, or has ended.
+            _Ended: it did not answer in time, or has ended.
         """
         assert self.process.stdin is not None
         try:
@@ -121,24 +121,24 @@ class Pool:
     """The workers of this process."""
 
     def __init__(self) -> None:
-        self.idle: list[Worker] = []
+        self.idle: list[MathWorker] = []
         self.slots = threading.BoundedSemaphore(MAX_WORKERS)
 
-    def decide(self, gold: str, answer: str) -> Verdict:
+    def decide(self, gold: str, answer: str) -> Sameness:
         """Ask a worker that waits, or a new one; not remembered."""
         with self.slots:
             try:
                 worker = self._worker()
             except (OSError, _Ended) as error:
-                return Verdict(None, f"the worker for math-verify did not start: {error or 'no reply'}")
+                return Sameness(None, f"the worker for math-verify did not start: {error or 'no reply'}")
             finished = False
             try:
                 if "missing" in worker.greeting:
-                    return Verdict(None, f"{worker.greeting['missing']}: install it with pip install math-verify")
+                    return Sameness(None, f"{worker.greeting['missing']}: install it with pip install math-verify")
                 reply = worker.ask(gold, answer)
                 finished = True
             except _Ended:
-                return Verdict(None, f"math-verify took more than {LIMIT_S:g} s or too much memory on {_cut(answer)}")
+                return Sameness(None, f"math-verify took more than {LIMIT_S:g} s or too much memory on {_cut(answer)}")
             finally:
                 # A worker that was interrupted in the middle of a request would answer it at the next one.
                 if finished:
@@ -146,17 +146,17 @@ class Pool:
                 else:
                     worker.end()
         if reply["same"] is None:
-            return Verdict(None, f"{reply['why']}: gold {_cut(gold)}, answer {_cut(answer)}")
-        return Verdict(reply["same"])
+            return Sameness(None, f"{reply['why']}: gold {_cut(gold)}, answer {_cut(answer)}")
+        return Sameness(reply["same"])
 
-    def _worker(self) -> Worker:
+    def _worker(self) -> MathWorker:
         """A worker that waits and still lives, or a new one."""
         while self.idle:
             worker = self.idle.pop()
             if worker.process.poll() is None:
                 return worker
             worker.leave()
-        return Worker()
+        return MathWorker()
 
     def close(self) -> None:
         """End all workers that wait."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from posttrain_diag.tasks.verifiers.math import workers
-from posttrain_diag.tasks.verifiers.math.compare import Verdict
+from posttrain_diag.tasks.verifiers.math.compare import Sameness
 
 HANGS = r"\sum_{k=1}^{10^{12}} \sin(k^2)"
 FILLS = "9^{9^{9^9}}"
@@ -83,7 +83,7 @@ def test_a_worker_that_overruns_is_ended_and_replaced(
     assert "1 s" in found.why
     assert pids(pool) == []
     assert not is_alive(first)
-    assert pool.decide("6", r"\prod_{k=1}^{3} k") == Verdict(True)
+    assert pool.decide("6", r"\prod_{k=1}^{3} k") == Sameness(True)
 
 
 def test_a_worker_that_does_not_answer_is_killed(pool: workers.Pool, monkeypatch: pytest.MonkeyPatch):
@@ -101,7 +101,7 @@ def test_a_worker_that_was_killed_while_it_waited_is_replaced(pool: workers.Pool
     (first,) = pids(pool)
     os.kill(first, signal.SIGKILL)
     pool.idle[0].process.wait()
-    assert pool.decide("6", r"\prod_{k=1}^{3} k") == Verdict(True)
+    assert pool.decide("6", r"\prod_{k=1}^{3} k") == Sameness(True)
     assert pids(pool) != [first]
 
 

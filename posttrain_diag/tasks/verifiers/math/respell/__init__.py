@@ -24,7 +24,7 @@ def respellings(gold: str, prompt: str = "") -> list[tuple[str, str]]:
 
     Args:
         gold: the answer, LaTeX or plain.
-        prompt: the question: it may ask for an order, so that the items of a list must not be turned.
+        prompt: the question: it may ask for an order, so that the items of a list must not be rearranged.
     """
     left_out = {"order of items"} if context_of(prompt).ordered else set[str]()
     return _made(gold, RIGHT, left_out)
@@ -52,6 +52,6 @@ def _made(gold: str, rules: Mapping[str, Rule], left_out: set[str]) -> list[tupl
 
 
 RIGHT = numbers.RULES | formulas.RULES
-"""Rules of right spellings by kind."""
+"""The rules that make right spellings, by the kind of spelling."""
 WRONG = wrong.RULES
-"""Rules of wrong answers by kind."""
+"""The rules that make wrong answers, by the kind of mistake."""
