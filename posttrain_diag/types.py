@@ -129,10 +129,13 @@ class SamplingParams:
     seed: int = 0
     min_p: float = 0.0
     """Tokens below this share of the likeliest token's probability are cut; 0 means off."""
+    stop: tuple[str, ...] = ()
+    """Texts that end a draw beside the model's own stop tokens; what is drawn ends before the first of them."""
 
     def identity(self) -> dict[str, Any]:
         """What is hashed and compared; settings that are off and came later are left out, so that old runs go on."""
-        return {key: value for key, value in asdict(self).items() if key != "min_p" or value > 0}
+        values = {**asdict(self), "stop": sorted(set(self.stop))}
+        return {key: value for key, value in values.items() if key not in ("min_p", "stop") or value}
 
 
 @dataclass(frozen=True)

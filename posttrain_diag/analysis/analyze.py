@@ -100,6 +100,8 @@ def analyze(config: AnalyzeConfig, progress: Progress | None = None, command: st
     tasks = load_problems(config)
     has = resources_of(config, tasks)
     with closing(load_engine(config)) as engine, RunDir(config.out, create=True).locked() as run:
+        for warning in engine.info.warnings:
+            progress.warn(warning)
         base = begin(config, tasks, engine, run, command)
         with settled_heap():
             evidence = gather(config, base, engine, run, progress)
@@ -217,7 +219,7 @@ def gather(config: AnalyzeConfig, base: Evidence, engine: Engine, run: RunDir, p
         collector.score(spec for need in needs for spec in need.scores)
         owed += (extra := collector.owed(spec for need in needs for spec in need.draws))
         draw(collector, extra, progress, "probe", "prefixes, longer caps, format retries")
-        notes = tuple(note for need in needs for note in need.notes)
+        notes = (*engine.info.warnings, *(note for need in needs for note in need.notes))
         scores = tuple(store.scores(engine.info.model_sha))
         if extra:
             del main  # its rows are read again, among the others

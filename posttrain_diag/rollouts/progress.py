@@ -16,6 +16,9 @@ class Progress:
     def phase(self, name: Phase, detail: str) -> None:
         """A phase begins."""
 
+    def warn(self, text: str) -> None:
+        """Something that the user can mend was seen."""
+
     def plan(self, draws: int, done: int, cap: int) -> None:
         """`draws` rollouts are planned in this phase, `done` are stored already, each has at most `cap` tokens."""
 

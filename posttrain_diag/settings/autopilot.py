@@ -49,7 +49,8 @@ class AutopilotConfig(DiagnosisSettings, TrainingDrawSettings, PromptSettings, M
     @property
     def identity(self) -> str:
         """What the default folder of a run is named by."""
-        return "{" + ",".join(self.model_dump_json(include={name})[1:-1] for name in _NAMED_BY) + "}"
+        named = (*_NAMED_BY, "stop") if self.stop else _NAMED_BY
+        return "{" + ",".join(self.model_dump_json(include={name})[1:-1] for name in named) + "}"
 
     def analysis(self, model: str, tasks: Path, out: Path, teachers: tuple[str, ...], **more: Any) -> AnalyzeConfig:
         """The analysis of one model of the run.
@@ -100,6 +101,7 @@ def check_same(known: Mapping[str, Any], config: AutopilotConfig, out: Path) -> 
         UsageError: they differ; names in what.
     """
     asked = config.model_dump(mode="json")
+    known = {"stop": [], **known}  # folders of before there was such a setting go on
     differing = [
         f"{'--config/--set' if key == 'settings' else flag_of(key)} ({known.get(key)!r}, now {asked.get(key)!r})"
         for key in [*asked, *(key for key in known if key not in asked)]

@@ -26,7 +26,7 @@ DEMANDS: Mapping[Need, str] = {
 """What a stage needs, as whoever lacks it is told."""
 
 COMMON = (
-    "max_new_tokens", "temperature", "seed", "template", "chat_template", "system_prompt", "device",
+    "max_new_tokens", "temperature", "seed", "stop", "template", "chat_template", "system_prompt", "device",
     "trust_remote_code", "watch_problems", "watch_rollouts", "eval_problems", "eval_rollouts",
 )  # fmt: skip
 """Settings that every stage reads."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from posttrain_diag.engines.contract import Prompt
+from posttrain_diag.engines.model.stops import Stops
 from posttrain_diag.engines.openai.http import Body
 from posttrain_diag.errors import EngineError
 from posttrain_diag.types import FinishReason, Message, SamplingParams
@@ -62,9 +63,20 @@ def request_body(
     *,
     n: int = 1,
     seed: int | None = None,
-    stop_ids: Sequence[int] = (),
+    stops: Stops | None = None,
 ) -> Body:
-    """The JSON of one request for n completions."""
+    """The JSON of one request for n completions.
+
+    Args:
+        dialect: what the server understands.
+        model: its name there.
+        prompt: as text, token ids or messages.
+        params: the sampling law.
+        n: completions.
+        seed: of the request; None: the server's own.
+        stops: what ends a draw beside the server's own stop tokens.
+    """
+    stops = stops or Stops(())
     body: Body = {"model": model, **prompt, "n": n, "temperature": params.temperature, "top_p": params.top_p}
     body[dialect.max_key] = params.max_new_tokens
     if seed is not None:
@@ -75,8 +87,10 @@ def request_body(
         # Sent even when off: a server may take defaults from the model's generation_config.json.
         body |= {"top_k": params.top_k or -1, "min_p": params.min_p, "repetition_penalty": 1.0}
         body |= {"return_token_ids": True}
-        if stop_ids:
-            body["stop_token_ids"] = list(stop_ids)
+        if stops.ids:
+            body["stop_token_ids"] = list(stops.ids)
+    if stops.texts:
+        body["stop"] = list(stops.texts)
     return body
 
 
