@@ -110,7 +110,7 @@ def diagnosis_json(diagnosis: Diagnosis, plan: Plan, evidence: Evidence, *, task
         tasks: {"source", "sha", ...} of the task set; `n` is added.
     """
     settings = evidence.settings
-    sampling = {name: None if name in evidence.unrecorded else v for name, v in asdict(settings.sampling).items()}
+    sampling = {name: None if name in evidence.unrecorded else v for name, v in settings.sampling.shown().items()}
     counted = evidence.counts is not None
     return {
         "schema": 1,

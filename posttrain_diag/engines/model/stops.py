@@ -92,14 +92,13 @@ def find_stops(files: ModelFiles, tokenizer: Any, n_ids: int, *, chat: bool) -> 
     first = (tokenizer.eos_token_id,) if tokenizer.eos_token_id in declared else declared[:1]
     known, end = special_tokens(tokenizer), turn_end(tokenizer, declared)
     if end is not None and end.token_id is None:
-        return (
-            Stops(_led(first, declared), (end.text,), end, known) if chat else Stops(_led(first, declared), known=known)
-        )
+        texts, beyond = ((end.text,), end) if chat else ((), None)
+        return Stops(_led(first, declared), texts, beyond, known)
     if end is None or end.token_id is None or end.token_id >= n_ids:
         return Stops(_led(first, declared), known=known)
     first = (end.token_id,) if chat or not first else first
     beyond = None if end.token_id in declared else end
-    return Stops(_led(first, (*declared, end.token_id)), (), beyond, known)
+    return Stops(_led(first, (*declared, end.token_id)), beyond_eos=beyond, known=known)
 
 
 def _led(first: tuple[int, ...], ids: Sequence[int]) -> tuple[int, ...]:
