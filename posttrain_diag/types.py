@@ -129,10 +129,18 @@ class SamplingParams:
     seed: int = 0
     min_p: float = 0.0
     """Tokens below this share of the likeliest token's probability are cut; 0 means off."""
+    stop: tuple[str, ...] = ()
+    """Texts that end a draw beside the model's own stop tokens; what is drawn ends before the first of them."""
+
+    def shown(self) -> dict[str, Any]:
+        """What diagnosis.json says of it; stop texts where there are any."""
+        values = asdict(self)
+        del values["stop"]
+        return {**values, "stop": sorted(set(self.stop))} if self.stop else values
 
     def identity(self) -> dict[str, Any]:
         """What is hashed and compared; settings that are off and came later are left out, so that old runs go on."""
-        return {key: value for key, value in asdict(self).items() if key != "min_p" or value > 0}
+        return {key: value for key, value in self.shown().items() if key != "min_p" or value > 0}
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,8 @@ def analyze(config: AnalyzeConfig, progress: Progress | None = None, command: st
     tasks = load_problems(config)
     has = resources_of(config, tasks)
     with closing(load_engine(config)) as engine, RunDir(config.out, create=True).locked() as run:
+        for warning in engine.info.warnings:
+            progress.warn(warning)
         base = begin(config, tasks, engine, run, command)
         with settled_heap():
             evidence = gather(config, base, engine, run, progress)
@@ -235,6 +237,7 @@ def gather(config: AnalyzeConfig, base: Evidence, engine: Engine, run: RunDir, p
         progress.phase("sample", f"main arm, {config.allocation}")
         owed = MainArm(collector, base, config.rollouts_per_problem, config.allocation).draw(progress)
         found = follow_up(owed, collector, config.effort, lambda made: current_evidence(base, store, made), progress)
+        found = replace(found, notes=(*engine.info.warnings, *found.notes))
         keep_vocabulary(run, engine, store, found.rollouts)
         told = () if base.model is None else base.model.notices
         if news := [notice for notice in engine.info.notices if notice not in told]:

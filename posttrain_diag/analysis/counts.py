@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +85,7 @@ def analyze_counts(
     progress = progress or Progress()
     refuse_fatal_flaws(table, temperature)
     problems = CountedProblems(table.counts.index.tolist(), _by_id(table, tasks))
-    unknown_law = {*asdict(settings.sampling)} - {"seed"} - (set() if temperature is None else {"temperature"})
+    unknown_law = {*settings.sampling.shown()} - {"seed"} - (set() if temperature is None else {"temperature"})
     absent = {"truncated", "errored", "lenient"} - table.columns.keys()
     evidence = Evidence(
         problems=problems,

@@ -147,6 +147,10 @@ class Metered(Progress):
         if name in ("sample", "probe"):
             self._check()
 
+    def warn(self, text: str) -> None:
+        """Something that the user can mend was seen."""
+        self._shown.warn(text)
+
     def plan(self, draws: int, done: int, cap: int) -> None:
         """Pass on how many draws are planned, unless too many tokens were drawn."""
         self._shown.plan(draws, done, cap)

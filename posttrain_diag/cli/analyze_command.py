@@ -53,6 +53,13 @@ Temperature = Annotated[float, typer.Option(help="Sampling temperature.")]
 TopP = Annotated[float, typer.Option(help="Nucleus sampling threshold.")]
 TopK = Annotated[int, typer.Option(help="Top-k sampling; 0 is off.")]
 MinP = Annotated[float, typer.Option(help="Cut tokens below this share of the likeliest one's probability; 0 is off.")]
+Stop = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="TEXT",
+        help="Text that ends a draw, beside the model's own stop tokens (repeatable); \\n is a line break.",
+    ),
+]
 Seed = Annotated[int, typer.Option(help="One seed; every draw derives its own from it.")]
 Mastery = Annotated[float, typer.Option(help="Success probability from which a problem counts as mastered.")]
 Level = Annotated[float, typer.Option(help="Nominal coverage of the intervals.")]
@@ -142,6 +149,7 @@ def analyze(
     top_p: TopP = 1.0,
     top_k: TopK = 0,
     min_p: MinP = 0.0,
+    stop: Stop = None,
     seed: Seed = 0,
     mastery: Mastery = 0.8,
     level: Level = 0.9,
@@ -186,6 +194,7 @@ def analyze(
         "top_p": top_p,
         "top_k": top_k,
         "min_p": min_p,
+        "stop": parse_stops(stop),
         "seed": seed,
         "mastery": mastery,
         "level": level,
@@ -250,6 +259,12 @@ def parse_mapping(pairs: list[str] | None) -> dict[str, str]:
     return out
 
 
+def parse_stops(texts: list[str] | None) -> tuple[str, ...]:
+    r"""Stop texts as they were meant: \n, \r and \t are a line break, a return and a tab, \\ is a backslash."""
+    meant = {"\\n": "\n", "\\r": "\r", "\\t": "\t", "\\\\": "\\"}
+    return tuple(re.sub(r"\\[nrt\\]", lambda found: meant[found[0]], text) for text in texts or ())
+
+
 def resolve_config(
     model: str | None, tasks: str | None, out: Path | None, values: dict[str, Any], resume: bool | None
 ) -> AnalyzeConfig:
@@ -290,6 +305,8 @@ def default_out(model: str, tasks: str, values: dict[str, Any]) -> Path:
     fixed = {key: values[key] for key in ("max_new_tokens", "temperature", "top_p", "top_k", "seed", "template")}
     if values["min_p"]:
         fixed["min_p"] = values["min_p"]
+    if values["stop"]:
+        fixed["stop"] = sorted(set(values["stop"]))
     return named_out(model, tasks, json.dumps([str(model), str(tasks), fixed], sort_keys=True))
 
 

@@ -51,6 +51,10 @@ class Meter(Progress):
         """Begin a phase, for which rates are counted anew."""
         self._begin(name, one_line(detail, DETAIL_CHARS))
 
+    def warn(self, text: str) -> None:
+        """Tell it at once."""
+        say(f"warning: {text}")
+
     def plan(self, draws: int, done: int, cap: int) -> None:
         """Note how much there is to do; while a stage trains its steps are counted instead."""
         if self.unit == "rollouts":

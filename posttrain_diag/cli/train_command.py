@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from posttrain_diag.cli import completion
-from posttrain_diag.cli.analyze_command import parse_mapping
+from posttrain_diag.cli.analyze_command import Stop, parse_mapping, parse_stops
 from posttrain_diag.cli.terminal import echo, echo_json, say, say_nothing
 from posttrain_diag.errors import UsageError, nearest
 from posttrain_diag.stages.catalogue import STAGES, stage_record
@@ -89,6 +89,7 @@ def train(
     budget_tokens: Budget = None,
     replay: Replay = None,
     lora_rank: Lora = None,
+    stop: Stop = None,
     seed: Seed = None,
     device: Device = None,
     config: Config = None,
@@ -114,6 +115,7 @@ def train(
         "budget_tokens": budget_tokens,
         "replay": replay,
         "lora_rank": lora_rank,
+        "stop": parse_stops(stop) or None,
         "seed": seed,
         "device": device,
     }

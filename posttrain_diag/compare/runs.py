@@ -204,6 +204,9 @@ def _sampling(before: Side, after: Side) -> Iterator[Check]:
         elif one[name] != other[name]:
             text = f"{name} is {one[name]:g} before and {other[name]:g} after: success probabilities are not comparable"
             yield Check("sampling", "error", text)
+    if not before.counted and not after.counted and one.get("stop", []) != other.get("stop", []):
+        told = " and ".join(", ".join(map(repr, law.get("stop", []))) or "none" for law in (one, other))
+        yield Check("sampling", "error", f"the stop texts are {told}: success probabilities are not comparable")
     if unknown:
         yield Check("sampling", "note", f"{', '.join(unknown)} not recorded in at least one run")
     caps = (one.get("max_new_tokens"), other.get("max_new_tokens"))

@@ -103,7 +103,8 @@ def teacher_rollouts(evidence: Evidence) -> dict[str, int]:
 def tokens_by_arm(evidence: Evidence) -> dict[str, int]:
     """Generated tokens of the main arm and of each kind of follow-up draws (prefix, deep, longer, ...)."""
     tokens = evidence.tallied["tokens"].groupby(level="arm").sum()
-    return tokens.groupby([str(arm).partition(":")[0] for arm in tokens.index]).sum().astype(int).to_dict()
+    found = tokens.groupby([str(arm).partition(":")[0] for arm in tokens.index]).sum()
+    return {str(kind): int(number) for kind, number in found.items()}
 
 
 def diagnosis_json(diagnosis: Diagnosis, plan: Plan, evidence: Evidence, *, tasks: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,7 +117,7 @@ def diagnosis_json(diagnosis: Diagnosis, plan: Plan, evidence: Evidence, *, task
         tasks: {"source", "sha", ...} of the task set; `n` is added.
     """
     settings = evidence.settings
-    sampling = {name: None if name in evidence.unrecorded else v for name, v in asdict(settings.sampling).items()}
+    sampling = {name: None if name in evidence.unrecorded else v for name, v in settings.sampling.shown().items()}
     counted = evidence.counts is not None
     return {
         "schema": 1,

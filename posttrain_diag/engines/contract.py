@@ -74,9 +74,10 @@ class Draw:
     sample_idx: int
     seed: int
     text: str
-    """Decoded new tokens, special tokens removed; the response prefix is not included."""
+    """Decoded new tokens, special tokens removed, up to a stop text; the response prefix is not included."""
     token_ids: tuple[int, ...]
-    """New tokens, the stop token included when one was drawn; empty where a server does not tell them."""
+    """New tokens up to the one that ended the draw: the stop token, or the last one of a stop text, which `text` leaves
+    out; empty where a server does not tell them."""
     token_logprobs: tuple[float, ...] | None
     """Raw-model log-probability of each new token, nats; None where the engine lacks "logprobs"."""
     finish_reason: FinishReason
@@ -88,6 +89,8 @@ class Draw:
     """log q of a tilted draw, nats; None for other draws."""
     token_count: int | None = None
     """New tokens, where `token_ids` does not hold them."""
+    stop_text: bool = False
+    """Whether a stop text ended it, which its tokens hold and its text does not."""
 
     @property
     def n_tokens(self) -> int:
@@ -143,7 +146,7 @@ class EngineInfo:
     dtype: str
     device: str
     stop_token_ids: tuple[int, ...]
-    """Tokens that end a response; empty when the model has no stop token at all."""
+    """Tokens that end a response, first the one that the model itself ends one with; empty when it has none at all."""
     stop_tokens: tuple[str, ...]
     chat_template_sha: str | None
     """Hash of the chat template; None for a model whose prompts are used as they are."""
@@ -153,6 +156,12 @@ class EngineInfo:
     """Facts about loading that a reader must know (e.g. a doubled BOS that was removed)."""
     lacks: Mapping[Capability, str] = field(default_factory=dict[Capability, str])
     """What the engine cannot serve, and why; probes that need it are left out, with that as the reason."""
+    stop_texts: tuple[str, ...] = ()
+    """Texts that end a draw: the chat template's turn end where it is no token."""
+    undeclared_stops: tuple[str, ...] = ()
+    """What ends a draw though no eos field of the model names it: the chat template's turn end."""
+    warnings: tuple[str, ...] = ()
+    """What is told at once and stands among the notes of a run: whoever uses the model can mend it."""
 
 
 class Engine(Protocol):

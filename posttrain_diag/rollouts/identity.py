@@ -38,6 +38,8 @@ def prompt_sha(engine: Engine, problem_id: str, arm: str, prompt: Prompt, tilt: 
         ids = "text " + json.dumps([prompt.text, prompt.messages, info.chat_template_sha], default=dict)
     else:
         ids = ",".join(map(str, engine.prompt_ids(prompt)))
+    if info.undeclared_stops:  # such draws ran on before they ended there
+        ids += "\0ends " + json.dumps(info.undeclared_stops)
     if tilt is not None:
         ids += f"\0tilt {tilt.lean!r} " + ",".join(map(str, tilt.token_ids))
     text = f"{problem_id}\0{arm}\0{ids}"

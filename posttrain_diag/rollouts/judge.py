@@ -77,7 +77,8 @@ class Judge:
             stops = set(info.stop_token_ids)
             drawn = [token for token in draw.token_ids if token not in stops]
             prefix = engine.decode(asked.prefix_ids)
-            text = engine.decode([*asked.prefix_ids, *drawn]) if draw.token_ids else prefix + draw.text
+            whole = bool(draw.token_ids) and not draw.stop_text
+            text = engine.decode([*asked.prefix_ids, *drawn]) if whole else prefix + draw.text
         judged = self(asked.problem_id, text)
         return Rollout(
             problem_id=asked.problem_id,

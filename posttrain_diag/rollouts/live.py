@@ -133,6 +133,7 @@ def _within(draw: Draw, cap: int, engine: Engine) -> Draw:
         token_logprobs=logprobs,
         finish_reason="length",
         token_policy_logprobs=None,
+        stop_text=False,
     )
 
 

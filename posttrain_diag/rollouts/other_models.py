@@ -67,7 +67,7 @@ def with_teachers(
                 raise _same(name, names[sha])
             names[sha] = name
             tallies[name] = _drawn(evidence, engine, name, asked, run, progress)
-            notes += [f"{name}: {notice}" for notice in engine.info.notices]
+            notes += [f"{name}: {notice}" for notice in (*engine.info.warnings, *engine.info.notices)]
         finally:
             engine.close()
         run.event("teacher", model=name, model_sha=sha, problems=len(asked))

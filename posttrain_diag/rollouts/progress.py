@@ -16,6 +16,9 @@ class Progress:
     def phase(self, name: Phase, detail: str) -> None:
         """Called when a phase begins; `detail` says in words what happens in it."""
 
+    def warn(self, text: str) -> None:
+        """Something that the user can mend was seen."""
+
     def plan(self, draws: int, done: int, cap: int) -> None:
         """Called when a phase knows what it draws.
 

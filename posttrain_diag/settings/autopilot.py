@@ -50,7 +50,8 @@ class AutopilotConfig(DiagnosisSettings, TrainingDrawSettings, PromptSettings, M
     def identity(self) -> str:
         """The text that the name of a run's default folder is made from."""
         named = self.model_copy(update={"settings": first_names(self.settings)})
-        return "{" + ",".join(named.model_dump_json(include={name})[1:-1] for name in _NAMED_BY) + "}"
+        names = (*_NAMED_BY, "stop") if self.stop else _NAMED_BY
+        return "{" + ",".join(named.model_dump_json(include={name})[1:-1] for name in names) + "}"
 
     def analysis(self, model: str, tasks: Path, out: Path, teachers: tuple[str, ...], **more: Any) -> AnalyzeConfig:
         """The configuration for the analysis of one model of the run.
@@ -102,7 +103,8 @@ def check_same(known: Mapping[str, Any], config: AutopilotConfig, out: Path) -> 
         UsageError: they differ; the message names in what.
     """
     asked = config.model_dump(mode="json")
-    known = {**known, "settings": present_names(known.get("settings") or {})}
+    # Folders of before there was a setting `stop` go on.
+    known = {"stop": [], **known, "settings": present_names(known.get("settings") or {})}
     differing = [
         f"{'--config/--set' if key == 'settings' else flag_of(key)} ({known.get(key)!r}, now {asked.get(key)!r})"
         for key in [*asked, *(key for key in known if key not in asked)]

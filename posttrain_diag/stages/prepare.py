@@ -142,6 +142,7 @@ def _of_run(request: TrainRequest) -> Prepared:
         "max_new_tokens": sampling["max_new_tokens"],
         "temperature": sampling["temperature"],
         "seed": sampling["seed"],
+        "stop": sampling.get("stop", ()),
         "template": analyzed.template,
         "chat_template": analyzed.chat_template,
         "system_prompt": analyzed.system_prompt,

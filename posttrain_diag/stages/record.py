@@ -26,7 +26,7 @@ DEMANDS: Mapping[Need, str] = {
 """For each thing that a stage may need, the words that tell the user it is missing."""
 
 COMMON = (
-    "max_new_tokens", "temperature", "seed", "template", "chat_template", "system_prompt", "device",
+    "max_new_tokens", "temperature", "seed", "stop", "template", "chat_template", "system_prompt", "device",
     "trust_remote_code", "watch_problems", "watch_rollouts", "eval_problems", "eval_rollouts",
 )  # fmt: skip
 """Settings that every stage reads."""

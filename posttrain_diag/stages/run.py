@@ -162,6 +162,8 @@ def train_stage(
         progress=progress,
         say=say,
     )
+    for warning in policy.engine.info.warnings:
+        session.say(f"warning: {warning}")
     taken_over = None if before is None else replace(before, tokens=0)
     measured = _once(out / "before.json", lambda: taken_over or measure(policy, inputs, config, params), session)
     session.say(f"{stage}: before {_text(measured)}; {session.steps} steps at learning rate {plain(rate)}")
@@ -260,7 +262,7 @@ def sampling_of(config: StageConfig, policy: Policy, inputs: StageInputs) -> Sam
         texts = (text for p in (*inputs.train, *inputs.held_out) for text in reference_completions(p))
         prompts = (*inputs.train, *inputs.watched, *inputs.held_out, *inputs.retain)
         cap = token_cap(policy.engine, texts, prompts)
-    return SamplingParams(config.temperature, max_new_tokens=cap, seed=config.seed)
+    return SamplingParams(config.temperature, max_new_tokens=cap, seed=config.seed, stop=config.stop)
 
 
 def _text(measured: Measured) -> str:
@@ -335,7 +337,8 @@ def _claim(out: Path, stage: str, inputs: StageInputs, config: StageConfig) -> N
     path = out / "stage.json"
     if path.exists():
         known = json.loads(path.read_text())
-        known["config"] = present_names(known.get("config") or {})
+        # a setting that came later is at its default in a folder that does not know it
+        known["config"] = {**StageConfig().model_dump(mode="json"), **present_names(known.get("config") or {})}
         changed = [key for key in identity if known.get(key) != identity[key]]
         if changed:
             raise StoreError(

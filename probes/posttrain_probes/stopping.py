@@ -84,14 +84,16 @@ def no_stop_token(evidence: Evidence) -> Finding | None:
     """A model without a stop token, or one that never uses it after a right answer."""
     level = evidence.settings.level
     model = evidence.model
-    if model is not None and not model.stop_token_ids and "tokens" not in model.lacks:
+    ended_by_text = bool(evidence.settings.sampling.stop) or (model is not None and bool(model.stop_texts))
+    if model is not None and not model.stop_token_ids and not ended_by_text and "tokens" not in model.lacks:
         return Finding(
             "no_eos",
             "broken",
             share_estimate(len(evidence.problems), len(evidence.problems), level=level),
             evidence.ids,
-            "The model directory names no stop token (generation_config.eos_token_id, tokenizer.eos_token): every draw "
-            "runs to the token cap. Set the token the model was trained to end with and rerun.",
+            "The model directory names no stop token (generation_config.eos_token_id, tokenizer.eos_token, the chat "
+            "template's turn end): every draw runs to the token cap. Set the token the model was trained to end with, "
+            "or give --stop TEXT, and rerun.",
         )
     drawn, truncated = int(evidence.main["drawn"].sum()), int(evidence.main["truncated"].sum())
     stop = stop_probability(evidence)

@@ -352,6 +352,7 @@ def conditions(data: ReportData) -> tuple[tuple[str, str], ...]:
         ("problems", f"{n:,}"),
         ("rollouts each", "" if drawn is None or not n else f"n = {_mean(drawn / n)}"),
         ("temperature", _law(sampling.get("temperature"), held)),
+        ("stop texts", clip(", ".join(map(repr, sampling.get("stop") or ())), NAME_LIMIT)),
         ("token cap", "" if cap is None else token_count(cap)),
         ("verifier", clip(", ".join(map(str, verifiers)), NAME_LIMIT)),
         ("budget B", plain(b) if (b := finite(settings.get("rollout_budget"))) is not None else ""),

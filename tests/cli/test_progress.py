@@ -11,11 +11,13 @@ import subprocess
 import sys
 import termios
 from collections.abc import Callable
+from dataclasses import replace
 from fcntl import ioctl
 from typing import Any
 
 import numpy as np
 import pytest
+from fake_engine import FakeEngine
 
 from posttrain_diag.analysis import analyze as analyze_module
 from posttrain_diag.analysis.allocate import classes_of
@@ -118,6 +120,8 @@ def test_hostile_details_do_not_drive_the_terminal() -> None:
 def test_plain_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PLAIN_EVERY_S", 0.0)
     shown = PlainProgress()
+    shown.warn("end the turn")
+    assert capsys.readouterr().err == "warning: end the turn\n"
     shown.phase("sample", EVIL)
     shown.plan(100, 20, 8)
     shown.plan(100, 30, 8)
@@ -166,20 +170,29 @@ def test_classes_of_a_round() -> None:
 
 def test_an_analysis_tells_its_classes(run_analysis: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[dict[str, int]] = []
+    warned: list[str] = []
 
     class Heard(Progress):
         def resolved(self, classes: Any) -> None:
             told.append(dict(classes))
 
+        def warn(self, text: str) -> None:
+            warned.append(text)
+
     run = analyze_module.analyze
     monkeypatch.setitem(run_analysis.__globals__, "analyze", lambda config: run(config, Metered(Heard(), None)))
     problems = [Problem(f"p{i}", f"q{i}", None, "1", {"type": "exact"}) for i in range(12)]
+    engine = FakeEngine(lambda prompt: {"1": 1.0} if prompt < "q6" else {"1": 0.3, "2": 0.7})
+    engine.info = replace(engine.info, warnings=("end the turn",))
     found = run_analysis(
-        lambda prompt: {"1": 1.0} if prompt < "q6" else {"1": 0.3, "2": 0.7},
+        lambda _: {},
         problems,
+        engine=engine,
         allocation="adaptive",
         rollouts=40,
     )
+    assert warned == ["end the turn"]
+    assert "end the turn" in found.json["notes"], "the report shows it among its notes"
     assert len(told) > 1 and all(sum(classes.values()) == 12 for classes in told)
     assert told[-1] == found.diagnosis.per_problem["class"].value_counts().to_dict()
     assert set().union(*told) <= {*CLASSES, "unresolved"}

@@ -188,6 +188,7 @@ def test_which_stage_led_from_one_run_to_the_other(staged: tuple[Path, Path], ru
         ("template", "error", lambda d: d["model"].update(chat_template_sha="f" * 64)),
         ("engine", "warning", lambda d: d["model"].update(engine="vllm")),
         ("sampling", "error", lambda d: d["sampling"].update(temperature=0.7)),
+        ("sampling", "error", lambda d: d["sampling"].update(stop=["\n\n"])),
         ("cap", "warning", lambda d: d["sampling"].update(max_new_tokens=512)),
         ("instrument", "error", lambda d: d["instrument"].update(status="broken")),
         ("instrument", "warning", lambda d: d["instrument"].update(status="suspect")),

@@ -142,6 +142,9 @@ def test_a_cap_does_not_matter_to_a_policy_that_knows_nothing() -> None:
 def test_no_stop_token_in_the_model_directory() -> None:
     finding = stopping.no_stop_token(make_evidence([(4, 1)] * 4, model=info(stop_token_ids=())))
     assert finding is not None and (finding.kind, finding.severity) == ("no_eos", "broken")
+    ended = Settings(SamplingParams(max_new_tokens=64, stop=("\n\n",)))
+    for model, settings in ((info(stop_token_ids=(), stop_texts=("### end",)), None), (info(stop_token_ids=()), ended)):
+        assert stopping.no_stop_token(make_evidence([(4, 1)] * 4, model=model, settings=settings)) is None
 
 
 def test_a_stop_token_the_model_never_uses() -> None:

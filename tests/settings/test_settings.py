@@ -165,7 +165,7 @@ def test_config_files_of_older_runs_open(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(OLD_ANALYSIS)
     config = load_config(path)
-    assert config.model_dump(mode="json") == yaml.safe_load(OLD_ANALYSIS)
+    assert config.model_dump(mode="json") == {**yaml.safe_load(OLD_ANALYSIS), "stop": []}
     assert (config.rollouts_per_problem, config.eps) == (16, 1 / 256)
     assert config.sampling(32).identity()["temperature"] == 0.7
     path.write_text(OLD_ANALYSIS + "rolouts: 3\n")
@@ -192,6 +192,10 @@ def test_a_run_of_an_older_version_is_found_and_gone_on_with(tmp_path: Path) -> 
         settings={"learning_rate": 1e-5, "report_to": ["wandb"], "rounds": 2},
     )  # fmt: skip
     assert config.identity == OLD_RUN
+    stopped = config.model_copy(update={"stop": ("x",)})
+    assert stopped.identity == OLD_RUN.removesuffix("}") + ',"stop":["x"]}'
+    with pytest.raises(UsageError, match=r"another --stop \(\[\], now \['x'\]\)"):
+        check_same(json.loads(OLD_RUN), stopped, tmp_path)
     check_same(json.loads(OLD_RUN), config, tmp_path)
     with pytest.raises(UsageError, match=r"another --max-stages \(6, now 2\) and --config/--set"):
         check_same(json.loads(OLD_RUN), config.model_copy(update={"max_stages": 2, "settings": {}}), tmp_path)
@@ -229,7 +233,7 @@ def test_two_names_for_the_style_of_demonstrations_are_one_too_many() -> None:
 def test_the_analyses_of_a_run_get_its_settings(tmp_path: Path) -> None:
     given: dict[str, Any] = {
         "retain": "r", "effort": "quick", "rollouts": 3, "rollout_budget": 16, "max_new_tokens": 9, "temperature": 0.5,
-        "seed": 4, "template": "{prompt}", "system_prompt": "s", "device": "cpu", "trust_remote_code": True,
+        "seed": 4, "stop": ("x", "y"), "template": "{prompt}", "system_prompt": "s", "device": "cpu", "trust_remote_code": True,
     }  # fmt: skip
     run = make_autopilot_config(model="m", tasks="t", verifier="numeric", **given)
     made = run.analysis("other", tmp_path, tmp_path / "out", ("teacher",), rollouts=7)

@@ -22,8 +22,10 @@ from posttrain_diag.engines.hf.prefill import Prefiller
 from posttrain_diag.engines.hf.sample import Sampler, sample_rows
 from posttrain_diag.engines.hf.score import Scorer, score_targets
 from posttrain_diag.engines.hf.slots import SlotDecode
+from posttrain_diag.engines.hf.stop_texts import StopTexts
 from posttrain_diag.engines.model.files import ModelFiles, find_model, model_sha
-from posttrain_diag.engines.model.prompts import PromptCodec, context_length, stop_notices, stop_token_ids
+from posttrain_diag.engines.model.prompts import PromptCodec, context_length
+from posttrain_diag.engines.model.stops import Stops, find_stops
 from posttrain_diag.errors import EngineError, ModelError, UsageError
 from posttrain_diag.types import SamplingParams
 
@@ -111,7 +113,7 @@ class HFEngine:
                 raise
             raise _too_large(files) from error
         self._n_ids = int(loaded.model.get_input_embeddings().weight.shape[0])
-        self._stop_ids = stop_token_ids(files, loaded.tokenizer, self._paths.vocab_size)
+        self._stops = find_stops(files, loaded.tokenizer, self._paths.vocab_size, chat=codec.chats)
         n_parameters = sum(int(p.numel()) for p in loaded.model.parameters())
         self._max_rows = batch_rows or (_ROWS_SMALL if n_parameters < _SMALL_MODEL else _ROWS_LARGE)
         element_size = 4 if loaded.dtype == "float32" else 2
@@ -126,17 +128,24 @@ class HFEngine:
             context_length=self._context,
             dtype=loaded.dtype,
             device=str(loaded.device),
-            stop_token_ids=self._stop_ids,
-            stop_tokens=tuple(codec.token_text(i) for i in self._stop_ids),
+            stop_token_ids=self._stops.ids,
+            stop_tokens=tuple(codec.token_text(i) for i in self._stops.ids),
+            stop_texts=self._stops.texts,
+            undeclared_stops=self._stops.undeclared,
             chat_template_sha=codec.template_sha,
             renderings=codec.renderings,
-            notices=(*loaded.notices, *self._paths.notices, *stop_notices(self._stop_ids)),
+            notices=(*loaded.notices, *self._paths.notices),
+            warnings=self._stops.warnings,
         )
 
     @property
     def info(self) -> EngineInfo:
         """What the engine has loaded; its notices grow when a prompt shows something new."""
         return replace(self._info, notices=(*self._info.notices, *self._codec.notices))
+
+    def stops(self, params: SamplingParams) -> Stops:
+        """What ends a draw under this sampling law."""
+        return self._stops.with_asked(params.stop)
 
     @property
     def paths(self) -> Paths:
@@ -180,12 +189,14 @@ class HFEngine:
             )
         longest = max((len(row.ids) for row in rows), default=0) + params.max_new_tokens
         path = self._paths.decode if self._window is None or longest <= self._window else self._paths.long_decode
+        stops = self.stops(params)
         sampler = Sampler(
             codec=self._codec,
             new_state=partial(_new_state, lm, path),
             equal_lengths=path in ("equal", "plain"),
             copies_prompts=path != "slots",
-            stop_ids=self._stop_ids,
+            stop_ids=stops.ids,
+            stop_texts=StopTexts(self._codec, stops.texts),
             cost=self._cost,
             budget=partial(usable_bytes, self._device),
             free_cache=self._free_cache,
@@ -201,13 +212,13 @@ class HFEngine:
             ModelError: the model's outputs are not numbers.
         """
         lm = self._loaded()
-        targets = score_targets(requests, self._codec, self._n_ids, self._context, self._stop_ids)
+        targets = score_targets(requests, self._codec, self._n_ids, self._context, self._stops.ids)
         longest = max((len(target.prompt) + len(target.ids) for target in targets), default=0)
         scorer = Scorer(
             lm=lm,
             codec=self._codec,
             path=self._paths.score if self._window is None or longest <= self._window else self._paths.long_score,
-            stop_ids=self._stop_ids,
+            stop_ids=self._stops.ids,
             cost=self._cost,
             budget=partial(usable_bytes, self._device),
             free_cache=self._free_cache,
@@ -257,3 +268,5 @@ def check_params(params: SamplingParams) -> None:
     for name, (value, fine, accepted) in wrong.items():
         if not fine:
             raise UsageError(f"{name} must be {accepted}, got {value}")
+    if "" in params.stop:
+        raise UsageError("a stop text is empty: it would end every draw before its first token; leave it out")

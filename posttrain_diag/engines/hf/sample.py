@@ -20,6 +20,7 @@ from posttrain_diag.engines.hf.forward import Decode
 from posttrain_diag.engines.hf.memory import RowCost, is_out_of_memory
 from posttrain_diag.engines.hf.prefill import prefill_order
 from posttrain_diag.engines.hf.random import choose, choose_tilted, seed_array, uniforms
+from posttrain_diag.engines.hf.stop_texts import StopTexts
 from posttrain_diag.engines.hf.tilt import TiltState
 from posttrain_diag.engines.model.prompts import PromptCodec
 from posttrain_diag.errors import EngineError, ModelError
@@ -110,6 +111,11 @@ class Flight:
         arrays = (self._tokens_BT[slot, :n], self._logprobs_BT[slot, :n], self._policy_BT[slot, :n])
         return tuple(arrays[0].tolist()), tuple(arrays[1].tolist()), tuple(arrays[2].tolist())
 
+    def last_ids(self, slot: int, n: int) -> list[int]:
+        """The token ids that a row drew last, at most n."""
+        step = int(self.step_B[slot])
+        return self._tokens_BT[slot, max(0, step - n) : step].tolist()
+
     def reorder(self, order: NDArray[np.intp]) -> None:
         """Keep only the rows of the given indices, in that order; shape (rows kept,)."""
         self.rows = [self.rows[i] for i in order]
@@ -149,6 +155,7 @@ class Sampler:
     copies_prompts: bool
     """Whether every row has its own copy of its prompt's cache."""
     stop_ids: tuple[int, ...]
+    stop_texts: StopTexts
     cost: RowCost
     budget: Callable[[], float]
     """Bytes that rows in flight may take now."""
@@ -261,25 +268,41 @@ class Sampler:
             raise _not_numbers(flight.rows[slot], int(flight.step_B[slot]))
         flight.append(at, chosen.tokens_B, chosen.logprobs_B, chosen.policy_B)
         stopped = np.isin(chosen.tokens_B, self.stop_ids)
-        ended = running & (stopped | (flight.step_B[at] >= params.max_new_tokens))
+        wrote_stop = self._wrote_stop(flight, at, chosen.tokens_B, running & ~stopped)
+        ended = running & (stopped | wrote_stop | (flight.step_B[at] >= params.max_new_tokens))
         for r in np.flatnonzero(ended):
             slot = int(at[r])
             flight.running_B[slot] = False
             yield self._draw(flight, slot, bool(stopped[r]))
 
+    def _wrote_stop(
+        self, flight: Flight, at: NDArray[np.intp], tokens_B: NDArray[np.int64], open_B: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Which of the rows `at` that are still open completed a stop text with their last token, shape (B,)."""
+        found_B = np.zeros(len(at), dtype=bool)
+        if self.stop_texts:
+            texts = self.stop_texts
+            for r in np.flatnonzero(open_B):
+                if texts.may_end_with(int(tokens_B[r])):
+                    found_B[r] = texts.stands_in(flight.last_ids(int(at[r]), texts.window))
+        return found_B
+
     def _draw(self, flight: Flight, slot: int, stopped: bool) -> Draw:
         row = flight.rows[slot]
         ids, logprobs, policy = flight.drawn(slot)
+        text = self.codec.continuation(row.request.prompt.response_prefix_ids, ids[:-1] if stopped else ids)
+        before_stop = self.stop_texts.cut(text)
         return Draw(
             key=row.request.key,
             sample_idx=row.sample_idx,
             seed=row.seed,
-            text=self.codec.continuation(row.request.prompt.response_prefix_ids, ids[:-1] if stopped else ids),
+            text=text if before_stop is None else before_stop,
             token_ids=ids,
             token_logprobs=logprobs,
-            finish_reason="stop" if stopped else "length",
+            finish_reason="length" if not stopped and before_stop is None else "stop",
             token_policy_logprobs=policy,
             proposal_logprob=flight.tilt.logprob(slot),
+            stop_text=before_stop is not None,
         )
 
 

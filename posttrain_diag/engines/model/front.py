@@ -20,7 +20,8 @@ from posttrain_diag.engines.model.files import (
     require_tokenizer,
     weight_files,
 )
-from posttrain_diag.engines.model.prompts import PromptCodec, context_length, stop_notices, stop_token_ids
+from posttrain_diag.engines.model.prompts import PromptCodec, context_length
+from posttrain_diag.engines.model.stops import Stops, find_stops
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,12 @@ class Front:
     n_ids: int
     """Size of the model's vocabulary as its config states it."""
     context: int | None
-    stop_ids: tuple[int, ...]
+    stops: Stops
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        """Tokens that end a draw, the one that ends a training row first."""
+        return self.stops.ids
 
     def info(
         self, *, engine: str, dtype: str, device: str, lacks: Mapping[Capability, str], notices: tuple[str, ...] = ()
@@ -52,9 +58,12 @@ class Front:
             device=device,
             stop_token_ids=self.stop_ids,
             stop_tokens=tuple(self.codec.token_text(i) for i in self.stop_ids),
+            stop_texts=self.stops.texts,
+            undeclared_stops=self.stops.undeclared,
             chat_template_sha=self.codec.template_sha,
             renderings=self.codec.renderings,
-            notices=(*notices, *stop_notices(self.stop_ids), *self.codec.notices),
+            notices=(*notices, *self.codec.notices),
+            warnings=self.stops.warnings,
             lacks=lacks,
         )
 
@@ -97,8 +106,8 @@ def open_front(
         )
         codec.prompt_ids(Prompt(text="a"))  # shows at once what the tokenizer adds to a prompt
     n_ids = int(text_config.vocab_size)
-    stop_ids = stop_token_ids(files, codec.tokenizer, n_ids)
-    return Front(files, text_config, codec, n_ids, context_length(text_config), stop_ids)
+    stops = find_stops(files, codec.tokenizer, n_ids, chat=codec.chats)
+    return Front(files, text_config, codec, n_ids, context_length(text_config), stops)
 
 
 def open_tokenizer(
@@ -137,7 +146,8 @@ def open_tokenizer(
         )
         codec.prompt_ids(Prompt(text="a"))
     n_ids = max(len(codec.tokenizer), int(getattr(config, "vocab_size", 0) or 0))
-    return Front(files, config, codec, n_ids, context_length(config), stop_token_ids(files, codec.tokenizer, n_ids))
+    stops = find_stops(files, codec.tokenizer, n_ids, chat=codec.chats)
+    return Front(files, config, codec, n_ids, context_length(config), stops)
 
 
 def n_parameters(files: ModelFiles) -> int:

@@ -1,4 +1,4 @@
-"""Text and messages -> token ids, and back: templates, one BOS, no trailing EOS, the stop set."""
+"""Text and messages -> token ids, and back: templates, one BOS, no trailing EOS."""
 
 from __future__ import annotations
 
@@ -7,25 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from posttrain_diag.engines.contract import Prompt, Rendering
-from posttrain_diag.engines.model.files import ModelFiles, first_line, read_json
+from posttrain_diag.engines.model.files import first_line
 from posttrain_diag.errors import EngineError, UsageError
 from posttrain_diag.types import turn_text
 
 PLAIN_TEMPLATE = "{prompt}"
 _INNER_BOS = "the text of a prompt holds a BOS token that does not begin the prompt: take it out of the tasks"
-
-
-def stop_token_ids(files: ModelFiles, tokenizer: Any, n_ids: int) -> tuple[int, ...]:
-    """generation_config.json's eos_token_id united with the tokenizer's EOS; ids the model lacks are left out.
-
-    Where generation_config.json is absent, config.json's eos_token_id stands in, as in `generate`. Only what the
-    files say counts: a configuration class's default would invent a stop token.
-    """
-    path = files.root / "generation_config.json"
-    declared: Any = read_json(path if path.exists() else files.root / "config.json").get("eos_token_id")
-    ids: list[Any] = declared if isinstance(declared, list) else [declared]
-    ids.append(tokenizer.eos_token_id)
-    return tuple(sorted({i for i in ids if isinstance(i, int) and 0 <= i < n_ids}))
 
 
 def context_length(config: Any) -> int | None:
@@ -35,13 +22,6 @@ def context_length(config: Any) -> int | None:
         if isinstance(value, int) and value > 0:
             return value
     return None
-
-
-def stop_notices(stop_ids: tuple[int, ...]) -> tuple[str, ...]:
-    """What a reader must know of the stop set."""
-    if stop_ids:
-        return ()
-    return ("the model has no stop token: every draw runs to max_new_tokens",)
 
 
 def plain_text(prompt: Prompt, template: str | None, system: str | None) -> str:
@@ -86,6 +66,11 @@ class PromptCodec:
         """Grows when a prompt shows something that a reader must know."""
         if not self._chat and system_prompt is not None:
             self._note("the system prompt is put before each prompt as plain text: no chat template is in use")
+
+    @property
+    def chats(self) -> bool:
+        """Whether prompts go through the chat template where they do not say otherwise."""
+        return self._chat
 
     @property
     def renderings(self) -> tuple[Rendering, ...]:

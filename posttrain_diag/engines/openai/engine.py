@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from posttrain_diag.engines.contract import Capability, Draw, EngineInfo, Prompt, SampleRequest, Score, ScoreRequest
@@ -19,7 +19,8 @@ from posttrain_diag.engines.hf.engine import check_params
 from posttrain_diag.engines.hf.random import is_cut
 from posttrain_diag.engines.hf.sample import sample_rows
 from posttrain_diag.engines.model.front import Front, open_tokenizer
-from posttrain_diag.engines.model.prompts import plain_text, stop_notices
+from posttrain_diag.engines.model.prompts import plain_text
+from posttrain_diag.engines.model.stops import Stops, cut_at_stop
 from posttrain_diag.engines.openai.http import Body, Connection, Patience, Refused
 from posttrain_diag.engines.openai.probe import Served, find_dialect, find_served, score_body
 from posttrain_diag.engines.openai.wire import (
@@ -135,7 +136,7 @@ class OpenAIEngine:
         law = f"{dialect.endpoint}\0{self._template or ''}\0{self._system or ''}"
         notices = tuple(self._notices)
         if front is not None:
-            notices += (*stop_notices(front.stop_ids), *front.codec.notices)
+            notices += tuple(front.codec.notices)
         return EngineInfo(
             engine="openai",
             model=self._served.model,
@@ -152,6 +153,9 @@ class OpenAIEngine:
             renderings=front.codec.renderings if front is not None and dialect.takes_ids else (),
             notices=notices,
             lacks=self._lacks(),
+            stop_texts=front.stops.texts if front else (),
+            undeclared_stops=front.stops.undeclared if front and dialect.takes_ids else (),
+            warnings=front.stops.warnings if front else (),
         )
 
     def _lacks(self) -> dict[Capability, str]:
@@ -253,10 +257,10 @@ class OpenAIEngine:
         """Send one request; a server that refuses several draws at once is asked for each on its own later."""
         if len(block.draws) > self._per_request:
             return [], _singles(block)
-        stop_ids = self._front.stop_ids if self._front else ()
+        stops = self._stops(params)
         n, seed = len(block.draws), block.draws[0][1]
         dialect = self._dialect
-        body = request_body(dialect, self._served.model, block.prompt, params, n=n, seed=seed, stop_ids=stop_ids)
+        body = request_body(dialect, self._served.model, block.prompt, params, n=n, seed=seed, stops=stops)
         try:
             answer = self._connection.post(PATHS[dialect.endpoint], body)
         except Refused as error:
@@ -268,7 +272,8 @@ class OpenAIEngine:
         if not found:
             raise EngineError(f"request {block.request.key!r}: the server's answer holds no completion: {answer}"[:400])
         counts = token_counts(answer, found)
-        drawn = [self._draw(block, number, choice, counts[number], params) for number, choice in enumerate(found)]
+        told = zip(found, counts, strict=True)
+        drawn = [self._draw(draw, block, *one, params) for draw, one in zip(block.draws, told, strict=False)]
         rest = block.draws[len(found) :]
         if rest:
             self._one_each(f"the server made {len(found)} of {n} draws asked for at once")
@@ -279,27 +284,38 @@ class OpenAIEngine:
             self._per_request = 1
             self._notices.append(f"every draw is a request of its own: {why}")
 
-    def _draw(self, block: DrawBatch, number: int, choice: Choice, count: int, params: SamplingParams) -> Draw:
-        index, seed = block.draws[number]
-        front = self._front
+    def _stops(self, params: SamplingParams) -> Stops:
+        """What ends a draw here; without a tokenizer the server knows its stop tokens alone."""
+        own = self._front.stops if self._front else Stops(())
+        if self._dialect.extras:
+            return own.with_asked(params.stop)
+        texts = dict.fromkeys((*own.texts, *own.undeclared, *params.stop))  # the server takes no token ids to stop at
+        return replace(own, texts=tuple(texts))
+
+    def _draw(
+        self, draw: tuple[int, int], block: DrawBatch, choice: Choice, count: int, params: SamplingParams
+    ) -> Draw:
+        front, stops = self._front, self._stops(params)
         text = choice.text
         if front is not None and choice.ids:
-            ended = choice.finish == "stop" and choice.ids[-1] in front.stop_ids
+            ended = choice.finish == "stop" and choice.ids[-1] in stops.ids
             kept = choice.ids[:-1] if ended else choice.ids
             text = front.codec.continuation(block.request.prompt.response_prefix_ids, kept)
+        before_stop = cut_at_stop(text, stops.texts)
         plain_law = params.temperature == 1.0 and not is_cut(params)
         raw = choice.logprobs if self._dialect.raw_logprobs or plain_law else None
         return Draw(
             key=block.request.key,
-            sample_idx=index,
-            seed=seed,
-            text=text,
+            sample_idx=draw[0],
+            seed=draw[1],
+            text=text if before_stop is None else before_stop,
             token_ids=choice.ids if front is not None else (),
             token_logprobs=raw,
-            finish_reason=choice.finish,
+            finish_reason=choice.finish if before_stop is None else "stop",
             error=None if choice.finish != "error" else f"the server ended the draw with {choice.said!r}",
             token_policy_logprobs=choice.logprobs if plain_law else None,
             token_count=count,
+            stop_text=before_stop is not None,
         )
 
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:

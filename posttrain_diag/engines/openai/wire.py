@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from posttrain_diag.engines.contract import Prompt
+from posttrain_diag.engines.model.stops import Stops
 from posttrain_diag.engines.openai.http import Body
 from posttrain_diag.errors import EngineError
 from posttrain_diag.types import FinishReason, Message, SamplingParams
@@ -63,7 +64,7 @@ def request_body(
     *,
     n: int = 1,
     seed: int | None = None,
-    stop_ids: Sequence[int] = (),
+    stops: Stops | None = None,
 ) -> Body:
     """The JSON of one request for n completions.
 
@@ -74,8 +75,9 @@ def request_body(
         params: the sampling law.
         n: completions asked for.
         seed: seed of the first completion; None: the server chooses.
-        stop_ids: stop tokens, sent where the server takes them.
+        stops: what ends a draw beside the server's own stop tokens.
     """
+    stops = stops or Stops(())
     body: Body = {"model": model, **prompt, "n": n, "temperature": params.temperature, "top_p": params.top_p}
     body[dialect.max_key] = params.max_new_tokens
     if seed is not None:
@@ -86,8 +88,10 @@ def request_body(
         # Sent even when off: a server may take defaults from the model's generation_config.json.
         body |= {"top_k": params.top_k or -1, "min_p": params.min_p, "repetition_penalty": 1.0}
         body |= {"return_token_ids": True}
-        if stop_ids:
-            body["stop_token_ids"] = list(stop_ids)
+        if stops.ids:
+            body["stop_token_ids"] = list(stops.ids)
+    if stops.texts:
+        body["stop"] = list(stops.texts)
     return body
 
 

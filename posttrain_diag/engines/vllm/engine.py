@@ -23,6 +23,7 @@ from posttrain_diag.engines.hf.random import is_cut
 from posttrain_diag.engines.hf.sample import DecodedRow, sample_rows
 from posttrain_diag.engines.model.files import read_json
 from posttrain_diag.engines.model.front import Front, n_parameters, open_front
+from posttrain_diag.engines.model.stops import Stops, cut_at_stop
 from posttrain_diag.engines.sequence_scores import SequenceScores
 from posttrain_diag.engines.vllm.check import compare_with_hf
 from posttrain_diag.engines.vllm.process import ARGUMENTS, VLLMProcess, extra_arguments, find_python
@@ -80,6 +81,7 @@ def load_vllm_engine(
     start = {
         "model": str(front.files.root),
         "dtype": DTYPES.get(dtype or "auto"),
+        "tokenizer": str(front.files.tokenizer),
         "stored_dtype": str(getattr(front.config, "dtype", None) or "float32"),
         "trust_remote_code": trust_remote_code,
         "max_num_seqs": batch_rows,
@@ -204,11 +206,12 @@ class VLLMEngine:
             "max_tokens": params.max_new_tokens,
         }
         asked = [{"ids": rows[0].ids, "seeds": [row.seed for row in rows]} for rows in groups]
-        frame = {"op": "sample", "params": settings, "stop_ids": self._front.stop_ids, "requests": asked}
+        stops = self._front.stops.with_asked(params.stop)
+        frame = {"op": "sample", "params": settings, "stop_ids": stops.ids, "stop": stops.texts, "requests": asked}
         for answer in process.answers(process.call(frame)):
-            yield self._draw(groups[answer["request"]][answer["draw"]], answer, params)
+            yield self._draw(groups[answer["request"]][answer["draw"]], answer, params, stops)
 
-    def _draw(self, row: DecodedRow, answer: dict[str, Any], params: SamplingParams) -> Draw:
+    def _draw(self, row: DecodedRow, answer: dict[str, Any], params: SamplingParams, stops: Stops) -> Draw:
         ids, logprobs = tuple(answer["ids"]), tuple(answer["logprobs"])
         if not np.isfinite(logprobs).all():
             raise ModelError(
@@ -216,8 +219,9 @@ class VLLMEngine:
                 "infinite; load it in float32 (--dtype float32), and if that does not help, the checkpoint is broken"
             )
         finish: FinishReason = answer["finish"] if answer["finish"] in ("stop", "length") else "error"
-        stopped = finish == "stop"
-        prefix = row.request.prompt.response_prefix_ids
+        stopped = finish == "stop" and ids[-1:] != () and ids[-1] in stops.ids
+        text = self._front.codec.continuation(row.request.prompt.response_prefix_ids, ids[:-1] if stopped else ids)
+        before_stop = cut_at_stop(text, stops.texts)
         policy = (0.0,) * len(ids) if params.temperature == 0.0 else None
         if params.temperature == 1.0 and not is_cut(params):
             policy = logprobs
@@ -225,12 +229,13 @@ class VLLMEngine:
             key=row.request.key,
             sample_idx=row.sample_idx,
             seed=row.seed,
-            text=self._front.codec.continuation(prefix, ids[:-1] if stopped else ids),
+            text=text if before_stop is None else before_stop,
             token_ids=ids,
             token_logprobs=logprobs,
-            finish_reason=finish,
+            finish_reason=finish if before_stop is None else "stop",
             error=None if finish != "error" else f"vLLM ended the draw: {answer['finish']}",
             token_policy_logprobs=policy,
+            stop_text=before_stop is not None,
         )
 
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Score]:

@@ -109,7 +109,7 @@ class Server:
             "model": start["model"],
             "dtype": start["dtype"] or default_dtype(start["stored_dtype"], platform, cpu),
             "trust_remote_code": start["trust_remote_code"],
-            "skip_tokenizer_init": True,
+            "tokenizer": start["tokenizer"],  # only for stop texts: prompts and draws are token ids
             "generation_config": "vllm",
             "logprobs_mode": "raw_logprobs",
             "disable_log_stats": True,
@@ -168,7 +168,7 @@ class Server:
         requests = frame["requests"]
         if frame["op"] == "sample":
             self.owed[call] = sum(len(item["seeds"]) for item in requests)
-            self.jobs[call] = draws(call, requests, frame["params"], frame["stop_ids"])
+            self.jobs[call] = draws(call, requests, frame["params"], frame["stop_ids"], frame["stop"])
         else:
             self.owed[call] = len(requests)
             self.jobs[call] = scores(call, requests)
@@ -203,16 +203,17 @@ class Server:
             send(self.out, {"op": "done", "call": call})
 
 
-def draws(call: int, requests: list[Frame], params: Frame, stop_ids: list[int]) -> Iterator[Work]:
+def draws(call: int, requests: list[Frame], params: Frame, stop_ids: list[int], stop: list[str]) -> Iterator[Work]:
     """Make one vLLM request per draw, each with its own seed (vLLM itself does the same for n > 1).
 
-    Only our stop tokens end a draw.
+    Only our stops end a draw.
 
     Args:
         call: the number under which the driver expects the answers.
         requests: the driver's requests, with token ids and seeds.
         params: arguments of vLLM's SamplingParams that all draws share.
         stop_ids: the tokens that end a draw.
+        stop: texts that end a draw; vLLM sees them only where it decodes what it draws.
     """
     vllm: Any = import_module("vllm")
     final: Any = import_module("vllm.sampling_params").RequestOutputKind.FINAL_ONLY
@@ -224,8 +225,8 @@ def draws(call: int, requests: list[Frame], params: Frame, stop_ids: list[int]) 
                 stop_token_ids=stop_ids,
                 ignore_eos=True,
                 logprobs=0,
-                detokenize=False,
                 output_kind=final,
+                **({"stop": stop, "detokenize": True} if stop else {"detokenize": False}),
             )
             yield {"call": call, "request": index, "draw": draw}, item["ids"], settings
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from posttrain_diag.engines.contract import Engine
 from posttrain_diag.errors import UsageError
-from posttrain_diag.stages.data.rows import TokenRow
+from posttrain_diag.stages.data.rows import TokenRow, taught_ids
 from posttrain_diag.stages.session.session import Session
 from posttrain_diag.types import Rollout
 
@@ -18,13 +19,14 @@ def passing(draws: Iterable[Rollout], most: int) -> list[Rollout]:
     return list({draw.token_ids: draw for draw in reversed(list(draws)) if draw.passed}.values())[::-1][:most]
 
 
-def own_rows(drawn: Mapping[str, Sequence[Rollout]], most: int) -> dict[str, list[TokenRow]]:
+def own_rows(engine: Engine, drawn: Mapping[str, Sequence[Rollout]], most: int) -> dict[str, list[TokenRow]]:
     """Training rows from passing draws, by problem; each problem gets at most `most` different ones.
 
     Problems without a passing draw are left out.
     """
     kept = {key: passing(draws, most) for key, draws in drawn.items()}
-    return {key: [TokenRow(key, d.prompt_ids, d.token_ids) for d in own] for key, own in kept.items() if own}
+    rows = {key: [TokenRow(key, d.prompt_ids, taught_ids(engine, d)) for d in own] for key, own in kept.items()}
+    return {key: list(dict.fromkeys(own)) for key, own in rows.items() if own}
 
 
 def balanced(rows: Mapping[str, Sequence[TokenRow]]) -> list[TokenRow]:

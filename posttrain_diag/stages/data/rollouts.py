@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from posttrain_diag.engines.contract import Draw, Prompt
+from posttrain_diag.engines.model.stops import cut_at_stop
 from posttrain_diag.rollouts.judge import Asked
 from posttrain_diag.rollouts.live import LIVE, sample_judged
 from posttrain_diag.stages.data.rows import replayed
@@ -83,15 +84,25 @@ class Rollouts:
 
         Args:
             problem_id: id of the problem.
-            token_ids: drawn tokens; without a stop token at their end the draw was cut off.
+            token_ids: drawn tokens; without a stop token at their end, or a stop text, the draw was cut off.
         """
         if (known := self._drawn.get((problem_id, token_ids))) is not None:
             return known
         session, engine = self.session, self.session.policy.engine
-        stops = set(engine.info.stop_token_ids)
-        text = engine.decode([token for token in token_ids if token not in stops])
-        ended = bool(token_ids) and token_ids[-1] in stops
-        draw = Draw("", 0, 0, text, token_ids, None, "stop" if ended else "length")
+        stops = engine.stops(session.params)
+        text = engine.decode([token for token in token_ids if token not in stops.ids])
+        before_stop = cut_at_stop(text, stops.texts)
+        ended = before_stop is not None or (bool(token_ids) and token_ids[-1] in stops.ids)
+        draw = Draw(
+            key="",
+            sample_idx=0,
+            seed=0,
+            text=text if before_stop is None else before_stop,
+            token_ids=token_ids,
+            token_logprobs=None,
+            finish_reason="stop" if ended else "length",
+            stop_text=before_stop is not None,
+        )
         asked = Asked(problem_id, "", "", LIVE, self.hint(problem_id), self.prompt_ids(problem_id))
         return session.judge.rollout(engine, asked, draw)
 

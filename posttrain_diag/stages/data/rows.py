@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from posttrain_diag.engines.contract import Engine, Prompt
 from posttrain_diag.errors import UsageError
 from posttrain_diag.store import write_atomic
-from posttrain_diag.types import Problem
+from posttrain_diag.types import Problem, Rollout
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -35,7 +35,7 @@ class TokenRow:
     problem_id: str
     prompt_ids: tuple[int, ...]
     response_ids: tuple[int, ...]
-    """The stop token included."""
+    """The end of a response included."""
 
     @property
     def input_ids(self) -> list[int]:
@@ -70,28 +70,53 @@ class Lesson:
     c: int
     """Passing draws."""
     response_ids: tuple[tuple[int, ...], ...]
-    """Different passing draws in the student's tokens, each ended by the student's stop token."""
+    """Different passing draws in the student's tokens, each ended as the student's responses end."""
 
 
-def stop_id(engine: Engine) -> int:
-    """The token that ends a response in training: the tokenizer's own end where the model stops at it.
+def end_ids(engine: Engine) -> tuple[int, ...]:
+    """What ends a response in training: the turn end of the chat template in use, else the model's own eos token.
 
     Raises:
-        UsageError: the model has no stop token; nothing could teach it to end.
+        UsageError: the model has neither; nothing could teach it to end.
     """
-    ids = engine.info.stop_token_ids
-    if not ids:
+    info = engine.info
+    if info.stop_texts:
+        return engine.response_ids(info.stop_texts[0])
+    if not info.stop_token_ids:
         raise UsageError(
-            f"{engine.info.model}: the model has no stop token, so training cannot teach it to end a response: set "
+            f"{info.model}: the model has no stop token, so training cannot teach it to end a response: set "
             "eos_token_id in its generation_config.json"
         )
-    return ids[0]
+    return info.stop_token_ids[:1]
+
+
+def content_ids(engine: Engine, draw: Rollout) -> tuple[int, ...]:
+    """The tokens of a finished draw without what ended it: a stop token, or the tokens of a stop text.
+
+    Args:
+        engine: whose tokens the draw is made of.
+        draw: that ended by itself.
+    """
+    ids = draw.token_ids
+    if ids and ids[-1] in engine.info.stop_token_ids:
+        return ids[:-1]
+    # a response decoded on its own may lack the space that stands after the given beginning
+    said = draw.text[len(draw.response_prefix) :].lstrip()
+    size = len(ids)
+    while size and engine.decode(ids[: size - 1]).lstrip().startswith(said):
+        size -= 1
+    return ids[:size] if engine.decode(ids[:size]).lstrip() == said else engine.response_ids(said)
+
+
+def taught_ids(engine: Engine, draw: Rollout) -> tuple[int, ...]:
+    """A draw as a response to train on; one that ended is taught to end where the model's responses do."""
+    return (*content_ids(engine, draw), *end_ids(engine)) if draw.finish_reason == "stop" else draw.token_ids
 
 
 def text_row(engine: Engine, problem: Problem, text: str) -> TokenRow:
-    """A response given as text, ended by the stop token."""
+    """A response given as text, with its end."""
     prompt_ids = engine.prompt_ids(Prompt(problem.prompt, problem.messages))
-    return TokenRow(problem.id, prompt_ids, (*engine.response_ids(text), stop_id(engine)))
+    return TokenRow(problem.id, prompt_ids, (*engine.response_ids(text), *end_ids(engine)))
 
 
 def demo_rows(engine: Engine, problems: Iterable[Problem]) -> list[TokenRow]:
@@ -100,7 +125,7 @@ def demo_rows(engine: Engine, problems: Iterable[Problem]) -> list[TokenRow]:
 
 
 def text_pairs(engine: Engine, problems: Iterable[Problem]) -> list[TokenPair]:
-    """One pair per preference of the problems, both responses ended by the stop token."""
+    """One pair per preference of the problems, both responses with their end."""
     out: list[TokenPair] = []
     for problem in problems:
         for pair in problem.pairs:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from posttrain_diag.engines.contract import Engine, Prompt
 from posttrain_diag.engines.hf.engine import load_hf_engine
 from posttrain_diag.errors import UsageError
-from posttrain_diag.stages.data.rows import Lesson, TokenRow, load_lessons, stop_id
+from posttrain_diag.stages.data.rows import Lesson, TokenRow, content_ids, end_ids, load_lessons
 from posttrain_diag.stages.session.session import Session
 from posttrain_diag.tasks.problems.references import reference_completions
 from posttrain_diag.types import Problem, Rollout
@@ -67,11 +67,11 @@ def _of_teacher(session: Session, index: int, name: str, n: int, *, keep: int, s
 
 def _lesson(student: Engine, index: int, drawn: Sequence[Rollout], keep: int, same_tokens: bool) -> Lesson:
     passing = [draw for draw in drawn if draw.passed]
-    ends = stop_id(student)
+    ends = end_ids(student)
     if same_tokens:  # decode -> encode is not the identity
-        responses = [(*draw.token_ids[:-1], ends) for draw in passing]
+        responses = [(*content_ids(student, draw), *ends) for draw in passing]
     else:
-        responses = [(*student.response_ids(draw.text), ends) for draw in passing]
+        responses = [(*student.response_ids(draw.text), *ends) for draw in passing]
     kept = tuple(dict.fromkeys(responses))[:keep]
     return Lesson(drawn[0].problem_id, index, len(drawn), len(passing), kept)
 
@@ -81,8 +81,10 @@ def token_gap(student: Engine, teacher: Engine, problems: Iterable[Problem]) -> 
     ours, theirs = student.info, teacher.info
     if ours.vocab_size != theirs.vocab_size:
         return f"its vocabulary has {theirs.vocab_size:,} tokens and the student's {ours.vocab_size:,}"
-    if stop_id(student) not in theirs.stop_token_ids:
-        return f"it does not stop at the student's stop token {ours.stop_tokens[0]!r} (id {ours.stop_token_ids[0]})"
+    ends = end_ids(student)
+    if ends[0] not in theirs.stop_token_ids and ends != end_ids(teacher):
+        shown = (*ours.stop_texts, *ours.stop_tokens)[0]
+        return f"it does not stop at the student's stop token {shown!r} ({', '.join(f'id {i}' for i in ends)})"
     for problem in problems:
         prompt = Prompt(problem.prompt, problem.messages)
         if student.prompt_ids(prompt) != teacher.prompt_ids(prompt):

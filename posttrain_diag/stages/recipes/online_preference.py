@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 
+from posttrain_diag.engines.contract import Engine
 from posttrain_diag.errors import UsageError
-from posttrain_diag.stages.data.rows import TokenPair
+from posttrain_diag.stages.data.rows import TokenPair, taught_ids
 from posttrain_diag.stages.session.session import Session
 from posttrain_diag.stages.trainers.paired import fit_pairs
 from posttrain_diag.types import Rollout
@@ -39,7 +40,7 @@ def _mined(session: Session, number: int) -> list[TokenPair]:
     config = session.config
     version = f"+round-{number}" if number else ""
     drawn = session.own_draws(session.inputs.train, config.own_rollouts, version=version)
-    pairs = mine_pairs(drawn, config.keep_per_problem, seed_text=f"{config.seed}|{number}")
+    pairs = mine_pairs(session.policy.engine, drawn, config.keep_per_problem, seed_text=f"{config.seed}|{number}")
     if not pairs and number == 0:
         passing = sum(any(draw.passed for draw in draws) for draws in drawn.values())
         raise UsageError(
@@ -55,19 +56,20 @@ def _mined(session: Session, number: int) -> list[TokenPair]:
     return pairs
 
 
-def mine_pairs(drawn: Mapping[str, Sequence[Rollout]], most: int, *, seed_text: str) -> list[TokenPair]:
+def mine_pairs(engine: Engine, drawn: Mapping[str, Sequence[Rollout]], most: int, *, seed_text: str) -> list[TokenPair]:
     """Make pairs of distinct passing and distinct finished failing draws of the same problem.
 
     Args:
+        engine: that drew them.
         drawn: draws by problem.
         most: pairs per problem; fewer where the distinct draws do not make so many.
         seed_text: seeds the choice, together with the problem's id.
     """
     out: list[TokenPair] = []
     for key, draws in drawn.items():
-        passing = {draw.token_ids: draw for draw in draws if draw.passed}
-        failing = list(dict.fromkeys(draw.token_ids for draw in draws if draw.verdict == "fail"))
-        both = [(draw, ids) for draw in passing.values() for ids in failing]
-        for draw, ids in random.Random(f"{seed_text}|{key}").sample(both, min(most, len(both))):
-            out.append(TokenPair(key, draw.prompt_ids, draw.token_ids, ids))
+        passing = {taught_ids(engine, draw): draw for draw in draws if draw.passed}
+        failing = list(dict.fromkeys(taught_ids(engine, draw) for draw in draws if draw.verdict == "fail"))
+        both = [(draw, right, wrong) for right, draw in passing.items() for wrong in failing]
+        for draw, right, wrong in random.Random(f"{seed_text}|{key}").sample(both, min(most, len(both))):
+            out.append(TokenPair(key, draw.prompt_ids, right, wrong))
     return out

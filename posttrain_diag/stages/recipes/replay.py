@@ -27,6 +27,6 @@ def _kept(session: Session) -> list[TokenRow]:
     """Rows from what the policy does right on the training problems; empty where it does nothing right."""
     config = session.config
     drawn = session.own_draws(session.inputs.train, config.own_rollouts)
-    found = own_rows(drawn, config.keep_per_problem)
+    found = own_rows(session.policy.engine, drawn, config.keep_per_problem)
     session.state.extra["replay"] = {"problems": len(drawn), "kept": len(found)}
     return balanced(found)

@@ -40,7 +40,7 @@ def _rows(session: Session, number: int) -> list[TokenRow]:
     """The rows that round `number` trains on."""
     config, problems = session.config, session.inputs.train
     drawn = session.own_draws(problems, config.own_rollouts, version="" if number == 1 else f"+rft-{number - 1}")
-    found = own_rows(drawn, config.keep_per_problem)
+    found = own_rows(session.policy.engine, drawn, config.keep_per_problem)
     solved = len(found)
     if number > 1:
         earlier: dict[str, dict[TokenRow, None]] = {}

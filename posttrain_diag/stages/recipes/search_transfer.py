@@ -11,7 +11,7 @@ from posttrain_diag.engines.contract import Prompt, ScoreRequest
 from posttrain_diag.errors import UsageError
 from posttrain_diag.rollouts.token_cap import longest_prompt
 from posttrain_diag.stages.data.own import balanced, nothing_passed
-from posttrain_diag.stages.data.rows import TokenRow, text_row
+from posttrain_diag.stages.data.rows import TokenRow, taught_ids, text_row
 from posttrain_diag.stages.session.session import Session
 from posttrain_diag.stages.trainers.supervised import fit_rows
 from posttrain_diag.tasks import judges_code, verify
@@ -77,7 +77,10 @@ def _rows(session: Session) -> list[TokenRow]:
         "drawn_longer": len(cut_off),
         "picked": len(found),
         "picked_right": sum(any(draw.passed for draw in searched[key].draws) for key in found),
-        "shortened": sum(rows[0].response_ids != searched[key].draws[0].token_ids for key, rows in found.items()),
+        "shortened": sum(
+            rows[0].response_ids != taught_ids(session.policy.engine, searched[key].draws[0])
+            for key, rows in found.items()
+        ),
     }
     return balanced(found)
 
@@ -153,7 +156,7 @@ def _fitting(session: Session, problem_id: str, picked: Selected) -> list[TokenR
     rows: list[TokenRow] = []
     for draw in picked.draws:
         if len(draw.token_ids) <= cap:
-            rows.append(TokenRow(problem_id, draw.prompt_ids, draw.token_ids))
+            rows.append(TokenRow(problem_id, draw.prompt_ids, taught_ids(engine, draw)))
             continue
         short = next((t for t in _shorter(problem, draw.text) if _fits(session, t, cap) and picked.right(t)), None)
         if short is not None:

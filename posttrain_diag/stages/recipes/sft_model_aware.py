@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from posttrain_diag.engines.contract import Engine
 from posttrain_diag.stages.data.own import balanced, own_rows, passing
-from posttrain_diag.stages.data.rows import TokenRow, demo_rows, text_row
+from posttrain_diag.stages.data.rows import TokenRow, demo_rows, taught_ids, text_row
 from posttrain_diag.stages.session.session import Session
 from posttrain_diag.stages.trainers.supervised import fit_rows
 from posttrain_diag.types import Problem, Rollout
@@ -63,7 +64,7 @@ def _rewritten(session: Session) -> list[TokenRow]:
     problems = [problem for problem in session.inputs.train if problem.demos]
     found = _Found({}, {})
     drawn = session.own_draws(problems, config.own_rollouts)
-    found.take("own draws", own_rows(drawn, config.keep_per_problem))
+    found.take("own draws", own_rows(session.policy.engine, drawn, config.keep_per_problem))
     if engine.info.renderings[:1] == ("chat",):
         found.take("rewritten", _by_instruction(session, found.open(problems)))
     for share in SHARES:
@@ -80,7 +81,7 @@ def _by_instruction(session: Session, problems: Sequence[Problem]) -> dict[str, 
     asked = [_asked(problem) for problem in problems]
     drawn = session.own_draws(asked, session.config.own_rollouts, arm="rewrite")
     bare = {problem.id: text_row(session.policy.engine, problem, "").prompt_ids for problem in problems}
-    rows = own_rows(drawn, session.config.keep_per_problem)
+    rows = own_rows(session.policy.engine, drawn, session.config.keep_per_problem)
     return {key: [replace(row, prompt_ids=bare[key]) for row in own] for key, own in rows.items()}
 
 
@@ -105,10 +106,10 @@ def _continued(session: Session, problems: Sequence[Problem], share: float) -> d
     asked = [problem for problem in problems if problem.id in hints]
     drawn = session.own_draws(asked, session.config.own_rollouts, arm=arm_name("true", share), hints=hints)
     kept = {key: passing(draws, session.config.keep_per_problem) for key, draws in drawn.items()}
-    return {key: [_whole(draw, hints[key]) for draw in own] for key, own in kept.items() if own}
+    return {key: [_whole(session.policy.engine, draw, hints[key]) for draw in own] for key, own in kept.items() if own}
 
 
-def _whole(draw: Rollout, hint: tuple[int, ...]) -> TokenRow:
+def _whole(engine: Engine, draw: Rollout, hint: tuple[int, ...]) -> TokenRow:
     """A row whose response is the given hint with what was drawn after it."""
     bare = draw.prompt_ids[: len(draw.prompt_ids) - len(hint)]
-    return TokenRow(draw.problem_id, bare, (*hint, *draw.token_ids))
+    return TokenRow(draw.problem_id, bare, (*hint, *taught_ids(engine, draw)))

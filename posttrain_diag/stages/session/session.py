@@ -31,6 +31,7 @@ from posttrain_diag.stages.data.rows import (
     load_rows,
     mixed,
     save_rows,
+    taught_ids,
     text_row,
 )
 from posttrain_diag.stages.inputs import StageInputs
@@ -249,12 +250,12 @@ class Session:
 
         def make() -> list[TokenRow]:
             rows: list[TokenRow] = []
-            drawn = self.own_draws(problems, REPLAY_DRAWS)
+            drawn, engine = self.own_draws(problems, REPLAY_DRAWS), self.policy.engine
             for problem in problems:
                 own = {d.token_ids: d for d in drawn[problem.id] if d.passed}
-                rows += [TokenRow(problem.id, d.prompt_ids, d.token_ids) for d in own.values()]
+                rows += [TokenRow(problem.id, d.prompt_ids, taught_ids(engine, d)) for d in own.values()]
                 if not own:
-                    rows += [text_row(self.policy.engine, problem, demo) for demo in problem.demos[:1]]
+                    rows += [text_row(engine, problem, demo) for demo in problem.demos[:1]]
             if not rows:
                 raise UsageError(
                     "replay found nothing to keep: the model passes none of the tasks to retain, and they carry no "

@@ -9,7 +9,7 @@ from posttrain_diag.stages.session.session import Session
 
 
 def vllm_arguments(session: Session, *, hinted: bool = False) -> dict[str, Any]:
-    """Arguments of TRL's configs: that vLLM draws, its share of memory, and a context no longer than needed.
+    """Arguments of TRL's configs: that vLLM draws, where draws end, its share of memory, its context.
 
     Left to itself vLLM makes room for the model's whole context, which can be more than there is.
 
@@ -25,8 +25,10 @@ def vllm_arguments(session: Session, *, hinted: bool = False) -> dict[str, Any]:
         return {}
     longest = longest_prompt(session.policy.engine, session.inputs.train)
     needed = longest + session.params.max_new_tokens * (2 if hinted else 1)  # a hint is shorter than a response
+    stops = session.policy.engine.stops(session.params)  # vLLM itself reads the eos fields of the files alone
     return {
         "use_vllm": True,
+        "generation_kwargs": {"stop_token_ids": list(stops.ids), "stop": list(stops.texts)},
         "vllm_gpu_memory_utilization": config.vllm_memory,
         "vllm_max_model_length": min(needed, session.policy.engine.info.context_length or needed),
     }

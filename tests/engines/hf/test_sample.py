@@ -226,7 +226,7 @@ def test_without_a_stop_token_every_draw_runs_to_the_end(tmp_path: Path) -> None
     edit_json(path / "generation_config.json", eos_token_id=None)
     loaded = load_hf_engine(str(path), device="cpu")
     assert loaded.info.stop_token_ids == () and loaded.info.stop_tokens == ()
-    assert any("no stop token" in notice for notice in loaded.info.notices)
+    assert any("no stop token" in warning for warning in loaded.info.warnings)
     draws = list(loaded.sample([request("ab", 50)], SamplingParams(max_new_tokens=12)))
     assert {(d.finish_reason, len(d.token_ids)) for d in draws} == {("length", 12)}
     [score] = loaded.score([ScoreRequest("s", Prompt(text="ab"), completion="cd")])

@@ -149,6 +149,9 @@ class _Handler(BaseHTTPRequestHandler):
         ids = [*self.server_state.encode(text), STOP]
         cut = len(ids) > cap
         ids, text = ids[:cap], text[:cap] if cut else text
+        at = min((place for stop in body.get("stop") or () if (place := text.find(stop)) >= 0), default=None)
+        if at is not None and features.get("stops", True):
+            ids, text, cut = ids[: at + 1], text[:at], False  # the stop text is one letter
         p = TABLE.get(text, 0.7)
         if not features["raw"]:
             weights = [q ** (1 / max(body["temperature"], 0.01)) for q in (p, 1 - p)]

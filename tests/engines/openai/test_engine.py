@@ -16,6 +16,7 @@ pytest.importorskip("httpx")
 from posttrain_diag.engines.contract import Draw, Prompt, SampleRequest, ScoreRequest, Tilt
 from posttrain_diag.engines.openai.engine import DRAWS_PER_REQUEST, OpenAIEngine, load_openai_engine
 from posttrain_diag.engines.openai.http import Patience
+from posttrain_diag.engines.openai.wire import Dialect, request_body
 from posttrain_diag.errors import EngineError, UsageError
 from posttrain_diag.types import SamplingParams
 
@@ -86,6 +87,40 @@ def test_draws_of_a_plain_server(serve: Any) -> None:
     assert yes.token_policy_logprobs == yes.token_logprobs
     assert sorted(body["n"] for body in server.bodies) == [3, 8, DRAWS_PER_REQUEST, DRAWS_PER_REQUEST]
     assert all(body["top_k"] == -1 and body["repetition_penalty"] == 1.0 for body in server.bodies)
+
+
+@pytest.mark.parametrize("stops", [True, False], ids=("server that stops", "server that does not"))
+@pytest.mark.parametrize("extras", [True, False])
+def test_stop_texts_go_to_the_server_and_end_the_text_in_any_case(
+    serve: Any, with_tokenizer: Any, stops: bool, extras: bool
+) -> None:
+    params = replace(PARAMS, stop=("e",))
+    server = serve(stops=stops, extras=extras)
+    found = draws(connect(server), request(40), params=params)
+    assert {body["stop"][0] for body in server.bodies} == {"e"} and len(server.bodies[0]["stop"]) == 1
+    assert {(d.text, d.finish_reason) for d in found} == {("y", "stop"), ("no", "stop")}
+    server, engine = with_tokenizer(stops=stops, extras=extras)
+    found = draws(engine, request(40), params=params)
+    assert {(d.text, d.finish_reason) for d in found} == {("y", "stop"), ("no", "stop")}
+    if extras and stops:  # then the server tells its tokens: those of the stop text are among them
+        assert {d.token_ids for d in found if d.stop_text} == {engine.response_ids("ye")}
+        assert {d.text for d in found if d.stop_text} == {"y"}
+    assert "stop" not in request_body(Dialect("chat"), "m", {}, PARAMS)
+
+
+def test_a_server_that_takes_no_token_ids_is_given_the_turn_end_as_a_text(serve: Any, tmp_path: Path) -> None:
+    from engines.tiny_models import make_tokenizer
+
+    tokenizer = make_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|end|>"]})
+    tokenizer.chat_template = "{% for m in messages %}{{ m['content'] + '<|end|>' }}{% endfor %}"
+    tokenizer.save_pretrained(tmp_path)
+    for extras, key, value in ((False, "stop", ["<|end|>"]), (True, "stop_token_ids", [len(tokenizer) - 1, 2])):
+        server = serve(encode=lambda text: [ord(letter) for letter in text], extras=extras, chat=not extras)
+        engine = connect(server, tokenizer=str(tmp_path))
+        draws(engine, request(2))
+        assert server.bodies[0][key] == value
+        assert engine.info.warnings and "ends a turn with '<|end|>'" in engine.info.warnings[0]
 
 
 def test_draws_are_the_tokens_the_server_tells(with_tokenizer: Any) -> None:

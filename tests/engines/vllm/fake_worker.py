@@ -82,12 +82,14 @@ def serve(frame: dict[str, Any], behave: str | None, extra: dict[str, Any]) -> N
                 os._exit(3)
             if behave == "slow":
                 time.sleep(0.2)
-            drawn = [4, 5, *frame["stop_ids"][:1]][: frame["params"]["max_tokens"]]
+            ends = [] if "b" in frame["stop"] else frame["stop_ids"][:1]  # vLLM keeps the tokens of a stop text
+            drawn = [4, 5, *ends][: frame["params"]["max_tokens"]]
             whole = [*request["ids"], *drawn]
             values = [logprob(whole, place, extra.get("gap", 0.0)) for place in range(len(request["ids"]), len(whole))]
             if behave == "nan":
                 values[0] = float("nan")
-            finish = "stop" if drawn[-1:] == frame["stop_ids"][:1] else "length"
+            stopped = drawn[-1:] == frame["stop_ids"][:1] or ("b" in frame["stop"] and 5 in drawn)
+            finish = "stop" if stopped else "length"
             send(op="draw", call=call, request=index, draw=draw, ids=drawn, logprobs=values, finish=finish)
     send(op="done", call=call)
 

@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ import pytest
 from posttrain_diag.engines.contract import Draw, Prompt, SampleRequest, Score, ScoreRequest, Tilt
 from posttrain_diag.engines.vllm import engine as vllm_module
 from posttrain_diag.engines.vllm import process as vllm_process
+from posttrain_diag.engines.vllm import worker
 from posttrain_diag.engines.vllm.check import compare_with_hf
 from posttrain_diag.engines.vllm.engine import VLLMEngine, load_vllm_engine
 from posttrain_diag.engines.vllm.process import VLLMProcess, extra_arguments, find_python
@@ -73,6 +76,25 @@ def test_draws_come_with_their_index_and_seed(start: Any) -> None:
     (greedy,) = engine.sample([request(1)], SamplingParams(max_new_tokens=2, temperature=0.0))
     assert greedy.token_policy_logprobs == (0.0, 0.0)
     assert engine.info.lacks.keys() == {"tilts"} and "vLLM 0 on cpu" in engine.info.notices
+
+
+def test_a_stop_text_ends_the_text_and_stays_among_the_tokens(start: Any) -> None:
+    engine = start()
+    [draw] = engine.sample([request(1)], replace(PARAMS, stop=("b",)))
+    assert (draw.token_ids, draw.text, draw.finish_reason, draw.stop_text) == ((4, 5), "a", "stop", True)
+    [capped] = engine.sample([request(1)], replace(PARAMS, stop=("b",), max_new_tokens=1))
+    assert (capped.token_ids, capped.text, capped.finish_reason, capped.stop_text) == ((4,), "a", "length", False)
+    assert engine._process is not None
+    assert engine._process.facts["start"]["tokenizer"] == str(engine._front.files.tokenizer)
+
+
+def test_the_worker_lets_vllm_read_what_it_draws_only_for_stop_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    params = SimpleNamespace(SamplingParams=SimpleNamespace, RequestOutputKind=SimpleNamespace(FINAL_ONLY="last"))
+    monkeypatch.setitem(sys.modules, "vllm", params)
+    monkeypatch.setitem(sys.modules, "vllm.sampling_params", params)
+    for stop, read in (([], False), (["ab"], True)):
+        [(_, _, asked)] = worker.draws(0, [{"ids": [4], "seeds": [1]}], {"max_tokens": 3}, [2], stop)
+        assert (asked.detokenize, asked.stop_token_ids, getattr(asked, "stop", [])) == (read, [2], stop)
 
 
 def test_scores_hold_the_mass_of_all_stop_tokens(start: Any, model_dir: Callable[[str], Path], tmp_path: Path) -> None:

@@ -52,6 +52,18 @@ def on_vllm(wide: Path) -> Iterator[VLLMEngine]:
     engine.close()
 
 
+def test_stop_texts_end_draws_as_on_the_hf_engine(wide: Path, on_vllm: VLLMEngine) -> None:
+    hf = load_hf_engine(str(wide), device="cpu")
+    params = SamplingParams(temperature=0.0, max_new_tokens=24, stop=("|",))
+    asked = [SampleRequest(p.id, Prompt(p.prompt, p.messages), (0,), (0,)) for p in PROBLEMS]
+    found, wanted = (
+        {d.key: (d.text, d.token_ids, d.finish_reason, d.stop_text) for d in engine.sample(asked, params)}
+        for engine in (on_vllm, hf)
+    )
+    assert found == wanted and any(stopped for *_, stopped in wanted.values())
+    hf.close()
+
+
 @pytest.fixture(scope="module")
 def server(wide: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The base URL of a vLLM server."""

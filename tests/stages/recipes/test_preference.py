@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from fake_engine import STOP, FakeEngine
 from store_rows import judged
 
 from posttrain_diag.errors import UsageError
@@ -170,20 +171,20 @@ def draw(ids: tuple[int, ...], verdict: Any, problem_id: str = "a") -> Rollout:
 
 
 def test_mined_pairs_join_distinct_right_and_finished_wrong_draws() -> None:
-    draws = [draw((5,), "pass"), draw((5,), "pass"), draw((6,), "pass"), draw((7,), "fail"), draw((7,), "fail")]
+    draws = [draw((5, STOP), "pass")] * 2 + [draw((6, STOP), "pass")] + [draw((7, STOP), "fail")] * 2
     draws += [draw((8,), "truncated"), draw((9,), "error")]
-    found = mine_pairs({"a": draws, "b": draws[:3], "c": draws[3:]}, 4, seed_text="0")
+    found = mine_pairs(FakeEngine(lambda _: {}), {"a": draws, "b": draws[:3], "c": draws[3:]}, 4, seed_text="0")
     assert sorted((p.problem_id, p.chosen_ids, p.rejected_ids) for p in found) == [
-        ("a", (5,), (7,)),
-        ("a", (6,), (7,)),
+        ("a", (5, STOP), (7, STOP)),
+        ("a", (6, STOP), (7, STOP)),
     ]
 
 
 def test_mined_pairs_are_bounded_and_seeded() -> None:
-    draws = [draw((i,), "pass" if i < 5 else "fail") for i in range(10)]
-    found = {seed: mine_pairs({"a": draws}, 4, seed_text=str(seed)) for seed in (0, 1)}
+    draws = [draw((i, STOP), "pass" if i < 6 else "fail") for i in range(1, 11)]
+    found = {seed: mine_pairs(FakeEngine(lambda _: {}), {"a": draws}, 4, seed_text=str(seed)) for seed in (0, 1)}
     assert len(set(found[0])) == 4 and found[0] != found[1]
-    assert found[0] == mine_pairs({"a": draws}, 4, seed_text="0")
+    assert found[0] == mine_pairs(FakeEngine(lambda _: {}), {"a": draws}, 4, seed_text="0")
 
 
 def test_rounds_draw_anew_and_resume(tmp_path: Path) -> None:

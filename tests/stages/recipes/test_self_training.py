@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from fake_engine import STOP, FakeEngine
 from store_rows import judged
 
 from posttrain_diag.errors import UsageError
@@ -48,18 +49,18 @@ def _texts(session: Session, rows: list[TokenRow]) -> dict[str, Counter[str]]:
 
 def test_every_solved_problem_weighs_alike_however_rare_its_right_draws_are() -> None:
     drawn = {
-        "easy": [_draw("easy", i % 6) for i in range(30)],
-        "hard": [_draw("hard", 9, verdict="fail")] * 29 + [_draw("hard", 7)],
-        "never": [_draw("never", 1, verdict="fail"), _draw("never", 2, verdict="truncated")],
+        "easy": [_draw("easy", 10 + i % 6, STOP) for i in range(30)],
+        "hard": [_draw("hard", 9, STOP, verdict="fail")] * 29 + [_draw("hard", 7, STOP)],
+        "never": [_draw("never", 1, STOP, verdict="fail"), _draw("never", 2, verdict="truncated")],
     }
-    assert [draw.token_ids for draw in passing(drawn["easy"], 4)] == [(0,), (1,), (2,), (3,)]
-    rows = balanced(own_rows(drawn, 4))
+    assert [draw.token_ids for draw in passing(drawn["easy"], 4)] == [(i, STOP) for i in (10, 11, 12, 13)]
+    rows = balanced(own_rows(FakeEngine(lambda _: {}), drawn, 4))
     assert Counter((row.problem_id, row.response_ids) for row in rows) == {
-        ("easy", (0,)): 1,
-        ("easy", (1,)): 1,
-        ("easy", (2,)): 1,
-        ("easy", (3,)): 1,
-        ("hard", (7,)): 4,
+        ("easy", (10, STOP)): 1,
+        ("easy", (11, STOP)): 1,
+        ("easy", (12, STOP)): 1,
+        ("easy", (13, STOP)): 1,
+        ("hard", (7, STOP)): 4,
     }
 
 

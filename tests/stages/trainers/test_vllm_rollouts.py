@@ -39,6 +39,7 @@ def test_vllm_makes_room_for_what_is_drawn_and_no_more(tmp_path: Path) -> None:
     longest = max(len(rollouts.prompt_ids(key)) for key in rollouts.session.problems)
     assert vllm_arguments(rollouts.session) == {
         "use_vllm": True,
+        "generation_kwargs": {"stop_token_ids": list(rollouts.session.policy.engine.info.stop_token_ids), "stop": []},
         "vllm_gpu_memory_utilization": 0.4,
         "vllm_max_model_length": longest + 24,
     }
