@@ -14,9 +14,12 @@ from store_rows import judged
 from posttrain_diag.engines.hf.engine import load_hf_engine
 from posttrain_diag.errors import UsageError
 from posttrain_diag.stages import make_stage_config
+from posttrain_diag.stages.data.own import own_rows
 from posttrain_diag.stages.data.rollouts import Rollouts
-from posttrain_diag.stages.data.rows import content_ids, demo_rows, end_ids, taught_ids, text_pairs
+from posttrain_diag.stages.data.rows import TokenPair, TokenRow, content_ids, demo_rows, end_ids, taught_ids, text_pairs
 from posttrain_diag.stages.data.teaching import token_gap
+from posttrain_diag.stages.recipes.online_preference import mine_pairs
+from posttrain_diag.stages.recipes.sft_model_aware import _whole
 from posttrain_diag.stages.run import sampling_of
 from posttrain_diag.stages.trainers.vllm import vllm_arguments
 from posttrain_diag.types import Pair, Rollout
@@ -119,3 +122,15 @@ def test_a_stage_draws_under_its_stop_texts(tmp_path: Path) -> None:
     session.config = make_stage_config(use_vllm=True)
     asked = vllm_arguments(session)["generation_kwargs"]
     assert asked == {"stop_token_ids": list(engine.info.stop_token_ids), "stop": ["|"]}
+
+
+def test_stages_that_learn_from_own_draws_teach_one_end(tmp_path: Path) -> None:
+    engine, ab, xy = fake(stop_token_ids=(STOP, 7)), tuple(map(ord, "ab")), tuple(map(ord, "xy"))
+    right = [draw("ab", *ab, 7), draw("ab", *map(ord, "ab##")), draw("ab", *ab, STOP)]
+    wrong = [replace(draw("xy", *xy, 7), verdict="fail", strict=False)]
+    assert own_rows(engine, {"p": right}, 4) == {"p": [TokenRow("p", (1,), (*ab, STOP))]}
+    assert mine_pairs(engine, {"p": [*right, *wrong]}, 4, seed_text="") == [
+        TokenPair("p", (1,), (*ab, STOP), (*xy, STOP))
+    ]
+    hinted = replace(draw("xyab", *ab, 7, response_prefix="xy"), prompt_ids=(1, *xy))
+    assert _whole(engine, hinted, xy) == TokenRow("p", (1,), (*xy, *ab, STOP))
