@@ -78,10 +78,11 @@ def _share(share_S: NDArray[np.float64], posterior_P: pd.Series, level: float) -
 def class_posterior(evidence: Evidence, measurements: Mapping[str, Measurement]) -> ClassPosterior:
     """Combine the law of p with the format and the prefix evidence.
 
-    mastered: p >= mastery. Of the rest, format-limited with the probability that format explains at least half of
-    the strict failures; else reshaping-limited when p >= eps; below eps guided-reachable with the probability that
-    some prefix of a correct trace lifts success to eps, else support-limited. Of the last two the part that another
-    model solves is consolidation.
+    mastered: p >= mastery. Of the rest, those with p >= eps are format-limited with the probability that format
+    explains at least half of the strict failures, else reshaping-limited. Below eps a problem of which some draw is right in
+    substance is format-limited with the probability that a share eps of its failures is, for then its answer is in
+    effective support and only its form is not; else guided-reachable with the probability that some prefix of a correct trace lifts
+    success to eps, else support-limited. Of the last two the part that another model solves is consolidation.
 
     Args:
         evidence: rollouts; needs at least one measured problem.
@@ -90,17 +91,18 @@ def class_posterior(evidence: Evidence, measurements: Mapping[str, Measurement])
     settings = evidence.settings
     index = evidence.measured.index
     law = evidence.law
-    format_P = _column(measurements, "format", "format_posterior", index)
+    half_P = _column(measurements, "format", "format_posterior", index)
+    some_P = _column(measurements, "format", "substance_posterior", index)
     reach_P = _reach(measurements, index)
     below_P, middle_P, mastered_P = law.class_posterior(settings.eps, settings.mastery).T
-    rest_P = 1 - format_P
+    unreached_P = below_P * (1 - some_P)
     posterior = pd.DataFrame(
         {
             "mastered": mastered_P,
-            "reshaping": middle_P * rest_P,
-            "format": (below_P + middle_P) * format_P,
-            "guided": below_P * rest_P * reach_P,
-            "support": below_P * rest_P * (1 - reach_P),
+            "reshaping": middle_P * (1 - half_P),
+            "format": middle_P * half_P + below_P * some_P,
+            "guided": unreached_P * reach_P,
+            "support": unreached_P * (1 - reach_P),
         },
         index=index,
     )
@@ -112,8 +114,11 @@ def class_posterior(evidence: Evidence, measurements: Mapping[str, Measurement])
     low_SP = p_SP < settings.eps
     del p_SP
     format_SP = reach_SP = np.zeros_like(low_SP)
-    if format_P.any() and (form := evidence.format_law) is not None:
-        format_SP = _coins(rng, form.prob_at_least_given_law(REPAIRABLE), form.counts.table.row_P)
+    if some_P.any() and (form := evidence.format_law) is not None:
+        half_SR, some_SR = (form.prob_at_least_given_law(share) for share in (REPAIRABLE, settings.eps))
+        row_P = form.counts.table.row_P
+        some_SR = np.where(form.counts.table.c_R > 0, some_SR, half_SR)
+        format_SP = np.where(low_SP, _coins(rng, some_SR, row_P), _coins(rng, half_SR, row_P))
     if reach_P.any():
         reach_SP = reach_draws(evidence, DRAWS)
     members = members_of(mastered_SP, low_SP, format_SP, reach_SP)
@@ -126,7 +131,7 @@ def class_posterior(evidence: Evidence, measurements: Mapping[str, Measurement])
     elsewhere_SC = np.zeros_like(shares_SC)
     for name in ("guided", "support"):
         elsewhere_SC[:, CLASSES.index(name)] = (members[name] & solved_SP).mean(axis=1)
-    consolidation = pd.Series(below_P * rest_P * solved_P, index)
+    consolidation = pd.Series(unreached_P * solved_P, index)
     return ClassPosterior(posterior, shares_SC, consolidation, elsewhere_SC)
 
 
@@ -138,7 +143,7 @@ def members_of(
     Args:
         mastered_SP: p >= mastery, shape (S, P).
         low_SP: p < eps.
-        format_SP: format explains at least half of the strict failures.
+        format_SP: format explains enough of the strict failures: half, or where p < eps and one is seen a share eps.
         reach_SP: some prefix of a correct trace lifts success to eps.
     """
     open_SP = ~mastered_SP & ~format_SP

@@ -139,7 +139,7 @@ class _Present:
         main = _Rate.of(evidence.law, n_P, c_P, settings.eps, settings.mastery)
         form, law = None, evidence.format_law
         if law is not None:
-            form = _Rate.of(law, law.counts.n_P, law.counts.c_P, REPAIRABLE)
+            form = _Rate.of(law, law.counts.n_P, law.counts.c_P, settings.eps, REPAIRABLE)
         reach, best = None, best_share_law(evidence)
         if best is not None:
             arm, share_law = best
@@ -201,7 +201,8 @@ class _Present:
         if form is not None and phi_P is not None:
             failed_P = more_P - passed_P
             n_P = form.n_P + failed_P
-            format_SP = ~form.below(n_P, form.c_P + rng.binomial(failed_P, phi_P), power(n_P), rng)[0]
+            few_SP, under_half_SP = form.below(n_P, form.c_P + rng.binomial(failed_P, phi_P), power(n_P), rng)
+            format_SP = ~np.where(low_SP & (form.c_P > 0), few_SP, under_half_SP)
         if reach is not None and q_P is not None:
             laddered_P = np.where(new_P, self.ladder_rollouts, 0)
             n_P = reach.n_P + laddered_P

@@ -1,7 +1,7 @@
 """The true class of each problem for a zoo model, and the true bottleneck of a set: the diagnosis' rules on exact p.
 
     mastered    p >= mastery
-    format      else, lenient - p >= half of 1 - p
+    format      else, lenient - p >= half of 1 - p; where p < eps, >= eps of 1 - p: the answer is reached, its form is not
     reshaping   else, p >= eps
     guided      else, p after some prefix of the demonstration >= eps
     support     else
@@ -36,7 +36,7 @@ IntArray = NDArray[np.int64]
 PREFIX_SHARES = (0.25, 0.5, 0.75, 0.875)
 """Shares of a demonstration's tokens that are given: the prefix ladder's."""
 REPAIRABLE = 0.5
-"""Share of the strict failures that the lenient reading must forgive for a problem to be format-limited."""
+"""Share of the strict failures that the lenient reading must forgive for a problem with p >= eps to be format-limited."""
 SATURATED = 0.9
 """Share of mastered problems from which a set is saturated."""
 DOMINANT = 0.6
@@ -92,7 +92,7 @@ def true_classes(
 
     open_rows = np.flatnonzero(high_P < mastery)
     lenient_P[open_rows], forgiven_R, failed_R = _forgiven(
-        model, [problems[i] for i in open_rows.tolist()], low_P[open_rows], high_P[open_rows]
+        model, [problems[i] for i in open_rows.tolist()], low_P[open_rows], high_P[open_rows], eps
     )
     class_P[open_rows[forgiven_R]] = "format"
     class_P[open_rows[failed_R & (low_P[open_rows] >= eps)]] = "reshaping"
@@ -211,11 +211,14 @@ def _refined(
 
 
 def _forgiven(
-    model: ExactModel, problems: Sequence[Problem], strict_low_P: FloatArray, strict_high_P: FloatArray
+    model: ExactModel, problems: Sequence[Problem], strict_low_P: FloatArray, strict_high_P: FloatArray, eps: float
 ) -> tuple[FloatArray, BoolArray, BoolArray]:
-    """Lower bound of lenient success; where format certainly explains half of the failures; where certainly not."""
-    surely_P = strict_high_P + REPAIRABLE * (1 - strict_high_P)
-    possibly_P = strict_low_P + REPAIRABLE * (1 - strict_low_P)
+    """Lower bound of lenient success; where format certainly explains enough of the failures; where certainly not.
+
+    Enough is half of them, and where p lies below eps a share eps.
+    """
+    surely_P = strict_high_P + np.where(strict_high_P < eps, eps, REPAIRABLE) * (1 - strict_high_P)
+    possibly_P = strict_low_P + np.where(strict_low_P < eps, eps, REPAIRABLE) * (1 - strict_low_P)
     low_P, high_P = _refined(
         lambda rows, settings: model.bounds([problems[i] for i in rows], reading="lenient", **settings),
         len(problems),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from posttrain_diag.engines.contract import Engine
@@ -16,7 +17,8 @@ CARD = ProbeCard(
     name="format",
     question="Does the policy have the answer and lose it to the required format?",
     method="Strict and lenient readings of the same draws; per problem the probability that at least half of the "
-    "draws that fail strictly pass leniently (mixing law over the problems' failures). Where all demonstrations begin "
+    "draws that fail strictly pass leniently, or, where almost none pass strictly (p < eps), at least a share eps of "
+    "them, one of which was seen: then the answer is in effective support and its form is not (mixing law over the problems' failures). Where all demonstrations begin "
     "with the same tokens, a retry that gives the model this beginning shows what the format alone is worth.",
     chance_level="the lenient reading's own guess rate (coverage probe)",
     cost="none beyond the main arm; the retry adds a few draws per problem",
@@ -27,7 +29,11 @@ HINT_ARM = "format_hint"
 HINT_DRAWS = 8
 HINT_PROBLEMS = 64
 REPAIRABLE = 0.5
-"""A problem is format-limited when format alone explains at least this share of its failures."""
+"""A problem in effective support is format-limited when format alone explains at least this share of its failures.
+
+One that is not (p < eps) is so already from a share eps on, once a draw was right in substance: its answer is drawn
+often enough, its form is not.
+"""
 
 
 def common_prefix(sequences: list[tuple[int, ...]]) -> tuple[int, ...]:
@@ -52,10 +58,18 @@ def plan(evidence: Evidence, engine: Engine) -> Needs:
     return Needs(draws=tuple(DrawSpec(key, HINT_ARM, HINT_DRAWS, prefix) for key in ids[::step][:HINT_PROBLEMS]))
 
 
-def format_posterior(evidence: Evidence) -> pd.Series:
-    """P(at least half of the strict failures pass leniently) per measured problem; 0 where nothing ever failed."""
+def format_posteriors(evidence: Evidence) -> pd.DataFrame:
+    """Per measured problem the probability that enough of the strict failures pass leniently; 0 where nothing failed.
+
+    `format_posterior`: at least half of them. `substance_posterior`: at least a share eps where some draw did so, for
+    without one the lenient reading says no more than the strict one; there it is the same as the other.
+    """
     law = evidence.format_law
-    return pd.Series(0.0 if law is None else law.prob_at_least(REPAIRABLE), index=evidence.measured.index)
+    if law is None:
+        return pd.DataFrame(0.0, evidence.measured.index, ["format_posterior", "substance_posterior"])
+    half_P, some_P = law.prob_at_least(REPAIRABLE), law.prob_at_least(evidence.settings.eps)
+    columns = {"format_posterior": half_P, "substance_posterior": np.where(law.counts.c_P > 0, some_P, half_P)}
+    return pd.DataFrame(columns, evidence.measured.index)
 
 
 def measure(evidence: Evidence) -> Measurement:
@@ -82,10 +96,9 @@ def measure(evidence: Evidence) -> Measurement:
         {
             "strict_rate": table["c"] / table["n"],
             "lenient_rate": substance / table["n"],
-            "format_posterior": format_posterior(evidence),
         },
         index=table.index,
-    )
+    ).join(format_posteriors(evidence))
     figure = Figure("format", "Strict and lenient pass@1", {"strict": _bar(strict), "lenient": _bar(lenient)})
     return Measurement(CARD.name, CARD.question, per_problem, summary, (figure,))
 

@@ -19,7 +19,7 @@ from posttrain_diag.errors import EngineError, UsageError
 from posttrain_diag.settings.analysis import make_config
 from posttrain_diag.tasks import write_tasks
 
-from .server import Server
+from benchmarks.openai_server import Server
 
 
 @pytest.fixture
