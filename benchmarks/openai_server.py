@@ -31,9 +31,7 @@ def yes_or_no(prompt: str, rng: random.Random) -> str:
 class Server:
     """`faults` maps the number of a draw request (from 0) to what happens instead of an answer."""
 
-    def __init__(
-        self, encode: Callable[[str], list[int]] | None = None, law: Law = yes_or_no, **features: Any
-    ) -> None:
+    def __init__(self, encode: Callable[[str], list[int]] | None = None, law: Law = yes_or_no, **features: Any) -> None:
         self.law = law
         self.encode = encode or (lambda text: [ord(letter) for letter in text])
         self.features = {"chat": False, "logprobs": True, "ids": True, "extras": True, "max_n": 128, "scores": True}
@@ -96,7 +94,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path != f"{state.features['prefix']}/models" or not state.features["list"]:
             self.refuse(404, "Not Found")
             return
-        models = [{"id": name, "root": name, "max_model_len": state.features["context"]} for name in state.features["models"]]
+        models = [
+            {"id": name, "root": name, "max_model_len": state.features["context"]} for name in state.features["models"]
+        ]
         self.send_json(200, {"object": "list", "data": models})
 
     def do_POST(self) -> None:

@@ -90,7 +90,7 @@ def _compared(model: Model, found: diag.Run, cpu_s: float, prompts: dict[str, st
     rows = frame[frame["arm"] == MAIN]
     known = [model.written.get((prompts[row.problem_id], row.text)) for row in rows.itertuples()]
     judged = [(right, bool(row.lenient), bool(row.strict)) for right, row in zip(known, rows.itertuples(), strict=True)]
-    estimates = {key: round(found.estimates[key].value, 4) for key in found.estimates if key.startswith("pass@1")}
+    estimates = {key: round(found.estimates[key].value, 4) for key in ("pass@1", "lenient_pass@1", "pass@16")}
     return {
         "problems": len(model.world.items),
         "p": model.world.p,
@@ -112,3 +112,20 @@ def measure(tasks: Path, names: list[str] | None = None) -> dict[str, dict[str, 
     """All worlds, or the named ones."""
     with tempfile.TemporaryDirectory() as folder:
         return {name: run(name, tasks, Path(folder)) for name in names or list(worlds(tasks))}
+
+
+def table(found: dict[str, dict[str, Any]]) -> list[str]:
+    """The measurements as Markdown."""
+    lines = [
+        "| served model | problems | p | truth | pass@1 | right in substance | draws | misread | verdict | instrument |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, one in found.items():
+        estimates = one["estimates"]
+        lines.append(
+            f"| {name} | {one['problems']} | {one['p']:.2f} | {one['truth']:.3f} | {estimates['pass@1']:.3f} | "
+            f"{estimates['lenient_pass@1']:.3f} | {one['draws']} | {one['substance misread']} | {one['verdict']} "
+            f"{one['confidence']:.0%} | {one['instrument']} |"
+        )
+    said = [f"- {name}: {text}" for name, one in found.items() for text in one["findings"]]
+    return [*lines, "", *(["Findings:", "", *said, ""] if said else [])]

@@ -145,7 +145,11 @@ def _fixed(text: str) -> Writer:
 
 # --- MATH-500 --------------------------------------------------------------------------------------------------------
 
-BOXED = ("So the final answer is $\\boxed{%s}$.", "Therefore, $$\\boxed{%s}$$", "We conclude that the answer is $\\boxed{%s}$.")
+BOXED = (
+    "So the final answer is $\\boxed{%s}$.",
+    "Therefore, $$\\boxed{%s}$$",
+    "We conclude that the answer is $\\boxed{%s}$.",
+)
 
 
 def _math500(tasks: Path, name: str, p: float, n: int, respelled: int) -> World:
@@ -172,7 +176,11 @@ def equivalents(answer: str) -> list[str]:
     found: list[str] = []
     if fraction := re.fullmatch(r"(-?)\\d?frac\{(\d+)\}\{(\d+)\}", answer):
         sign, above, below = fraction[1], int(fraction[2]), int(fraction[3])
-        found += [f"{sign}{above}/{below}", f"{sign}\\tfrac{{{above}}}{{{below}}}", f"\\frac{{{sign}{2 * above}}}{{{2 * below}}}"]
+        found += [
+            f"{sign}{above}/{below}",
+            f"{sign}\\tfrac{{{above}}}{{{below}}}",
+            f"\\frac{{{sign}{2 * above}}}{{{2 * below}}}",
+        ]
         if 1000 * above % below == 0:
             found.append(f"{sign}{above / below:g}")
     elif "\\frac" in answer:
@@ -200,7 +208,11 @@ def _wrong_answer(answer: str, others: Sequence[str]) -> str:
 
 # --- code ------------------------------------------------------------------------------------------------------------
 
-INTRODUCTIONS = ("Here is a function that does this:", "Sure! You can solve this as follows:", "The following code works:")
+INTRODUCTIONS = (
+    "Here is a function that does this:",
+    "Sure! You can solve this as follows:",
+    "The following code works:",
+)
 CLOSINGS = ("It goes through the input once and returns the result.", "This covers the cases of the task.")
 MUTATIONS = (
     (r"<=", "<"),
@@ -252,7 +264,12 @@ def _with_usage(code: str, row: Row, rng: random.Random) -> str:
     lines = ["# Example usage", "print('Trying the function on some inputs')"]
     while len("\n".join(lines)) <= len(code):
         for call in calls:
-            lines += [f"result = {call}", "print('Result:', result)", "print('Type:', type(result).__name__)", "print()"]
+            lines += [
+                f"result = {call}",
+                "print('Result:', result)",
+                "print('Type:', type(result).__name__)",
+                "print()",
+            ]
     usage = "\n".join([*lines, "print('Done')"])
     start = f"{rng.choice(INTRODUCTIONS)}\n\n```python\n{code.strip()}\n```"
     return f"{start}\n\nYou can use it like this:\n\n```python\n{usage}\n```"
