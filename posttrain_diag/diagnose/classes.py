@@ -79,10 +79,11 @@ def class_posterior(evidence: Evidence, measurements: Mapping[str, Measurement])
     """Combine the law of p with the format and the prefix evidence.
 
     mastered: p >= mastery. Of the rest, those with p >= eps are format-limited with the probability that format
-    explains at least half of the strict failures, else reshaping-limited. Below eps a problem of which some draw is right in
-    substance is format-limited with the probability that a share eps of its failures is, for then its answer is in
-    effective support and only its form is not; else guided-reachable with the probability that some prefix of a correct trace lifts
-    success to eps, else support-limited. Of the last two the part that another model solves is consolidation.
+    explains at least half of the strict failures, else reshaping-limited. Below eps a problem of which some draw is
+    right in substance is format-limited with the probability that a share eps of its failures is, for then its answer
+    is in effective support and only its form is not; else guided-reachable with the probability that some prefix of a
+    correct trace lifts success to eps, else support-limited. Of the last two the part that another model solves is
+    consolidation.
 
     Args:
         evidence: rollouts; needs at least one measured problem.

@@ -1,7 +1,7 @@
 """The true class of each problem for a zoo model, and the true bottleneck of a set: the diagnosis' rules on exact p.
 
     mastered    p >= mastery
-    format      else, lenient - p >= half of 1 - p; where p < eps, >= eps of 1 - p: the answer is reached, its form is not
+    format      else, lenient - p >= half of 1 - p; where p < eps (its answer is reached, its form is not) eps of 1 - p
     reshaping   else, p >= eps
     guided      else, p after some prefix of the demonstration >= eps
     support     else
@@ -36,7 +36,7 @@ IntArray = NDArray[np.int64]
 PREFIX_SHARES = (0.25, 0.5, 0.75, 0.875)
 """Shares of a demonstration's tokens that are given: the prefix ladder's."""
 REPAIRABLE = 0.5
-"""Share of the strict failures that the lenient reading must forgive for a problem with p >= eps to be format-limited."""
+"""Share of the strict failures that must be right in substance for a problem with p >= eps to be format-limited."""
 SATURATED = 0.9
 """Share of mastered problems from which a set is saturated."""
 DOMINANT = 0.6

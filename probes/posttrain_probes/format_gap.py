@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 
 from posttrain_diag.engines.contract import Engine
-from posttrain_diag.evidence import DrawSpec, Evidence, Needs
+from posttrain_diag.evidence import DrawSpec, Evidence, Needs, fit_law
 from posttrain_diag.stats import Counts, pass_at_k
 from posttrain_diag.types import Estimate, Figure, Measurement
 from posttrain_probes.card import Probe, ProbeCard
 from posttrain_probes.estimates import not_in_counts
+from posttrain_probes.pass_at_k import pass_estimate
 from posttrain_probes.synthetic import make_evidence, rollout_row
 
 CARD = ProbeCard(
@@ -18,8 +19,9 @@ CARD = ProbeCard(
     question="Does the policy have the answer and lose it to the required format?",
     method="Strict and lenient readings of the same draws; per problem the probability that at least half of the "
     "draws that fail strictly pass leniently, or, where almost none pass strictly (p < eps), at least a share eps of "
-    "them, one of which was seen: then the answer is in effective support and its form is not (mixing law over the problems' failures). Where all demonstrations begin "
-    "with the same tokens, a retry that gives the model this beginning shows what the format alone is worth.",
+    "them, one of which was seen: then the answer is in effective support and its form is not (mixing law over the "
+    "problems' failures). Where all demonstrations begin with the same tokens, a retry that gives the model this "
+    "beginning shows what the format alone is worth.",
     chance_level="the lenient reading's own guess rate (coverage probe)",
     cost="none beyond the main arm; the retry adds a few draws per problem",
     references=("arXiv:2402.03300",),
@@ -82,10 +84,8 @@ def measure(evidence: Evidence) -> Measurement:
     if len(table) == 0:
         undefined = Estimate.undefined("no rollout could be judged", level)
         return Measurement(CARD.name, CARD.question, pd.DataFrame(index=list(evidence.ids)), {"strict": undefined})
-    n_P = table["n"].to_numpy()
-    strict = pass_at_k(Counts(n_P, table["c"].to_numpy()), 1, level=level)
     substance = evidence.right_in_substance
-    lenient = pass_at_k(Counts(n_P, substance.to_numpy()), 1, level=level)
+    strict, lenient = pass_estimate(evidence, 1), _lenient(evidence, substance)
     summary = {"strict_pass@1": strict, "lenient_pass@1": lenient}
     hinted = evidence.table(HINT_ARM)
     hinted = hinted[hinted["n"] > 0]
@@ -101,6 +101,18 @@ def measure(evidence: Evidence) -> Measurement:
     ).join(format_posteriors(evidence))
     figure = Figure("format", "Strict and lenient pass@1", {"strict": _bar(strict), "lenient": _bar(lenient)})
     return Measurement(CARD.name, CARD.question, per_problem, summary, (figure,))
+
+
+def _lenient(evidence: Evidence, substance: pd.Series) -> Estimate:
+    """Pass@1 of the lenient reading, estimated as that of the strict one is, so that it never lies below it."""
+    table, level = evidence.measured, evidence.settings.level
+    if (substance == table["c"]).all():
+        return pass_estimate(evidence, 1)
+    counts = Counts(table["n"].to_numpy(np.int64), substance.to_numpy(np.int64))
+    if counts.is_uniform:
+        return pass_at_k(counts, 1, level=level)
+    law = fit_law(pd.DataFrame({"n": counts.n_P, "c": counts.c_P}), seed=evidence.settings.sampling.seed)
+    return law.pass_at_k(1, level=level)
 
 
 def _bar(estimate: Estimate) -> dict[str, float | None]:

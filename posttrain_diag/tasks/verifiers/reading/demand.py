@@ -27,7 +27,7 @@ _ORDER = (
     r"(?:you|answer|response|reply|output)\s(?:must|should|have\sto|need\sto|are\sto)|"
     r"(?:sure|asked|remember|instructed|required)\sto)\s+)"
 )
-"""Where an order begins: "Answer only ..." is one, "each answer only gives 3 points" or "Pat is to give only ..." none."""
+"""Where an order begins: "Answer only" is one; "each answer only gives 3 points" and "Pat is to give only" are none."""
 _THING = (
     r"(?:number|integer|digit|numeral|figure|value|letter|option|choice|word|name|city|country|year|date|answer|result|"
     r"symbol|color|colour|person|place|code|expression|label|category|list|term|title|zahl|buchstabe\w*|wort|nombre|"
@@ -46,7 +46,8 @@ _BARE = re.compile(
       | \b{_THING}\s+(?:only|alone)\s*(?:[.!?;,:)]|$) | \bnothing\selse\b
       | \bno\s(?:other|extra|additional)\s(?:text|words?)\b
       | \b(?:no|without(?:\sany)?)\s(?:explanations?|reasoning)\b | \b(?:do\snot|don['’]t)\s(?:explain|show\syour\swork)
-      | {_ORDER}{_SAY}\b[^.?!\n]{{0,80}}\b(?:no|without(?:\sany|\sshowing)?)\s(?:your\s)?(?:working|work|steps|comments?)\b
+      | {_ORDER}{_SAY}\b[^.?!\n]{{0,80}}\b(?:no|without(?:\sany|\sshowing)?)\s(?:your\s)?
+        (?:working|work|steps|comments?)\b
       | \b(?:answer|reply|respond|response|output|express|give|return|write|solution|result)\b[^.?!\n]{{0,60}}
         \b(?:(?:in|with|as|using)\s(?:a|one|exactly\sone)\s(?:single\s)?|(?:be|is)\s(?:a|one)\ssingle\s)
         (?:word|letter|number|integer|digit)\b

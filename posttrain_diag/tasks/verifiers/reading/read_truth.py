@@ -121,7 +121,7 @@ def _from_sentences(text: str, question: Question) -> bool | None:
 
 
 def _without_assessment(text: str) -> str:
-    """A text that begins with no, without the words that say it again: `No, that is not correct.`
+    """A text that begins with no, without words that say it again, as in `No, that is not correct`.
 
     After another answer such words take it back.
     """
