@@ -122,8 +122,8 @@ def guessable(evidence: Evidence) -> Finding | None:
         severity: Severity = "broken" if len(chosen) >= GUESS_MIN_PROBLEMS else "suspect"
         says = (
             f" and the model is not measurably better than that (permutation p = {p_value:.2g}): luck explains its "
-            "passes, and pass@k grows by luck too. Use tasks with more possible answers, or judge the reasoning, before "
-            "reading pass@k."
+            "passes, and pass@k grows by luck too. Use tasks with more possible answers, or judge the reasoning, "
+            "before reading pass@k."
         )
     elif luck is not None and luck > 1 - KNOWN_SHARE:
         severity = "suspect"

@@ -42,7 +42,7 @@ from posttrain_diag.types import Judgement, Problem
 
 Verifier = Callable[[str, Problem], Judgement]
 
-RULES = 2
+RULES = 3
 """Raised when the types read answers otherwise than before: stored draws are then judged anew."""
 
 

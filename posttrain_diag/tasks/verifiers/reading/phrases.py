@@ -19,7 +19,7 @@ _PHRASES: dict[str, str] = {
         rf"answer(?:\s+(?:choice|option|key))?{_TO}{_GAP}(?:,?\s*(?:then|therefore|thus|indeed)\s*,?)?{_GAP}{_IS}"
     ),
     "ans": rf"(?<![a-z])ans\.?{_GAP}(?:is|:|=)",
-    "solution": rf"(?<=final )solution{_GAP}{_IS}|solution{_GAP}(?:is|:)(?=[\s*_]*\S)",
+    "solution": rf"(?<=final )solution{_GAP}{_IS}|solution{_GAP}(?:is|:)(?=[ \t*_]*[^\s*_])",
     "result": rf"(?<=final )result{_GAP}{_IS}|(?<=end )result{_GAP}{_IS}",
     "conclusion": r"(?<=in )conclusion\s*[,:]",
     "antwort": rf"(?:antwort|lösung){_GAP}(?:ist|lautet|wäre|:|=)(?:\s+(?:also|daher|somit)\b)?",

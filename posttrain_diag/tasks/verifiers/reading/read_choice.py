@@ -40,6 +40,8 @@ _REASON = re.compile(r"\b(?:since|because|as the|for the)\b", re.IGNORECASE)
 _CONCLUSION = re.compile(r"\b(?:so|thus|hence|therefore)\b", re.IGNORECASE)
 _CLAUSE_END = re.compile(r"[,;:]|\s(?:and|but|while|whereas)\s")
 _LABEL = re.compile(r"\s*(?:$|[).:,–—-]|\b(?:because|since|as|for)\b)")
+_IN_A_ROW = re.compile(r"\s*(?:,|,?\s(?:and|or|nor)\b|&)\s*[(\[]?[A-Z](?![A-Za-z])")
+"""What follows the first of several options: (A), (B) and (C) are ..."""
 _ONLY_A_NOUN = re.compile(rf"\b(?:{NOUN}|the|la|el|le|die|l)\b", re.IGNORECASE)
 _ASKED_AND_ANSWERED = re.compile(r"(?<!\w)\(?([A-Z])\)?\?\s+(yes|no)\b[\s:,.–—-]*", re.IGNORECASE)
 """`B? Yes, ...`"""
@@ -206,7 +208,8 @@ def _labels(part: Sentence, mention: Mention) -> bool:
     """Whether a first sentence begins with the letter as with a label: `B) blue`, `B: because`, `B because`."""
     if mention.by_text or any(char.isalnum() for char in part.text[: mention.start]):
         return False
-    return _LABEL.match(part.text[mention.end :]) is not None
+    after = part.text[mention.end :]
+    return _LABEL.match(after) is not None and _IN_A_ROW.match(after) is None
 
 
 def _without_echo(text: str, options: Options) -> str:

@@ -122,12 +122,14 @@ def _from_sentences(text: str, question: Question) -> Found:
         supposes = bool(_SUPPOSES.match(parts[i])) and "=" not in parts[i] and any(map(concludes, parts[:i]))
         if not settles and (i >= check or supposes or REMARKS.match(parts[i])):
             continue
+        if bold is not None and (not settles or f"**{bold}**" in parts[i]):
+            break  # what follows an answer in bold is a remark
         found = in_sentence(parts[i], question)
-        if bold is not None and not settles and f"**{bold}**" not in parts[i]:
-            continue  # after an answer in bold
         if found is None or (not settles and _only_given(parts[i], question) and _answered(parts[first:i], question)):
             continue
         return _in_asked_unit(found, parts[first:i], question)
+    if bold is not None:
+        return in_sentence(bold, question, head=True, whole=True)
     return in_sentence(parts[first], question) if parts else None
 
 

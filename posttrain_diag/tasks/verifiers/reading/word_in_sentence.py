@@ -212,7 +212,7 @@ def clauses_give(text: str, question: Question, wanted: Wanted, *, first: bool =
         if verdict in (Gives.PLAINLY, Gives.OPEN) or (verdict is Gives.WEAKLY and given in (Gives.NO, Gives.WEAKLY)):
             if given in (Gives.NO, Gives.WEAKLY) or contrast or (verdict is Gives.PLAINLY and given is not Gives.OTHER):
                 given = verdict
-        elif verdict is Gives.OTHER and (given is Gives.NO or contrast):
+        elif verdict is Gives.OTHER and (given in (Gives.NO, Gives.WEAKLY) or contrast):
             given = Gives.OTHER
         if end is not None:
             subordinate = _REASONING.search(end[0]) is not None
