@@ -1,4 +1,4 @@
-"""Answers of MATH-500 read by `math` and by math-verify alone: `python -m benchmarks.answers.math500 --math500 FILE`.
+"""Answers of MATH-500 read by `math` and by math-verify alone: `python -m benchmarks answers --math500 FILE`.
 
 Every gold answer is re-spelled in all ways that are right by construction, and in ways that look right and are wrong
 (posttrain_diag/tasks/verifiers/math/respell). Both readers get the same completion, the answer in a
@@ -7,10 +7,7 @@ box. The problems are not part of this project: `--math500` names a file with th
 
 from __future__ import annotations
 
-import argparse
-import json
 import logging
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -19,13 +16,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine
 from posttrain_diag.tasks import load_tasks, verify
 from posttrain_diag.tasks.problems.references import corrupted_completions, reference_completions
 from posttrain_diag.tasks.verifiers.math.respell import near_misses, respellings
 from posttrain_diag.types import Problem
 
-HERE = Path(__file__).parent
 BOX = "So the final answer is $\\boxed{%s}$."
 WORK = "We have $a^2 + b^2 = c^2$, so that $\\frac{x}{2} = 3$ and the next step follows at once.\n\n" * 8
 """Stands before an answer when verdicts are counted: models write before they answer."""
@@ -40,30 +35,6 @@ class Count:
     ours: int = 0
     alone: int = 0
     errors: int = 0
-
-
-def main() -> int:
-    """Print the tables and write them, or print the data."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.answers.math500")
-    parser.add_argument("--math500", type=Path, required=True, help="a JSONL file with problem, solution, answer")
-    parser.add_argument("--json", action="store_true", help="print JSON; nothing is written")
-    args = parser.parse_args()
-    data = measure(args.math500)
-    if args.json:
-        sys.stdout.write(json.dumps(data, indent=1) + "\n")
-        return 0
-    sys.stdout.write("\n".join(table(data)) + "\n")
-    write(data)
-    return 0
-
-
-def write(data: dict[str, Any]) -> None:
-    """Write math500.json and math500.md beside this file."""
-    where = machine.head(machine.command_line("python -m benchmarks.answers.math500"))
-    (HERE / "math500.json").write_text(json.dumps({**where, **data}, indent=1) + "\n", encoding="utf-8")
-    facts = f"{where['date']}, {where['cpu']}, {where['cores']} cores (load {where['load_1min']}), `{where['command']}`"
-    title = "# Answers of MATH-500: `math` beside math-verify alone"
-    (HERE / "math500.md").write_text("\n".join([title, "", facts, "", *table(data)]) + "\n", encoding="utf-8")
 
 
 def measure(path: Path) -> dict[str, Any]:
@@ -165,7 +136,3 @@ def table(data: dict[str, Any]) -> list[str]:
         f"time, {speeds['again']:,.0f} seen again."
     )
     return lines
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,7 +1,7 @@
 """The true class of each problem for a zoo model, and the true bottleneck of a set: the diagnosis' rules on exact p.
 
     mastered    p >= mastery
-    format      else, lenient - p >= half of 1 - p
+    format      else, lenient - p >= half of 1 - p, or lenient >= eps and at least four times p
     reshaping   else, p >= eps
     guided      else, p after some prefix of the demonstration >= eps
     support     else

@@ -121,8 +121,9 @@ def guessable(evidence: Evidence) -> Finding | None:
         # few problems allow few permutations: then a large p is no evidence of guessing
         severity: Severity = "broken" if len(chosen) >= GUESS_MIN_PROBLEMS else "suspect"
         says = (
-            f" and the model is no better than that (permutation p = {p_value:.2g}): its passes are luck, and pass@k "
-            "grows by luck too. Use tasks with more possible answers, or judge the reasoning, before reading pass@k."
+            f" and the model is not measurably better than that (permutation p = {p_value:.2g}): luck explains its "
+            "passes, and pass@k grows by luck too. Use tasks with more possible answers, or judge the reasoning, "
+            "before reading pass@k."
         )
     elif luck is not None and luck > 1 - KNOWN_SHARE:
         severity = "suspect"

@@ -70,6 +70,15 @@ def test_only_what_own_rollouts_do_not_reach_is_consolidation() -> None:
     assert share.low <= share.value <= share.high and share.value == pytest.approx(1 / 3, abs=0.03)
 
 
+@pytest.mark.parametrize(("right", "share"), [(20, "format"), (0, "support")])
+def test_what_is_right_in_substance_now_and_then_is_in_support(right: int, share: str) -> None:
+    """No draw keeps the form; 20 of 64 give the right answer, less than half of the failures, or none does."""
+    extra = [rollout_row(f"p{i}", 100 + j, lenient=True) for i in range(30) for j in range(right)]
+    found = verdict(make_evidence([(64 - right, 0)] * 30, extra=extra))
+    assert found.bottleneck == share
+    assert found.shares[share].value == pytest.approx(1, abs=0.05)
+
+
 def test_a_comparison_leaves_the_classes_as_they_are() -> None:
     counts = [(64, 0)] * 20 + [(64, 20)] * 10
     alone, beside = (verdict(make_evidence(counts, teachers=t)) for t in ({}, solved_elsewhere(range(30))))

@@ -40,7 +40,7 @@ from posttrain_diag.tasks.verifiers.words import words
 from posttrain_diag.tasks.verifiers.yesno import yesno
 from posttrain_diag.types import Judgement, Problem
 
-RULES = 2
+RULES = 3
 """Version of the rules; raised when the types read answers otherwise than before, so that stored draws are judged anew.
 """
 

@@ -12,14 +12,13 @@ pytest.importorskip("httpx")
 
 from fake_engine import make_problems
 
+from benchmarks.openai_server import Server
 from posttrain_diag.analysis.analyze import Analysis, analyze
 from posttrain_diag.engines.openai import engine as openai_api
 from posttrain_diag.engines.openai.http import Patience
 from posttrain_diag.errors import EngineError, UsageError
 from posttrain_diag.settings.analysis import make_config
 from posttrain_diag.tasks import write_tasks
-
-from .server import Server
 
 
 @pytest.fixture

@@ -13,14 +13,13 @@ import pytest
 
 pytest.importorskip("httpx")
 
+from benchmarks.openai_server import Server
 from posttrain_diag.engines.contract import Draw, Prompt, SampleRequest, ScoreRequest, Tilt
 from posttrain_diag.engines.openai.engine import DRAWS_PER_REQUEST, OpenAIEngine, load_openai_engine
 from posttrain_diag.engines.openai.http import Patience
 from posttrain_diag.engines.openai.wire import Dialect, request_body
 from posttrain_diag.errors import EngineError, UsageError
 from posttrain_diag.types import SamplingParams
-
-from .server import Server
 
 QUICK = Patience(tries=4, first_s=0.01, longest_s=0.3, connect_s=2.0, answer_s=5.0)
 OPEN: list[OpenAIEngine] = []

@@ -89,9 +89,11 @@ _STATED_SPACE = re.compile(r"\\(?:[,:;> ]|thinspace(?![a-zA-Z])|enskip(?![a-zA-Z
 _NEGATIVE_SPACE = re.compile(r"\\(?:!|negthinspace(?![a-zA-Z]))\s*")
 _ROW_BREAK = re.compile(r"\\\\(?:\[[^\[\]]*\])?")
 _SURE_THOUSANDS = re.compile(r"(?<=\d)(?:\{,\}|,\\!)\s*(?=\d{3}(?!\d))")
-_MINUS = re.compile(r"\b(?:minus|negative)\s+(?=[\d.$\\])", re.IGNORECASE)
+_MINUS = re.compile(r"(?:\b(?:minus|negative)\s+|\\text\{\s*(?:minus|negative)\s*\}\s*)(?=[\d.$\\])", re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"(?<=\d)\{,\}(?=\d)")
 _COMMAND = re.compile(r"\\([a-zA-Z]+)")
+_EMPTY_GROUP = re.compile(r"(\\(?!d?t?frac|sqrt|text|math|[dt]?binom|overline|begin|end)[A-Za-z]+)\{\}")
+"""What only ends the name of a command: `\\pi{}`."""
 _PLAIN = {
     "<=": r"\le ",
     ">=": r"\ge ",
@@ -124,7 +126,7 @@ def one_spelling(text: str) -> str:
         text = _WIDE_SPACE.sub(", ", text) if _TWO_EQUATIONS.search(text) else text
         text = _UNIT_FRACTION.sub(r"\\text{\1/\2}", text)
         text = _STATED_SPACE.sub(THIN, text)
-        text = _DROPPED.sub(" ", text)
+        text = _EMPTY_GROUP.sub(r"\1 ", _DROPPED.sub(" ", text))
         text = _COMMAND.sub(_one_command, text)
     text = _PLAIN_SIGNS.sub(lambda m: _PLAIN[m[0].replace(" ", "")], _plain_dollars(text))
     text = _OUTWARD.sub(_inward, _AND_PART.sub(_fraction_of_words, text))

@@ -18,30 +18,40 @@ Form = Literal["bare", "boxed", "hash", "phrase", "tag", "json"]
 
 MAX_CHARS = 8000
 _SAY = (
-    r"(?:answer|reply|respond|output|return|give|write|print|state|provide|say|name|type|produce|choose|select|put|"
+    r"(?:answer|reply|respond|output|return|give|write|print|state|provide|say|name|type|"
     r"antworte?t?|gib|schreibe?|nenne|réponds|répondez|donne[zr]?|écris|responde|contesta|escribe|rispondi|scrivi|"
-    r"responda|escreva|ответь\w*|напиши\w*)"
+    r"responda|escreva|ответь\w*|отвечай\w*|напиши\w*)"
 )
-_ORDER = r"(?:^|[.!?:;,(\n—–-][\"'”’)]*\s*|\b(?:please|and|then|must|should|to|bitte|por\sfavor|per\sfavore)\s+)"
-"""Where an order begins: "Answer only ..." is one, "each answer only gives 3 points" is none."""
+_ORDER = (
+    r"(?:^|[.!?:;,(\n—–-][\"'”’)]*\s*|\b(?:please|and|then|bitte|por\sfavor|per\sfavore|"
+    r"(?:you|answer|response|reply|output)\s(?:must|should|have\sto|need\sto|are\sto)|"
+    r"(?:sure|asked|remember|instructed|required)\sto)\s+)"
+)
+"""Where an order begins: "Answer only" is one; "each answer only gives 3 points" and "Pat is to give only" are none."""
 _THING = (
     r"(?:number|integer|digit|numeral|figure|value|letter|option|choice|word|name|city|country|year|date|answer|result|"
     r"symbol|color|colour|person|place|code|expression|label|category|list|term|title|zahl|buchstabe\w*|wort|nombre|"
     r"lettre|mot|número|letra|palabra|numero|lettera|parola|nome|название|число|букв\w+|слов\w+)"
 )
+_ALONE = (
+    r"(?:only|just|alone|solely|exclusively|nothing\selse|nothing\sbut|exactly\sone\s(?:word|letter|number)|nur|"
+    r"ausschließlich|uniquement|seulement|únicamente|solo|solamente|soltanto|apenas|somente|только|лишь)"
+)
 _BARE = re.compile(
-    rf"""{_ORDER}{_SAY}\b[^.?!\n]{{0,80}}\b(?:only|just|alone|solely|nothing\selse|nothing\sbut|exactly\sone\s(?:word|letter|number)|
-        nur|uniquement|seulement|únicamente|solo|solamente|soltanto|apenas|somente|только)\b
+    rf"""{_ORDER}{_SAY}\s+(?:(?:me|us|back|your\sanswer|the\sanswer|it|in|with|using|mit|par|avec|con|com)\s+){{0,2}}{_ALONE}\b
+      | {_ORDER}{_SAY}\b[^.?!\n]{{0,80}}\b{_ALONE}\s*(?:[.!?;,:)]|$)
       | \b(?:only|just|nothing\sbut|nur)\s+(?:(?:with|output|give|write|return|reply|the|a|an|your|one|single|final|
       die|der|das|den)\s+)+
         (?:\w+\s+){{0,2}}{_THING}\b
-      | \b{_THING}\s+(?:only|alone)\s*(?:[.!?;,:)]|$) | \bnothing\selse\b | \bno\s(?:other|extra|additional)\s(?:text|
-      words?)\b
-      | \b(?:no|without(?:\s+any)?)\s(?:explanations?|reasoning|working|steps|comments?)\b | \bdo\snot\s(?:explain|
-      show\syour\swork)
-      | \b(?:in|with|as|using)\s(?:a|one)\s(?:single\s)?(?:word|letter|number|integer|digit)\b |
-      \bone[\s-]word\sanswer\b
-      | \bsingle\s(?:word|letter|number|integer|digit)\b
+      | \b{_THING}\s+(?:only|alone)\s*(?:[.!?;,:)]|$) | \bnothing\selse\b
+      | \bno\s(?:other|extra|additional)\s(?:text|words?)\b
+      | \b(?:no|without(?:\sany)?)\s(?:explanations?|reasoning)\b | \b(?:do\snot|don['’]t)\s(?:explain|show\syour\swork)
+      | {_ORDER}{_SAY}\b[^.?!\n]{{0,80}}\b(?:no|without(?:\sany|\sshowing)?)\s(?:your\s)?
+        (?:working|work|steps|comments?)\b
+      | \b(?:answer|reply|respond|response|output|express|give|return|write|solution|result)\b[^.?!\n]{{0,60}}
+        \b(?:(?:in|with|as|using)\s(?:a|one|exactly\sone)\s(?:single\s)?|(?:be|is)\s(?:a|one)\ssingle\s)
+        (?:word|letter|number|integer|digit)\b
+      | \bone[\s-]word\sanswer\b
       | {_ORDER}{_SAY}\b[^.?!\n]{{0,30}}\b(?:yes\sor\sno|yes/no|["'“]?yes["'”]?\sor\s["'“]?no["'”]?|true\sor\sfalse|
       ["'“]?true["'”]?\sor\s["'“]?false["'”]?|
         oui\sou\snon|ja\soder\snein|sí\so\sno)(?!,?\s(?:and|then|with|followed|before|,\sand)\b)

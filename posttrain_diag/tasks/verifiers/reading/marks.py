@@ -1,6 +1,6 @@
 r"""The answers that a completion marks as its own.
 
-    boxed     \boxed{18}   \fbox{18}   \boxed 5
+    boxed     \boxed{18}   \fbox{18}   \framebox{18}   \boxed 5
     tag       <answer>18</answer>   [ANSWER]18[/ANSWER]   <|begin_of_box|>18<|end_of_box|>
     hash      #### 18
     phrase    The answer is 18.   **Final Answer:** 18   Answer\n18   La réponse est 18.   答案是18
@@ -23,7 +23,7 @@ Kind = Literal["boxed", "tag", "hash", "phrase"]
 MAX_MARKS = 200
 """Marks looked at, from the end: bounds the work on hostile text."""
 
-_BOX = re.compile(r"\\f?boxed\s*(?:\{|(?=[^\s{]))")
+_BOX = re.compile(r"\\(?:f?boxed|fbox|framebox)(?![A-Za-z])\s*(?:\{|(?=[^\s{]))")
 _ONE_TOKEN = re.compile(r"\s*(\\[A-Za-z]+|-?[\d.,/]*\d|[^\s\\{}$])")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _TAG = re.compile(
@@ -54,13 +54,13 @@ class Mark:
 def find_marks(text: str) -> Iterator[Mark]:
     """All marked answers of a text, left to right; a mark inside a box or a tag belongs to that."""
     found: list[Mark] = []
-    if "boxed" in text or "\\fbox" in text:
+    if "box" in text and "\\" in text:
         found += _boxes(text)
     if "<" in text or "[" in text:
         found += _tags(text)
     if "####" in text:
         found += _hashes(text)
-    found += [Mark("phrase", content, start, end) for start, end, content in phrase_marks(text)]
+    found += [Mark("phrase", content, start, end) for start, end, content in phrase_marks(text, MAX_MARKS)]
     if len(found) > 1:
         found.sort(key=lambda mark: (mark.start, -mark.end))
     yield from found[-MAX_MARKS:]

@@ -44,7 +44,7 @@ _PREPOSITION = re.compile(
 _RESULT_PREPOSITION = re.compile(
     r"\b(?:results?|resulting|ends? up|equivalent|is|are|be|comes?|adds?|amounts?|up|equal|sums?|works? out|leads?|"
     r"sells?|sold|"
-    r"go(?:es)?|total(?:s|ing)?|sum|number|speed|price|cost|value|average|rate|amount|weight|length|height|width|area|volume|"
+    r"brings?|brought|bringing|takes?|took|rakes?|pulls?|pulled|go(?:es)?|total(?:s|ing)?|sum|number|speed|price|cost|value|average|rate|amount|weight|length|height|width|area|volume|"
     r"distance|age|profit|score|balance|result|answer|rides?|runs?|travels?|moves?|drives?|walks?|boils?|freezes?|melts?|stands?|"
     r"rounds?|simplif(?:y|ies)|evaluates?|converts?|multiple|ratio)\s+(?:in|to|of|at|for|from|on|as)\s+"
     rf"(?:(?:a|the|about|exactly|approximately|roughly|just|around)\s+)*{_OPENED}",
@@ -81,7 +81,15 @@ _REASON = re.compile(
 _CONDITION = re.compile(
     r"^\W*(?:since|because|as|if|when|given|after|before|while|although|with)\b[^,]*(?:,\d+[^,]*)*,\s", re.IGNORECASE
 )
-_CONCLUSION = re.compile(r"[,;:]\s(?:and\s)?(?:so|thus|hence|therefore)\b", re.IGNORECASE)
+_CONCLUSION = re.compile(
+    r"[,;:]\s(?:and\s)?(?:so(?!\s(?:do|does|did|is|are|was|were|can|will|would|has|have)\b)|thus|hence|therefore)\b",
+    re.IGNORECASE,
+)
+_OTHER_TIME = re.compile(
+    r"\b(?:was|were|had|will|would|ago|earlier|later|from now|in \w+ (?:years?|months?|days?))\b", re.IGNORECASE
+)
+"""What speaks of another time than now."""
+_CLAUSES = re.compile(r"[,;()]\s|\s(?:and|but|so|while)\s")
 _COMPARED = re.compile(
     r"\s*(?:of|more|less|fewer|higher|lower|larger|smaller|bigger|off|discount|increase|decrease|cheaper)\b|"
     r"\s*(?:times|more|less|fewer)\s+(?:than|as|the)\b",
@@ -175,6 +183,8 @@ def in_sentence(text: str, question: Question, *, head: bool = False, whole: boo
         numbers = [number for number in numbers if number.end <= len(text)]
     if not question.ordinal:
         numbers = [n for n in numbers if not _ORDINAL.match(text, n.end)]
+    if question.asks_now and not (head or whole):
+        numbers = _of_now(text, numbers)
     if not numbers:
         return None
     if len(numbers) == 1 and not whole:
@@ -193,6 +203,14 @@ def in_sentence(text: str, question: Question, *, head: bool = False, whole: boo
     if several and (_alternatives(text, numbers) or (whole and not re.search("[A-Za-z]{3}", text))):
         return UNDECIDED
     return quantity_at(text, _best(text, numbers, question, head=head))
+
+
+def _of_now(text: str, numbers: Sequence[Number]) -> list[Number]:
+    """The numbers of the clauses that speak of now, where others speak of another time: 7 eight years ago."""
+    ends = [cut.start() for cut in _CLAUSES.finditer(text)]
+    spans = list(zip([0, *ends], [*ends, len(text)], strict=True))
+    other = [span for span in spans if _OTHER_TIME.search(text, *span)]
+    return [number for number in numbers if not any(start <= number.start < end for start, end in other)]
 
 
 def may_hold_number(text: str) -> bool:

@@ -8,6 +8,7 @@ Each phrase has a stem that is looked for first, because most texts hold none of
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator
 
 _IS = r"(?:is|are|was|would be|should be|must be|will be|has to be|equals|=|:|：|->|→|—|–|-(?=\s))"
@@ -18,7 +19,7 @@ _PHRASES: dict[str, str] = {
         rf"answer(?:\s+(?:choice|option|key))?{_TO}{_GAP}(?:,?\s*(?:then|therefore|thus|indeed)\s*,?)?{_GAP}{_IS}"
     ),
     "ans": rf"(?<![a-z])ans\.?{_GAP}(?:is|:|=)",
-    "solution": rf"(?<=final )solution{_GAP}{_IS}|solution{_GAP}(?:is|:)(?=[\s*_]*\S)",
+    "solution": rf"(?<=final )solution{_GAP}{_IS}|solution{_GAP}(?:is|:)(?=[ \t*_]*[^\s*_])",
     "result": rf"(?<=final )result{_GAP}{_IS}|(?<=end )result{_GAP}{_IS}",
     "conclusion": r"(?<=in )conclusion\s*[,:]",
     "antwort": rf"(?:antwort|lösung){_GAP}(?:ist|lautet|wäre|:|=)(?:\s+(?:also|daher|somit)\b)?",
@@ -71,8 +72,13 @@ _DECORATION = " \t*_`:：=-–—→>\r"
 _NEXT_LINE = re.compile(r"[ \t]*\r?\n\s*")
 
 
-def phrase_marks(text: str) -> Iterator[tuple[int, int, str]]:
-    """Where a phrase announces an answer: (start of the phrase, end of what it announces, what it announces)."""
+def phrase_marks(text: str, most: int) -> Iterator[tuple[int, int, str]]:
+    """Where a phrase announces an answer: (start of the phrase, end of what it announces, what it announces).
+
+    Args:
+        text: a final part.
+        most: of each phrase only so many are told, the last ones: each may announce a line as long as the text.
+    """
     folded = text.lower()
     if len(folded) != len(text):
         folded = "".join(char.lower() if len(char.lower()) == 1 else char for char in text)
@@ -80,12 +86,17 @@ def phrase_marks(text: str) -> Iterator[tuple[int, int, str]]:
     if not text.isascii():
         stems += [stem for stem in _OTHER if stem in folded]
     for stem in stems:
-        for match in _COMPILED[stem].finditer(folded):
-            if _HYPOTHETICAL.search(folded, max(0, match.start() - 60), match.start()) is None:
-                yield _announced(text, match.start(), match.end())
-    if "answer" in stems:
-        for match in _HEADING.finditer(text):
+        said = (match for match in _COMPILED[stem].finditer(folded) if not _is_hypothetical(folded, match.start()))
+        for match in deque(said, most):
             yield _announced(text, match.start(), match.end())
+    if "answer" in stems:
+        for match in deque(_HEADING.finditer(text), most):
+            yield _announced(text, match.start(), match.end())
+
+
+def _is_hypothetical(text: str, start: int) -> bool:
+    """Whether a phrase speaks of an answer that is not given: if the answer is 18; your answer is 18."""
+    return _HYPOTHETICAL.search(text, max(0, start - 60), start) is not None
 
 
 def _announced(text: str, start: int, end: int) -> tuple[int, int, str]:

@@ -49,6 +49,7 @@ _ORDINAL = re.compile(
     re.IGNORECASE,
 )
 _ASKS_YEAR = re.compile(r"\b(?:what|which) year\b|^\W*when\b|\byear of\b", re.IGNORECASE)
+_ASKS_NOW = re.compile(r"\b(?:is|are|does|do|has|have)\b[^.?!]*\b(?:now|currently|today|at present)\b", re.IGNORECASE)
 _PERCENT = re.compile(r"%|\bper ?cent|\bprozent|pour cent|por ciento", re.IGNORECASE)
 _PERCENT_OF = re.compile(r"(?:%|per ?cent)\s*of\s+(?:a\s|the\s)?[$€£]?\d", re.IGNORECASE)
 _ASKS_PERCENT = re.compile(
@@ -83,6 +84,8 @@ class Question:
     """It asks for a place in an order: the 3rd."""
     asks_year: bool
     """It asks for a year."""
+    asks_now: bool
+    """It asks how things stand now, and speaks of other times."""
     place: bool
     """It asks where, when, or by or with what: the answer may follow a preposition."""
     person: bool
@@ -116,6 +119,7 @@ def question_of(prompt: str) -> Question:
         asks_change=_ASKS_CHANGE.search(core) is not None,
         ordinal=_ORDINAL.search(core) is not None,
         asks_year=_ASKS_YEAR.search(core) is not None,
+        asks_now=_ASKS_NOW.search(core) is not None,
         place=re.search(r"\b(?:where|when|whereabouts|(?:in|on|at|by|with|from|to) (?:which|what|whom))\b", core, re.I)
         is not None,
         person=re.search(r"\bwho(?:m|se)?\b", core, re.I) is not None,
@@ -152,8 +156,8 @@ def unaccented(text: str) -> str:
 
 @lru_cache(maxsize=8192)
 def word_key(word: str) -> str:
-    """What the forms of a word share: sink, sank and sunk; live, lives and living."""
-    for ending in ("ing", "ed"):
+    """What the forms of a word share: sink, sank and sunk; live, lives and living; safe and safely."""
+    for ending in ("ing", "ed", "ly"):
         if word.endswith(ending) and len(word) > len(ending) + 2:
             word = word.removesuffix(ending)
             break

@@ -28,6 +28,7 @@ from posttrain_diag.tasks.verifiers.reading.question import Question, stems
 from posttrain_diag.tasks.verifiers.reading.read_truth import read_truth, truth_of
 from posttrain_diag.tasks.verifiers.reading.sentences import (
     REFUSES,
+    REMARKS,
     Sentence,
     after_correction,
     second_thought,
@@ -39,7 +40,13 @@ _REASON = re.compile(r"\b(?:since|because|as the|for the)\b", re.IGNORECASE)
 _CONCLUSION = re.compile(r"\b(?:so|thus|hence|therefore)\b", re.IGNORECASE)
 _CLAUSE_END = re.compile(r"[,;:]|\s(?:and|but|while|whereas)\s")
 _LABEL = re.compile(r"\s*(?:$|[).:,–—-]|\b(?:because|since|as|for)\b)")
+_IN_A_ROW = re.compile(r"\s*(?:,|,?\s(?:and|or|nor)\b|&)\s*[(\[]?[A-Z](?![A-Za-z])")
+"""What follows the first of several options: (A), (B) and (C) are ..."""
 _ONLY_A_NOUN = re.compile(rf"\b(?:{NOUN}|the|la|el|le|die|l)\b", re.IGNORECASE)
+_ASKED_AND_ANSWERED = re.compile(r"(?<!\w)\(?([A-Z])\)?\?\s+(yes|no)\b[\s:,.–—-]*", re.IGNORECASE)
+"""`B? Yes, ...`"""
+_TICKED = re.compile(r"^[ \t>*_|-]*\(?(?P<letter>[A-Z])[).:*\s][^\n❌✗✘]*[✅✔✓☑][ \t]*\W*$", re.MULTILINE)
+"""A line about an option that ends in a tick."""
 _LIST_POINT = re.compile(r"(?m)(^|[.!?:;]\s+|[(*])([A-Z])\.(?=\s+\S)")
 
 
@@ -130,12 +137,16 @@ def _in_text(text: str, options: Options, question: Question) -> str | None:
     alone = option_alone(text, options)
     if alone is not None:
         return alone
+    text = _ASKED_AND_ANSWERED.sub(r"\1: \2. ", text)
     text = _LIST_POINT.sub(r"\1\2)", _without_echo(text, options))  # the point of `B. Penguin` ends no sentence
     seen = _Seen()
     for i, part in enumerate(part for part in sentences(text) if not part.asks):
+        if seen.chosen is not None and REMARKS.match(part.text):
+            continue  # Explanation: A is ...
         _see(part, options, question, seen, first=i == 0)
-    if seen.chosen is not None:
-        return seen.chosen
+    ticked = {line["letter"] for line in _TICKED.finditer(text) if options.named(line["letter"])}
+    if seen.chosen is not None or len(ticked) == 1:
+        return seen.chosen or ticked.pop()
     spread = len({letter for _, letter in seen.weak}) > 2 and options.texts and seen.named >= set(options.texts)
     if seen.weak and not spread:
         most = max(overlap for overlap, _ in seen.weak)
@@ -197,7 +208,8 @@ def _labels(part: Sentence, mention: Mention) -> bool:
     """Whether a first sentence begins with the letter as with a label: `B) blue`, `B: because`, `B because`."""
     if mention.by_text or any(char.isalnum() for char in part.text[: mention.start]):
         return False
-    return _LABEL.match(part.text[mention.end :]) is not None
+    after = part.text[mention.end :]
+    return _LABEL.match(after) is not None and _IN_A_ROW.match(after) is None
 
 
 def _without_echo(text: str, options: Options) -> str:

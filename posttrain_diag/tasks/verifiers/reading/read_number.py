@@ -22,6 +22,7 @@ from posttrain_diag.tasks.verifiers.reading.number_in_sentence import (
     UNDECIDED,
     Found,
     Quantity,
+    Undecided,
     in_sentence,
     joined_by_or,
     may_hold_number,
@@ -35,6 +36,7 @@ from posttrain_diag.tasks.verifiers.reading.sentences import (
     second_thought,
     sentences,
 )
+from posttrain_diag.tasks.verifiers.reading.units import converted
 
 _LIST_LABEL = re.compile(r"^[ \t]*(?:\*\*)?(\d{1,2})[.):](?:\*\*)?\s+(?=\S)", re.MULTILINE)
 _ROW_CHARS = 10_000
@@ -46,6 +48,10 @@ _VERIFIES = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _SUPPOSES = re.compile(r"^\W*if\b[^,]*,.*\b(?:will|would|had)\b", re.IGNORECASE)
+_BOLD = re.compile(r"\*\*([^*\n]*\d[^*\n]*)\*\*")
+_LABELLED = re.compile(r"^\s*(?:[A-Za-z]+\s+)+\d|:\s*$|^\s*\d+[.)]")
+"""Headings: **Step 2**, **2 friends:**, **1.**"""
+MAX_BOLD_WORDS = 4
 _RESTATES = re.compile(
     r"^\W*(?:(?:yes|right|correct|ok|okay|so|no|it(?:'s| is))\b[\s,:]*)*[$€£]?-?[\d.,]+\W*$", re.IGNORECASE
 )
@@ -125,6 +131,7 @@ def _marked(mark: Mark, question: Question) -> Found:
 def _from_sentences(text: str, question: Question) -> Found:
     """The last sentence that answers, or the first one that does where those after it only remark, check or restate."""
     text, _ = after_correction(text)
+    bold = _bold(text, question)
     parts = [part.text for part in sentences(_without_labels(text)) if not part.asks]
     first = next((i for i, part in enumerate(parts) if may_hold_number(part)), 0)
     check = next((i for i in range(first + 1, len(parts)) if _VERIFIES.match(parts[i])), len(parts))
@@ -133,11 +140,39 @@ def _from_sentences(text: str, question: Question) -> Found:
         supposes = bool(_SUPPOSES.match(parts[i])) and "=" not in parts[i] and any(map(concludes, parts[:i]))
         if not settles and (i >= check or supposes or REMARKS.match(parts[i])):
             continue
+        if bold is not None and (not settles or f"**{bold}**" in parts[i]):
+            break  # what follows an answer in bold is a remark
         found = in_sentence(parts[i], question)
         if found is None or (not settles and _only_given(parts[i], question) and _answered(parts[first:i], question)):
             continue
-        return found
+        return _in_asked_unit(found, parts[first:i], question)
+    if bold is not None:
+        return in_sentence(bold, question, head=True, whole=True)
     return in_sentence(parts[first], question) if parts else None
+
+
+def _bold(text: str, question: Question) -> str | None:
+    """The last text in bold that is a number with its unit, and nothing else."""
+    for bold in reversed(_BOLD.findall(text)):
+        found = in_sentence(bold, question, head=True, whole=True) if len(bold.split()) <= MAX_BOLD_WORDS else None
+        if isinstance(found, Quantity) and not _LABELLED.search(bold):
+            return bold
+    return None
+
+
+def _in_asked_unit(found: Quantity | Undecided, parts: Sequence[str], question: Question) -> Quantity | Undecided:
+    """What an earlier sentence gives in the unit that is asked for, where the last one gives the same in another."""
+    if not isinstance(found, Quantity) or found.measure is None or question.measure is None:
+        return found
+    if found.value is None or found.measure.same(question.measure):
+        return found
+    for part in reversed(parts):
+        earlier = in_sentence(part, question)
+        if isinstance(earlier, Quantity) and earlier.measure is not None and earlier.measure.same(question.measure):
+            again = converted(found.value, found.measure, question.measure)
+            near = again is not None and earlier.value is not None and abs(again - earlier.value) <= 0.01 * abs(again)
+            return earlier if near else found
+    return found
 
 
 def _answered(parts: Sequence[str], question: Question) -> bool:

@@ -46,6 +46,11 @@ _LEADING = re.compile(
     (?=[^\w'-]|$|です|じゃ)""",
     re.IGNORECASE | re.VERBOSE,
 )
+_ASSESSES = re.compile(
+    r"^\W*(?:(?:that|this|it|which)(?:['’]s|\sis|\swas)|(?:that|this|the)\s(?:statement|claim|sentence|assertion)\s(?:is|was))\s"
+    r"(?:\w+ly\s)?(?:wrong|incorrect|false|untrue|a\smistake|not\s(?:quite\s)?(?:right|correct|true|it|so|the\scase))",
+    re.IGNORECASE,
+)
 _SURELY = re.compile(rf"^[\W_]*(?:{_SURE})\b\W*(?P<rest>not\b)?", re.IGNORECASE)
 _BY_ITSELF = re.compile(
     rf"(?:[,:;(\"—–-]\s*|\b(?:is|so|be|but|and|to date|say|says)\s+[\"'*]*)(?:(?P<yes>{_YES})|"
@@ -88,7 +93,7 @@ def read_truth(text: str, marks: Sequence[Mark], question: Question) -> bool | N
 
 
 def _from_sentences(text: str, question: Question) -> bool | None:
-    text, _ = after_correction(text)
+    text, _ = after_correction(_without_assessment(text))
     alone = truth_of(text)
     if alone is not None:
         return alone
@@ -113,6 +118,17 @@ def _from_sentences(text: str, question: Question) -> bool | None:
             if meant is not None:
                 return meant
     return None
+
+
+def _without_assessment(text: str) -> str:
+    """A text that begins with no, without words that say it again, as in `No, that is not correct`.
+
+    After another answer such words take it back.
+    """
+    leading = _LEADING.match(text)
+    if leading is None or leading["no"] is None:
+        return text
+    return text[: leading.end()] + _ASSESSES.sub("", text[leading.end() :], count=1)
 
 
 def _both(text: str) -> bool:

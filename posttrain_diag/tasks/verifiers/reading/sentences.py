@@ -136,7 +136,8 @@ DENIED_AFTER = re.compile(
     r"""^[\s*_`'"”’)\]$.]{0,4}(?:,\s*(?:which|that|who)\s+)?(?:\s?(?:is|are|was|were|would be|looks|seems|sounds)\s+
     (?:\w+ly\s+)?(?:not\b|wrong|incorrect|false|never|out\b|ruled out|impossible|a mistake|no longer)|
     \s?(?:is|was|are|were|would|ca|could|do|does|did)n['’]?t\b|\s?can(?:not|\snot)\b|
-    \s?(?:would|will|could)\s(?:not|never)\b|\s?does\snot\b|\s?n['’]est\spas|\s?ist\s(?:es\s)?nicht|\s?no\ses\b|\s?non\sè\b)""",
+    \s?(?:would|will|could)\s(?:not|never)\b|\s?does\snot\b|\s?n['’]est\spas|\s?ist\s(?:es\s)?nicht|\s?no\ses\b|\s?non\sè\b|
+    \s?(?:では|じゃ)(?:ありません|ない|なく)|(?:이|가|은|는)?\s?아니|\s?(?:是)?(?:不对|不正确|错|錯|不對))""",
     re.IGNORECASE | re.VERBOSE,
 )
 """What, right after an answer, says that it is none."""
@@ -145,7 +146,7 @@ DENIED_BEFORE = re.compile(
     unlike|except(?:\sfor)?|(?:can|could|would)(?:not|n['’]t|\snot)\sbe|rule[sd]?\sout|ruling\sout|eliminate[sd]?|exclude[sd]?|
     pas|nicht|kein(?:e|er|en)?|no\ses|non\sè|не)\b)
     [\s,:("'“‘*_`$\[]*(?:(?:to\sbe|be|option|choice|answer|letter|the|a|an|called|really|just|simply|exactly|in|at|
-    option\s\(|\()\b[\s("'“‘*_`]*){0,3}\Z""",
+    option\s\(|\()\b[\s("'“‘*_`]*){0,3}\Z|(?:不是|不选|不選|而非|并非|並非|不会是|不會是)[\s"“(（]*(?:选项|選項)?\Z""",
     re.IGNORECASE | re.VERBOSE,
 )
 """What, right before an answer, says that it is none."""

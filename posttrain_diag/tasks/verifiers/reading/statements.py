@@ -150,4 +150,5 @@ def _swapped(clause: str, question: Question) -> bool:
 def _sides(text: str) -> list[str]:
     before, after = _THAN.split(text, maxsplit=1)
     first, second = stems(before), stems(after)
-    return [first[0], second[0]] if first and second else []
+    apart = [word for word in first if word not in second], [word for word in second if word not in first]
+    return [apart[0][0], apart[1][0]] if all(apart) else []

@@ -34,6 +34,7 @@ _CHANNEL = re.compile(
     r"(?:<\|start\|>\s*assistant\s*)?<\|channel\|>\s*(?P<name>\w+)[^<]{0,60}(?:<\|constrain\|>[^<]{0,60})?<\|message\|>"
 )
 _BARE_CHANNELS = re.compile(r"\s*analysis(?=[A-Z\s\"'])")
+_OPEN_CHANNEL = re.compile(r"\s*analysis(?=[A-Z])")
 _BARE_FINAL = re.compile(r"assistant\s?final")
 _SECTIONS = (
     (re.compile(r"\s*Here is my thought process:", re.I), re.compile(r"Here is my response:\s*", re.I)),
@@ -124,6 +125,8 @@ def _from_channels(completion: str) -> Unthought | None:
         final = list(_BARE_FINAL.finditer(completion))
         if final:
             return Unthought(completion[final[-1].end() :], False)
+        if _OPEN_CHANNEL.match(completion):
+            return Unthought("", True)
     return None
 
 

@@ -81,6 +81,18 @@ _PREPOSITION = re.compile(
     r"\b(?:of|in|with|to|by|via|for|from|between|at|on|before|after|around)\s+(?:the\s+|a\s+|an\s+)?[\"'(]*$",
     re.IGNORECASE,
 )
+_DENIED_VERB = re.compile(
+    r"(?:\bnot|\bnever|n['’]t)\s(?!only\b|just\b)(?:\w+\s){1,3}(?:by|in|at|on|from|to|as|for|of|with)\s(?:the\s)?[\"'(]*$",
+    re.IGNORECASE,
+)
+"""What denies the word through a verb: was not written by."""
+_NEVER_DID = re.compile(
+    r"[\"')]*\s(?:never|did\snot|didn['’]t|had\snot|hadn['’]t|has\snot|had\snothing)\b", re.IGNORECASE
+)
+_BY_ANOTHER = re.compile(r"\bby\s(?:the\s\w+\s)?[A-Z][\w.'-]+(?:\s[A-Z][\w.'-]+)*,")
+"""Another name that the sentence gives; what follows the comma only tells of it."""
+_TITLED = re.compile(r"^\W*the\s[^,.;:]*[a-z]\s$", re.IGNORECASE)
+"""What a name is introduced with: The Italian Renaissance artist Michelangelo."""
 _CLAUSE = re.compile(
     r"\s*(?:,\s*(?:but|and|yet|while|whereas|although|though|however|so|because|since(?!\s\d)|as|not|(?:of\s|in\s|to\s|from\s)?(?:which|whom|whose)|who|where)\b|;|\s-\s|"
     r"\b(?:but|whereas|while|although|though|because|since(?!\s\d)|however|yet)\b)\s*",
@@ -200,7 +212,7 @@ def clauses_give(text: str, question: Question, wanted: Wanted, *, first: bool =
         if verdict in (Gives.PLAINLY, Gives.OPEN) or (verdict is Gives.WEAKLY and given in (Gives.NO, Gives.WEAKLY)):
             if given in (Gives.NO, Gives.WEAKLY) or contrast or (verdict is Gives.PLAINLY and given is not Gives.OTHER):
                 given = verdict
-        elif verdict is Gives.OTHER and (given is Gives.NO or contrast):
+        elif verdict is Gives.OTHER and (given in (Gives.NO, Gives.WEAKLY) or contrast):
             given = Gives.OTHER
         if end is not None:
             subordinate = _REASONING.search(end[0]) is not None
@@ -262,9 +274,12 @@ def _clause(text: str, question: Question, wanted: Wanted, *, subordinate: bool,
 
 
 def _denied(text: str, match: re.Match[str]) -> bool:
+    before = text[max(0, match.start() - 40) : match.start()]
     return (
-        DENIED_BEFORE.search(text[max(0, match.start() - 40) : match.start()]) is not None
+        DENIED_BEFORE.search(before) is not None
+        or _DENIED_VERB.search(before) is not None
         or DENIED_AFTER.match(text[match.end() : match.end() + 60]) is not None
+        or _NEVER_DID.match(text, match.end()) is not None
     )
 
 
@@ -298,7 +313,8 @@ def _position(text: str, match: re.Match[str], question: Question, *, subordinat
     strong = len(overlap) >= 2 or 2 * len(overlap) >= len(question.words)
     if not (strong or question.focus & overlap) or (_PREPOSITION.search(left) and not (strong or question.place)):
         return Gives.NO
-    return Gives.NO if _rival_first(left, question) else Gives.WEAKLY
+    by_another = question.person and _BY_ANOTHER.search(left) is not None
+    return Gives.NO if by_another or _rival_first(left, question) else Gives.WEAKLY
 
 
 def _says_so(left: str, question: Question) -> bool:
@@ -311,6 +327,8 @@ def _says_so(left: str, question: Question) -> bool:
 def _rival_first(left: str, question: Question) -> bool:
     """Whether another answer stands before the word: a first item of a list (Nice, Paris), another complement."""
     items = left.split(",")
+    if len(items) == 1 and _TITLED.search(left) and not _VERB.search(left):
+        return False
     if len(items) > 1 and not _VERB.search(left) and len(items[0].split()) <= MAX_FRAGMENT:
         return any(char.isalpha() for char in items[0]) and not set(stems(items[0])) <= question.words
     return not _LOCATED.search(left) and _other(left, question, first=True) is Gives.OTHER

@@ -1,6 +1,8 @@
-"""An OpenAI-compatible server in a thread, with every fault a real one shows; its law is written down.
+"""An OpenAI-compatible server in a thread, on this machine only, for tests and benchmarks; its law is written down.
 
-It answers each prompt with "yes" (70%) or "no" (30%), drawn from the request's seed; tokens are characters.
+By itself it answers each prompt with "yes" (70%) or "no" (30%), drawn from the request's seed; a `law` of its own makes
+it another model: it is given the prompt and a generator of random numbers, and returns what the model writes. Tokens are
+characters. `faults` make it show every fault that a real server shows.
 """
 
 from __future__ import annotations
@@ -16,15 +18,25 @@ from typing import Any
 
 TABLE = {"yes": 0.7, "no": 0.3}
 STOP = 2
+Law = Callable[[str, random.Random], str]
+"""(prompt, generator of random numbers) -> what the model writes."""
+
+
+def yes_or_no(prompt: str, rng: random.Random) -> str:
+    """The law of `TABLE`, whatever is asked."""
+    del prompt
+    return rng.choices(list(TABLE), list(TABLE.values()))[0]
 
 
 class Server:
     """`faults` maps the number of a draw request (from 0) to what happens instead of an answer."""
 
-    def __init__(self, encode: Callable[[str], list[int]] | None = None, **features: Any) -> None:
+    def __init__(self, encode: Callable[[str], list[int]] | None = None, law: Law = yes_or_no, **features: Any) -> None:
+        self.law = law
         self.encode = encode or (lambda text: [ord(letter) for letter in text])
         self.features = {"chat": False, "logprobs": True, "ids": True, "extras": True, "max_n": 128, "scores": True}
-        self.features |= {"raw": True, "key": None, "models": ["m"], "prefix": "/v1", "list": True} | features
+        self.features |= {"raw": True, "key": None, "models": ["m"], "prefix": "/v1", "list": True, "context": 64}
+        self.features |= features
         self.faults: dict[int, Any] = {}
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
@@ -82,7 +94,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path != f"{state.features['prefix']}/models" or not state.features["list"]:
             self.refuse(404, "Not Found")
             return
-        models = [{"id": name, "root": name, "max_model_len": 64} for name in state.features["models"]]
+        models = [
+            {"id": name, "root": name, "max_model_len": state.features["context"]} for name in state.features["models"]
+        ]
         self.send_json(200, {"object": "list", "data": models})
 
     def do_POST(self) -> None:
@@ -144,7 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def choice(self, body: dict[str, Any], chat: bool, index: int) -> dict[str, Any]:
         features = self.server_state.features
-        text = random.Random(f"{body.get('seed')}/{index}").choices(list(TABLE), list(TABLE.values()))[0]
+        text = self.server_state.law(_prompt_of(body), random.Random(f"{body.get('seed')}/{index}"))
         cap = body.get("max_tokens", body.get("max_completion_tokens"))
         ids = [*self.server_state.encode(text), STOP]
         cut = len(ids) > cap
@@ -176,3 +190,11 @@ class _Handler(BaseHTTPRequestHandler):
                 for place, token in enumerate(prompt)
             ]
         return choice
+
+
+def _prompt_of(body: dict[str, Any]) -> str:
+    """What is asked: the last message, or the prompt where it is a text."""
+    if "messages" in body:
+        return str(body["messages"][-1]["content"])
+    prompt = body.get("prompt")
+    return prompt if isinstance(prompt, str) else ""
