@@ -64,8 +64,7 @@ def merge_adapter(files: ModelFiles, model: Any) -> tuple[Any, tuple[str, ...]]:
             "adapter, or a merged model"
         ) from error
     _say_untied(merged)
-    change = float((adapted_TV - base_TV).abs().max())
-    gap = float((_law(merged, probe) - adapted_TV).abs().max())
+    change, gap = _distance(adapted_TV, base_TV), _distance(_law(merged, probe), adapted_TV)
     notices += _compared(files, gap, change, _allowed(merged, adapted_TV), str(merged.dtype).removeprefix("torch."))
     if change <= _NOTHING_NATS:
         notices.append(
@@ -138,8 +137,8 @@ def _untie(files: ModelFiles, wrapped: Any) -> list[str]:
     layer = head.get_base_layer() if hasattr(head, "get_base_layer") else head
     layer.weight = torch.nn.Parameter(layer.weight.detach().clone(), requires_grad=False)
     return [
-        f"the adapter {files.name!r} changes the {' and the '.join(adapted)}, whose weights the base model shares between "
-        "embedding and output head: they were made two before merging"
+        f"the adapter {files.name!r} changes the {' and the '.join(adapted)}; the base model shares one matrix between "
+        "embedding and output head, which was made two before merging"
     ]
 
 
@@ -188,6 +187,11 @@ def _law(model: Any, ids: Sequence[int]) -> torch.Tensor:
         device = model.get_input_embeddings().weight.device
         logits: torch.Tensor = model(input_ids=torch.tensor([list(ids)], device=device), use_cache=False).logits
     return logits[0].float().log_softmax(-1)
+
+
+def _distance(law_TV: torch.Tensor, other_TV: torch.Tensor) -> float:
+    """Largest difference of two laws, nats; what both hold impossible is equal."""
+    return float((law_TV - other_TV).abs().masked_fill(law_TV == other_TV, 0.0).max())
 
 
 def _allowed(model: Any, law_TV: torch.Tensor) -> float:

@@ -256,9 +256,9 @@ class _Probe:
             return None
         return (
             "DECODING IS SLOW, many times slower than it could be: every step recomputes the whole sequence. "
-            f"{type(lm.model).__name__} has a cache (its forward pass returns one as {name!r}), but takes it under none "
-            f"of the names that are known here ({', '.join(CACHE_ARGUMENTS)}): install a transformers release that is "
-            f"known to work (5.23.0, 5.24.0; this is {transformers.__version__}), and report this one"
+            f"{type(lm.model).__name__} has a cache (its forward pass returns one as {name!r}), but takes it under "
+            f"none of the names that are known here ({', '.join(CACHE_ARGUMENTS)}): install a transformers release "
+            f"that is known to work (5.23.0, 5.24.0; this is {transformers.__version__}), and report this one"
         )
 
     def slots_gap(self) -> str | None:

@@ -177,7 +177,8 @@ def _dtype(dtype: str | None, config: Any, device: torch.device) -> tuple[str, t
         return ("bfloat16" if torch.cuda.is_bf16_supported() else "float16"), ()
     if device.type == "cpu" and "bfloat16" in stored and (unit := sorted(_BFLOAT16_UNITS & cpu_flags())):
         return "bfloat16", (
-            f"computed in bfloat16, as the checkpoint is stored: this CPU has {unit[0]} (dtype float32 is slower and finer)",
+            f"computed in bfloat16, as the checkpoint is stored: this CPU has {unit[0]} (--dtype float32 is slower and "
+            "rounds less)",
         )
     return "float32", ()
 
