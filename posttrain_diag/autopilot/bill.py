@@ -147,6 +147,10 @@ class Metered(Progress):
         if name in ("sample", "probe"):
             self._check()
 
+    def note(self, text: str) -> None:
+        """A fact that a reader must know."""
+        self._shown.note(text)
+
     def plan(self, draws: int, done: int, cap: int) -> None:
         """So many draws are planned."""
         self._shown.plan(draws, done, cap)

@@ -16,6 +16,9 @@ class Progress:
     def phase(self, name: Phase, detail: str) -> None:
         """A phase begins."""
 
+    def note(self, text: str) -> None:
+        """A fact about the model or its engine that a reader must know, e.g. that decoding is slow, and why."""
+
     def plan(self, draws: int, done: int, cap: int) -> None:
         """`draws` rollouts are planned in this phase, `done` are stored already, each has at most `cap` tokens."""
 
