@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 PLAIN_EVERY_S = 10.0
 REFRESH_PER_S = 8
 DETAIL_CHARS = 200
-NOTE_CHARS = 1000
 
 TITLES: dict[Phase, str] = {
     "load": "loading",
@@ -54,7 +53,7 @@ class Meter(Progress):
 
     def note(self, text: str) -> None:
         """Tell it on a line that stays."""
-        say(f"note: {one_line(text, NOTE_CHARS)}")
+        say(f"note: {text}")
 
     def plan(self, draws: int, done: int, cap: int) -> None:
         """There is so much to do; while a stage trains its steps are counted instead."""
@@ -170,10 +169,6 @@ class LiveProgress(Meter):
 
     def __exit__(self, *_: object) -> None:
         self._live.stop()
-
-    def note(self, text: str) -> None:
-        """Tell it on a line that stays, above the display."""
-        self._live.console.print(terminal.styled(f"note: {text}", limit=NOTE_CHARS))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The display: at most one line each for phase, bar, rates and class bar; the words of the classes may wrap."""

@@ -226,7 +226,7 @@ def scores(call: int, requests: list[Frame]) -> Iterator[Work]:
 
 
 def default_dtype(stored: str, platform: Any, cpu: bool) -> str:
-    """The hf engine's rule: float32 on CPU; a 16-bit checkpoint as bfloat16 on a GPU that has it."""
+    """Float32 on a CPU; a 16-bit checkpoint as bfloat16 on a GPU that has it."""
     if cpu or "float16" not in stored:
         return "float32"
     return "bfloat16" if platform.has_device_capability(80) else "float16"
