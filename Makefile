@@ -8,7 +8,11 @@ STAMP := $(VENV)/.installed
 VLLM_VENV := .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
 
-.PHONY: demo test test-slow vllm-env lmeval-env check bench bench-stats bench-diagnosis bench-stages bench-regret bench-engines docs examples clean
+# The newest releases that pyproject.toml allows, without constraints.txt.
+NEWEST_VENV := .venv-newest
+NEWEST_BIN := $(NEWEST_VENV)/bin
+
+.PHONY: demo test test-slow test-newest newest-env vllm-env lmeval-env check bench bench-stats bench-diagnosis bench-stages bench-regret bench-engines docs examples clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(None if sys.version_info >= (3, 11) else 'posttrain-diag needs Python 3.11 or newer: make PYTHON=python3.11 ...')"
@@ -25,6 +29,16 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
+
+# The same tests as "make test", against the newest releases; ARGS goes to pytest, e.g. ARGS=tests/engines
+test-newest: newest-env
+	$(NEWEST_BIN)/python -m pytest $(ARGS)
+
+# Upgraded at every call: what is newest changes without a change here.
+newest-env:
+	test -x $(NEWEST_BIN)/python || $(PYTHON) -m venv $(NEWEST_VENV)
+	$(NEWEST_BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --upgrade-strategy eager -e '.[train,dev]'
+	$(NEWEST_BIN)/python -m pip list --disable-pip-version-check 2>/dev/null | grep -E '^(torch|transformers|tokenizers|peft|trl|accelerate|datasets|numpy|pandas) '
 
 vllm-env: $(VLLM_VENV)/.installed
 
@@ -89,4 +103,4 @@ docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) runs site .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(NEWEST_VENV) runs site .pytest_cache .ruff_cache .import_linter_cache

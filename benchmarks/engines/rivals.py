@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from posttrain_diag.engines.hf.forward import cache_argument
+
 MAX_NEW, PAD, EOS = 64, 0, 2
 
 
@@ -64,10 +66,11 @@ class Generate:
                 from transformers import DynamicCache
 
                 cache = DynamicCache(config=self.model.config)
-                self.model(input_ids=ids_BT[:, :-1], past_key_values=cache, logits_to_keep=1)
+                taken = {str(cache_argument(self.model)): cache}
+                self.model(input_ids=ids_BT[:, :-1], logits_to_keep=1, **taken)
                 cache.batch_repeat_interleave(n)
                 rows_BT, rows_mask = ids_BT.repeat_interleave(n, 0), mask_BT.repeat_interleave(n, 0)
-                out = self.model.generate(rows_BT, attention_mask=rows_mask, past_key_values=cache, **settings)
+                out = self.model.generate(rows_BT, attention_mask=rows_mask, **taken, **settings)
             else:
                 if self.options.get("static_cache"):
                     settings["cache_implementation"] = "static"

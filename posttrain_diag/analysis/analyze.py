@@ -75,8 +75,11 @@ def load_engine(config: AnalyzeConfig) -> Engine:
     from posttrain_diag.engines.open import open_engine
     from posttrain_diag.zoo import resolve_model
 
-    model = str(resolve_model(config.model)) if config.model.startswith("zoo:") else config.model
-    return open_engine(config, model)
+    if not config.model.startswith("zoo:"):
+        return open_engine(config, config.model)
+    if config.dtype is None:  # the zoo's true probabilities are those in float32, whatever its weights are stored in
+        config = config.model_copy(update={"dtype": "float32"})
+    return open_engine(config, str(resolve_model(config.model)))
 
 
 def load_other(config: AnalyzeConfig, model: str) -> Engine:
@@ -104,6 +107,8 @@ def analyze(config: AnalyzeConfig, progress: Progress | None = None, command: st
         for warning in engine.info.warnings:
             progress.warn(warning)
         base = begin(config, tasks, engine, run, command)
+        for notice in engine.info.notices:
+            progress.note(notice)
         with settled_heap():
             evidence = gather(config, base, engine, run, progress)
         engine.close()  # its memory is free before another model or the statistics begin
@@ -242,6 +247,8 @@ def gather(config: AnalyzeConfig, base: Evidence, engine: Engine, run: RunDir, p
         told = () if base.model is None else base.model.notices
         if news := [notice for notice in engine.info.notices if notice not in told]:
             run.event("engine", notices=news)
+            for notice in news:
+                progress.note(notice)
         keep_speed(run, engine.info.engine, engine.info.device, collector.tokens, collector.time_s)
         return found
     finally:

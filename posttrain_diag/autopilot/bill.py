@@ -151,6 +151,10 @@ class Metered(Progress):
         """Something that the user can mend was seen."""
         self._shown.warn(text)
 
+    def note(self, text: str) -> None:
+        """A fact that a reader must know."""
+        self._shown.note(text)
+
     def plan(self, draws: int, done: int, cap: int) -> None:
         """Pass on how many draws are planned, unless too many tokens were drawn."""
         self._shown.plan(draws, done, cap)

@@ -55,6 +55,10 @@ class Meter(Progress):
         """Tell it at once."""
         say(f"warning: {text}")
 
+    def note(self, text: str) -> None:
+        """Tell it on a line that stays."""
+        say(f"note: {text}")
+
     def plan(self, draws: int, done: int, cap: int) -> None:
         """Note how much there is to do; while a stage trains its steps are counted instead."""
         if self.unit == "rollouts":

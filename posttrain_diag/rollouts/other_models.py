@@ -67,7 +67,10 @@ def with_teachers(
                 raise _same(name, names[sha])
             names[sha] = name
             tallies[name] = _drawn(evidence, engine, name, asked, run, progress)
-            notes += [f"{name}: {notice}" for notice in (*engine.info.warnings, *engine.info.notices)]
+            told = [f"{name}: {notice}" for notice in (*engine.info.warnings, *engine.info.notices)]
+            for notice in told:
+                progress.note(notice)
+            notes += told
         finally:
             engine.close()
         run.event("teacher", model=name, model_sha=sha, problems=len(asked))

@@ -19,6 +19,9 @@ class Progress:
     def warn(self, text: str) -> None:
         """Something that the user can mend was seen."""
 
+    def note(self, text: str) -> None:
+        """A fact about the model or its engine that a reader must know, e.g. that decoding is slow, and why."""
+
     def plan(self, draws: int, done: int, cap: int) -> None:
         """Called when a phase knows what it draws.
 

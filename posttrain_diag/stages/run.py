@@ -164,6 +164,8 @@ def train_stage(
     )
     for warning in policy.engine.info.warnings:
         session.say(f"warning: {warning}")
+    for notice in policy.engine.info.notices:
+        session.say(f"note: {notice}")
     taken_over = None if before is None else replace(before, tokens=0)
     measured = _once(out / "before.json", lambda: taken_over or measure(policy, inputs, config, params), session)
     session.say(f"{stage}: before {_text(measured)}; {session.steps} steps at learning rate {plain(rate)}")

@@ -12,6 +12,7 @@ Shapes: P problems, N nodes of the tree at one depth (all problems together), V 
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -355,6 +356,8 @@ class _Walker:
         ids = torch.tensor([[PAD_ID] * (width - len(ids)) + ids for ids in ids_P])
         self._model = model
         self._cache = DynamicCache(config=model.config)
+        named = "cache" in inspect.signature(model.forward).parameters  # since transformers 5.24
+        self._cache_argument = {"cache" if named else "past_key_values": self._cache}
         self._attention = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in ids_P])
         self._position = (self._attention.cumsum(1) - 1).clamp(min=0)
         self.logprob_NV = self._forward(ids)
@@ -379,8 +382,8 @@ class _Walker:
                 input_ids=ids,
                 attention_mask=self._attention,
                 position_ids=self._position,
-                past_key_values=self._cache,
                 use_cache=True,
                 logits_to_keep=1,
+                **self._cache_argument,
             ).logits[:, -1]
         return logits.double().log_softmax(-1).numpy()

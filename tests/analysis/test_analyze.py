@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 from fake_engine import FakeEngine, Killed, make_problems
 
-from posttrain_diag.analysis.analyze import Analysis
+from posttrain_diag.analysis.analyze import Analysis, load_engine
 from posttrain_diag.analysis.report_data import stored_report
 from posttrain_diag.errors import StoreError, UsageError
+from posttrain_diag.settings.analysis import make_config
 from posttrain_diag.store import RunDir
 
 Run = Callable[..., Analysis]
@@ -32,6 +33,14 @@ def number(prompt: str) -> int:
 def law_of(p: float, wrong: Callable[[int], str] = lambda i: "z" + word(i + 1)) -> Callable[[str], Mapping[str, float]]:
     """Right with probability p, else one wrong word."""
     return lambda prompt: {word(number(prompt)): p, wrong(number(prompt)): 1 - p}
+
+
+def test_the_zoo_is_measured_in_the_precision_of_its_true_probabilities(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str | None] = []
+    monkeypatch.setattr("posttrain_diag.engines.open.open_engine", lambda config, model: asked.append(config.dtype))
+    for settings in ({"model": "zoo:base"}, {"model": "zoo:base", "dtype": "bfloat16"}, {"model": "elsewhere"}):
+        load_engine(make_config(tasks="builtin:zoo/S", out="runs/any", **settings))
+    assert asked == ["float32", "bfloat16", None]
 
 
 @pytest.mark.parametrize(

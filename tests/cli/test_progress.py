@@ -41,6 +41,7 @@ with make_progress(quiet=False) as progress:
     progress.resolved({"mastered": 48, "reshaping": 23, "support": 100, "unresolved": 79})
     time.sleep(0.4)
     say("told in between")
+    progress.note("loud")
     progress.steps(1, 30, 0)
     progress.steps(11, 30, 5000)
     time.sleep(0.4)
@@ -134,6 +135,34 @@ def test_plain_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     assert lines[1] == "  at most 100 rollouts, 20 stored already, at most 8 tokens each"
     assert re.fullmatch(r"  40/100 rollouts, [\d.,]+( [kMB])? tokens/s, at most \d+ s left", lines[2])
     assert lines[3:] == ["  classes: # 3 mastered  . 2 open"]
+
+
+def test_a_note_stays_on_the_terminal_and_drives_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    long = "DECODING IS SLOW: " + " ".join(["why"] * 150)
+    Metered(PlainProgress(), None).note(long)
+    PlainProgress().note(EVIL)
+    err = capsys.readouterr().err
+    harmless(err)
+    assert err.splitlines()[0] == f"note: {long}"
+    assert "note: loud" in "\n".join(frames(on_terminal(60)))
+
+
+def test_what_the_engine_has_to_tell_is_told_once_it_is_loaded(
+    run_analysis: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    class Heard(Progress):
+        def note(self, text: str) -> None:
+            told.append(text)
+
+    law, run = {"1": 1.0}, analyze_module.analyze
+    engine = FakeEngine(lambda prompt: law)
+    engine.info = replace(engine.info, notices=("decoding is slow",))
+    monkeypatch.setitem(run_analysis.__globals__, "analyze", lambda config: run(config, Metered(Heard(), None)))
+    problems = [Problem(f"p{i}", f"q{i}", None, "1", {"type": "exact"}) for i in range(2)]
+    run_analysis(lambda prompt: law, problems, engine=engine, rollouts=8)
+    assert told == ["decoding is slow"]
 
 
 def test_quiet_is_silent(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from posttrain_diag.engines.hf.attention import plug_in, unplug
-from posttrain_diag.engines.hf.forward import CachedDecode, CausalLM, Decode
+from posttrain_diag.engines.hf.forward import CACHE_ARGUMENTS, CachedDecode, CausalLM, Decode, tolerance_nats
 from posttrain_diag.engines.hf.memory import free_bytes, is_out_of_memory
 from posttrain_diag.engines.hf.pack import pack, packed_bytes, unpack
 from posttrain_diag.engines.hf.prefill import Prefiller, prefill_order
@@ -137,6 +137,8 @@ def _copying_paths(lm: CausalLM, probe: _Probe, reasons: list[str]) -> tuple[Dec
                 f"completions are scored without a shared prefill, which is slower and exact ({score_failure})"
             )
         return path, "plain" if score_failure else "shared", notices
+    if not lm.has_cache and (unused := probe.unused_cache()) is not None:
+        return "plain", "plain", [unused]
     return "plain", "plain", _notices("plain", reasons or ["the architecture takes no transformers cache"])
 
 
@@ -221,9 +223,11 @@ class _Probe:
         """Why two sets of logits disagree, or None; the tolerance follows the model's precision."""
         import torch
 
-        info = torch.finfo(self._lm.model.dtype)
-        roundings = 128 if info.bits == 32 else 8  # batching reorders sums: a few roundings of the largest logit
-        allowed = max(1e-4, roundings * info.eps * float(plain[torch.isfinite(plain)].abs().max()))
+        dtype = self._lm.model.dtype
+        roundings = (
+            128 if torch.finfo(dtype).bits == 32 else 8
+        )  # batching reorders sums: a few roundings of the largest logit
+        allowed = tolerance_nats(dtype, plain, roundings)
         mine, theirs = ours.float().log_softmax(-1), plain.float().log_softmax(-1)
         finite = torch.isfinite(theirs)
         gap = float((mine - theirs)[finite].abs().max())
@@ -250,6 +254,27 @@ class _Probe:
             if is_out_of_memory(error):
                 raise
             return f"{type(error).__name__}: {first_line(error)}"
+
+    def unused_cache(self) -> str | None:
+        """What to tell of a cache that the architecture has and that cannot be handed to it; None: it has none."""
+        import torch
+        import transformers
+
+        lm = self._lm
+        try:
+            name = lm.returned_cache(torch.tensor([list(self._short)], device=lm.device))
+        except _PATH_FAILURES as error:
+            if is_out_of_memory(error):
+                raise
+            return None
+        if name is None:
+            return None
+        return (
+            "DECODING IS SLOW, many times slower than it could be: every step recomputes the whole sequence. "
+            f"{type(lm.model).__name__} has a cache (its forward pass returns one as {name!r}), but takes it under "
+            f"none of the names that are known here ({', '.join(CACHE_ARGUMENTS)}): install a transformers release "
+            f"that is known to work (5.23.0, 5.24.0; this is {transformers.__version__}), and report this one"
+        )
 
     def slots_gap(self) -> str | None:
         """Gap of the slots path: mixed prompts, one continuing another, a row dropped, a row admitted later."""

@@ -52,7 +52,8 @@ def load_hf_engine(
         model: directory of a Hugging Face model or of a PEFT adapter (merged into its base), or a hub id; only
             a hub id may use the network.
         device: "cpu", "cuda", "cuda:N"; None = cuda where there is one.
-        dtype: "float32", "bfloat16", "float16"; None = float32 on CPU, the checkpoint's 16 bits as bfloat16 on CUDA.
+        dtype: "float32", "bfloat16", "float16"; None = a 16-bit checkpoint as bfloat16 on CUDA, a bfloat16
+            checkpoint as it is on a CPU that computes in bfloat16, float32 elsewhere.
         template: plain-text template with {prompt}, used instead of any chat template.
         use_chat_template: None = where the tokenizer has one.
         system_prompt: put before prompts that carry none.

@@ -19,6 +19,22 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import torch
 
+CACHE_ARGUMENTS = ("past_key_values", "cache", "cache_params")
+"""Names under which forward takes a transformers `Cache`; "cache" since transformers 5.24, the others before."""
+
+
+def cache_argument(model: Any) -> str | None:
+    """The argument of a model's forward that takes a transformers `Cache`; None where no known name is among them."""
+    accepted = inspect.signature(model.forward).parameters
+    return next((name for name in CACHE_ARGUMENTS if name in accepted), None)
+
+
+def tolerance_nats(dtype: torch.dtype, values: torch.Tensor, roundings: int) -> float:
+    """How far two ways to compute the same may lie apart: 1e-4, or so many roundings of the largest finite value."""
+    import torch
+
+    return max(1e-4, roundings * torch.finfo(dtype).eps * float(values[torch.isfinite(values)].abs().max()))
+
 
 class CausalLM:
     """A transformers model behind one forward call, whatever its architecture's argument names."""
@@ -29,12 +45,25 @@ class CausalLM:
         accepted = inspect.signature(model.forward).parameters
         self._takes_positions = "position_ids" in accepted
         self._takes_keep = "logits_to_keep" in accepted
-        self._cache_name = next((n for n in ("past_key_values", "cache_params") if n in accepted), None)
+        self._cache_name = cache_argument(model)
 
     @property
     def has_cache(self) -> bool:
-        """Whether the architecture takes a transformers `Cache` at all."""
+        """Whether a transformers `Cache` can be handed to the architecture."""
         return self._cache_name is not None
+
+    def returned_cache(self, ids_BT: torch.Tensor) -> str | None:
+        """Name under which a forward pass returns a transformers `Cache`; None: it returns none.
+
+        Args:
+            ids_BT: token ids to run it on, shape (B, T).
+        """
+        import torch
+        from transformers import Cache
+
+        with torch.inference_mode():
+            output = self.model(input_ids=ids_BT, use_cache=True)
+        return next((name for name, value in output.items() if isinstance(value, Cache)), None)
 
     def new_cache(self) -> Any:
         """An empty cache of the layer kinds this architecture uses."""

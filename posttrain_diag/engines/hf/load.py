@@ -7,8 +7,11 @@ import warnings
 from collections.abc import Generator
 from dataclasses import dataclass
 from logging import CRITICAL
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from posttrain_diag.engines.hf.adapter import merge_adapter
+from posttrain_diag.engines.hf.heard import hearing
 from posttrain_diag.engines.hf.memory import is_out_of_memory
 from posttrain_diag.engines.model.files import ModelFiles, first_line, read_json, require_tokenizer
 from posttrain_diag.errors import MissingExtra, ModelError, UsageError
@@ -24,6 +27,8 @@ DTYPES = {
     "float16": "float16",
     "fp16": "float16",
 }
+_BFLOAT16_UNITS = frozenset({"avx512_bf16", "amx_bf16"})
+"""Instructions of a CPU that multiply bfloat16 matrices faster than float32 ones."""
 _CAUSAL_SUFFIXES = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 # What from_pretrained and peft raise for unusable files; anything else is a defect and keeps its traceback.
 _LOAD_FAILURES = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError)
@@ -85,7 +90,8 @@ def load(files: ModelFiles, *, device: str | None, dtype: str | None, trust_remo
     Args:
         files: what `find_model` found.
         device: torch device; None = cuda where there is one, else cpu.
-        dtype: key of `DTYPES`; None or "auto" = float32 on CPU, the checkpoint's 16 bits as bfloat16 on CUDA.
+        dtype: key of `DTYPES`; None or "auto" = a 16-bit checkpoint as bfloat16 on CUDA, a bfloat16 checkpoint as it is
+            on a CPU that computes in bfloat16, float32 elsewhere.
         trust_remote_code: run Python code that comes with the model.
 
     Raises:
@@ -95,16 +101,17 @@ def load(files: ModelFiles, *, device: str | None, dtype: str | None, trust_remo
     """
     require_torch()
     require_tokenizer(files, trust_remote_code)
-    with quiet():
+    with quiet(), hearing() as heard:
         config = load_config(files, trust_remote_code)
         where = _device(device)
-        precision = _dtype(dtype, config, where)
+        precision, told = _dtype(dtype, config, where)
         tokenizer = load_tokenizer(files, trust_remote_code)
         model, notices = _model(files, config, precision, trust_remote_code)
-        if files.adapter is not None:
-            model = _with_adapter(files, model)
         model = model.eval().requires_grad_(False).to(where)
-    return Loaded(model, tokenizer, where, precision, notices)
+        if files.adapter is not None:
+            model, of_adapter = merge_adapter(files, model)
+            model, notices = model.eval().requires_grad_(False), (*notices, *of_adapter)
+    return Loaded(model, tokenizer, where, precision, (*told, *notices, *heard))
 
 
 def load_config(files: ModelFiles, trust_remote_code: bool) -> Any:
@@ -161,17 +168,33 @@ def _device(device: str | None) -> torch.device:
     return where
 
 
-def _dtype(dtype: str | None, config: Any, device: torch.device) -> str:
+def _dtype(dtype: str | None, config: Any, device: torch.device) -> tuple[str, tuple[str, ...]]:
+    """The precision to compute in, and what to tell of a choice that is not float32."""
     import torch
 
     if dtype not in (None, "auto"):
         if dtype not in DTYPES:
             raise UsageError(f"unknown dtype {dtype!r}: give auto, {', '.join(sorted(set(DTYPES.values())))}")
-        return DTYPES[dtype]
+        return DTYPES[dtype], ()
     stored = str(getattr(config.get_text_config(), "dtype", None) or config.dtype)
     if device.type == "cuda" and ("float16" in stored):  # "bfloat16" too
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
-    return "float32"
+        return ("bfloat16" if torch.cuda.is_bf16_supported() else "float16"), ()
+    if device.type == "cpu" and "bfloat16" in stored and (unit := sorted(_BFLOAT16_UNITS & cpu_flags())):
+        return "bfloat16", (
+            f"computed in bfloat16, as the checkpoint is stored: this CPU has {unit[0]} (--dtype float32 is slower and "
+            "rounds less)",
+        )
+    return "float32", ()
+
+
+def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """Instruction sets of this CPU as Linux names them; none where it does not say."""
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return frozenset()
+    flags = next((line for line in lines if line.startswith("flags")), "")
+    return frozenset(flags.partition(":")[2].split())
 
 
 def load_tokenizer(files: ModelFiles, trust_remote_code: bool) -> Any:
@@ -222,29 +245,3 @@ def _model(files: ModelFiles, config: Any, dtype: str, trust_remote_code: bool) 
     if unexpected:
         return model, (f"{len(unexpected)} tensors of the checkpoint are unused, e.g. {unexpected[0]!r}",)
     return model, ()
-
-
-def _with_adapter(files: ModelFiles, model: Any) -> Any:
-    """The base model with the adapter merged into its weights."""
-    try:
-        from peft import PeftModel
-    except ImportError as error:
-        raise MissingExtra("peft", "hf", f"loading the adapter {files.name!r}") from error
-    adapter = files.adapter
-    if adapter is None or not any(adapter.glob("adapter_model*.safetensors")):
-        raise ModelError(f"the adapter {files.name!r} has no adapter_model.safetensors: save it with peft >= 0.5")
-    try:
-        wrapped: Any = PeftModel.from_pretrained(model, str(adapter))
-    except _LOAD_FAILURES as error:
-        if is_out_of_memory(error):
-            raise
-        raise ModelError(
-            f"the adapter {files.name!r} does not fit its base model ({first_line(error)}): check "
-            "'base_model_name_or_path' in adapter_config.json"
-        ) from error
-    if wrapped.active_peft_config.is_prompt_learning:
-        raise ModelError(
-            f"the adapter {files.name!r} is of type {wrapped.active_peft_config.peft_type.value} (virtual tokens), "
-            "which cannot be merged into weights: give a LoRA-like adapter or a merged model"
-        )
-    return wrapped.merge_and_unload()

@@ -54,7 +54,7 @@ def load_vllm_engine(
     Args:
         model: directory of a Hugging Face model or of a LoRA adapter, or a hub id.
         python: interpreter of the environment that has vLLM; None = VLLM_PYTHON, .venv-vllm, this one.
-        dtype: "float32", "bfloat16", "float16"; None = as the hf engine chooses.
+        dtype: "float32", "bfloat16", "float16"; None = float32 on a CPU, the checkpoint's 16 bits on a GPU.
         template: plain-text template with {prompt}, used instead of any chat template.
         use_chat_template: None = where the tokenizer has one.
         system_prompt: put before prompts that carry none.

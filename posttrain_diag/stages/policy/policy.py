@@ -22,6 +22,7 @@ from typing import Any
 from posttrain_diag.engines.contract import EngineInfo
 from posttrain_diag.engines.hf.attention import ATTENTION, unplug
 from posttrain_diag.engines.hf.engine import HFEngine
+from posttrain_diag.engines.hf.heard import hearing
 from posttrain_diag.engines.hf.load import Loaded, load, quiet
 from posttrain_diag.engines.model.files import ModelFiles, find_model
 from posttrain_diag.engines.model.prompts import PromptCodec
@@ -162,7 +163,8 @@ def load_policy(model: str, config: StageConfig) -> Policy:
     if config.lora_rank:
         trained = copy.deepcopy(loaded.model).requires_grad_(True)
         _count_real_tokens(trained)
-        trained = _with_lora(trained, config)
+        trained, told = _with_lora(trained, config)
+        loaded = replace(loaded, notices=(*loaded.notices, *told))
     else:
         trained = _training_twin(loaded.model)
     codec = PromptCodec(
@@ -245,7 +247,8 @@ def _share(trained: Any, sampling: Any) -> None:
         buffer.data = buffers[name].data
 
 
-def _with_lora(model: Any, config: StageConfig) -> Any:
+def _with_lora(model: Any, config: StageConfig) -> tuple[Any, list[str]]:
+    """The model with an adapter to train, and what the libraries warned of."""
     import torch
     from peft import LoraConfig, get_peft_model
 
@@ -257,10 +260,11 @@ def _with_lora(model: Any, config: StageConfig) -> Any:
     )
     torch.manual_seed(config.seed)  # the adapter's first weights are random
     try:
-        with quiet():
-            return get_peft_model(model, settings)
+        with quiet(), hearing() as heard:
+            adapted = get_peft_model(model, settings)
     except ValueError as error:
         raise UsageError(f"--lora-rank {config.lora_rank}: PEFT cannot adapt this model ({error}); use 0") from error
+    return adapted, heard
 
 
 def _merge_into(peft_model: Any, sampling: Any) -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import torch
 from engines.tiny_models import VOCAB, edit_json, make_config, make_model, make_tokenizer, write_model
 from posttrain_diag.engines.contract import Engine, Prompt, SampleRequest, ScoreRequest
 from posttrain_diag.engines.hf import check as hf_check
+from posttrain_diag.engines.hf import load as hf_load
 from posttrain_diag.engines.hf import pack as hf_pack
 from posttrain_diag.engines.hf import slots as hf_slots
 from posttrain_diag.engines.hf.engine import HFEngine, load_hf_engine
@@ -98,15 +101,50 @@ def test_without_torch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, model
         load_hf_engine(path)
 
 
+def cpuinfo(path: Path, flags: str) -> Callable[[], frozenset[str]]:
+    path.write_text(f"processor\t: 0\nmodel name\t: any\nflags\t\t: fpu {flags}\n\nprocessor\t: 1\nflags\t\t: fpu\n")
+    return partial(hf_load.cpu_flags, path)
+
+
+@pytest.mark.parametrize(
+    ("stored", "flags", "expected"),
+    [
+        ("bfloat16", "avx512f avx512_bf16", "bfloat16"),
+        ("bfloat16", "amx_tile amx_bf16 avx512f", "bfloat16"),
+        ("bfloat16", "avx2 avx512f", "float32"),
+        ("float16", "avx512_bf16 amx_bf16", "float32"),
+        ("float32", "avx512_bf16 amx_bf16", "float32"),
+    ],
+)
+def test_a_bfloat16_checkpoint_is_computed_as_it_is_where_the_cpu_can(
+    stored: str, flags: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_model(tmp_path, make_model("llama").to(getattr(torch, stored)), make_tokenizer())
+    monkeypatch.setattr(hf_load, "cpu_flags", cpuinfo(tmp_path / "cpuinfo", flags))
+    info = load_hf_engine(str(path), device="cpu").info
+    assert info.dtype == expected
+    told = [notice for notice in info.notices if "computed in bfloat16" in notice]
+    assert len(told) == (expected == "bfloat16")
+    assert all("--dtype float32" in notice for notice in told)
+    assert load_hf_engine(str(path), device="cpu", dtype="float32").info.dtype == "float32"
+
+
+def test_where_no_cpu_flags_are_told_there_are_none(tmp_path: Path) -> None:
+    assert hf_load.cpu_flags(tmp_path / "absent") == frozenset()
+
+
 def test_dtype(tmp_path: Path) -> None:
     path = write_model(tmp_path, make_model("llama").to(torch.bfloat16), make_tokenizer())
-    assert load_hf_engine(str(path), device="cpu").info.dtype == "float32"
     half = load_hf_engine(str(path), device="cpu", dtype="bf16")
     assert half.info.dtype == "bfloat16"
     assert half.paths.decode == "slots"
     scores = {s.key: s for s in half.score([ScoreRequest("k", Prompt(text="ab:"), completion="12")])}
     full = next(
-        iter(load_hf_engine(str(path), device="cpu").score([ScoreRequest("k", Prompt(text="ab:"), completion="12")]))
+        iter(
+            load_hf_engine(str(path), device="cpu", dtype="float32").score(
+                [ScoreRequest("k", Prompt(text="ab:"), completion="12")]
+            )
+        )
     )
     assert np.allclose(scores["k"].logprob_T, full.logprob_T, atol=0.2)
     with pytest.raises(UsageError, match=r"unknown dtype 'int4'.*bfloat16"):
@@ -299,6 +337,63 @@ def test_adapter_errors(adapter: tuple[Path, Path, Path]) -> None:
     assert tokens(load_hf_engine(str(lora), device="cpu")), "a base model may be named relative to the adapter"
     (lora / "adapter_model.safetensors").unlink()
     assert "has no adapter_model.safetensors" in error_of(lora)
+
+
+# ---- the cache -----------------------------------------------------------------------------------------------------
+
+
+def taking_cache_as(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Llama's forward take its cache as `name` alone, whatever the installed transformers calls it."""
+    from transformers import LlamaForCausalLM
+
+    theirs = LlamaForCausalLM.forward
+    own = "cache" if "cache" in inspect.signature(theirs).parameters else "past_key_values"
+
+    def forward(self: Any, **given: Any) -> Any:
+        assert not {"past_key_values", "cache"} - {name} & set(given)
+        return theirs(self, **{own if key == name else key: value for key, value in given.items()})
+
+    taken = ("self", "input_ids", "attention_mask", "position_ids", name, "use_cache", "logits_to_keep")
+    parameters = [inspect.Parameter(key, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None) for key in taken]
+    forward.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    monkeypatch.setattr(LlamaForCausalLM, "forward", forward)
+
+
+@pytest.mark.parametrize("name", ["past_key_values", "cache"])
+def test_the_cache_is_used_under_either_name(
+    name: str, monkeypatch: pytest.MonkeyPatch, model_dir: Callable[[str], Path]
+) -> None:
+    path = str(model_dir("llama"))
+    right = tokens(load_hf_engine(path, device="cpu"))
+    taking_cache_as(name, monkeypatch)
+    engine = load_hf_engine(path, device="cpu")
+    assert (engine.paths.decode, engine.info.notices) == ("slots", ())
+    assert tokens(engine) == right
+
+
+def test_a_cache_under_a_name_nobody_knows_is_loud(
+    monkeypatch: pytest.MonkeyPatch, model_dir: Callable[[str], Path]
+) -> None:
+    path = str(model_dir("llama"))
+    right = tokens(load_hf_engine(path, device="cpu"))
+    taking_cache_as("memory", monkeypatch)
+    engine = load_hf_engine(path, device="cpu")
+    assert engine.paths.decode == "plain"
+    [told] = engine.info.notices
+    assert told.startswith("DECODING IS SLOW") and "LlamaForCausalLM has a cache" in told
+    assert "past_key_values, cache, cache_params" in told and "takes no" not in told
+    assert tokens(engine) == right
+
+
+def test_an_architecture_without_a_cache_is_said_to_have_none(tmp_path: Path) -> None:
+    import transformers as tf
+
+    config = tf.OpenAIGPTConfig(vocab_size=VOCAB, n_positions=96, n_embd=32, n_layer=2, n_head=4)
+    path = write_model(tmp_path, make_model("gpt", config=config), make_tokenizer())
+    engine = load_hf_engine(str(path), device="cpu")
+    assert engine.paths.decode == "plain" and tokens(engine)
+    assert any("takes no transformers cache" in notice for notice in engine.info.notices)
+    assert not any("SLOW" in notice for notice in engine.info.notices)
 
 
 # ---- the self-check ----------------------------------------------------------------------------------------------
