@@ -19,6 +19,9 @@ class Progress:
     def plan(self, draws: int, done: int, cap: int) -> None:
         """`draws` rollouts are planned in this phase, `done` are stored already, each has at most `cap` tokens."""
 
+    def tell(self, line: str) -> None:
+        """What the analysis has settled by itself, e.g. the token cap."""
+
     def advance(self, rollouts: int, tokens: int) -> None:
         """Rollouts became durable."""
 
