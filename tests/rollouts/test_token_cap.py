@@ -45,7 +45,7 @@ def saying(*lengths: int) -> Any:
 
 def bare(n: int = 32, **values: Any) -> list[Problem]:
     """Problems whose references are bare answers."""
-    return make_problems(n, lambda i: str(i), **{**NUMERIC, "demos": (), **values})
+    return make_problems(n, str, **{**NUMERIC, "demos": (), **values})
 
 
 def cap_for(engine: FakeEngine, problems: Sequence[Problem], **values: Any) -> TokenCap:
