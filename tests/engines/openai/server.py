@@ -24,7 +24,8 @@ class Server:
     def __init__(self, encode: Callable[[str], list[int]] | None = None, **features: Any) -> None:
         self.encode = encode or (lambda text: [ord(letter) for letter in text])
         self.features = {"chat": False, "logprobs": True, "ids": True, "extras": True, "max_n": 128, "scores": True}
-        self.features |= {"raw": True, "key": None, "models": ["m"], "prefix": "/v1", "list": True} | features
+        self.features |= {"raw": True, "key": None, "models": ["m"], "prefix": "/v1", "list": True, "context": 64}
+        self.features |= {"usage": True} | features
         self.faults: dict[int, Any] = {}
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
@@ -82,7 +83,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path != f"{state.features['prefix']}/models" or not state.features["list"]:
             self.refuse(404, "Not Found")
             return
-        models = [{"id": name, "root": name, "max_model_len": 64} for name in state.features["models"]]
+        models = [
+            {"id": name, "root": name, "max_model_len": state.features["context"]} for name in state.features["models"]
+        ]
         self.send_json(200, {"object": "list", "data": models})
 
     def do_POST(self) -> None:
@@ -140,7 +143,8 @@ class _Handler(BaseHTTPRequestHandler):
         n = min(int(body.get("n", 1)), int(features.get("makes", 128)))
         choices = [self.choice(body, chat, index) for index in range(n)]
         usage = {"completion_tokens": sum(choice.pop("size") for choice in choices)}
-        return self.send_json(200, {"choices": choices, "usage": usage})
+        told = {"usage": usage} if features["usage"] else {}
+        return self.send_json(200, {"choices": choices, **told})
 
     def choice(self, body: dict[str, Any], chat: bool, index: int) -> dict[str, Any]:
         features = self.server_state.features
