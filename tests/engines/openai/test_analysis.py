@@ -83,7 +83,9 @@ def test_the_cap_comes_from_what_the_server_says_of_its_draws(server: Server, tm
 
 
 @pytest.mark.parametrize(
-    "features", [{"context": 64}, {"context": 4096, "logprobs": False, "usage": False, "extras": False}], ids=["no room", "no counts"]
+    "features",
+    [{"context": 64}, {"context": 4096, "logprobs": False, "usage": False, "extras": False}],
+    ids=["no room", "no counts"],
 )
 def test_where_nothing_tells_the_cap_must_be_given(server: Server, tmp_path: Path, features: dict[str, Any]) -> None:
     server.features |= features
