@@ -132,3 +132,9 @@ def test_a_server_with_a_large_context_is_asked_for_longer_draws() -> None:
     assert {spec.max_new_tokens for spec in planned(Server(None)).draws} == {128}
     (note,) = planned(Server(64)).notes
     assert note == "no longer draws: give --tokenizer, so whether the context has room for them is unknown"
+
+
+def test_the_advised_cap_lets_95_percent_of_all_draws_end_not_of_the_cut_ones() -> None:
+    """A quarter is cut: four in five of them must end, and 32 of 40 do so by 50 tokens."""
+    found = finding(4, longer=[(50, "pass")] * 32 + [(120, "pass")] * 8)
+    assert "--max-new-tokens 64 would let 95% of the draws end" in found.advice
