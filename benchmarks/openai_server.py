@@ -36,7 +36,7 @@ class Server:
         self.encode = encode or (lambda text: [ord(letter) for letter in text])
         self.features = {"chat": False, "logprobs": True, "ids": True, "extras": True, "max_n": 128, "scores": True}
         self.features |= {"raw": True, "key": None, "models": ["m"], "prefix": "/v1", "list": True, "context": 64}
-        self.features |= features
+        self.features |= {"usage": True} | features
         self.faults: dict[int, Any] = {}
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
@@ -154,7 +154,8 @@ class _Handler(BaseHTTPRequestHandler):
         n = min(int(body.get("n", 1)), int(features.get("makes", 128)))
         choices = [self.choice(body, chat, index) for index in range(n)]
         usage = {"completion_tokens": sum(choice.pop("size") for choice in choices)}
-        return self.send_json(200, {"choices": choices, "usage": usage})
+        told = {"usage": usage} if features["usage"] else {}
+        return self.send_json(200, {"choices": choices, **told})
 
     def choice(self, body: dict[str, Any], chat: bool, index: int) -> dict[str, Any]:
         features = self.server_state.features

@@ -23,6 +23,8 @@ from posttrain_diag.types import Problem, SamplingParams
 
 MAIN = "main"
 """The arm of the plain prompt under the declared sampling law."""
+PILOT = "pilot"
+"""The arm of the draws that decide the token cap: the plain prompt under other caps, never pooled with `MAIN`."""
 
 READ_DRAWS = 6000
 """Most draws that are read again, the first ones of each problem."""

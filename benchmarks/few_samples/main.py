@@ -21,12 +21,13 @@ from posttrain_probes import all_probes, format_gap
 from posttrain_probes.synthetic import frame_of, make_problem
 
 from benchmarks import machine
-from posttrain_diag.analysis.analyze import gather, load_engine, references_of, sampling_of
+from posttrain_diag.analysis.analyze import gather, load_engine, references_of
 from posttrain_diag.diagnose import diagnose
 from posttrain_diag.diagnose.bottleneck import NAMED, label_probabilities
 from posttrain_diag.diagnose.classes import class_posterior
 from posttrain_diag.evidence import Evidence, Settings
 from posttrain_diag.rollouts.progress import Progress
+from posttrain_diag.rollouts.token_cap import DEFAULT, token_cap
 from posttrain_diag.settings.analysis import make_config
 from posttrain_diag.store import RunDir
 from posttrain_diag.tasks import load_problems, load_tasks, write_tasks
@@ -137,15 +138,15 @@ def zoo_case(work: Path, name: str, truth: str, seed: int) -> Case:
             model=model, tasks=str(path), out=out, rollouts=rollouts, limit=problems, seed=seed, device="cpu"
         )
         tasks, engine = load_problems(config), load_engine(config)
-        references = references_of(tasks)
-        sampling = sampling_of(config, tasks, references, engine)
+        cap = token_cap(engine, tasks.problems, config.sampling(DEFAULT), Progress())
+        sampling = config.sampling(cap.tokens)
         run = RunDir(
             out.with_name(f"{out.name}-{sampling.max_new_tokens}"), create=True
         )  # the cap follows the problems
         run.claim({"model_sha": engine.info.model_sha, "sampling": sampling.identity()})
         base = Evidence(
             {p.id: p for p in tasks.problems}, pd.DataFrame(), (), Settings.of(config, sampling),
-            replace(engine.info, model=model), references,
+            replace(engine.info, model=model), references_of(tasks),
         )  # fmt: skip
         evidence = gather(config, base, engine, run, Progress())
         engine.close()

@@ -23,26 +23,26 @@ from posttrain_reports import ReportData, candidate_ids, write_report
 
 from posttrain_diag.analysis.allocate import MainArm
 from posttrain_diag.analysis.follow_up import follow_up
+from posttrain_diag.analysis.pilot import keepsake, pilot_notes, pilot_specs, stored_cap
 from posttrain_diag.analysis.report_data import add_texts, transcripts
 from posttrain_diag.analysis.token_texts import keep_vocabulary, stored_vocabulary, tokens_by_draw
 from posttrain_diag.diagnose import diagnose, diagnosis_json
 from posttrain_diag.diagnose.contract import measurement_json
 from posttrain_diag.engines.contract import Engine, EngineInfo
-from posttrain_diag.errors import UsageError
-from posttrain_diag.evidence import MAIN, DrawSpec, Evidence, Settings
+from posttrain_diag.evidence import Evidence, Settings
 from posttrain_diag.recommend import Facts, Resources, recommend
 from posttrain_diag.recommend.duration import with_times
 from posttrain_diag.rollouts.collect import Collector
 from posttrain_diag.rollouts.other_models import check_teachers, with_teachers
 from posttrain_diag.rollouts.progress import Progress
 from posttrain_diag.rollouts.stored import current_evidence
-from posttrain_diag.rollouts.token_cap import token_cap
+from posttrain_diag.rollouts.token_cap import DEFAULT, TokenCap, token_cap
 from posttrain_diag.settings.analysis import AnalyzeConfig
 from posttrain_diag.store import RunDir, write_atomic
 from posttrain_diag.store.speed import keep_speed, stored_speed
 from posttrain_diag.tasks import TaskSet, load_problems, load_tasks, reference_completions, write_tasks
 from posttrain_diag.tasks.problems.split import FEWEST, divide
-from posttrain_diag.types import Diagnosis, Measurement, Plan, ProbeFailure, ProblemClass, SamplingParams
+from posttrain_diag.types import Diagnosis, Measurement, Plan, ProbeFailure, ProblemClass
 
 
 @dataclass(frozen=True)
@@ -54,20 +54,6 @@ class Analysis:
     evidence: Evidence
     json: Mapping[str, Any]
     run: RunDir
-
-
-@dataclass(frozen=True)
-class CostEstimate:
-    """What a run would cost (`--dry-run`)."""
-
-    problems: int
-    rollouts: int
-    stored: int
-    max_new_tokens: int
-    most_tokens: int
-    flops: float
-    teacher_rollouts: int
-    """An upper limit: other models are asked only on problems that the policy may not have mastered."""
 
 
 def load_engine(config: AnalyzeConfig) -> Engine:
@@ -106,7 +92,7 @@ def analyze(config: AnalyzeConfig, progress: Progress | None = None, command: st
     with closing(load_engine(config)) as engine, RunDir(config.out, create=True).locked() as run:
         for warning in engine.info.warnings:
             progress.warn(warning)
-        base = begin(config, tasks, engine, run, command)
+        base = begin(config, tasks, engine, run, progress, command)
         for notice in engine.info.notices:
             progress.note(notice)
         with settled_heap():
@@ -117,25 +103,34 @@ def analyze(config: AnalyzeConfig, progress: Progress | None = None, command: st
         return conclude(evidence, tasks, run, progress, command, has)
 
 
-def begin(config: AnalyzeConfig, tasks: TaskSet, engine: Engine, run: RunDir, command: str) -> Evidence:
-    """Bind the run directory to this model and sampling law, and return the evidence before the first draw.
+def begin(
+    config: AnalyzeConfig, tasks: TaskSet, engine: Engine, run: RunDir, progress: Progress, command: str
+) -> Evidence:
+    """Bind the run directory to this model and sampling law, and return the evidence before the main arm's first draw.
 
     Args:
         config: what was asked for.
         tasks: the problems to be drawn.
         engine: the engine with the model.
         run: the run directory, locked.
+        progress: told of the token cap and of the pilot draws behind it.
         command: the command line, for the event log.
 
     Raises:
         StoreError: the directory belongs to another model or sampling law.
     """
-    references = references_of(tasks)
-    sampling = sampling_of(config, tasks, references, engine)
+    cap = cap_of(config, tasks, engine, progress)
+    sampling = config.sampling(cap.tokens)
     identity = {"model_sha": engine.info.model_sha, "sampling": sampling.identity()}
     named = {"model": config.model, "tasks": config.tasks, "tasks_sha": tasks.sha, "store": config.store}
-    resumed = run.claim({**identity, **named})
+    resumed = run.claim({**identity, **named, **keepsake(cap)})
     save_inputs(run, config, tasks, engine.info)
+    if cap.said:
+        progress.tell(cap.said)
+        run.event("token_cap", said=cap.said)
+    if cap.pilot is not None:
+        with closing(run.store()) as store:
+            store.add_many(cap.pilot.made)
     run.event("analyze", resumed=resumed, command=command, rollouts=config.rollouts_per_problem)
     return Evidence(
         problems={problem.id: problem for problem in tasks.problems},
@@ -143,7 +138,8 @@ def begin(config: AnalyzeConfig, tasks: TaskSet, engine: Engine, run: RunDir, co
         scores=(),
         settings=Settings.of(config, sampling),
         model=replace(engine.info, model=config.model),
-        references=references,
+        references=references_of(tasks),
+        notes=pilot_notes(run),
     )
 
 
@@ -241,8 +237,9 @@ def gather(config: AnalyzeConfig, base: Evidence, engine: Engine, run: RunDir, p
         collector = Collector(engine, store, base.problems, base.settings.sampling)
         progress.phase("sample", f"main arm, {config.allocation}")
         owed = MainArm(collector, base, config.rollouts_per_problem, config.allocation).draw(progress)
+        owed += collector.owed(pilot_specs(run, base.problems))  # those that are stored: no more are made
         found = follow_up(owed, collector, config.effort, lambda made: current_evidence(base, store, made), progress)
-        found = replace(found, notes=(*engine.info.warnings, *found.notes))
+        found = replace(found, notes=(*engine.info.warnings, *base.notes, *found.notes))
         keep_vocabulary(run, engine, store, found.rollouts)
         told = () if base.model is None else base.model.notices
         if news := [notice for notice in engine.info.notices if notice not in told]:
@@ -260,49 +257,13 @@ def references_of(tasks: TaskSet) -> dict[str, tuple[str, ...]]:
     return {p.id: references for p in tasks.problems if (references := reference_completions(p))}
 
 
-def sampling_of(
-    config: AnalyzeConfig, tasks: TaskSet, references: Mapping[str, tuple[str, ...]], engine: Engine
-) -> SamplingParams:
-    """The sampling law; where no token cap is set, it is four times the longest reference, within the context.
-
-    Args:
-        config: what was asked for.
-        tasks: the problems, whose prompts must fit too.
-        references: right completions by problem id.
-        engine: counts the tokens.
-
-    Raises:
-        UsageError: no token cap is set and the engine cannot count tokens.
-    """
+def cap_of(config: AnalyzeConfig, tasks: TaskSet, engine: Engine, progress: Progress) -> TokenCap:
+    """The token cap: what the user says, else what the run directory holds, else what `token_cap` settles."""
     if config.max_new_tokens is not None:
-        return config.sampling(config.max_new_tokens)
-    if "tokens" in engine.info.lacks:
-        raise UsageError(
-            f"the {engine.info.engine} engine cannot count the references' tokens ({engine.info.lacks['tokens']}): "
-            "give --max-new-tokens, e.g. --max-new-tokens 1024"
-        )
-    texts = (text for texts in references.values() for text in texts)
-    return config.sampling(token_cap(engine, texts, tasks.problems))
-
-
-def estimate_cost(config: AnalyzeConfig) -> CostEstimate:
-    """What a run would draw, and at most cost; loads the model but draws nothing."""
-    tasks = load_problems(config)
-    engine = load_engine(config)
-    sampling = sampling_of(config, tasks, references_of(tasks), engine)
-    problems = {problem.id: problem for problem in tasks.problems}
-    n = config.rollouts_per_problem
-    stored = 0
-    if (config.out / "run.json").exists() and (run := RunDir(config.out)).rollouts_path.exists():
-        store = run.store()
-        owed = Collector(engine, store, problems, sampling).owed(DrawSpec(key, MAIN, n) for key in problems)
-        stored = sum(n - len(item.missing) for item in owed)
-        store.close()
-    most = (n * len(problems) - stored) * sampling.max_new_tokens
-    engine.close()
-    flops = 2.0 * engine.info.n_parameters * most
-    asked = len(config.teacher) * Settings.of(config, sampling).teacher_rollouts * len(problems)
-    return CostEstimate(len(problems), n * len(problems), stored, sampling.max_new_tokens, most, flops, asked)
+        return TokenCap(config.max_new_tokens)
+    if (known := stored_cap(config.out)) is not None:
+        return TokenCap(known)
+    return token_cap(engine, tasks.problems, config.sampling(DEFAULT), progress)
 
 
 def save_inputs(run: RunDir, config: AnalyzeConfig, tasks: TaskSet, info: EngineInfo) -> None:

@@ -161,6 +161,10 @@ class Metered(Progress):
         if draws > done:
             self._check()
 
+    def tell(self, line: str) -> None:
+        """Something was settled."""
+        self._shown.tell(line)
+
     def advance(self, rollouts: int, tokens: int) -> None:
         """Count rollouts that became durable, and pass them on; called from whichever thread wrote them."""
         self._shown.advance(rollouts, tokens)

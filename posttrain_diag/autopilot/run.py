@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from posttrain_diag.analysis.analyze import CostEstimate, estimate_cost
+from posttrain_diag.analysis.estimate import CostEstimate, estimate_cost
+from posttrain_diag.analysis.pilot import stored_cap
 from posttrain_diag.autopilot.bill import Tokens, analysis_tokens, pilot_tokens, stage_tokens
 from posttrain_diag.autopilot.journal import Journal
 from posttrain_diag.autopilot.problems import RunProblems, problems_of
@@ -20,6 +21,7 @@ from posttrain_diag.autopilot.state import AutopilotState, Round, load_state
 from posttrain_diag.autopilot.steps import Steps
 from posttrain_diag.errors import StoreError, UsageError
 from posttrain_diag.recommend.rules import OPTIONS
+from posttrain_diag.rollouts.progress import Progress
 from posttrain_diag.settings.analysis import AnalyzeConfig
 from posttrain_diag.settings.autopilot import RESUMED, AutopilotConfig, check_same
 from posttrain_diag.stages import Measured, StageResult, read_result
@@ -103,7 +105,11 @@ class AutopilotRun:
         model = self.model(number)
         here = directory_of(model)
         teachers = tuple(name for name in self.config.teacher if directory_of(name) != here)
-        more = {} if self.state.rollouts is None or number != self.state.current else {"rollouts": self.state.rollouts}
+        more: dict[str, Any] = {}
+        if self.state.rollouts is not None and number == self.state.current:
+            more["rollouts"] = self.state.rollouts
+        if number and self.config.max_new_tokens is None:  # checkpoints are compared under one law: the start's
+            more["max_new_tokens"] = stored_cap(self.analysis(0))
         return self.config.analysis(model, self.tasks, self.analysis(number), teachers, **more)
 
     def request(self, begun: Round) -> TrainRequest:
@@ -210,8 +216,12 @@ def open_run(config: AutopilotConfig, out: Path, steps: Steps) -> Generator[Auto
         lock.close()
 
 
-def first_cost(config: AutopilotConfig) -> tuple[RunProblems, CostEstimate]:
-    """The problems of a run, and what its first analysis would draw; loads the model, writes nothing that stays.
+def first_cost(config: AutopilotConfig, progress: Progress | None = None) -> tuple[RunProblems, CostEstimate]:
+    """The problems of a run, and what its first analysis would cost; makes pilot draws, writes nothing that stays.
+
+    Args:
+        config: what was asked for.
+        progress: told of the pilot draws.
 
     Raises:
         DiagError: tasks, settings or a model that cannot be used.
@@ -222,7 +232,7 @@ def first_cost(config: AutopilotConfig) -> tuple[RunProblems, CostEstimate]:
     with TemporaryDirectory() as name:
         problems.write(Path(name))
         analysis = config.analysis(config.model, Path(name), Path(name) / "run", ())
-        return problems, estimate_cost(analysis)
+        return problems, estimate_cost(analysis, progress)
 
 
 def check_settings(config: AutopilotConfig, problems: RunProblems) -> None:

@@ -15,9 +15,10 @@ import typer
 from posttrain_diag.cli import completion
 from posttrain_diag.cli.terminal import echo, echo_json
 from posttrain_diag.errors import UsageError
-from posttrain_diag.wording.numbers import count, scientific, token_count
+from posttrain_diag.wording.numbers import count, duration, scientific, token_count
 
 if TYPE_CHECKING:
+    from posttrain_diag.analysis.estimate import CostEstimate
     from posttrain_diag.settings.analysis import AnalyzeConfig
 
 Model = Annotated[
@@ -48,7 +49,10 @@ Allocation = Annotated[
     ),
 ]
 Budget = Annotated[int, typer.Option(help="B: rollouts per prompt your RL stage can afford; support means p >= 1/B.")]
-MaxTokens = Annotated[int | None, typer.Option(help="Token cap. Default: four times the longest reference.")]
+MaxTokens = Annotated[
+    int | None,
+    typer.Option(help="Token cap. Default: four times the longest demonstration; without any, from pilot draws."),
+]
 Temperature = Annotated[float, typer.Option(help="Sampling temperature.")]
 TopP = Annotated[float, typer.Option(help="Nucleus sampling threshold.")]
 TopK = Annotated[int, typer.Option(help="Top-k sampling; 0 is off.")]
@@ -124,7 +128,9 @@ Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.",
 BatchRows = Annotated[int | None, typer.Option(help="Sequences per batch. Default: from free memory.")]
 Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run code that the model directory brings.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print diagnosis.json on stdout; everything else on stderr.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what the run would draw and cost; draw nothing.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print what the run would cost, after a few pilot draws; write nothing.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 Resume = Annotated[
     bool | None,
@@ -226,7 +232,7 @@ def analyze(
     }
     config = resolve_config(model, tasks, out, values, resume)
     if dry_run:
-        show_cost(config, as_json)
+        show_cost(config, as_json, quiet=quiet)
         return
     from posttrain_diag.analysis.analyze import analyze as run_analysis
     from posttrain_diag.cli.progress import make_progress
@@ -325,14 +331,16 @@ def named_out(model: str, tasks: str, identity: str, prefix: str = "") -> Path:
     return Path("runs") / f"{prefix}{slug}-{digest}"
 
 
-def show_cost(config: AnalyzeConfig, as_json: bool) -> None:
+def show_cost(config: AnalyzeConfig, as_json: bool, *, quiet: bool) -> None:
     """Print what a run would draw."""
     from dataclasses import asdict
 
-    from posttrain_diag.analysis.analyze import estimate_cost
     from posttrain_diag.analysis.budget import PROBE_SHARE
+    from posttrain_diag.analysis.estimate import estimate_cost
+    from posttrain_diag.cli.progress import make_progress
 
-    cost = estimate_cost(config)
+    with make_progress(quiet=quiet) as progress:
+        cost = estimate_cost(config, progress)
     if as_json:
         echo_json({**asdict(cost), "out": str(config.out)})
         return
@@ -340,12 +348,25 @@ def show_cost(config: AnalyzeConfig, as_json: bool) -> None:
         f"{count(cost.problems)} problems, {count(cost.rollouts)} rollouts in the main arm, "
         f"{count(cost.stored)} of them stored already"
     )
-    echo(
-        f"at most {token_count(cost.max_new_tokens)} new tokens each: at most {token_count(cost.most_tokens)} tokens, "
-        f"{scientific(cost.flops)} FLOPs"
-    )
+    if cost.said:
+        echo(cost.said)
+    for line in cost_lines(cost):
+        echo(line)
     if cost.teacher_rollouts:
         echo(f"other models: at most {count(cost.teacher_rollouts)} rollouts on problems that may not be mastered")
-    most = f"{PROBE_SHARE[config.effort]:g} times the main arm's tokens"
-    echo(f"probes come on top: at most {most} (--effort {config.effort})")
+    most = f"{PROBE_SHARE[config.effort]:g} times the main arm's (--effort {config.effort})"
+    echo(f"probes: at most {token_count(cost.probe_tokens)} tokens, {most}")
     echo(f"run directory: {config.out}")
+
+
+def cost_lines(cost: CostEstimate) -> list[str]:
+    """Tokens and time of a main arm, and what they rest on."""
+    takes = "" if cost.time_s is None else f", about {duration(cost.time_s)}"
+    by = "the run's own draws"
+    if cost.pilot_rollouts:
+        by = f"{count(cost.pilot_rollouts)} pilot draws made now and kept nowhere"
+    return [
+        f"the main arm: about {token_count(cost.tokens)} tokens{takes}, {scientific(cost.flops)} FLOPs, by the mean "
+        f"length and the speed of {by}",
+        f"at most {token_count(cost.max_new_tokens)} new tokens each: at most {token_count(cost.most_tokens)} tokens",
+    ]

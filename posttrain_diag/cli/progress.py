@@ -131,6 +131,10 @@ class PlainProgress(Meter):
             each = f"at most {token_count(cap)} tokens each"
             say(f"  at most {count(draws)} rollouts, {count(done)} stored already, {each}")
 
+    def tell(self, line: str) -> None:
+        """Say it."""
+        say(f"  {line}")
+
     def advance(self, rollouts: int, tokens: int) -> None:
         """Count rollouts, and now and then print how many there are."""
         super().advance(rollouts, tokens)
@@ -166,6 +170,10 @@ class LiveProgress(Meter):
         shown = terminal.console(stderr=True)
         self._spinner = Spinner("line" if shown.options.ascii_only else "dots")
         self._live = Live(self, console=shown, transient=True, refresh_per_second=REFRESH_PER_S)
+
+    def tell(self, line: str) -> None:
+        """Say it above the display, where it stays."""
+        self._live.console.print(terminal.styled(line))
 
     def __enter__(self) -> LiveProgress:
         self._live.start()

@@ -39,7 +39,7 @@ Pilot = Annotated[bool, typer.Option("--pilot", help="Choose each stage by short
 Config = Annotated[Path | None, typer.Option(help="YAML file of stage settings, for every stage.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Any stage setting, e.g. --set learning_rate=1e-5.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print result.json on stdout; everything else on stderr.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the inputs, print what the first analysis would draw.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the inputs, print what the first analysis would cost.")]
 
 
 def run(
@@ -121,7 +121,7 @@ def run(
     )
     folder = out or common.named_out(model, tasks, asked.identity, prefix="auto-")
     if dry_run:
-        show_cost(asked, folder, as_json)
+        show_cost(asked, folder, as_json, quiet=quiet)
         return
     steps = Steps(progress=lambda: make_progress(quiet=quiet), say=say_nothing if quiet else say)
     result = autopilot(asked, folder, steps)
@@ -131,27 +131,25 @@ def run(
         show_result(result, folder)
 
 
-def show_cost(config: AutopilotConfig, out: Path, as_json: bool) -> None:
-    """Print what would be trained and measured on, and what the first analysis would draw.
-
-    The model is loaded for this, but nothing is drawn.
-    """
+def show_cost(config: AutopilotConfig, out: Path, as_json: bool, *, quiet: bool) -> None:
+    """Print what would be trained and measured on, and what the first analysis would cost, after a few pilot draws."""
     from posttrain_diag.autopilot import first_cost
+    from posttrain_diag.cli.progress import make_progress
 
-    problems, cost = first_cost(config)
+    with make_progress(quiet=quiet) as progress:
+        problems, cost = first_cost(config, progress)
     sizes = {"train": len(problems.train), "held_out": len(problems.held_out), "retained": len(problems.retain)}
     if as_json:
-        analysis = {"rollouts": cost.rollouts, "most_tokens": cost.most_tokens}
+        analysis = {"rollouts": cost.rollouts, "most_tokens": cost.most_tokens, "tokens": cost.tokens}
         data = {**sizes, "analysis": analysis, "out": str(out), "config": config.model_dump(mode="json")}
         echo_json(data)
         return
     echo(f"{config.model}: " + ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in sizes.items()))
     for note in problems.notes:
         echo(f"  {note}")
-    echo(
-        f"the first analysis: at most {count(cost.rollouts)} rollouts of at most {token_count(cost.max_new_tokens)} "
-        f"tokens, {token_count(cost.most_tokens)} tokens; each stage is analysed again"
-    )
+    echo(f"the first analysis: at most {count(cost.rollouts)} rollouts; each stage is analysed again")
+    for line in common.cost_lines(cost):
+        echo(f"  {line}")
     budget = "no limit" if config.budget_tokens is None else f"{token_count(config.budget_tokens)} tokens"
     echo(f"budget: {budget}, at most {config.max_stages} stages, target pass@1 {nominal(config.target)}")
     echo(f"folder: {out}")

@@ -28,6 +28,9 @@ class Progress:
         `draws` rollouts are planned in this phase, `done` are stored already, each has at most `cap` tokens.
         """
 
+    def tell(self, line: str) -> None:
+        """What the analysis has settled by itself, e.g. the token cap."""
+
     def advance(self, rollouts: int, tokens: int) -> None:
         """Called when further rollouts became durable, with the tokens they hold."""
 

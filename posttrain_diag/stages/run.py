@@ -22,10 +22,9 @@ from posttrain_diag.stages.policy.policy import Policy, load_policy
 from posttrain_diag.stages.policy.sharding import check_launch
 from posttrain_diag.stages.session.session import Session, replay_share
 from posttrain_diag.stages.trainers.memory import settle_micro_batch
-from posttrain_diag.stages.trainers.trl import require_trl, require_vllm
+from posttrain_diag.stages.trainers.trl import processes_of, require_trl, require_vllm
 from posttrain_diag.stats import pass_at_k
 from posttrain_diag.store import Store, write_atomic
-from posttrain_diag.tasks.problems.references import reference_completions
 from posttrain_diag.tasks.problems.split import some
 from posttrain_diag.types import Estimate, Problem, Rollout, SamplingParams
 from posttrain_diag.wording.estimates import share_text
@@ -147,7 +146,8 @@ def train_stage(
         return read_result(out)
     started, cpu = time.perf_counter(), time.process_time()
     policy = load_policy(inputs.model, config)
-    params = sampling_of(config, policy, inputs)
+    cap = settled_cap(config, policy, inputs, out, progress or Progress())
+    params = SamplingParams(config.temperature, max_new_tokens=cap.tokens, seed=config.seed, stop=config.stop)
     rate = config.learning_rate or learning_rate(record, policy.n_parameters, lora=policy.lora)
     session = Session(
         inputs,
@@ -167,7 +167,12 @@ def train_stage(
     for notice in policy.engine.info.notices:
         session.say(f"note: {notice}")
     taken_over = None if before is None else replace(before, tokens=0)
-    measured = _once(out / "before.json", lambda: taken_over or measure(policy, inputs, config, params), session)
+
+    def measured_before() -> Measured:
+        found = taken_over or measure(policy, inputs, config, params)
+        return replace(found, tokens=found.tokens + cap.drawn)
+
+    measured = _once(out / "before.json", measured_before, session)
     session.say(f"{stage}: before {_text(measured)}; {session.steps} steps at learning rate {plain(rate)}")
     session.config = settle_micro_batch(stage, session)
     if session.is_main:
@@ -257,14 +262,39 @@ def _passes(drawn: Mapping[str, Sequence[Rollout]]) -> dict[str, tuple[int, int]
     return {key: (sum(d.passed for d in own), sum(d.verdict != "error" for d in own)) for key, own in drawn.items()}
 
 
-def sampling_of(config: StageConfig, policy: Policy, inputs: StageInputs) -> SamplingParams:
-    """The sampling law of a stage; an unset token cap becomes four times the longest reference, as in an analysis."""
-    cap = config.max_new_tokens
-    if cap is None:
-        texts = (text for p in (*inputs.train, *inputs.held_out) for text in reference_completions(p))
-        prompts = (*inputs.train, *inputs.watched, *inputs.held_out, *inputs.retain)
-        cap = token_cap(policy.engine, texts, prompts)
-    return SamplingParams(config.temperature, max_new_tokens=cap, seed=config.seed, stop=config.stop)
+@dataclass(frozen=True)
+class SettledCap:
+    """The token cap of a stage, kept in its folder: a restart takes the same."""
+
+    tokens: int
+    said: str = ""
+    drawn: int = 0
+    """Tokens of the pilot draws behind it; they are on the bill of the first measurement."""
+
+
+def settled_cap(config: StageConfig, policy: Policy, inputs: StageInputs, out: Path, progress: Progress) -> SettledCap:
+    """The token cap of the stage: what is set for it, else what an analysis would take; one process settles it for all.
+
+    Args:
+        config: a stage of a run has the cap of the run's analysis in it.
+        policy: as it starts.
+        inputs: whose problems and prompts decide.
+        out: folder of the stage.
+        progress: told of pilot draws.
+    """
+    if config.max_new_tokens is not None:
+        return SettledCap(config.max_new_tokens)
+    path, processes = out / "token_cap.json", processes_of(policy.device)
+    if processes.is_main_process and not path.exists():
+        law = SamplingParams(config.temperature, seed=config.seed, stop=config.stop)
+        problems = (*inputs.train, *inputs.held_out)
+        prompted = (*problems, *inputs.watched, *inputs.retain)
+        found = token_cap(policy.engine, problems, law, progress, prompted=prompted)
+        drawn = 0 if found.pilot is None else found.pilot.tokens
+        write_atomic(path, json.dumps(asdict(SettledCap(found.tokens, found.said, drawn))) + "\n")
+        progress.tell(found.said)
+    processes.wait_for_everyone()
+    return SettledCap(**json.loads(path.read_text(encoding="utf-8")))
 
 
 def _text(measured: Measured) -> str:

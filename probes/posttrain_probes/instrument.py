@@ -17,6 +17,7 @@ from posttrain_probes import (
     rendering,
     repeats,
     stopping,
+    truncation,
 )
 from posttrain_probes.card import Probe, ProbeCard
 from posttrain_probes.estimates import share_estimate
@@ -40,7 +41,7 @@ CARD = ProbeCard(
 
 def plan(evidence: Evidence, engine: Engine) -> Needs:
     """Ask for longer draws of truncated problems, and for some in the prompt's other rendering."""
-    parts = (stopping.plan(evidence, engine), rendering.plan(evidence, engine))
+    parts = (truncation.plan(evidence, engine), rendering.plan(evidence, engine))
     return Needs(
         draws=tuple(spec for part in parts for spec in part.draws),
         notes=tuple(note for part in parts for note in part.notes),

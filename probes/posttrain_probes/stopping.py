@@ -6,20 +6,12 @@ import re
 
 import numpy as np
 
-from posttrain_diag.engines.contract import Engine
-from posttrain_diag.evidence import DrawSpec, Evidence, Needs
+from posttrain_diag.evidence import Evidence
 from posttrain_diag.store import ScoreRow
 from posttrain_diag.types import Estimate, Finding
 from posttrain_probes.estimates import share_estimate
+from posttrain_probes.truncation import TRUNCATED_GATE, TRUNCATED_NOTE, truncation_finding
 
-LONGER_ARM = "longer"
-LONGER_FACTOR = 4
-"""Truncated draws are repeated with this many times the cap (as far as the context allows)."""
-LONGER_PROBLEMS = 32
-LONGER_DRAWS = 4
-TRUNCATED_NOTE = 0.05
-TRUNCATED_GATE = 0.2
-"""From this share of truncated draws on, a verdict needs evidence that the cap does not matter."""
 UNIFORM_SHARE = 0.6
 """A policy is near-uniform on references when its NLL per token exceeds this share of ln(vocabulary)."""
 STOP_PROBABILITY = 0.05
@@ -30,32 +22,6 @@ ARTEFACTS = re.compile(
     r"|^\s*(?:user|human|assistant)\s*:|### (?:Human|Instruction)",
     re.IGNORECASE | re.MULTILINE,
 )
-
-
-def plan(evidence: Evidence, engine: Engine) -> Needs:
-    """Ask for draws of some truncated problems with a longer cap."""
-    table = evidence.main
-    if int(table["truncated"].sum()) < TRUNCATED_NOTE * max(1, int(table["drawn"].sum())):
-        return Needs()
-    worst = table[table["truncated"] > 0].index.tolist()
-    step = max(1, len(worst) // LONGER_PROBLEMS)
-    cap = evidence.settings.sampling.max_new_tokens
-    context = engine.info.context_length
-    if context is not None and "tokens" in engine.info.lacks:
-        return Needs(notes=(f"no longer draws: {engine.info.lacks['tokens']}, so the room in the context is unknown",))
-    draws: list[DrawSpec] = []
-    for key in map(str, worst[::step][:LONGER_PROBLEMS]):
-        problem = evidence.problems[key]
-        longer = LONGER_FACTOR * cap
-        if context is not None:
-            from posttrain_diag.engines.contract import Prompt
-
-            room = context - len(engine.prompt_ids(Prompt(problem.prompt, problem.messages)))
-            longer = min(longer, room)
-        if longer > cap:
-            draws.append(DrawSpec(key, LONGER_ARM, LONGER_DRAWS, max_new_tokens=longer))
-    notes = () if draws else ("no longer draws: the token cap already fills the model's context",)
-    return Needs(draws=tuple(draws), notes=notes)
 
 
 def _demo_rows(evidence: Evidence) -> list[ScoreRow]:
@@ -112,37 +78,7 @@ def no_stop_token(evidence: Evidence) -> Finding | None:
 
 def truncation(evidence: Evidence) -> Finding | None:
     """Draws cut at the token cap, and whether that can have changed the verdict."""
-    table = evidence.main
-    drawn, truncated = int(table["drawn"].sum()), int(table["truncated"].sum())
-    if drawn == 0 or truncated < TRUNCATED_NOTE * drawn:
-        return None
-    share = share_estimate(truncated, drawn, level=evidence.settings.level)
-    problems = tuple(map(str, table.index[table["truncated"] > 0]))
-    cap = evidence.settings.sampling.max_new_tokens
-    head = f"{truncated} of {drawn} draws were cut at {cap} tokens"
-    if near_uniform(evidence):
-        advice = (
-            f"{head}, but the policy is close to uniform on the references, so no longer window would change the "
-            "verdict; the cut draws count as not passed."
-        )
-        return Finding("truncation", "note", share, problems, advice)
-    longer = evidence.table(LONGER_ARM)
-    longer = longer[longer["n"] > 0]
-    again, ended, passed = (int(longer[column].sum()) for column in ("n", "failed", "c"))
-    if again == 0:
-        tried = "The context leaves no room for longer draws."
-    else:
-        tried = f"With a longer cap {passed} of {again} repeated draws passed and {ended + passed} ended by themselves."
-    if truncated >= TRUNCATED_GATE * drawn:
-        severity = "broken"
-    elif passed > 0:
-        severity = "suspect"
-    else:
-        severity = "note"
-    fit = needed_tokens(evidence)
-    size = f" References need up to {fit} tokens." if fit is not None and fit > cap else ""
-    advice = f"{head}. {tried}{size} Raise --max-new-tokens (or shorten the prompt) and rerun into a new --out."
-    return Finding("truncation", severity, share, problems, advice)
+    return truncation_finding(evidence, uniform=near_uniform(evidence), needed=needed_tokens(evidence))
 
 
 def needed_tokens(evidence: Evidence) -> int | None:

@@ -30,6 +30,13 @@ def outcomes(result: Mapping[str, Any]) -> list[tuple[str, str, int]]:
     return [(r["stage"], r["outcome"], r["start"]) for r in result["rounds"]]
 
 
+def test_checkpoints_are_analysed_under_the_token_cap_of_the_start(world: World) -> None:
+    """The start's analysis settles it (8, in this world); another cap would make the runs incomparable."""
+    world.effects = {"grpo": gains(0.4)}
+    world.run(retain=world.retain)
+    assert [config.max_new_tokens for config in world.configs] == [None, 8, 8]
+
+
 def test_a_run_to_its_target(world: World) -> None:
     world.effects = {"grpo": gains(0.4), "rft": gains(0.4)}
     result = world.run(retain=world.retain)

@@ -113,10 +113,13 @@ def test_resume_needs_only_the_run(finished: Path) -> None:
     assert rows(finished) == before
 
 
-def test_dry_run_draws_nothing(tmp_path: Path) -> None:
+def test_dry_run_keeps_nothing(tmp_path: Path) -> None:
+    """zoo:base answers S with 7 to 9 tokens."""
     cost = json.loads(diag(*ANALYZE, "--out", str(tmp_path / "run"), "--dry-run", "--json"))
     assert (cost["problems"], cost["rollouts"], cost["stored"]) == (16, 768, 0)
     assert cost["most_tokens"] == 768 * cost["max_new_tokens"]
+    assert 6 * 768 <= cost["tokens"] <= 10 * 768
+    assert cost["pilot_rollouts"] == 16 and cost["said"].endswith("four times the longest demonstration")
     assert not (tmp_path / "run").exists()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from posttrain_probes import BUILTIN, Probe, boundary, golds, instrument, prefix_ladder, stopping
+from posttrain_probes import BUILTIN, Probe, boundary, golds, instrument, prefix_ladder, stopping, truncation
 from posttrain_probes.synthetic import demonstrated, make_evidence, make_problem, rollout_row
 
 from posttrain_diag.engines.contract import EngineInfo
@@ -124,12 +124,16 @@ def cut(index: int, draw: int) -> dict[str, Any]:
 
 def test_a_cap_that_cuts_known_answers_breaks_the_instrument() -> None:
     rows = [cut(i, draw) for i in range(12) for draw in range(16)]
-    longer = [rollout_row(f"p{i}", j, arm=stopping.LONGER_ARM, verdict="pass") for i in range(12) for j in range(4)]
+    longer = [
+        rollout_row(f"p{i}", j, arm=truncation.LONGER_ARM, verdict="pass", n_tokens=99)
+        for i in range(12)
+        for j in range(4)
+    ]
     scores = tuple(score(i, [-0.1] * 8) for i in range(12))
     evidence = make_evidence([(0, 0)] * 12, extra=[*rows, *longer], scores=scores, model=info())
     finding = stopping.truncation(evidence)
     assert finding is not None and finding.severity == "broken"
-    assert "48 of 48 repeated draws passed" in finding.advice
+    assert "48 ended and 48 passed" in finding.advice
 
 
 def test_a_cap_does_not_matter_to_a_policy_that_knows_nothing() -> None:

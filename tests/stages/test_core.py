@@ -15,9 +15,11 @@ from posttrain_diag.engines.contract import Prompt
 from posttrain_diag.errors import StoreError, UsageError
 from posttrain_diag.rollouts.judge import Judge
 from posttrain_diag.rollouts.live import sample_judged
+from posttrain_diag.rollouts.progress import Progress
 from posttrain_diag.stages import STAGES, check_stage, make_stage_config, train_stage
 from posttrain_diag.stages.catalogue import default_steps, learning_rate
 from posttrain_diag.stages.data.rows import IGNORED, TokenRow, check_lengths, demo_rows, mixed, row_dataset
+from posttrain_diag.stages.run import settled_cap
 from posttrain_diag.stages.session import session as session_module
 from posttrain_diag.stages.session.session import Session
 from posttrain_diag.stages.session.watch import Watcher
@@ -425,3 +427,18 @@ def test_result_and_checkpoint_read_back_and_the_folder_is_bound(tmp_path: Path)
     (tmp_path / "other" / "notes.txt").write_text("mine")
     with pytest.raises(StoreError, match="not empty and not a stage's folder"):
         train_stage("sft", inputs, config, tmp_path / "other")
+
+
+def test_an_unset_cap_is_settled_once_and_its_pilot_draws_are_paid_for(tmp_path: Path) -> None:
+    """Problems with bare answers: pilot draws decide; a restart reads the file and draws nothing."""
+    inputs = zoo_inputs()
+    bare = tuple(replace(p, demos=(), verifier={"type": "numeric"}) for p in inputs.train)
+    inputs, policy = replace(inputs, train=bare, held_out=()), zoo_policy()
+    config = make_stage_config(**TINY)
+    cap = settled_cap(config, policy, inputs, tmp_path, Progress())
+    assert cap.tokens == 32 and cap.said.startswith("token cap 32: 16 of 16 pilot draws ended")
+    assert 16 * 4 <= cap.drawn <= 16 * 16
+    policy.engine.sample = None  # type: ignore[method-assign, assignment]
+    assert settled_cap(config, policy, inputs, tmp_path, Progress()) == cap
+    given = make_stage_config(**{**TINY, "max_new_tokens": 11})
+    assert settled_cap(given, policy, inputs, tmp_path, Progress()).tokens == 11

@@ -72,7 +72,22 @@ def test_the_same_command_goes_on_after_a_failure_and_draws_nothing_twice(server
     assert drawn(server) == 0
 
 
-def test_without_tokens_the_cap_must_be_given(server: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("logprobs", [True, False])
+def test_the_cap_comes_from_what_the_server_says_of_its_draws(server: Server, tmp_path: Path, logprobs: bool) -> None:
+    server.features |= {"context": 4096, "logprobs": logprobs}
+    found = run(server, tmp_path)
+    assert found.evidence.settings.sampling.max_new_tokens == 32
+    assert found.json["notes"][0].startswith("token cap 32: 16 of 16 pilot draws ended, 95% of them within 4 tokens")
+    assert found.evidence.table("pilot")["drawn"].sum() == 16
+
+
+@pytest.mark.parametrize(
+    "features",
+    [{"context": 64}, {"context": 4096, "logprobs": False, "usage": False, "extras": False}],
+    ids=["no room", "no counts"],
+)
+def test_where_nothing_tells_the_cap_must_be_given(server: Server, tmp_path: Path, features: dict[str, Any]) -> None:
+    server.features |= features
     with pytest.raises(UsageError, match=r"cannot count the references' tokens.*give --max-new-tokens"):
         run(server, tmp_path)
 

@@ -1,0 +1,116 @@
+"""What `diag analyze` would cost (`--dry-run`): a few pilot draws tell how long a draw is and how fast it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+
+from posttrain_diag.analysis import analyze as analysis
+from posttrain_diag.analysis.budget import PROBE_SHARE
+from posttrain_diag.engines.contract import Engine
+from posttrain_diag.evidence import MAIN, DrawSpec, Settings
+from posttrain_diag.rollouts.collect import Collector
+from posttrain_diag.rollouts.progress import Progress
+from posttrain_diag.rollouts.stored import spans_of
+from posttrain_diag.rollouts.token_cap import Pilot, pilot_draws
+from posttrain_diag.settings.analysis import AnalyzeConfig
+from posttrain_diag.store import RunDir
+from posttrain_diag.store.speed import stored_speed
+from posttrain_diag.tasks import load_problems
+from posttrain_diag.types import Problem, SamplingParams
+
+
+@dataclass(frozen=True)
+class CostEstimate:
+    """What a run would cost, as far as it can be told before it."""
+
+    problems: int
+    rollouts: int
+    """Of the main arm; sampling stops before where the verdict is settled."""
+    stored: int
+    """Of these, drawn already."""
+    max_new_tokens: int
+    said: str
+    """What decided that cap; empty where the user or an earlier run said it."""
+    pilot_rollouts: int
+    """Made to tell this, and kept nowhere."""
+    most_tokens: int
+    """Of the missing draws if every one ran to the cap."""
+    tokens: int
+    """Of the missing draws at the mean length of the pilot draws, or of those that are stored."""
+    time_s: float | None
+    """Of these tokens at the speed of the pilot draws, or of the run so far; None: neither told one."""
+    flops: float
+    """Of these tokens."""
+    probe_tokens: int
+    """At most, of the draws that probes ask for beyond the main arm: their budget, by effort."""
+    teacher_rollouts: int
+    """At most: other models are asked only what the policy may not have mastered."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The draws of the main arm that a run directory holds."""
+
+    rollouts: int
+    tokens: int
+    """Generated for all stored draws of these prompts."""
+    drawn: int
+    """How many those are."""
+    speed: float | None
+    """Tokens per second that the run has drawn."""
+
+
+def estimate_cost(config: AnalyzeConfig, progress: Progress | None = None) -> CostEstimate:
+    """What a run would draw and cost; loads the model and makes pilot draws, writes nothing.
+
+    Args:
+        config: what was asked for.
+        progress: told of the pilot draws.
+    """
+    progress = progress or Progress()
+    tasks = load_problems(config)
+    with closing(analysis.load_engine(config)) as engine:
+        cap = analysis.cap_of(config, tasks, engine, progress)
+        sampling = config.sampling(cap.tokens)
+        problems = {problem.id: problem for problem in tasks.problems}
+        n = config.rollouts_per_problem
+        stored = stored_draws(config, engine, problems, sampling)
+        pilot: Pilot | None = cap.pilot
+        if pilot is None and not stored.drawn:
+            pilot = pilot_draws(engine, tasks.problems, sampling, (cap.tokens,), progress)
+    if stored.drawn or pilot is None:
+        mean, speed = stored.tokens / stored.drawn, stored.speed
+    else:
+        mean, speed = pilot.mean_length(cap.tokens), pilot.tokens / pilot.time_s
+    missing = n * len(problems) - stored.rollouts
+    tokens = round(missing * mean)
+    return CostEstimate(
+        problems=len(problems),
+        rollouts=n * len(problems),
+        stored=stored.rollouts,
+        max_new_tokens=cap.tokens,
+        said=cap.said,
+        pilot_rollouts=0 if pilot is None else len(pilot.made),
+        most_tokens=missing * cap.tokens,
+        tokens=tokens,
+        time_s=tokens / speed if speed else None,
+        flops=2.0 * engine.info.n_parameters * tokens,
+        probe_tokens=round(PROBE_SHARE[config.effort] * mean * n * len(problems)),
+        teacher_rollouts=len(config.teacher) * Settings.of(config, sampling).teacher_rollouts * len(problems),
+    )
+
+
+def stored_draws(
+    config: AnalyzeConfig, engine: Engine, problems: Mapping[str, Problem], sampling: SamplingParams
+) -> Stored:
+    """What the run directory holds of the main arm already."""
+    if not (config.out / "run.json").exists() or not (run := RunDir(config.out)).rollouts_path.exists():
+        return Stored(0, 0, 0, None)
+    n = config.rollouts_per_problem
+    with closing(run.store()) as store:
+        owed = Collector(engine, store, problems, sampling).owed(DrawSpec(key, MAIN, n) for key in problems)
+        counts = store.tallies(engine.info.model_sha, spans_of(owed))
+    drawn = int(counts[["c", "failed", "truncated", "errored"]].to_numpy().sum())
+    return Stored(sum(n - len(item.missing) for item in owed), int(counts["tokens"].sum()), drawn, stored_speed(run))
