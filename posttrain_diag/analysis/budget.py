@@ -8,13 +8,12 @@ an interrupted run goes on where it stopped.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from posttrain_diag.evidence import MAIN, DrawSpec, Evidence
 from posttrain_diag.settings.analysis import Effort
-from posttrain_diag.wording.numbers import count
 
 PROBE_SHARE: Mapping[Effort, float] = {"quick": 1.0, "standard": 2.0, "thorough": 4.0}
 """Tokens of all probes together, as a multiple of the main arm's."""
@@ -26,14 +25,6 @@ FEWEST_DRAWS = 4
 """Draws per prompt below which problems are left out instead."""
 
 Cost = Callable[[DrawSpec], float]
-
-
-@dataclass(frozen=True)
-class Afforded:
-    """The draws that a budget allows, and what had to be left out."""
-
-    draws: tuple[DrawSpec, ...]
-    notes: tuple[str, ...]
 
 
 def cost_of(main: Evidence) -> Cost:
@@ -50,30 +41,26 @@ def cost_of(main: Evidence) -> Cost:
     return cost
 
 
-def afford(asked: Mapping[str, Sequence[DrawSpec]], tokens: float, cost: Cost) -> Afforded:
-    """The draws of each probe that a number of tokens pays for.
+def afford(
+    asked: Mapping[str, Sequence[DrawSpec]], tokens: float, cost: Cost, most: Mapping[str, float] | None = None
+) -> list[DrawSpec]:
+    """The draws that a number of tokens pays for.
 
     Args:
         asked: probe -> what it wants drawn.
         tokens: in all.
         cost: expected tokens of a spec.
+        most: probe -> share of the tokens that it may take at most.
     """
     wanted = {name: sum(map(cost, specs)) for name, specs in asked.items() if specs}
     draws: list[DrawSpec] = []
-    notes: list[str] = []
     left = tokens
     for done, name in enumerate(sorted(wanted, key=lambda name: wanted[name])):
-        share = left / (len(wanted) - done)
+        share = min(left / (len(wanted) - done), tokens * (most or {}).get(name, 1.0))
         kept = thinned(asked[name], share, cost)
         left -= sum(map(cost, kept))
         draws += kept
-        before, after = (sum(spec.n for spec in specs) for specs in (asked[name], kept))
-        if after < before:
-            notes.append(
-                f"{name} drew {count(after)} of the {count(before)} rollouts it would take without a budget "
-                "(--effort thorough allows more)"
-            )
-    return Afforded(tuple(draws), tuple(notes))
+    return draws
 
 
 def thinned(specs: Sequence[DrawSpec], tokens: float, cost: Cost) -> list[DrawSpec]:

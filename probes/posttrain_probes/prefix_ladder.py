@@ -24,7 +24,8 @@ CARD = ProbeCard(
     method="Success after the first rho of a demonstration's trace, rho = 1/4, 1/2, 3/4, 7/8 of its tokens, on "
     "problems with p probably below eps; the mixing law is fitted at each rho. A trace is what stands before the "
     "answer, or an answer of 8 tokens or more. Controls: a prefix of another problem's "
-    "trace (permuted) and a prefix of repeated filler (neutral) of the same length must not help as much. "
+    "trace (permuted) and a prefix of repeated filler (neutral) of the same length must not help as much; they are "
+    "drawn where a true prefix was followed by a success. "
     "A prefix that passes the verifier by itself gives the answer away and is not drawn.",
     chance_level="the permuted and neutral arms",
     cost="4 shares x 3 arms x a few draws on low-p problems only (controls on a sample)",
@@ -76,6 +77,7 @@ def plan(evidence: Evidence, engine: Engine) -> Needs:
     controls = set(_evenly(ids, CONTROL_PROBLEMS))
     n = evidence.settings.ladder_rollouts
     n_true = max(n, min(evidence.settings.rollout_budget, -(-POOLED // len(ids))))
+    succeeded = {share: int(evidence.table(arm_name("true", share))["c"].sum()) > 0 for share in SHARES}
     draws: list[DrawSpec] = []
     short = leaked = 0
     for position, key in enumerate(ids):
@@ -96,7 +98,7 @@ def plan(evidence: Evidence, engine: Engine) -> Needs:
                 leaked += 1
                 continue
             draws.append(DrawSpec(key, arm_name("true", share), n_true, prefix))
-            if key in controls:
+            if key in controls and succeeded[share]:
                 if len(ids) > 1 and len(other) >= size and other[:size] != prefix:
                     draws.append(DrawSpec(key, arm_name("permuted", share), n, other[:size]))
                 draws.append(DrawSpec(key, arm_name("neutral", share), n, (filler * size)[:size]))

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import get_args
 
 import pytest
 
 from posttrain_diag.cli import completion
 from posttrain_diag.export.rows import SETS
-from posttrain_diag.export.write import Target
+from posttrain_diag.export.write import TARGETS
 from posttrain_diag.stages.catalogue import STAGES
 
 
@@ -64,5 +63,5 @@ def test_the_lists_are_those_of_the_code() -> None:
 
     assert all(launch_config(name) for name in completion.LAUNCH)
     assert completion.efforts("") == ["quick", "standard", "thorough"]
-    assert set(completion.EXPORTS) == set(get_args(Target))
+    assert set(completion.EXPORTS) == set(TARGETS)
     assert set(completion.SETS) == set(SETS.values())

@@ -213,10 +213,14 @@ def test_auc_is_half_on_noise_and_one_on_a_signal() -> None:
 def test_few_problems_get_more_draws_per_prefix(problems: int, each: int) -> None:
     from fake_engine import FakeEngine
 
-    wanted = prefix_ladder.plan(demonstrated(make_evidence([(256, 0)] * problems)), FakeEngine(lambda _: {"": 1.0}))
+    success = [rollout_row("p0", 0, arm=prefix_ladder.arm_name("true", 0.5), verdict="pass")]
+    evidence = demonstrated(make_evidence([(256, 0)] * problems, extra=success))
+    wanted = prefix_ladder.plan(evidence, FakeEngine(lambda _: {"": 1.0}))
     drawn = {spec.n for spec in wanted.draws if spec.arm == prefix_ladder.arm_name("true", 0.5)}
     controls = {spec.n for spec in wanted.draws if spec.arm == prefix_ladder.arm_name("neutral", 0.5)}
     assert (drawn, controls) == ({each}, {16})
+    before = prefix_ladder.plan(demonstrated(make_evidence([(256, 0)] * problems)), FakeEngine(lambda _: {"": 1.0}))
+    assert {spec.arm.split(":")[1] for spec in before.draws} == {"true"}, "no success asks for no control"
 
 
 def test_a_prefix_that_helps_no_more_than_filler_is_no_reach() -> None:
