@@ -92,11 +92,11 @@ def _wrap(files: ModelFiles, model: Any) -> Any:
                 "which cannot be merged into weights: give a LoRA-like adapter or a merged model"
             )
         landed: Any = wrapped.load_adapter(str(adapter), adapter_name=_NAME)  # again, for its report alone
-    except KeyError as error:  # a module of modules_to_save without weights
-        raise _incomplete(files, [str(error.args[0])], []) from error
     except _FAILURES as error:
         if isinstance(error, ModelError) or is_out_of_memory(error):
             raise
+        if isinstance(error, KeyError) and first_line(error).strip("'").startswith("base_model."):
+            raise _incomplete(files, [str(error.args[0])], []) from error  # a module of modules_to_save without weights
         raise ModelError(
             f"the adapter {files.name!r} does not fit its base model ({first_line(error)}): check "
             "'base_model_name_or_path' in adapter_config.json"

@@ -159,6 +159,23 @@ def test_a_saved_module_without_weights_is_refused_by_name(tmp_path: Path) -> No
     assert "1 tensors that its adapter_config.json asks for are missing, 'base_model.model.lm_head" in refusal(tmp_path)
 
 
+def test_a_kind_that_peft_does_not_know_is_refused(tmp_path: Path) -> None:
+    make_adapter(tmp_path)
+    edit_json(tmp_path / "adapter" / "adapter_config.json", peft_type="NOVEL")
+    message = refusal(tmp_path)
+    assert "does not fit its base model" in message and "NOVEL" in message and "missing" not in message
+
+
+def test_an_adapter_that_cannot_be_merged_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_adapter(tmp_path)
+
+    def refuses(self: Any) -> Any:
+        raise NotImplementedError("no merging here")
+
+    monkeypatch.setattr(peft.tuners.lora.LoraModel, "merge_and_unload", refuses)
+    assert "cannot be merged into its base model (no merging here)" in refusal(tmp_path)
+
+
 @pytest.mark.parametrize("kind", ["lora", "dora", "embedding"])
 def test_an_adapter_that_changes_nothing_is_named(kind: str, tmp_path: Path) -> None:
     make_adapter(tmp_path, trained=False, **KINDS[kind])
