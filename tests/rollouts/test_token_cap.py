@@ -148,7 +148,8 @@ class Blind(Watched):
     def prompt_ids(self, prompt: Any) -> tuple[int, ...]:
         raise AssertionError("there is no tokenizer")
 
-    response_ids = prompt_ids
+    def response_ids(self, completion: str) -> tuple[int, ...]:
+        raise AssertionError("there is no tokenizer")
 
     def sample(self, requests: Sequence[SampleRequest], params: SamplingParams) -> Iterator[Draw]:
         for draw in super().sample(requests, params):
