@@ -147,7 +147,7 @@ def train_stage(
     started, cpu = time.perf_counter(), time.process_time()
     policy = load_policy(inputs.model, config)
     cap = settled_cap(config, policy, inputs, out, progress or Progress())
-    params = SamplingParams(config.temperature, max_new_tokens=cap.tokens, seed=config.seed, stop=config.stop)
+    params = sampling_of(config, cap)
     rate = config.learning_rate or learning_rate(record, policy.n_parameters, lora=policy.lora)
     session = Session(
         inputs,
@@ -270,6 +270,11 @@ class SettledCap:
     said: str = ""
     drawn: int = 0
     """Tokens of the pilot draws behind it; they are on the bill of the first measurement."""
+
+
+def sampling_of(config: StageConfig, cap: SettledCap) -> SamplingParams:
+    """The sampling law of a stage's own draws."""
+    return SamplingParams(config.temperature, max_new_tokens=cap.tokens, seed=config.seed, stop=config.stop)
 
 
 def settled_cap(config: StageConfig, policy: Policy, inputs: StageInputs, out: Path, progress: Progress) -> SettledCap:

@@ -120,7 +120,7 @@ def test_a_dry_run_tells_the_tokens_of_the_mean_draw(dry_run: Any, tmp_path: Pat
     assert cost.tokens == 16 * N * min(91, cap) and cost.most_tokens == 16 * N * cap
     assert cost.time_s is not None and cost.time_s > 0
     assert cost.flops == 2 * 10 * cost.tokens
-    assert cost.probe_tokens is None
+    assert cost.probe_tokens == 2 * cost.tokens, "the multiple of --effort standard"
     assert not (tmp_path / "run").exists()
 
 

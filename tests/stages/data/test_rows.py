@@ -20,7 +20,7 @@ from posttrain_diag.stages.data.rows import TokenPair, TokenRow, content_ids, de
 from posttrain_diag.stages.data.teaching import token_gap
 from posttrain_diag.stages.recipes.online_preference import mine_pairs
 from posttrain_diag.stages.recipes.sft_model_aware import _whole
-from posttrain_diag.stages.run import sampling_of
+from posttrain_diag.stages.run import SettledCap, sampling_of
 from posttrain_diag.stages.trainers.vllm import vllm_arguments
 from posttrain_diag.types import Pair, Rollout
 from stages.zoo_stage import zoo_inputs, zoo_session
@@ -106,7 +106,7 @@ def test_a_teacher_must_know_the_end_of_the_students_responses() -> None:
 
 def test_a_stage_draws_under_its_stop_texts(tmp_path: Path) -> None:
     session = zoo_session(tmp_path, zoo_inputs())
-    params = sampling_of(make_stage_config(stop=("|",), max_new_tokens=9), session.policy, session.inputs)
+    params = sampling_of(make_stage_config(stop=("|",)), SettledCap(9))
     assert (params.stop, params.max_new_tokens) == (("|",), 9)
     session.params = params
     rollouts, engine = Rollouts(session), session.policy.engine
