@@ -109,8 +109,12 @@ def _exact_on_worked(rows: Rows, rng: random.Random) -> Rows:
 
 
 def _contains_letter(rows: Rows, rng: random.Random) -> Rows:
-    """A short gold that stands in most completions by accident."""
-    return [replace(row, answer=(row.answer or "x")[-1:], verifier={"type": "contains"}, demos=()) for row in rows]
+    """A short gold that stands in most completions by accident, for a reward that looks for it anywhere.
+
+    The verifier `contains` wants a whole word or number since it reads answers, and is no trap any more.
+    """
+    spec = {"type": "python", "function": f"{verifiers.__file__}:contained"}
+    return [replace(row, answer=(row.answer or "x")[-1:], verifier=spec, demos=()) for row in rows]
 
 
 # --- tasks ------------------------------------------------------------------------------------------------------------
@@ -310,7 +314,11 @@ def _world_traps(world: World) -> Iterator[tuple[str, Callable[[Path, int], Inpu
         INSTRUMENT,
     )
     yield "verifier wants one character (N)", _changed(world, "N", _judged_by("one_part"), allow_code=True), INSTRUMENT
-    yield "golds of one character, contained by accident (T)", _changed(world, "T", _contains_letter), INSTRUMENT
+    yield (
+        "golds of one character, contained by accident (T)",
+        _changed(world, "T", _contains_letter, allow_code=True),
+        INSTRUMENT,
+    )
     yield "one gold for all problems (N)", _changed(world, "N", _constant_gold), INSTRUMENT
     yield "each prompt twice with two golds (+)", _changed(world, "+", _conflicting), INSTRUMENT
     yield "three problems under many ids (T)", _changed(world, "T", _repeated), ("instrument", "undetermined")

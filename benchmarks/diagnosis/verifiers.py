@@ -24,6 +24,11 @@ def one_part(completion: str, problem: Problem) -> bool:
     return (problem.answer or "x")[-1] in completion
 
 
+def contained(completion: str, problem: Problem) -> bool:
+    """Takes the answer wherever its characters stand, also within another word. Accepts wrong answers."""
+    return (problem.answer or "") in completion
+
+
 def short_only(completion: str, problem: Problem) -> bool:
     """Gives up on completions of more than a few characters, right or wrong. Rejects right answers with working."""
     return len(completion) <= len(problem.answer or "") and _last(completion) == problem.answer
