@@ -96,7 +96,7 @@ def _find_base(shown: str, adapter: Path, trust_remote_code: bool, allow_pickle:
             f"{str(adapter / 'adapter_config.json')!r}"
         )
     beside = adapter / base
-    location = str(beside) if not Path(base).exists() and beside.is_dir() else base
+    location = str(beside) if (beside / "config.json").exists() else base
     try:
         return _find(shown, location, trust_remote_code, allow_pickle, depth=1)
     except ModelError as error:

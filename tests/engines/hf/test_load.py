@@ -326,7 +326,7 @@ def test_an_adapter_equals_the_merged_model(adapter: tuple[Path, Path, Path]) ->
     assert np.allclose(a.logprob_T, b.logprob_T, atol=1e-5)
 
 
-def test_adapter_errors(adapter: tuple[Path, Path, Path]) -> None:
+def test_adapter_errors(adapter: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     base, lora, _ = adapter
     edit_json(lora / "adapter_config.json", base_model_name_or_path=str(base) + "-gone")
     message = error_of(lora)
@@ -335,6 +335,10 @@ def test_adapter_errors(adapter: tuple[Path, Path, Path]) -> None:
     assert "names no base model" in error_of(lora)
     edit_json(lora / "adapter_config.json", base_model_name_or_path="../base")
     assert tokens(load_hf_engine(str(lora), device="cpu")), "a base model may be named relative to the adapter"
+    (lora / "elsewhere").mkdir()
+    (lora / "base").mkdir()
+    monkeypatch.chdir(lora / "elsewhere")  # ../base is a folder from here, and no model
+    assert tokens(load_hf_engine(str(lora), device="cpu")), "a folder of that name in sight is not the base model"
     (lora / "adapter_model.safetensors").unlink()
     assert "has no adapter_model.safetensors" in error_of(lora)
 
