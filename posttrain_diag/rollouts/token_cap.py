@@ -81,7 +81,7 @@ class TokenCap:
 
 def prompts_of(problems: Iterable[Problem]) -> list[Prompt]:
     """What the model is asked."""
-    return [Prompt(problem.prompt, problem.messages) for problem in problems]
+    return [_prompt(problem) for problem in problems]
 
 
 def longest_prompt(engine: Engine, problems: Iterable[Problem]) -> int:

@@ -73,8 +73,9 @@ def repairable(p: NDArray[np.float64], eps: float) -> NDArray[np.float64]:
     Returns:
         The least f, strictly between 0 and 1, in the shape of p.
     """
-    right = np.maximum(eps, np.minimum(p, REPAIRABLE) / IN_FORM)  # beyond REPAIRABLE the first condition decides
-    return np.minimum(REPAIRABLE, (right - np.minimum(p, REPAIRABLE)) / (1.0 - np.minimum(p, REPAIRABLE)))
+    p = np.minimum(p, REPAIRABLE)  # beyond it the first condition decides
+    right = np.maximum(eps, p / IN_FORM)
+    return np.minimum(REPAIRABLE, (right - p) / (1.0 - p))
 
 
 def format_by_class(evidence: Evidence) -> NDArray[np.float64]:

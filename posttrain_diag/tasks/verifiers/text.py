@@ -123,16 +123,6 @@ def readings(completion: str, *, first: bool = False) -> tuple[str, ...]:
     return completion, marked, _SENTENCE_END.split(marked, maxsplit=1)[0]
 
 
-def last_boxed(text: str) -> str | None:
-    r"""The content of the last \boxed{...} of a text; None without one."""
-    boxes = list(re.finditer(r"\\f?boxed\s*\{", text))
-    for match in boxes[: -MAX_MARKS - 1 : -1]:
-        content = balanced(text, match.end())
-        if content is not None:
-            return content
-    return None
-
-
 def _plain(char: str) -> str:
     if unicodedata.category(char) == "Cf":
         return ""

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from posttrain_diag.tasks.problems.golds import boxed
 from posttrain_diag.tasks.verifiers.compare import COMPARES
-from posttrain_diag.tasks.verifiers.text import fold, last_boxed, marked_answer, peel, same_leniently
+from posttrain_diag.tasks.verifiers.text import fold, marked_answer, peel, same_leniently
 from tasks.conftest import FIXED
 
 
@@ -60,10 +61,15 @@ def test_first_mark():
     assert marked_answer("answer: 1\nanswer: 2", first=True) == "1"
 
 
+def last_box(text: str) -> str | None:
+    found = boxed(text)
+    return None if found is None else found.answer
+
+
 def test_last_boxed_is_balanced():
-    assert last_boxed("\\boxed{1} \\boxed{\\sqrt{\\frac{a}{b}}} ") == "\\sqrt{\\frac{a}{b}}"
-    assert last_boxed("\\boxed{\\{1\\}}") == "\\{1\\}"
-    assert last_boxed("none") is None
+    assert last_box("\\boxed{1} \\boxed{\\sqrt{\\frac{a}{b}}} ") == "\\sqrt{\\frac{a}{b}}"
+    assert last_box("\\boxed{\\{1\\}}") == "\\{1\\}"
+    assert last_box("none") is None
 
 
 @pytest.mark.parametrize(
@@ -119,6 +125,6 @@ def test_fold_and_peel_are_idempotent_and_total(text: str):
 def test_hostile_text_never_raises(a: str, b: str):
     same_leniently(a, b)
     marked_answer(a)
-    last_boxed(a)
+    boxed(a)
     for compare in COMPARES.values():
         compare(a, b)
