@@ -38,9 +38,7 @@ class Components:
     name: str
     n_components: int
     weight: float
-    """Prior probability of the family in intervals."""
-    point_weight: float
-    """Prior probability of the family in point values."""
+    """Prior probability of the family."""
 
     slack: float = 0.4
     """How far, in logit(p), the place of a component beside a threshold stays open."""
@@ -157,8 +155,4 @@ def _background(data: Likelihood) -> FloatArray:
     return np.concatenate([[_BACKGROUND_ZERO], (1.0 - _BACKGROUND_ZERO) * inside_J / inside_J.sum()])
 
 
-COMPONENTS = tuple(
-    Components(f"{k} components", k, weight, 0.01)
-    for k, weight in ((1, 0.1), (2, 0.1), (3, 0.12), (4, 0.16), (5, 0.24))
-)
-"""More weight on more components, because their evidence pays for every position and share."""
+COMPONENTS = (Components("3 components", 3, 0.02), Components("5 components", 5, 0.03))

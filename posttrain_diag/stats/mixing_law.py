@@ -27,6 +27,7 @@ from posttrain_diag.stats.functionals import (
 )
 from posttrain_diag.stats.intervals import check_level
 from posttrain_diag.stats.mixing_components import COMPONENTS
+from posttrain_diag.stats.mixing_groups import GROUPS
 from posttrain_diag.stats.mixing_prior import FAMILIES, FamilyPosterior, LawFamily, Likelihood, sample_family
 from posttrain_diag.types import Estimate, Label
 
@@ -45,12 +46,13 @@ sets had 77% coverage of nominal 90 (family H), at .2 the worst had 85% for widt
 _NEVER = 1e-300
 _ROUNDING = 1e-9
 """Intervals are widened by what the arithmetic cannot resolve: pass@k so near 1 that it rounds to 1."""
-_TEMPER = 0.6
-"""Power of the evidence in the weights of families for intervals: families that fit nearly as well keep a say."""
+_TEMPER = 0.7
+"""Power of the evidence in the weights of families: families that fit nearly as well keep a say."""
+ALL_FAMILIES: tuple[LawFamily, ...] = (*FAMILIES, *GROUPS, *COMPONENTS)
 
 
 def fit_mixing_law(
-    counts: Counts, *, seed: int = 0, families: tuple[LawFamily, ...] = (*FAMILIES, *COMPONENTS)
+    counts: Counts, *, seed: int = 0, families: tuple[LawFamily, ...] = ALL_FAMILIES
 ) -> MixingLaw:
     """Learn how the problems' success probabilities are spread.
 
@@ -83,14 +85,13 @@ def fit_mixing_law(
             start_D = family.start_D(data)
         posteriors.append(sample_family(family, data, start_D, _DRAWS, rng))
         start_D = posteriors[-1].mode_D
-    law_SJ, slack_S = _keep(posteriors, [f.weight for f in families], _TEMPER, rng)
+    law_SJ, slack_S = _keep(posteriors, [f.weight for f in families], rng)
     return MixingLaw(
         counts=counts,
         grid=grid,
         law_SJ=law_SJ,
         slack_S=slack_S,
-        point_law_SJ=_keep(posteriors, [f.point_weight for f in families], 1.0, rng)[0],
-        share_law_SJ=_keep(posteriors, [f.share_weight for f in families], 1.0, rng)[0],
+        share_law_SJ=_keep(posteriors, [f.share_weight for f in families], rng)[0],
         likelihood_RJ=data.value_RJ,
         seed=seed,
     )
@@ -106,14 +107,14 @@ def _normalised(mass_RJ: FloatArray) -> FloatArray:
 
 
 def _keep(
-    posteriors: list[FamilyPosterior], prior: list[float], temper: float, rng: np.random.Generator
+    posteriors: list[FamilyPosterior], prior: list[float], rng: np.random.Generator
 ) -> tuple[FloatArray, FloatArray]:
     """Draw equally likely laws from all families, each family weighted by prior x evidence.
 
     Returns:
         Cell masses of the kept laws, shape (S, J), and the slack of each, shape (S,).
     """
-    log_weight = np.log(np.maximum(prior, _NEVER)) + temper * np.asarray([q.log_evidence for q in posteriors])
+    log_weight = np.log(np.maximum(prior, _NEVER)) + _TEMPER * np.asarray([q.log_evidence for q in posteriors])
     share = np.exp(log_weight - logsumexp(log_weight))
     weight_S = np.concatenate([w * q.weight_S for w, q in zip(share, posteriors, strict=True)])
     slack_S = np.repeat([q.family.slack for q in posteriors], [len(q.weight_S) for q in posteriors])
@@ -129,11 +130,9 @@ class MixingLaw:
     counts: Counts
     grid: PGrid
     law_SJ: FloatArray
-    """Posterior draws of the law for intervals: masses on the grid, shape (S, J)."""
+    """Posterior draws of the law: masses on the grid, shape (S, J)."""
     slack_S: FloatArray
     """How far, in logit(p), each law leaves the place of a problem beside a threshold open, shape (S,)."""
-    point_law_SJ: FloatArray
-    """Posterior draws of the law for point values, with more weight on the simple beta family."""
     share_law_SJ: FloatArray
     """Posterior draws of the law from the smooth families alone, for shares below a threshold."""
     likelihood_RJ: FloatArray
@@ -146,22 +145,14 @@ class MixingLaw:
 
     @cached_property
     def _posterior_RJ(self) -> FloatArray:
-        """Posterior cell masses of p for each unique row, averaged over the laws for points, shape (R, J)."""
-        return self._averaged(self.point_law_SJ)
+        """Posterior cell masses of p for each unique row, averaged over the laws, shape (R, J)."""
+        return _normalised(self.likelihood_RJ * ((1.0 / self._evidence_SR).T @ self.law_SJ))
 
     @cached_property
     def share_posterior_RJ(self) -> FloatArray:
         """Posterior cell masses of p for each unique row, averaged over the laws for shares, shape (R, J)."""
-        return self._averaged(self.share_law_SJ)
-
-    def _averaged(self, law_SJ: FloatArray) -> FloatArray:
-        evidence_SR = np.maximum(law_SJ @ self.likelihood_RJ.T, 1e-290)
-        return _normalised(self.likelihood_RJ * ((1.0 / evidence_SR).T @ law_SJ))
-
-    @cached_property
-    def _wide_posterior_RJ(self) -> FloatArray:
-        """Posterior cell masses of p for each unique row, averaged over the laws for intervals, shape (R, J)."""
-        return _normalised(self.likelihood_RJ * ((1.0 / self._evidence_SR).T @ self.law_SJ))
+        evidence_SR = np.maximum(self.share_law_SJ @ self.likelihood_RJ.T, 1e-290)
+        return _normalised(self.likelihood_RJ * ((1.0 / evidence_SR).T @ self.share_law_SJ))
 
     @cached_property
     def _p_draws_SP(self) -> FloatArray:
@@ -204,7 +195,7 @@ class MixingLaw:
         p_J = np.clip(self.grid.evaluate(solve_rate()), 0.0, 1.0)
         own_RJ = self.likelihood_RJ * np.sqrt(p_J * (1.0 - p_J))
         own_RJ /= own_RJ.sum(axis=1, keepdims=True)
-        posterior_RJ = (1.0 - _OWN_WAY) * self._wide_posterior_RJ + _OWN_WAY * own_RJ
+        posterior_RJ = (1.0 - _OWN_WAY) * self._posterior_RJ + _OWN_WAY * own_RJ
         low_R = self.grid.quantiles(posterior_RJ, tail)
         high_R = self.grid.quantiles(posterior_RJ, 1.0 - tail)
         possible_RJ = posterior_RJ.copy()
