@@ -17,6 +17,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import betaln, expit
 
+from benchmarks.stats.cases import Table
 from benchmarks.stats.laws import FloatArray
 from posttrain_diag.stats.law_prior import FILE
 
@@ -148,3 +149,15 @@ def leave_one_source_out() -> list[list[str | int | float]]:
         within = float(np.mean(np.abs(errors) <= 1.645))
         rows.append([source, len(errors), mean_a, mean_b, sd_a, sd_b, float(np.mean(errors)), 100 * within])
     return rows
+
+
+def section() -> list[Table]:
+    """Write the prior, and check it on the laws of each source when learned from all others."""
+    write_prior()
+    columns = ["source", "pairs", "mean log a", "mean log b", "sd log a", "sd log b", "mean error, sd", "within 90%"]
+    table = Table("law_prior", "Prior of the laws of p, each source held out", columns, list(leave_one_source_out()))
+    table.notes = [
+        "Mean and sd: learned without the source. Error: log a of the source's laws less what the prior expects at their "
+        "pass@1, in prior sd. The prior of all sources: `posttrain_diag/stats/law_prior.json`.",
+    ]
+    return [table]

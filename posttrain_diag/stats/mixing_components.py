@@ -155,4 +155,4 @@ def _background(data: Likelihood) -> FloatArray:
     return np.concatenate([[_BACKGROUND_ZERO], (1.0 - _BACKGROUND_ZERO) * inside_J / inside_J.sum()])
 
 
-COMPONENTS = (Components("3 components", 3, 0.02), Components("5 components", 5, 0.03))
+COMPONENTS = tuple(Components(f"{k} components", k, weight) for k, weight in ((2, 0.04), (3, 0.04), (5, 0.06)))
