@@ -201,4 +201,3 @@ def forecasts(folder: Path | None, before: Path | None, repeats: int, seed: int)
         f"Simulated: {len(SIZES)} sizes, {max(1, repeats // 4)} draws each. `before`: the version given by --before.",
     ]
     return [table]
-

@@ -63,7 +63,9 @@ def main() -> None:
     parser.add_argument("--counts", type=Path, help="folder of real counts for the replay")
     parser.add_argument("--before", type=Path, help="checkout of an earlier version, a rival of pass_at_k_forecasts")
     parser.add_argument("--repeats", type=int, default=12, help="subsamples per real set in pass_at_k_forecasts")
-    parser.add_argument("--seed", type=int, default=0, help="another seed gives other subsamples in pass_at_k_forecasts")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="another seed gives other subsamples in pass_at_k_forecasts"
+    )
     parser.add_argument("--one-timing", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one_timing:

@@ -38,7 +38,9 @@ class Components:
     name: str
     n_components: int
     weight: float
-    """Prior probability of the family."""
+    """Prior probability of the family in intervals."""
+    point_weight: float
+    """Prior probability of the family in point values."""
 
     slack: float = 0.4
     """How far, in logit(p), the place of a component beside a threshold stays open."""
@@ -155,4 +157,8 @@ def _background(data: Likelihood) -> FloatArray:
     return np.concatenate([[_BACKGROUND_ZERO], (1.0 - _BACKGROUND_ZERO) * inside_J / inside_J.sum()])
 
 
-COMPONENTS = tuple(Components(f"{k} components", k, weight) for k, weight in ((2, 0.04), (3, 0.04), (5, 0.06)))
+COMPONENTS = tuple(
+    Components(f"{k} components", k, weight, 0.01)
+    for k, weight in ((1, 0.1), (2, 0.1), (3, 0.12), (4, 0.16), (5, 0.24))
+)
+"""More weight on more components, because their evidence pays for every position and share."""

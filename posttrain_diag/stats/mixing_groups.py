@@ -37,7 +37,7 @@ _LLOYD_STEPS = 8
 
 @dataclass(frozen=True)
 class Groups:
-    """Laws of K groups; the prior is normal on the beta core's log a and log b, positions, log widths and log shares."""
+    """Laws of K groups; the prior is normal on the core's log a and log b, positions, log widths and log shares."""
 
     name: str
     n_groups: int
@@ -46,13 +46,18 @@ class Groups:
     atom: bool
     """Whether some problems may have p = 0."""
     weight: float
-    """Prior probability of the family."""
+    """Prior probability of the family in intervals and in point values."""
     slack: float = 0.4
     """How far, in logit(p), the place of a group beside a threshold stays open."""
     share_weight: float = 0.0
     """Prior probability of the family in shares below a threshold: 0, as for `mixing_components.Components`."""
     continues: bool = False
     """Groups search for their own mode and do not begin at that of the family before."""
+
+    @property
+    def point_weight(self) -> float:
+        """Prior probability of the family in point values."""
+        return self.weight
 
     @property
     def _first(self) -> int:
@@ -182,15 +187,8 @@ def _clusters(x_J: FloatArray, law_J: FloatArray, k: int) -> tuple[FloatArray, F
     near_J, share_K = np.zeros(len(x_J), dtype=np.int64), np.full(k, 1.0 / k)
     for _ in range(_LLOYD_STEPS):
         near_J = np.abs(x_J[:, None] - at_K).argmin(axis=1)
-        share_K = np.bincount(near_J, mass_J, k)
+        share_K = np.bincount(near_J, mass_J, k).astype(np.float64)
         mean_K = np.bincount(near_J, mass_J * x_J, k) / np.maximum(share_K, 1e-12)
         at_K = np.where(share_K > 1e-6, mean_K, at_K)
     square_K = np.bincount(near_J, mass_J * (x_J - at_K[near_J]) ** 2, k) / np.maximum(share_K, 1e-12)
     return at_K, np.sqrt(square_K), share_K
-
-
-GROUPS = (
-    Groups("beta + heap", 1, core=True, atom=False, weight=0.1),
-    Groups("zeros + beta + heap", 1, core=True, atom=True, weight=0.05),
-    Groups("zeros + 3 groups", 3, core=False, atom=True, weight=0.1),
-)

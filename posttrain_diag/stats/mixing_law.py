@@ -17,6 +17,7 @@ from scipy.special import expit, logit, logsumexp
 from posttrain_diag.errors import StatsError
 from posttrain_diag.stats.bounds import assumption_free_bounds
 from posttrain_diag.stats.counts import Counts, FloatArray
+from posttrain_diag.stats.forecast_families import FORECAST_FAMILIES
 from posttrain_diag.stats.functionals import (
     Functional,
     PGrid,
@@ -27,7 +28,6 @@ from posttrain_diag.stats.functionals import (
 )
 from posttrain_diag.stats.intervals import check_level
 from posttrain_diag.stats.mixing_components import COMPONENTS
-from posttrain_diag.stats.mixing_groups import GROUPS
 from posttrain_diag.stats.mixing_prior import FAMILIES, FamilyPosterior, LawFamily, Likelihood, sample_family
 from posttrain_diag.types import Estimate, Label
 
@@ -46,14 +46,11 @@ sets had 77% coverage of nominal 90 (family H), at .2 the worst had 85% for widt
 _NEVER = 1e-300
 _ROUNDING = 1e-9
 """Intervals are widened by what the arithmetic cannot resolve: pass@k so near 1 that it rounds to 1."""
-_TEMPER = 0.7
-"""Power of the evidence in the weights of families: families that fit nearly as well keep a say."""
-ALL_FAMILIES: tuple[LawFamily, ...] = (*FAMILIES, *GROUPS, *COMPONENTS)
+_TEMPER = 0.6
+"""Power of the evidence in the weights of families for intervals: families that fit nearly as well keep a say."""
 
 
-def fit_mixing_law(
-    counts: Counts, *, seed: int = 0, families: tuple[LawFamily, ...] = ALL_FAMILIES
-) -> MixingLaw:
+def fit_mixing_law(counts: Counts, *, seed: int = 0, families: tuple[LawFamily, ...] | None = None) -> MixingLaw:
     """Learn how the problems' success probabilities are spread.
 
     The likelihood is raised to alpha/(alpha + P): no family is the truth, and the coarsening keeps intervals
@@ -62,7 +59,8 @@ def fit_mixing_law(
     Args:
         counts: rollouts of every problem, at least one in all; n may differ between problems.
         seed: seeds the importance draws; the same counts and seed give the same law.
-        families: priors over laws, averaged by their evidence.
+        families: priors over laws, averaged by their evidence, for every question; when absent, those of this module
+            for classes and shares, and `FORECAST_FAMILIES` for pass@k.
 
     Returns:
         The posterior of the law and of every problem's p.
@@ -71,6 +69,7 @@ def fit_mixing_law(
         Coarsened posterior: Miller and Dunson 2019, doi:10.1080/01621459.2018.1469995. Mixing laws of
         success probabilities behind pass@k: arXiv:2502.17578, arXiv:2510.05197.
     """
+    given, families = families is not None, families or (*FAMILIES, *COMPONENTS)
     rng = np.random.default_rng(seed)
     table = counts.table
     n_R, c_R = table.n_R.astype(np.float64), table.c_R.astype(np.float64)
@@ -85,15 +84,17 @@ def fit_mixing_law(
             start_D = family.start_D(data)
         posteriors.append(sample_family(family, data, start_D, _DRAWS, rng))
         start_D = posteriors[-1].mode_D
-    law_SJ, slack_S = _keep(posteriors, [f.weight for f in families], rng)
+    law_SJ, slack_S = _keep(posteriors, [f.weight for f in families], _TEMPER, rng)
     return MixingLaw(
         counts=counts,
         grid=grid,
         law_SJ=law_SJ,
         slack_S=slack_S,
-        share_law_SJ=_keep(posteriors, [f.share_weight for f in families], rng)[0],
+        point_law_SJ=_keep(posteriors, [f.point_weight for f in families], 1.0, rng)[0],
+        share_law_SJ=_keep(posteriors, [f.share_weight for f in families], 1.0, rng)[0],
         likelihood_RJ=data.value_RJ,
         seed=seed,
+        forecasts=given,
     )
 
 
@@ -102,19 +103,25 @@ def coarsening(mean_n: float) -> float:
     return _COARSENING * min(1.0, float(np.sqrt(32.0 / max(mean_n, 1e-9))))
 
 
+def _is_solving(functional: Functional) -> bool:
+    """Whether the functional is a pass@k with k above 1."""
+    at_0, at_half, at_1 = functional.of(np.array([0.0, 0.5, 1.0])).tolist()
+    return functional.threshold is None and at_0 == 0.0 and at_half > 0.5 and at_1 > 0.999 and functional.depth > 1
+
+
 def _normalised(mass_RJ: FloatArray) -> FloatArray:
     return mass_RJ / mass_RJ.sum(axis=1, keepdims=True)
 
 
 def _keep(
-    posteriors: list[FamilyPosterior], prior: list[float], rng: np.random.Generator
+    posteriors: list[FamilyPosterior], prior: list[float], temper: float, rng: np.random.Generator
 ) -> tuple[FloatArray, FloatArray]:
     """Draw equally likely laws from all families, each family weighted by prior x evidence.
 
     Returns:
         Cell masses of the kept laws, shape (S, J), and the slack of each, shape (S,).
     """
-    log_weight = np.log(np.maximum(prior, _NEVER)) + _TEMPER * np.asarray([q.log_evidence for q in posteriors])
+    log_weight = np.log(np.maximum(prior, _NEVER)) + temper * np.asarray([q.log_evidence for q in posteriors])
     share = np.exp(log_weight - logsumexp(log_weight))
     weight_S = np.concatenate([w * q.weight_S for w, q in zip(share, posteriors, strict=True)])
     slack_S = np.repeat([q.family.slack for q in posteriors], [len(q.weight_S) for q in posteriors])
@@ -130,14 +137,18 @@ class MixingLaw:
     counts: Counts
     grid: PGrid
     law_SJ: FloatArray
-    """Posterior draws of the law: masses on the grid, shape (S, J)."""
+    """Posterior draws of the law for intervals: masses on the grid, shape (S, J)."""
     slack_S: FloatArray
     """How far, in logit(p), each law leaves the place of a problem beside a threshold open, shape (S,)."""
+    point_law_SJ: FloatArray
+    """Posterior draws of the law for point values, with more weight on the simple beta family."""
     share_law_SJ: FloatArray
     """Posterior draws of the law from the smooth families alone, for shares below a threshold."""
     likelihood_RJ: FloatArray
     """Likelihood of each unique row on the grid, scaled to maximum 1."""
     seed: int
+    forecasts: bool = False
+    """Whether this law answers pass@k itself; otherwise one of `FORECAST_FAMILIES` is fitted when it is asked for."""
 
     @cached_property
     def _evidence_SR(self) -> FloatArray:
@@ -145,19 +156,34 @@ class MixingLaw:
 
     @cached_property
     def _posterior_RJ(self) -> FloatArray:
-        """Posterior cell masses of p for each unique row, averaged over the laws, shape (R, J)."""
-        return _normalised(self.likelihood_RJ * ((1.0 / self._evidence_SR).T @ self.law_SJ))
+        """Posterior cell masses of p for each unique row, averaged over the laws for points, shape (R, J)."""
+        return self._averaged(self.point_law_SJ)
 
     @cached_property
     def share_posterior_RJ(self) -> FloatArray:
         """Posterior cell masses of p for each unique row, averaged over the laws for shares, shape (R, J)."""
-        evidence_SR = np.maximum(self.share_law_SJ @ self.likelihood_RJ.T, 1e-290)
-        return _normalised(self.likelihood_RJ * ((1.0 / evidence_SR).T @ self.share_law_SJ))
+        return self._averaged(self.share_law_SJ)
+
+    def _averaged(self, law_SJ: FloatArray) -> FloatArray:
+        evidence_SR = np.maximum(law_SJ @ self.likelihood_RJ.T, 1e-290)
+        return _normalised(self.likelihood_RJ * ((1.0 / evidence_SR).T @ law_SJ))
+
+    @cached_property
+    def _wide_posterior_RJ(self) -> FloatArray:
+        """Posterior cell masses of p for each unique row, averaged over the laws for intervals, shape (R, J)."""
+        return _normalised(self.likelihood_RJ * ((1.0 / self._evidence_SR).T @ self.law_SJ))
 
     @cached_property
     def _p_draws_SP(self) -> FloatArray:
         draws = int(np.clip(_EXACT_CELLS // len(self.counts), _KEPT, 4 * _KEPT))
         return self.sample_p(draws, np.random.default_rng([self.seed, 1]))
+
+    @cached_property
+    def _forecast(self) -> MixingLaw:
+        """The law that pass@k is forecast from: other families, with a prior learned from real models."""
+        if self.forecasts:
+            return self
+        return fit_mixing_law(self.counts, seed=self.seed, families=FORECAST_FAMILIES)
 
     @property
     def _is_small(self) -> bool:
@@ -171,6 +197,8 @@ class MixingLaw:
 
     def mean_per_problem(self, functional: Functional) -> FloatArray:
         """Posterior mean of h(p) for each problem, shape (P,)."""
+        if _is_solving(functional) and not self.forecasts:
+            return self._forecast.mean_per_problem(functional)
         h_J = self.grid.evaluate(functional)
         posterior_RJ = self._posterior_RJ if functional.threshold is None else self.share_posterior_RJ
         return np.clip(posterior_RJ @ h_J, h_J.min(), h_J.max())[self.counts.table.row_P]
@@ -195,7 +223,7 @@ class MixingLaw:
         p_J = np.clip(self.grid.evaluate(solve_rate()), 0.0, 1.0)
         own_RJ = self.likelihood_RJ * np.sqrt(p_J * (1.0 - p_J))
         own_RJ /= own_RJ.sum(axis=1, keepdims=True)
-        posterior_RJ = (1.0 - _OWN_WAY) * self._posterior_RJ + _OWN_WAY * own_RJ
+        posterior_RJ = (1.0 - _OWN_WAY) * self._wide_posterior_RJ + _OWN_WAY * own_RJ
         low_R = self.grid.quantiles(posterior_RJ, tail)
         high_R = self.grid.quantiles(posterior_RJ, 1.0 - tail)
         possible_RJ = posterior_RJ.copy()
@@ -289,6 +317,8 @@ class MixingLaw:
         Returns:
             Draws, shape (draws, F). Exact for up to 4,000 problems, normal given the law beyond.
         """
+        if not self.forecasts and all(_is_solving(f) for f in functionals):
+            return self._forecast.posterior_draws(*functionals, weights=weights)
         problems = len(self.counts)
         weight_P = np.full(problems, 1.0 / problems) if weights is None else np.asarray(weights, dtype=np.float64)
         if self._is_small:
@@ -335,9 +365,7 @@ class MixingLaw:
 
     def _forecasts_solving(self, functional: Functional) -> bool:
         """Whether the functional is a pass@k with k beyond the rollouts drawn."""
-        at_0, at_half, at_1 = functional.of(np.array([0.0, 0.5, 1.0])).tolist()
-        concave = functional.threshold is None and at_0 == 0.0 and at_half > 0.5 and at_1 > 0.999
-        return concave and self.label(functional.depth) != "measured"
+        return _is_solving(functional) and self.label(functional.depth) != "measured"
 
     def _share_draws(self, threshold: float) -> tuple[FloatArray, FloatArray]:
         """Draws of the share of problems below a threshold, with each law's slack taken off it and added to it."""

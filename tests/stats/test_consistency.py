@@ -5,8 +5,17 @@ import numpy as np
 import pytest
 
 from posttrain_diag.errors import StatsError
-from posttrain_diag.stats import Counts, bayes_at_n, fit_mixing_law, g_pass, g_pass_at_k, mg_pass, mg_pass_at_k
-from posttrain_diag.stats import pass_at_k, pass_hat_k
+from posttrain_diag.stats import (
+    Counts,
+    bayes_at_n,
+    fit_mixing_law,
+    g_pass,
+    g_pass_at_k,
+    mg_pass,
+    mg_pass_at_k,
+    pass_at_k,
+    pass_hat_k,
+)
 
 
 def subsets(n, c, k):

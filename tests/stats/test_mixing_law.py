@@ -15,9 +15,9 @@ from posttrain_diag.stats import (
     pass_hat,
     solve_rate,
 )
+from posttrain_diag.stats.forecast_families import FORECAST_FAMILIES
 from posttrain_diag.stats.functionals import PGrid
 from posttrain_diag.stats.mixing_components import COMPONENTS
-from posttrain_diag.stats.mixing_groups import GROUPS
 from posttrain_diag.stats.mixing_prior import FAMILIES, Likelihood
 from posttrain_diag.stats.mixing_prior import _negative_log_posterior as objective
 
@@ -32,7 +32,7 @@ def test_gradient_of_the_fit():
     grid = PGrid.for_rollouts(32)
     rng = np.random.default_rng(0)
     data = Likelihood.build(grid, np.full(6, 32.0), np.array([0.0, 1, 2, 7, 20, 32]), np.array([9.0, 2, 1, 3, 2, 4]))
-    for family in (*FAMILIES, *GROUPS, *COMPONENTS):
+    for family in (*FAMILIES, *COMPONENTS, *FORECAST_FAMILIES):
         theta = family.centre_D + 0.3 * rng.standard_normal(family.n_parameters)
         gradient = objective(theta, family, data)[1]
         for d, step in enumerate(1e-5 * np.eye(len(theta))):
@@ -294,7 +294,7 @@ def test_less_than_one_unsolved_problem_is_none():
 @pytest.mark.parametrize("far", [-300.0, 300.0])
 def test_a_search_that_runs_away_stays_finite(far):
     data = Likelihood.build(PGrid.for_rollouts(16), np.full(2, 16.0), np.array([0.0, 3.0]), np.ones(2))
-    for family in (*GROUPS, *COMPONENTS):
+    for family in (*COMPONENTS, *FORECAST_FAMILIES[5:]):
         for d in range(family.n_parameters):
             theta = family.centre_D.copy()
             theta[d] = far
@@ -307,7 +307,7 @@ def test_components_ascend_and_are_distributions():
     grid = PGrid.for_rollouts(64)
     data = Likelihood.build(grid, np.full(65, 64.0), np.arange(65.0), np.ones(65))
     rng = np.random.default_rng(0)
-    for family in (*GROUPS, *COMPONENTS):
+    for family in (*COMPONENTS, *FORECAST_FAMILIES[5:]):
         theta = family.centre_D + family.scale_D * rng.standard_normal((50, family.n_parameters))
         assert family.laws(theta, data).sum(axis=1) == pytest.approx(1.0)
         start = family.start_D(data)
