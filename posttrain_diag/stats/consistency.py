@@ -6,14 +6,17 @@ Suffixes: `P` problems, `J` numbers of passes among k rollouts.
 from __future__ import annotations
 
 from math import ceil
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import bdtrc, gammaln, ndtri
 
 from posttrain_diag.errors import NotEnoughRollouts, StatsError
 from posttrain_diag.stats.counts import Counts, FloatArray
 from posttrain_diag.stats.functionals import Functional
-from posttrain_diag.stats.intervals import check_level, mean_interval
+from posttrain_diag.stats.intervals import check_level
+from posttrain_diag.stats.pass_at_k import over_problems
 from posttrain_diag.types import Estimate
 
 _ROUNDING = 1e-9
@@ -49,18 +52,13 @@ def _at_least(counts: Counts, k: int) -> FloatArray:
     j_PJ = np.where(possible_PJ, j_J, np.minimum(c_P, k))
     rest_PJ = np.where(possible_PJ, k - j_J, np.minimum(fail_P, k))
 
-    def log_choose(n: FloatArray, m: FloatArray) -> FloatArray:
+    def log_choose(n: NDArray[Any], m: NDArray[Any]) -> FloatArray:
         return np.asarray(gammaln(n + 1.0) - gammaln(m + 1.0) - gammaln(n - m + 1.0), dtype=np.float64)
 
-    total_P = log_choose(counts.n_P[:, None] + 0.0, np.full((1, 1), float(k)))
-    log_PJ = log_choose(c_P + 0.0, j_PJ + 0.0) + log_choose(fail_P + 0.0, rest_PJ + 0.0) - total_P
+    total_P = log_choose(counts.n_P[:, None], np.full((1, 1), k))
+    log_PJ = log_choose(c_P, j_PJ) + log_choose(fail_P, rest_PJ) - total_P
     mass_PJ = np.where(possible_PJ, np.exp(log_PJ), 0.0)
     return np.clip(np.cumsum(mass_PJ[:, ::-1], axis=1)[:, ::-1], 0.0, 1.0)
-
-
-def _over_problems(values_P: FloatArray, level: float) -> Estimate:
-    low, high = mean_interval(values_P, level)
-    return Estimate(float(values_P.mean()), low, high, level, len(values_P), "measured")
 
 
 def g_pass_at_k(counts: Counts, k: int, tau: float, *, level: float = 0.9) -> Estimate:
@@ -80,7 +78,7 @@ def g_pass_at_k(counts: Counts, k: int, tau: float, *, level: float = 0.9) -> Es
     """
     needed = _passes_needed(k, tau)
     try:
-        return _over_problems(_at_least(counts, k)[:, needed], level)
+        return over_problems(_at_least(counts, k)[:, needed], level)
     except NotEnoughRollouts as error:
         return Estimate.undefined(str(error), level)
 
@@ -100,7 +98,7 @@ def mg_pass_at_k(counts: Counts, k: int, *, level: float = 0.9) -> Estimate:
         Liu et al. 2024, arXiv:2412.13147 (mG-Pass@k).
     """
     try:
-        return _over_problems(np.clip(2.0 / k * _at_least(counts, k)[:, ceil(k / 2) + 1 :].sum(axis=1), 0, 1), level)
+        return over_problems(np.clip(2.0 / k * _at_least(counts, k)[:, ceil(k / 2) + 1 :].sum(axis=1), 0, 1), level)
     except NotEnoughRollouts as error:
         return Estimate.undefined(str(error), level)
 

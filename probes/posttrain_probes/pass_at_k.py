@@ -108,7 +108,7 @@ def measure(evidence: Evidence) -> Measurement:
 def _steadiness(evidence: Evidence, counts: Counts, k: int) -> dict[str, Estimate]:
     """G-pass@k at two tau, mG-pass@k and Bayes@n; from the law where draws depended on the outcomes."""
     level = evidence.settings.level
-    # Bayes@n weighs each problem by its own draws alone, which optional stopping does not bias
+    # a posterior is the same under every stopping rule, so Bayes@n takes adaptive draws as they are
     found = {f"bayes@{int(counts.n_P.min())}": bayes_at_n(counts, level=level)}
     if k < 2:
         return found

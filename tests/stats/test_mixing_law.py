@@ -379,3 +379,24 @@ def test_share_at_least_mirrors_the_bounds_in_words_too() -> None:
     found = law.share_at_least(1 / 1000)
     assert found.label == "model-dependent" and found.bounds is not None
     assert f"without it: {found.bounds[0]:.3f} to {found.bounds[1]:.3f}" in found.reason
+
+
+def test_few_rollouts_are_forecast_from_what_real_models_do() -> None:
+    """One rollout of each problem fixes pass@1 alone: a law like those of real models is forecast better."""
+    rng = np.random.default_rng(0)
+    errors: list[tuple[float, float]] = []
+    for seed in range(6):
+        p = rng.beta(0.25, 0.9, 160)
+        counts, truth = uniform(p, 1, seed), (1 - (1 - p) ** 100).mean()
+        wide = fit_mixing_law(counts, seed=seed, families=(*FAMILIES, *COMPONENTS))
+        errors.append(
+            (abs(fit_mixing_law(counts, seed=seed).mean(pass_at(100)) - truth), abs(wide.mean(pass_at(100)) - truth))
+        )
+    ours, before = np.mean(errors, axis=0)
+    assert ours < 0.8 * before
+
+
+def test_the_learned_prior_leaves_classes_alone() -> None:
+    counts = Counts([12] * 8, [0] * 8)
+    wide = fit_mixing_law(counts, families=(*FAMILIES, *COMPONENTS))
+    assert fit_mixing_law(counts).class_posterior(1 / 256) == pytest.approx(wide.class_posterior(1 / 256))
