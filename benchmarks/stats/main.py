@@ -1,7 +1,7 @@
 """Every figure of the statistical core that needs no engine: are its estimates and intervals right, and what do they cost?
 
-`python -m benchmarks stats [--quick]`. Sections: table (simulated laws), replay (real counts), classes, allocation, deep
-support, time. Each writes benchmarks/stats/<section>.md and .json with date, machine and command.
+`python -m benchmarks stats [--quick]`. Sections: table (simulated laws), law_prior (learned from published figures),
+pass_at_k_forecasts (rivals on real counts and laws), replay (real counts), classes, allocation, deep support, time. Each writes benchmarks/stats/<section>.md and .json with date, machine and command.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from benchmarks.machine import command_line, cpu_model
-from benchmarks.stats import cases
+from benchmarks.stats import cases, forecasts, law_prior
 
 OUT = Path(__file__).parent
 
@@ -61,6 +61,11 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="sections to run")
     parser.add_argument("--reference", type=Path, help="path of stats_reference.py, a rival")
     parser.add_argument("--counts", type=Path, help="folder of real counts for the replay")
+    parser.add_argument("--before", type=Path, help="checkout of an earlier version, a rival of pass_at_k_forecasts")
+    parser.add_argument("--repeats", type=int, default=12, help="subsamples per real set in pass_at_k_forecasts")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="another seed gives other subsamples in pass_at_k_forecasts"
+    )
     parser.add_argument("--one-timing", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one_timing:
@@ -69,6 +74,10 @@ def main() -> None:
     sections: dict[str, Callable[[], list[cases.Table]]] = {
         "table": lambda: cases.simulated_table(
             1 if arguments.quick else arguments.seeds, arguments.quick, arguments.reference
+        ),
+        "law_prior": law_prior.section,
+        "pass_at_k_forecasts": lambda: forecasts.forecasts(
+            arguments.counts, arguments.before, 4 if arguments.quick else arguments.repeats, arguments.seed
         ),
         "replay": lambda: cases.replay(arguments.counts, arguments.quick),
         "classes": lambda: cases.class_calibration(1 if arguments.quick else 3),

@@ -8,6 +8,7 @@ from posttrain_diag.stats.allocation import FIRST_BLOCK, RESOLVED, next_blocks
 from posttrain_diag.stats.bounds import assumption_free_bounds
 from posttrain_diag.stats.certify import certified_below, certified_share, e_bh, log_e_below
 from posttrain_diag.stats.chance import ChanceFloor, chance_floor
+from posttrain_diag.stats.consistency import bayes_at_n, g_pass, g_pass_at_k, mg_pass, mg_pass_at_k
 from posttrain_diag.stats.counts import Counts
 from posttrain_diag.stats.crossing import FATES, Crossing, crossing
 from posttrain_diag.stats.detect import SamplingFlaw, sampling_flaws
@@ -57,6 +58,7 @@ __all__ = [
     "SamplingFlaw",
     "WeightHealth",
     "assumption_free_bounds",
+    "bayes_at_n",
     "below",
     "betting_lower_bound",
     "certified_below",
@@ -68,11 +70,15 @@ __all__ = [
     "deep_support",
     "e_bh",
     "fit_mixing_law",
+    "g_pass",
+    "g_pass_at_k",
     "importance_terms",
     "joint_class_posterior",
     "log_e_below",
     "maj_at_k",
     "mean_interval",
+    "mg_pass",
+    "mg_pass_at_k",
     "mixed_group",
     "next_blocks",
     "null_resample",

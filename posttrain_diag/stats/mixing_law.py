@@ -17,6 +17,7 @@ from scipy.special import expit, logit, logsumexp
 from posttrain_diag.errors import StatsError
 from posttrain_diag.stats.bounds import assumption_free_bounds
 from posttrain_diag.stats.counts import Counts, FloatArray
+from posttrain_diag.stats.forecast_families import FORECAST_FAMILIES
 from posttrain_diag.stats.functionals import (
     Functional,
     PGrid,
@@ -49,9 +50,7 @@ _TEMPER = 0.6
 """Power of the evidence in the weights of families for intervals: families that fit nearly as well keep a say."""
 
 
-def fit_mixing_law(
-    counts: Counts, *, seed: int = 0, families: tuple[LawFamily, ...] = (*FAMILIES, *COMPONENTS)
-) -> MixingLaw:
+def fit_mixing_law(counts: Counts, *, seed: int = 0, families: tuple[LawFamily, ...] | None = None) -> MixingLaw:
     """Learn how the problems' success probabilities are spread.
 
     The likelihood is raised to alpha/(alpha + P): no family is the truth, and the coarsening keeps intervals
@@ -60,7 +59,8 @@ def fit_mixing_law(
     Args:
         counts: rollouts of every problem, at least one in all; n may differ between problems.
         seed: seeds the importance draws; the same counts and seed give the same law.
-        families: priors over laws, averaged by their evidence.
+        families: priors over laws, averaged by their evidence, for every question; when absent, those of this module
+            for classes and shares, and `FORECAST_FAMILIES` for pass@k.
 
     Returns:
         The posterior of the law and of every problem's p.
@@ -69,6 +69,7 @@ def fit_mixing_law(
         Coarsened posterior: Miller and Dunson 2019, doi:10.1080/01621459.2018.1469995. Mixing laws of
         success probabilities behind pass@k: arXiv:2502.17578, arXiv:2510.05197.
     """
+    given, families = families is not None, families or (*FAMILIES, *COMPONENTS)
     rng = np.random.default_rng(seed)
     table = counts.table
     n_R, c_R = table.n_R.astype(np.float64), table.c_R.astype(np.float64)
@@ -93,12 +94,19 @@ def fit_mixing_law(
         share_law_SJ=_keep(posteriors, [f.share_weight for f in families], 1.0, rng)[0],
         likelihood_RJ=data.value_RJ,
         seed=seed,
+        forecasts=given,
     )
 
 
 def coarsening(mean_n: float) -> float:
     """Alpha of the coarsened likelihood at this many rollouts per problem on average."""
     return _COARSENING * min(1.0, float(np.sqrt(32.0 / max(mean_n, 1e-9))))
+
+
+def _is_solving(functional: Functional) -> bool:
+    """Whether the functional is a pass@k with k above 1."""
+    at_0, at_half, at_1 = functional.of(np.array([0.0, 0.5, 1.0])).tolist()
+    return functional.threshold is None and at_0 == 0.0 and at_half > 0.5 and at_1 > 0.999 and functional.depth > 1
 
 
 def _normalised(mass_RJ: FloatArray) -> FloatArray:
@@ -139,6 +147,8 @@ class MixingLaw:
     likelihood_RJ: FloatArray
     """Likelihood of each unique row on the grid, scaled to maximum 1."""
     seed: int
+    forecasts: bool = False
+    """Whether this law answers pass@k itself; otherwise one of `FORECAST_FAMILIES` is fitted when it is asked for."""
 
     @cached_property
     def _evidence_SR(self) -> FloatArray:
@@ -168,6 +178,13 @@ class MixingLaw:
         draws = int(np.clip(_EXACT_CELLS // len(self.counts), _KEPT, 4 * _KEPT))
         return self.sample_p(draws, np.random.default_rng([self.seed, 1]))
 
+    @cached_property
+    def _forecast(self) -> MixingLaw:
+        """The law that pass@k is forecast from: other families, with a prior learned from real models."""
+        if self.forecasts:
+            return self
+        return fit_mixing_law(self.counts, seed=self.seed, families=FORECAST_FAMILIES)
+
     @property
     def _is_small(self) -> bool:
         return len(self.counts) <= _EXACT_PROBLEMS
@@ -180,6 +197,8 @@ class MixingLaw:
 
     def mean_per_problem(self, functional: Functional) -> FloatArray:
         """Posterior mean of h(p) for each problem, shape (P,)."""
+        if _is_solving(functional) and not self.forecasts:
+            return self._forecast.mean_per_problem(functional)
         h_J = self.grid.evaluate(functional)
         posterior_RJ = self._posterior_RJ if functional.threshold is None else self.share_posterior_RJ
         return np.clip(posterior_RJ @ h_J, h_J.min(), h_J.max())[self.counts.table.row_P]
@@ -298,6 +317,8 @@ class MixingLaw:
         Returns:
             Draws, shape (draws, F). Exact for up to 4,000 problems, normal given the law beyond.
         """
+        if not self.forecasts and all(_is_solving(f) for f in functionals):
+            return self._forecast.posterior_draws(*functionals, weights=weights)
         problems = len(self.counts)
         weight_P = np.full(problems, 1.0 / problems) if weights is None else np.asarray(weights, dtype=np.float64)
         if self._is_small:
@@ -344,9 +365,7 @@ class MixingLaw:
 
     def _forecasts_solving(self, functional: Functional) -> bool:
         """Whether the functional is a pass@k with k beyond the rollouts drawn."""
-        at_0, at_half, at_1 = functional.of(np.array([0.0, 0.5, 1.0])).tolist()
-        concave = functional.threshold is None and at_0 == 0.0 and at_half > 0.5 and at_1 > 0.999
-        return concave and self.label(functional.depth) != "measured"
+        return _is_solving(functional) and self.label(functional.depth) != "measured"
 
     def _share_draws(self, threshold: float) -> tuple[FloatArray, FloatArray]:
         """Draws of the share of problems below a threshold, with each law's slack taken off it and added to it."""

@@ -70,7 +70,8 @@ def pass_hat_k_per_problem(counts: Counts, k: int) -> FloatArray:
     return np.where(possible_P, np.where(counts.c_P == counts.n_P, 1.0, all_P), 0.0)
 
 
-def _over_problems(values_P: FloatArray, level: float) -> Estimate:
+def over_problems(values_P: FloatArray, level: float) -> Estimate:
+    """The mean of one measured value per problem, shape (P,), with its interval over problems."""
     low, high = mean_interval(values_P, level)
     return Estimate(float(values_P.mean()), low, high, level, len(values_P), "measured")
 
@@ -90,7 +91,7 @@ def pass_at_k(counts: Counts, k: int, *, level: float = 0.9) -> Estimate:
         Chen et al. 2021, arXiv:2107.03374, eq. 1.
     """
     try:
-        return _over_problems(pass_at_k_per_problem(counts, k), level)
+        return over_problems(pass_at_k_per_problem(counts, k), level)
     except NotEnoughRollouts as error:
         return Estimate.undefined(str(error), level)
 
@@ -98,7 +99,7 @@ def pass_at_k(counts: Counts, k: int, *, level: float = 0.9) -> Estimate:
 def pass_hat_k(counts: Counts, k: int, *, level: float = 0.9) -> Estimate:
     """Mean unbiased pass^k (all of k rollouts pass) over problems; undefined where some n < k."""
     try:
-        return _over_problems(pass_hat_k_per_problem(counts, k), level)
+        return over_problems(pass_hat_k_per_problem(counts, k), level)
     except NotEnoughRollouts as error:
         return Estimate.undefined(str(error), level)
 
@@ -177,4 +178,4 @@ def maj_at_k(
                 if drawn.get(answer, 0) > 0
             )
         )
-    return _over_problems(np.clip(np.asarray(values, dtype=np.float64), 0.0, 1.0), level)
+    return over_problems(np.clip(np.asarray(values, dtype=np.float64), 0.0, 1.0), level)

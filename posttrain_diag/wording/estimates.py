@@ -140,7 +140,7 @@ def label_text(block: EstimateLike) -> str:
 
 _SHARE_NAME = re.compile(
     r"^(mixed|cover|share|rate|truncat|strict|lenient|guess|chance|certified|extract|duplicate|solved|success"
-    r"|(true|permuted|neutral)@)|(pass[@^]|maj@|_share|_rate|share_of|_prob(ability)?|coverage|accuracy)",
+    r"|(true|permuted|neutral)@)|(pass[@^]|maj@|bayes@|_share|_rate|share_of|_prob(ability)?|coverage|accuracy)",
 )
 _COUNT_NAME = re.compile(r"(expected_successes|logprob|nats|count|tokens|length|rank|depth|_n$|modes|p_value|nll)")
 

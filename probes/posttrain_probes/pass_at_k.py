@@ -8,7 +8,18 @@ import numpy as np
 import pandas as pd
 
 from posttrain_diag.evidence import Evidence
-from posttrain_diag.stats import Counts, maj_at_k, pass_at_k, pass_hat, pass_hat_k
+from posttrain_diag.stats import (
+    Counts,
+    bayes_at_n,
+    g_pass,
+    g_pass_at_k,
+    maj_at_k,
+    mg_pass,
+    mg_pass_at_k,
+    pass_at_k,
+    pass_hat,
+    pass_hat_k,
+)
 from posttrain_diag.types import Estimate, Figure, Measurement
 from posttrain_probes.card import Probe, ProbeCard
 from posttrain_probes.synthetic import make_evidence
@@ -18,14 +29,19 @@ CARD = ProbeCard(
     question="How often does the policy solve a problem in k draws, and what would more draws add?",
     method="Unbiased estimator where k <= n and all problems have the same n (measured); the fitted mixing law of p "
     "beyond (estimated up to 4n, model-dependent further out). pass^k: all k draws pass; maj@n: the most "
-    "frequent answer is right.",
+    "frequent answer is right; G-pass@k[tau]: at least tau of k draws pass, mG-pass@k its mean over tau of .5 to 1; "
+    "Bayes@n: pass@1 under a uniform prior of every problem.",
     chance_level="see coverage: permutation null of the verifier",
     cost="none beyond the main arm",
-    references=("arXiv:2107.03374", "arXiv:2407.21787", "arXiv:2510.05197"),
+    references=("arXiv:2107.03374", "arXiv:2407.21787", "arXiv:2510.05197", "arXiv:2412.13147", "arXiv:2510.04265"),
 )
 
 CURVE_TO = 64
 """The curve is drawn up to this multiple of n."""
+
+STEADY_K = 16
+"""G-pass@k is given at this k, as by its authors, or at n where fewer were drawn."""
+STEADY_TAUS = (0.5, 0.75)
 
 
 def curve_ks(n: int) -> list[int]:
@@ -70,6 +86,7 @@ def measure(evidence: Evidence) -> Measurement:
             summary[f"pass^{k}"] = (
                 pass_hat_k(counts, k, level=level) if uniform else evidence.law.estimate(pass_hat(k), level)
             )
+    summary.update(_steadiness(evidence, counts, min(n_min, STEADY_K)))
     votes = min(n_min, votes_at_hand(evidence))
     summary[f"maj@{votes}"] = majority(evidence, votes)
     figure = Figure(
@@ -86,6 +103,25 @@ def measure(evidence: Evidence) -> Measurement:
     )
     per_problem = pd.DataFrame({"pass_rate": table["c"] / table["n"]}, index=table.index)
     return Measurement(CARD.name, CARD.question, per_problem, summary, (figure,))
+
+
+def _steadiness(evidence: Evidence, counts: Counts, k: int) -> dict[str, Estimate]:
+    """G-pass@k at two tau, mG-pass@k and Bayes@n; from the law where draws depended on the outcomes."""
+    level = evidence.settings.level
+    # a posterior is the same under every stopping rule, so Bayes@n takes adaptive draws as they are
+    found = {f"bayes@{int(counts.n_P.min())}": bayes_at_n(counts, level=level)}
+    if k < 2:
+        return found
+    for tau in STEADY_TAUS:
+        found[f"g_pass@{k}[{tau:g}]"] = (
+            g_pass_at_k(counts, k, tau, level=level)
+            if counts.is_uniform
+            else evidence.law.estimate(g_pass(k, tau), level)
+        )
+    found[f"mg_pass@{k}"] = (
+        mg_pass_at_k(counts, k, level=level) if counts.is_uniform else evidence.law.estimate(mg_pass(k), level)
+    )
+    return found
 
 
 def votes_at_hand(evidence: Evidence) -> int:

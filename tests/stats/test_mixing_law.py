@@ -15,6 +15,7 @@ from posttrain_diag.stats import (
     pass_hat,
     solve_rate,
 )
+from posttrain_diag.stats.forecast_families import FORECAST_FAMILIES
 from posttrain_diag.stats.functionals import PGrid
 from posttrain_diag.stats.mixing_components import COMPONENTS
 from posttrain_diag.stats.mixing_prior import FAMILIES, Likelihood
@@ -31,7 +32,7 @@ def test_gradient_of_the_fit():
     grid = PGrid.for_rollouts(32)
     rng = np.random.default_rng(0)
     data = Likelihood.build(grid, np.full(6, 32.0), np.array([0.0, 1, 2, 7, 20, 32]), np.array([9.0, 2, 1, 3, 2, 4]))
-    for family in (*FAMILIES, *COMPONENTS):
+    for family in (*FAMILIES, *COMPONENTS, *FORECAST_FAMILIES):
         theta = family.centre_D + 0.3 * rng.standard_normal(family.n_parameters)
         gradient = objective(theta, family, data)[1]
         for d, step in enumerate(1e-5 * np.eye(len(theta))):
@@ -293,7 +294,7 @@ def test_less_than_one_unsolved_problem_is_none():
 @pytest.mark.parametrize("far", [-300.0, 300.0])
 def test_a_search_that_runs_away_stays_finite(far):
     data = Likelihood.build(PGrid.for_rollouts(16), np.full(2, 16.0), np.array([0.0, 3.0]), np.ones(2))
-    for family in COMPONENTS:
+    for family in (*COMPONENTS, *FORECAST_FAMILIES[5:]):
         for d in range(family.n_parameters):
             theta = family.centre_D.copy()
             theta[d] = far
@@ -306,7 +307,7 @@ def test_components_ascend_and_are_distributions():
     grid = PGrid.for_rollouts(64)
     data = Likelihood.build(grid, np.full(65, 64.0), np.arange(65.0), np.ones(65))
     rng = np.random.default_rng(0)
-    for family in COMPONENTS:
+    for family in (*COMPONENTS, *FORECAST_FAMILIES[5:]):
         theta = family.centre_D + family.scale_D * rng.standard_normal((50, family.n_parameters))
         assert family.laws(theta, data).sum(axis=1) == pytest.approx(1.0)
         start = family.start_D(data)
@@ -378,3 +379,24 @@ def test_share_at_least_mirrors_the_bounds_in_words_too() -> None:
     found = law.share_at_least(1 / 1000)
     assert found.label == "model-dependent" and found.bounds is not None
     assert f"without it: {found.bounds[0]:.3f} to {found.bounds[1]:.3f}" in found.reason
+
+
+def test_few_rollouts_are_forecast_from_what_real_models_do() -> None:
+    """One rollout of each problem fixes pass@1 alone: a law like those of real models is forecast better."""
+    rng = np.random.default_rng(0)
+    errors: list[tuple[float, float]] = []
+    for seed in range(6):
+        p = rng.beta(0.25, 0.9, 160)
+        counts, truth = uniform(p, 1, seed), (1 - (1 - p) ** 100).mean()
+        wide = fit_mixing_law(counts, seed=seed, families=(*FAMILIES, *COMPONENTS))
+        errors.append(
+            (abs(fit_mixing_law(counts, seed=seed).mean(pass_at(100)) - truth), abs(wide.mean(pass_at(100)) - truth))
+        )
+    ours, before = np.mean(errors, axis=0)
+    assert ours < 0.8 * before
+
+
+def test_the_learned_prior_leaves_classes_alone() -> None:
+    counts = Counts([12] * 8, [0] * 8)
+    wide = fit_mixing_law(counts, families=(*FAMILIES, *COMPONENTS))
+    assert fit_mixing_law(counts).class_posterior(1 / 256) == pytest.approx(wide.class_posterior(1 / 256))
