@@ -1,6 +1,7 @@
 """Statistics of rollout counts: numpy and scipy only.
 
-Counts ──► measured (pass@k for k <= n) · MixingLaw (forecasts, per-problem posteriors) · certificates · bounds;
+Counts ──► measured (pass@k for k <= n) · MixingLaw (forecasts, per-problem posteriors) ·
+ResponseGroups (which problems a treatment lifts) · certificates · bounds;
 two runs ──► paired tests · Crossing (support gained and lost) · null resample.
 """
 
@@ -41,6 +42,7 @@ from posttrain_diag.stats.pass_at_k import (
     pass_hat_k,
     pass_hat_k_per_problem,
 )
+from posttrain_diag.stats.response_groups import ResponseGroups, fit_response_groups
 from posttrain_diag.stats.two_laws import joint_class_posterior
 
 __all__ = [
@@ -54,6 +56,7 @@ __all__ = [
     "MixingLaw",
     "NullScores",
     "PairedComparison",
+    "ResponseGroups",
     "SamplingFlaw",
     "WeightHealth",
     "assumption_free_bounds",
@@ -68,6 +71,7 @@ __all__ = [
     "deep_support",
     "e_bh",
     "fit_mixing_law",
+    "fit_response_groups",
     "importance_terms",
     "joint_class_posterior",
     "log_e_below",

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from posttrain_diag.engines.contract import Engine
 from posttrain_diag.evidence import DrawSpec, Evidence, Needs
-from posttrain_diag.stats import MixingLaw
+from posttrain_diag.stats import below
+from posttrain_diag.stats.functionals import PGrid
 from posttrain_diag.tasks import verify
 from posttrain_diag.tasks.problems.traces import trace_prefix, trace_tokens
 from posttrain_diag.types import Estimate, Figure, Measurement
@@ -130,68 +131,76 @@ def _filler(engine: Engine) -> tuple[int, ...]:
 def reach(evidence: Evidence) -> pd.Series:
     """Probability that success after some prefix of a correct trace is at least eps, per laddered problem.
 
-    For each share the mixing law is fitted to the laddered problems. A share counts only when the true prefix
-    beats both controls, by a pooled one-sided test at 1%.
+    The problems are taken to be of groups, one of which no prefix helps (`stats.response_groups`). Only shares count
+    whose true prefix beats both controls.
     """
-    best = pd.Series(dtype=float)
-    for share in SHARES:
-        table = evidence.table(arm_name("true", share))
-        table = table[table["n"] > 0]
-        if len(table) == 0:
-            continue
-        values = pd.Series(0.0, index=table.index)
-        if share_counts(evidence, share):
-            values[:] = evidence.arm_law(arm_name("true", share)).prob_at_least(evidence.settings.eps)
-        best = values if best.empty else best.combine(values, max, fill_value=0.0)
-    return best
+    drawn = evidence.responding(tuple(arm_name("true", share) for share in SHARES))
+    out = pd.Series(0.0, index=drawn)
+    if arms := counted_arms(evidence):
+        out[evidence.responding(arms)] = evidence.response_groups(arms).response_P
+    return out
+
+
+def counted_arms(evidence: Evidence) -> tuple[str, ...]:
+    """The arms of the true prefixes that count as evidence of reach, shortest prefix first."""
+    return tuple(arm_name("true", share) for share in SHARES if share_counts(evidence, share))
 
 
 def share_counts(evidence: Evidence, share: float) -> bool:
-    """Whether this share was drawn, and its success, if there is any, exceeds that of the controls."""
+    """Whether this share was drawn, and its success, if there is any, exceeds that of the controls.
+
+    A share without controls of its own is judged by those that have some.
+    """
     table = evidence.table(arm_name("true", share))
-    return bool(table["n"].sum() > 0) and (table["c"].sum() == 0 or beats_controls(evidence, share))
+    if table["n"].sum() == 0:
+        return False
+    controlled = [other for other in SHARES if _has_controls(evidence, other)]
+    judges = [share] if share in controlled else controlled
+    return bool(table["c"].sum() == 0) or not judges or any(beats_controls(evidence, judge) for judge in judges)
 
 
-def best_share_law(evidence: Evidence) -> tuple[str, MixingLaw] | None:
-    """The arm whose prefix helps most, and its law; None where none helps more than its controls."""
-    if evidence.counts is not None:
+def _has_controls(evidence: Evidence, share: float) -> bool:
+    return any(evidence.table(arm_name(kind, share))["n"].sum() > 0 for kind in ARMS[1:])
+
+
+def best_share_law(evidence: Evidence, grid: PGrid) -> tuple[str, NDArray[np.float64]] | None:
+    """The arm whose prefix helps most, and draws of the law of success after it; None where none counts.
+
+    Args:
+        evidence: with the ladder's draws.
+        grid: the cells of the law.
+
+    Returns:
+        The arm's name and masses on the grid, shape (S, J).
+    """
+    arms = () if evidence.counts is not None else counted_arms(evidence)
+    if not arms:
         return None
-    arms = [arm_name("true", share) for share in SHARES if share_counts(evidence, share)]
-    laws = {arm: evidence.arm_law(arm) for arm in arms}
-    chance = {arm: float(law.prob_at_least(evidence.settings.eps).mean()) for arm, law in laws.items()}
-    best = max(chance, key=lambda arm: chance[arm], default=None)
-    return None if best is None else (best, laws[best])
+    reached_J = 1.0 - grid.evaluate(below(evidence.settings.eps))
+    laws = [evidence.response_groups(arms).laws(place, grid) for place in range(len(arms))]
+    best = max(range(len(arms)), key=lambda place: float((laws[place] @ reached_J).mean()))
+    return arms[best], laws[best]
 
 
 def reach_draws(evidence: Evidence, n_draws: int) -> NDArray[np.bool_]:
     """Joint posterior draws of "some prefix lifts success to eps" for each measured problem, shape (n_draws, P).
 
-    Every draw takes one law per share, so what is unsure about the law moves all problems together. The shares use
-    the same uniforms: a problem that one prefix lifts is lifted by the better ones. Problems outside the ladder's
-    sample are reached with the frequency of those inside in the same draw.
+    Every draw takes one draw of the groups, so what is unsure about them moves all problems together. Problems outside
+    the ladder's sample are reached with the frequency of those inside in the same draw.
     """
     index = evidence.measured.index
-    rng = np.random.default_rng([evidence.settings.sampling.seed, 3])
-    shares = [share for share in SHARES if evidence.table(arm_name("true", share))["n"].sum() > 0]
-    drawn = [evidence.table(arm_name("true", share))["n"].reindex(index).to_numpy() > 0 for share in shares]
     out_SP = np.zeros((n_draws, len(index)), dtype=np.bool_)
-    if not shares:
+    arms = counted_arms(evidence)
+    if not arms:
         return out_SP
-    inside = np.flatnonzero(np.any(drawn, axis=0))
-    uniform_SP = rng.random((n_draws, len(inside)))
-    reached_SP = np.zeros((n_draws, len(inside)), dtype=np.bool_)
-    for share, drawn_P in zip(shares, drawn, strict=True):
-        if not share_counts(evidence, share):
-            continue
-        law = evidence.arm_law(arm_name("true", share))
-        chance_SR = law.prob_at_least_given_law(evidence.settings.eps)
-        law_S = np.arange(n_draws) % len(chance_SR)
-        own_P = drawn_P[inside]
-        reached_SP[:, own_P] |= uniform_SP[:, own_P] < chance_SR[law_S][:, law.counts.table.row_P]
-    out_SP[:, inside] = reached_SP
+    rng = np.random.default_rng([evidence.settings.sampling.seed, 3])
+    place_P = index.get_indexer(pd.Index(evidence.responding(arms)))
+    chance_SP = evidence.response_groups(arms).response_SP[:, place_P >= 0]
+    inside = place_P[place_P >= 0]
+    out_SP[:, inside] = rng.random((n_draws, len(inside))) < chance_SP[np.arange(n_draws) % len(chance_SP)]
     outside = np.setdiff1d(np.arange(len(index)), inside)
-    for row, share in zip(out_SP, reached_SP.mean(axis=1).tolist(), strict=True):
-        row[outside] = rng.random(len(outside)) < share
+    for row in out_SP:
+        row[outside] = rng.random(len(outside)) < row[inside].mean()
     return out_SP
 
 
