@@ -172,7 +172,9 @@ class _Present:
         if best is not None:
             arm, share_law_SJ = best
             drawn = evidence.table(arm).reindex(table.index, fill_value=0)
-            reach = _Rate.of(share_law_SJ, coarse, drawn["n"].to_numpy(np.int64), drawn["c"].to_numpy(np.int64), settings.eps)
+            reach = _Rate.of(
+                share_law_SJ, coarse, drawn["n"].to_numpy(np.int64), drawn["c"].to_numpy(np.int64), settings.eps
+            )
         return _Present(main, form, cuts, settings.eps, reach, settings.ladder_rollouts, settings.sampling.seed, judge)
 
     @property

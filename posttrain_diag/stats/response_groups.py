@@ -46,10 +46,10 @@ _PRECISIONS = (2.0, 8.0, 30.0, 200.0)
 _NULL_CELLS = 16
 _CONCENTRATIONS = (1.0, 4.0, 16.0, np.inf)
 """How much alike the labels' shares of the groups are: from hardly to the same."""
-_CHAINS = 8
+_CHAINS = 16
 _BURN_IN = 80
-_KEPT = 50
-_THIN = 2
+_KEPT = 25
+_THIN = 4
 _NEVER = -1e300
 
 
@@ -186,7 +186,7 @@ class _Sampler:
         )
 
     def _begin(self) -> FloatArray:
-        """First groups: by success in all; in every other chain the problems without one begin in a responding group."""
+        """First groups: by success; in every other chain even the problems without any begin in a responding group."""
         best_P = (self.tables.log_AMP.sum(axis=0)).argmax(axis=0)
         order_P = self.tables.mean_M[best_P].argsort(kind="stable").argsort(kind="stable")
         group_P = 1 + order_P * _RESPONDING // max(1, self.problems)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -23,13 +25,15 @@ CARD = ProbeCard(
     name="prefix_ladder",
     question="Can the policy finish a correct trace that it could not have started (prefix reachability)?",
     method="Success after the first rho of a demonstration's trace, rho = 1/4, 1/2, 3/4, 7/8 of its tokens, on "
-    "problems with p probably below eps; the mixing law is fitted at each rho. A trace is what stands before the "
+    "problems with p probably below eps. The problems are taken to be of groups that respond alike, one of which no "
+    "prefix helps; how many there are, and of which a problem is, the counts decide. A few draws after each prefix come "
+    "first, then more after the one that helps most. A trace is what stands before the "
     "answer, or an answer of 8 tokens or more. Controls: a prefix of another problem's "
     "trace (permuted) and a prefix of repeated filler (neutral) of the same length must not help as much; they are "
-    "drawn where a true prefix was followed by a success. "
+    "drawn for the prefix that helps most, where it was followed by a success. "
     "A prefix that passes the verifier by itself gives the answer away and is not drawn.",
     chance_level="the permuted and neutral arms",
-    cost="4 shares x 3 arms x a few draws on low-p problems only (controls on a sample)",
+    cost="4 shares x a few draws on low-p problems only, more and two controls at one share (controls on a sample)",
     references=("arXiv:2601.18779",),
 )
 
@@ -40,8 +44,8 @@ LOW_P = 0.05
 MAX_PROBLEMS = 200
 """Most problems that the ladder is run on, chosen evenly; the others get the pooled rate."""
 POOLED = 1600
-"""Draws per prefix share that a few problems are given together, each at most the rollout budget, whose zeros certify
-p < eps: their pooled zeros tell what no prefix lifts from what one might lift."""
+"""Draws after the most helpful prefix that a few problems are given together, each at most the rollout budget, whose
+zeros certify p < eps: their pooled zeros tell what no prefix lifts from what one might lift."""
 CONTROL_PROBLEMS = 32
 """Number of problems whose controls are drawn: the controls speak for the set, so that a sample is enough."""
 
@@ -68,41 +72,64 @@ def laddered(evidence: Evidence) -> list[str]:
 
 
 def plan(evidence: Evidence, engine: Engine) -> Needs:
-    """Prefixes of the first demonstration's trace, by share of its tokens."""
+    """A few draws after each prefix; once they are made, more after the prefix that helps most, and its controls."""
     ids = laddered(evidence)
     if not ids:
         return Needs()
-    demos = {key: evidence.problems[key].demos[0] for key in ids}
-    tokens = {key: engine.response_ids(demo) for key, demo in demos.items()}
-    filler = _filler(engine)
-    controls = set(_evenly(ids, CONTROL_PROBLEMS))
+    found = prefixes(evidence, engine, ids)
     n = evidence.settings.ladder_rollouts
-    n_true = max(n, min(evidence.settings.rollout_budget, -(-POOLED // len(ids))))
-    succeeded = {share: int(evidence.table(arm_name("true", share))["c"].sum()) > 0 for share in SHARES}
+    ranked = by_success(evidence)
+    n_best = max(n, min(evidence.settings.rollout_budget, -(-POOLED // len(ids))))
     draws: list[DrawSpec] = []
+    for key, given in found.given.items():
+        best = next((share for share in ranked if share in given), None)
+        draws += [
+            DrawSpec(key, arm_name("true", share), n_best if share == best else n, prefix)
+            for share, prefix in given.items()
+        ]
+    if ranked and evidence.table(arm_name("true", ranked[0]))["c"].sum() > 0:
+        draws += _controls(evidence, engine, ids, found.given, ranked[0])
+    return Needs(draws=tuple(draws), notes=found.notes)
+
+
+@dataclass(frozen=True)
+class Prefixes:
+    """What the ladder gives the model of each trace."""
+
+    given: dict[str, dict[float, tuple[int, ...]]]
+    """Problem -> share -> the prefix, shortest first; problems without one are left out."""
+    notes: tuple[str, ...]
+    """What was not given, and why."""
+
+
+def prefixes(evidence: Evidence, engine: Engine, ids: Sequence[str]) -> Prefixes:
+    """The prefixes of the first demonstration of each problem that do not give its answer away.
+
+    Args:
+        evidence: with the problems.
+        engine: encodes and decodes.
+        ids: problems with a demonstration.
+    """
+    out: dict[str, dict[float, tuple[int, ...]]] = {}
     short = leaked = 0
-    for position, key in enumerate(ids):
-        own = tokens[key]
-        if trace_tokens(evidence.problems[key], demos[key], own, engine.decode) == 0:
+    for key in ids:
+        problem = evidence.problems[key]
+        demo = problem.demos[0]
+        own = engine.response_ids(demo)
+        if trace_tokens(problem, demo, own, engine.decode) == 0:
             short += 1
             continue
-        other = tokens[ids[(position + 1 + _spread(key, len(ids))) % len(ids)]]
         given_before = 0
         for share in SHARES:
-            prefix = trace_prefix(evidence.problems[key], demos[key], own, share, engine.decode)
-            size = len(prefix)
-            if size < 1 or size == given_before:
+            prefix = trace_prefix(problem, demo, own, share, engine.decode)
+            if len(prefix) < 1 or len(prefix) == given_before:
                 continue
-            given_before = size
-            given = verify(engine.decode(prefix), evidence.problems[key])
+            given_before = len(prefix)
+            given = verify(engine.decode(prefix), problem)
             if given.strict or given.lenient:
                 leaked += 1
                 continue
-            draws.append(DrawSpec(key, arm_name("true", share), n_true, prefix))
-            if key in controls and succeeded[share]:
-                if len(ids) > 1 and len(other) >= size and other[:size] != prefix:
-                    draws.append(DrawSpec(key, arm_name("permuted", share), n, other[:size]))
-                draws.append(DrawSpec(key, arm_name("neutral", share), n, (filler * size)[:size]))
+            out.setdefault(key, {})[share] = prefix
     notes: list[str] = []
     if short:
         notes.append(
@@ -111,7 +138,43 @@ def plan(evidence: Evidence, engine: Engine) -> Needs:
         )
     if leaked:
         notes.append(f"{leaked} prefixes already contain the answer and were not drawn")
-    return Needs(draws=tuple(draws), notes=tuple(notes))
+    return Prefixes(out, tuple(notes))
+
+
+def by_success(evidence: Evidence) -> list[float]:
+    """The shares that were drawn, those after which success is most frequent first, longer ones before shorter."""
+    tables = {share: evidence.table(arm_name("true", share)) for share in SHARES}
+    rates = {share: table["c"].sum() / table["n"].sum() for share, table in tables.items() if table["n"].sum() > 0}
+    return sorted(rates, key=lambda share: (rates[share], share), reverse=True)
+
+
+def _controls(
+    evidence: Evidence,
+    engine: Engine,
+    ids: list[str],
+    given: Mapping[str, Mapping[float, tuple[int, ...]]],
+    share: float,
+) -> list[DrawSpec]:
+    """Draws after another problem's prefix and after filler of the same length, for a sample of the problems.
+
+    Args:
+        evidence: with the problems.
+        engine: encodes and decodes.
+        ids: the laddered problems.
+        given: problem -> share -> prefix.
+        share: whose prefix is controlled.
+    """
+    n, filler = evidence.settings.ladder_rollouts, _filler(engine)
+    draws: list[DrawSpec] = []
+    for key in _evenly([key for key in given if share in given[key]], CONTROL_PROBLEMS):
+        prefix = given[key][share]
+        size = len(prefix)
+        donor = ids[(ids.index(key) + 1 + _spread(key, len(ids))) % len(ids)]
+        other = engine.response_ids(evidence.problems[donor].demos[0])
+        if len(ids) > 1 and len(other) >= size and other[:size] != prefix:
+            draws.append(DrawSpec(key, arm_name("permuted", share), n, other[:size]))
+        draws.append(DrawSpec(key, arm_name("neutral", share), n, (filler * size)[:size]))
+    return draws
 
 
 def _spread(key: str, size: int) -> int:
