@@ -17,11 +17,13 @@ from posttrain_diag.settings.analysis import LADDER_BY_EFFORT, TEACHER_ROLLOUTS_
 from posttrain_diag.stats import (
     ChanceFloor,
     Counts,
+    LawByLabel,
     MixingLaw,
     ResponseGroups,
     chance_floor,
     fit_mixing_law,
     fit_response_groups,
+    law_by_label,
 )
 from posttrain_diag.store import ScoreRow
 from posttrain_diag.store.base import TALLIED
@@ -257,6 +259,15 @@ class Evidence:
         return fit_law(self.measured, seed=self.settings.sampling.seed)
 
     @cached_property
+    def class_law(self) -> LawByLabel:
+        """The law that tells the classes of the measured problems: by tag where tags tell different laws apart."""
+        return law_by_label(self.law, [self.label(str(key)) for key in self.measured.index])
+
+    def label(self, key: str) -> str:
+        """The tags of a problem as one label."""
+        return " ".join(sorted(self.problems[key].tags))
+
+    @cached_property
     def reread(self) -> Reread:
         """Failed draws of the main arm read again, the first `READ_DRAWS` of them."""
         rows = self.arm(MAIN)
@@ -334,7 +345,7 @@ class Evidence:
                 np.stack([table["n"].to_numpy(np.int64) for table in tables], axis=1),
                 np.stack([table["c"].to_numpy(np.int64) for table in tables], axis=1),
                 self.settings.eps,
-                labels=[" ".join(self.problems[key].tags) for key in ids],
+                labels=[self.label(key) for key in ids],
                 seed=self.settings.sampling.seed,
             )
         return self._response_groups[arms]

@@ -28,6 +28,7 @@ from posttrain_diag.stats.importance import (
     weight_health,
 )
 from posttrain_diag.stats.intervals import clopper_pearson, mean_interval, wilson
+from posttrain_diag.stats.law_by_label import LawByLabel, law_by_label
 from posttrain_diag.stats.mixing_law import MixingLaw, fit_mixing_law
 from posttrain_diag.stats.null_resample import NullScores, null_resample
 from posttrain_diag.stats.paired import (
@@ -53,6 +54,7 @@ __all__ = [
     "Counts",
     "Crossing",
     "Functional",
+    "LawByLabel",
     "MixingLaw",
     "NullScores",
     "PairedComparison",
@@ -74,6 +76,7 @@ __all__ = [
     "fit_response_groups",
     "importance_terms",
     "joint_class_posterior",
+    "law_by_label",
     "log_e_below",
     "maj_at_k",
     "mean_interval",

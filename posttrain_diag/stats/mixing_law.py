@@ -50,7 +50,12 @@ _TEMPER = 0.6
 
 
 def fit_mixing_law(
-    counts: Counts, *, seed: int = 0, families: tuple[LawFamily, ...] = (*FAMILIES, *COMPONENTS)
+    counts: Counts,
+    *,
+    seed: int = 0,
+    families: tuple[LawFamily, ...] = (*FAMILIES, *COMPONENTS),
+    grid: PGrid | None = None,
+    power: float | None = None,
 ) -> MixingLaw:
     """Learn how the problems' success probabilities are spread.
 
@@ -61,6 +66,8 @@ def fit_mixing_law(
         counts: rollouts of every problem, at least one in all; n may differ between problems.
         seed: seeds the importance draws; the same counts and seed give the same law.
         families: priors over laws, averaged by their evidence.
+        grid: the grid of success probabilities; None: one that is fine enough for these counts.
+        power: power to which the likelihood is raised; None: that of so many problems and rollouts.
 
     Returns:
         The posterior of the law and of every problem's p.
@@ -72,10 +79,9 @@ def fit_mixing_law(
     rng = np.random.default_rng(seed)
     table = counts.table
     n_R, c_R = table.n_R.astype(np.float64), table.c_R.astype(np.float64)
-    problems = float(len(counts))
-    alpha = coarsening(counts.n_rollouts / problems)
-    grid = PGrid.for_rollouts(int(counts.n_P.max()))
-    data = Likelihood.build(grid, n_R, c_R, table.weight_R * alpha / (alpha + problems))
+    power = power_of(counts) if power is None else power
+    grid = grid or PGrid.for_rollouts(int(counts.n_P.max()))
+    data = Likelihood.build(grid, n_R, c_R, table.weight_R * power)
     posteriors: list[FamilyPosterior] = []
     start_D = families[0].start_D(data)
     for family in families:
@@ -92,6 +98,7 @@ def fit_mixing_law(
         point_law_SJ=_keep(posteriors, [f.point_weight for f in families], 1.0, rng)[0],
         share_law_SJ=_keep(posteriors, [f.share_weight for f in families], 1.0, rng)[0],
         likelihood_RJ=data.value_RJ,
+        log_evidence=float(logsumexp([q.log_evidence for q in posteriors], b=[f.share_weight for f in families])),
         seed=seed,
     )
 
@@ -99,6 +106,12 @@ def fit_mixing_law(
 def coarsening(mean_n: float) -> float:
     """Alpha of the coarsened likelihood at this many rollouts per problem on average."""
     return _COARSENING * min(1.0, float(np.sqrt(32.0 / max(mean_n, 1e-9))))
+
+
+def power_of(counts: Counts) -> float:
+    """The power to which the likelihood of so many problems and rollouts is raised."""
+    alpha = coarsening(counts.n_rollouts / len(counts))
+    return alpha / (alpha + len(counts))
 
 
 def _normalised(mass_RJ: FloatArray) -> FloatArray:
@@ -138,6 +151,8 @@ class MixingLaw:
     """Posterior draws of the law from the smooth families alone, for shares below a threshold."""
     likelihood_RJ: FloatArray
     """Likelihood of each unique row on the grid, scaled to maximum 1."""
+    log_evidence: float
+    """Log marginal likelihood of the counts, raised to the power of the fit, under the families for shares."""
     seed: int
 
     @cached_property

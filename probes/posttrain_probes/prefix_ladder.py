@@ -26,7 +26,7 @@ CARD = ProbeCard(
     question="Can the policy finish a correct trace that it could not have started (prefix reachability)?",
     method="Success after the first rho of a demonstration's trace, rho = 1/4, 1/2, 3/4, 7/8 of its tokens, on "
     "problems with p probably below eps. The problems are taken to be of groups that respond alike, one of which no "
-    "prefix helps; how many there are, and of which a problem is, the counts decide. A few draws after each prefix come "
+    "prefix helps; the counts decide how many there are and who is in them. A few draws after each prefix come "
     "first, then more after the one that helps most. A trace is what stands before the "
     "answer, or an answer of 8 tokens or more. Controls: a prefix of another problem's "
     "trace (permuted) and a prefix of repeated filler (neutral) of the same length must not help as much; they are "
