@@ -108,7 +108,7 @@ def fit_response_groups(
         raise StatsError(f"n has shape {n_PA.shape}, c {c_PA.shape}: give two arrays of problems x treatments")
     if not 0.0 < eps < 1.0:
         raise StatsError(f"eps is {eps}: give a probability between 0 and 1")
-    label_P = np.zeros(len(n_PA), np.int64) if labels is None else np.unique(labels, return_inverse=True)[1]
+    label_P = np.zeros(len(n_PA), np.int64) if labels is None else np.unique(list(labels), return_inverse=True)[1]
     return _Sampler(_Tables.build(n_PA, c_PA, eps), label_P.astype(np.int64), np.random.default_rng([seed, 5])).run()
 
 
