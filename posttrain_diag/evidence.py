@@ -14,7 +14,17 @@ import pandas as pd
 
 from posttrain_diag.engines.contract import EngineInfo, Rendering, Tilt
 from posttrain_diag.settings.analysis import LADDER_BY_EFFORT, TEACHER_ROLLOUTS_BY_EFFORT, AnalyzeConfig
-from posttrain_diag.stats import ChanceFloor, Counts, MixingLaw, chance_floor, fit_mixing_law
+from posttrain_diag.stats import (
+    ChanceFloor,
+    Counts,
+    LawByLabel,
+    MixingLaw,
+    ResponseGroups,
+    chance_floor,
+    fit_mixing_law,
+    fit_response_groups,
+    law_by_label,
+)
 from posttrain_diag.store import ScoreRow
 from posttrain_diag.store.base import TALLIED
 from posttrain_diag.tasks import compares_with_answer, verify
@@ -249,6 +259,15 @@ class Evidence:
         return fit_law(self.measured, seed=self.settings.sampling.seed)
 
     @cached_property
+    def class_law(self) -> LawByLabel:
+        """The law that tells the classes of the measured problems: by tag where tags tell different laws apart."""
+        return law_by_label(self.law, [self.label(str(key)) for key in self.measured.index])
+
+    def label(self, key: str) -> str:
+        """The tags of a problem as one label."""
+        return " ".join(sorted(self.problems[key].tags))
+
+    @cached_property
     def reread(self) -> Reread:
         """Failed draws of the main arm read again, the first `READ_DRAWS` of them."""
         rows = self.arm(MAIN)
@@ -303,15 +322,33 @@ class Evidence:
         return fit_law(pd.DataFrame({"n": failures, "c": extra}), seed=self.settings.sampling.seed)
 
     @cached_property
-    def _arm_laws(self) -> dict[str, MixingLaw]:
+    def _response_groups(self) -> dict[tuple[str, ...], ResponseGroups]:
         return {}
 
-    def arm_law(self, arm: str) -> MixingLaw:
-        """The mixing law of p under another arm, over its problems with n > 0 (at least one); fitted once."""
-        if arm not in self._arm_laws:
-            table = self.table(arm)
-            self._arm_laws[arm] = fit_law(table[table["n"] > 0], seed=self.settings.sampling.seed)
-        return self._arm_laws[arm]
+    def responding(self, arms: tuple[str, ...]) -> list[str]:
+        """The problems with at least one draw of these arms that counts, in the order of `ids`."""
+        n_PA = np.stack([self.table(arm)["n"].to_numpy() for arm in arms], axis=1)
+        return [key for key, n in zip(self.ids, n_PA.sum(axis=1), strict=True) if n > 0]
+
+    def response_groups(self, arms: tuple[str, ...]) -> ResponseGroups:
+        """How the problems of `responding` respond to treatments, by groups that the data support; fitted once.
+
+        Where tags divide the problems, the groups' shares may differ between the tags.
+
+        Args:
+            arms: an arm for each treatment, in rising order of how much should help.
+        """
+        if arms not in self._response_groups:
+            ids = self.responding(arms)
+            tables = [self.table(arm).loc[ids] for arm in arms]
+            self._response_groups[arms] = fit_response_groups(
+                np.stack([table["n"].to_numpy(np.int64) for table in tables], axis=1),
+                np.stack([table["c"].to_numpy(np.int64) for table in tables], axis=1),
+                self.settings.eps,
+                labels=[self.label(key) for key in ids],
+                seed=self.settings.sampling.seed,
+            )
+        return self._response_groups[arms]
 
 
 def fit_law(table: pd.DataFrame, *, seed: int) -> MixingLaw:

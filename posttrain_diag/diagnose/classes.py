@@ -91,7 +91,7 @@ def class_posterior(evidence: Evidence, measurements: Mapping[str, Measurement])
     """
     settings = evidence.settings
     index = evidence.measured.index
-    law = evidence.law
+    law = evidence.class_law
     reach_P = _reach(measurements, index)
     below_P, middle_P, mastered_P = law.class_posterior(settings.eps, settings.mastery).T
     read = "format_posterior" in measurements["format"].per_problem if "format" in measurements else False

@@ -20,7 +20,7 @@ from scipy.special import logsumexp
 
 from posttrain_diag.diagnose.classes import members_of, shares_of
 from posttrain_diag.evidence import Evidence
-from posttrain_diag.stats import MixingLaw, below
+from posttrain_diag.stats import below
 from posttrain_diag.stats.functionals import PGrid
 from posttrain_diag.stats.mixing_law import coarsening
 from posttrain_diag.types import Bottleneck, Needed
@@ -61,21 +61,21 @@ class _Rate:
     c_P: IntArray
 
     @staticmethod
-    def of(law: MixingLaw, n_P: IntArray, c_P: IntArray, *thresholds: float) -> _Rate:
+    def of(law_SJ: FloatArray, grid: PGrid, n_P: IntArray, c_P: IntArray, *thresholds: float) -> _Rate:
         """Carry a law's posterior over to the coarsest grid and put draws of these problems beside it.
 
         Args:
-            law: the law with its posterior.
+            law_SJ: posterior draws of the law, as masses on its grid.
+            grid: that grid.
             n_P: draws of each problem, shape (P,).
             c_P: successes of each problem, shape (P,).
             *thresholds: probabilities at which `below` will cut.
         """
         coarse = PGrid.for_rollouts(1)
-        fine = law.grid.step
-        joined = round(coarse.step / fine)
-        law_LJ = law.law_SJ[:LAWS]
+        joined = round(coarse.step / grid.step)
+        law_LJ = law_SJ[:LAWS]
         if joined > 1:
-            cell_J = np.clip(np.searchsorted(coarse.edges, law.grid.logit_J) - 1, 0, len(coarse.logit_J) - 1)
+            cell_J = np.clip(np.searchsorted(coarse.edges, grid.logit_J) - 1, 0, len(coarse.logit_J) - 1)
             body_LJ = np.zeros((len(law_LJ), len(coarse.logit_J)))
             np.add.at(body_LJ.T, cell_J, law_LJ[:, 1:].T)
             law_LJ = np.concatenate([law_LJ[:, :1], body_LJ], axis=1)
@@ -162,16 +162,19 @@ class _Present:
         """Read what is known now from the evidence."""
         settings, table = evidence.settings, evidence.measured
         n_P, c_P = table["n"].to_numpy(np.int64), table["c"].to_numpy(np.int64)
-        main = _Rate.of(evidence.law, n_P, c_P, settings.eps, settings.mastery)
+        main = _Rate.of(evidence.law.law_SJ, evidence.law.grid, n_P, c_P, settings.eps, settings.mastery)
         form, law = None, evidence.format_law
         cuts = (settings.eps, *(step for step in FORM_STEPS if step > settings.eps))
         if law is not None:
-            form = _Rate.of(law, law.counts.n_P, law.counts.c_P, *cuts)
-        reach, best = None, best_share_law(evidence)
+            form = _Rate.of(law.law_SJ, law.grid, law.counts.n_P, law.counts.c_P, *cuts)
+        reach, coarse = None, PGrid.for_rollouts(1)
+        best = best_share_law(evidence, coarse)
         if best is not None:
-            arm, share_law = best
+            arm, share_law_SJ = best
             drawn = evidence.table(arm).reindex(table.index, fill_value=0)
-            reach = _Rate.of(share_law, drawn["n"].to_numpy(np.int64), drawn["c"].to_numpy(np.int64), settings.eps)
+            reach = _Rate.of(
+                share_law_SJ, coarse, drawn["n"].to_numpy(np.int64), drawn["c"].to_numpy(np.int64), settings.eps
+            )
         return _Present(main, form, cuts, settings.eps, reach, settings.ladder_rollouts, settings.sampling.seed, judge)
 
     @property

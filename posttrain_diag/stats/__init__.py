@@ -1,6 +1,7 @@
 """Statistics of rollout counts: numpy and scipy only.
 
-Counts ──► measured (pass@k for k <= n) · MixingLaw (forecasts, per-problem posteriors) · certificates · bounds;
+Counts ──► measured (pass@k for k <= n) · MixingLaw (forecasts, per-problem posteriors) ·
+ResponseGroups (which problems a treatment lifts) · certificates · bounds;
 two runs ──► paired tests · Crossing (support gained and lost) · null resample.
 """
 
@@ -28,6 +29,7 @@ from posttrain_diag.stats.importance import (
     weight_health,
 )
 from posttrain_diag.stats.intervals import clopper_pearson, mean_interval, wilson
+from posttrain_diag.stats.law_by_label import LawByLabel, law_by_label
 from posttrain_diag.stats.mixing_law import MixingLaw, fit_mixing_law
 from posttrain_diag.stats.null_resample import NullScores, null_resample
 from posttrain_diag.stats.paired import (
@@ -42,6 +44,7 @@ from posttrain_diag.stats.pass_at_k import (
     pass_hat_k,
     pass_hat_k_per_problem,
 )
+from posttrain_diag.stats.response_groups import ResponseGroups, fit_response_groups
 from posttrain_diag.stats.two_laws import joint_class_posterior
 
 __all__ = [
@@ -52,9 +55,11 @@ __all__ = [
     "Counts",
     "Crossing",
     "Functional",
+    "LawByLabel",
     "MixingLaw",
     "NullScores",
     "PairedComparison",
+    "ResponseGroups",
     "SamplingFlaw",
     "WeightHealth",
     "assumption_free_bounds",
@@ -70,10 +75,12 @@ __all__ = [
     "deep_support",
     "e_bh",
     "fit_mixing_law",
+    "fit_response_groups",
     "g_pass",
     "g_pass_at_k",
     "importance_terms",
     "joint_class_posterior",
+    "law_by_label",
     "log_e_below",
     "maj_at_k",
     "mean_interval",

@@ -50,7 +50,14 @@ _TEMPER = 0.6
 """Power of the evidence in the weights of families for intervals: families that fit nearly as well keep a say."""
 
 
-def fit_mixing_law(counts: Counts, *, seed: int = 0, families: tuple[LawFamily, ...] | None = None) -> MixingLaw:
+def fit_mixing_law(
+    counts: Counts,
+    *,
+    seed: int = 0,
+    families: tuple[LawFamily, ...] | None = None,
+    grid: PGrid | None = None,
+    power: float | None = None,
+) -> MixingLaw:
     """Learn how the problems' success probabilities are spread.
 
     The likelihood is raised to alpha/(alpha + P): no family is the truth, and the coarsening keeps intervals
@@ -61,6 +68,8 @@ def fit_mixing_law(counts: Counts, *, seed: int = 0, families: tuple[LawFamily, 
         seed: seeds the importance draws; the same counts and seed give the same law.
         families: priors over laws, averaged by their evidence, for every question; when absent, those of this module
             for classes and shares, and `FORECAST_FAMILIES` for pass@k.
+        grid: the grid of success probabilities; None: one that is fine enough for these counts.
+        power: power to which the likelihood is raised; None: that of so many problems and rollouts.
 
     Returns:
         The posterior of the law and of every problem's p.
@@ -73,10 +82,9 @@ def fit_mixing_law(counts: Counts, *, seed: int = 0, families: tuple[LawFamily, 
     rng = np.random.default_rng(seed)
     table = counts.table
     n_R, c_R = table.n_R.astype(np.float64), table.c_R.astype(np.float64)
-    problems = float(len(counts))
-    alpha = coarsening(counts.n_rollouts / problems)
-    grid = PGrid.for_rollouts(int(counts.n_P.max()))
-    data = Likelihood.build(grid, n_R, c_R, table.weight_R * alpha / (alpha + problems))
+    power = power_of(counts) if power is None else power
+    grid = grid or PGrid.for_rollouts(int(counts.n_P.max()))
+    data = Likelihood.build(grid, n_R, c_R, table.weight_R * power)
     posteriors: list[FamilyPosterior] = []
     start_D = families[0].start_D(data)
     for family in families:
@@ -93,6 +101,7 @@ def fit_mixing_law(counts: Counts, *, seed: int = 0, families: tuple[LawFamily, 
         point_law_SJ=_keep(posteriors, [f.point_weight for f in families], 1.0, rng)[0],
         share_law_SJ=_keep(posteriors, [f.share_weight for f in families], 1.0, rng)[0],
         likelihood_RJ=data.value_RJ,
+        log_evidence=float(logsumexp([q.log_evidence for q in posteriors], b=[f.share_weight for f in families])),
         seed=seed,
         forecasts=given,
     )
@@ -107,6 +116,12 @@ def _is_solving(functional: Functional) -> bool:
     """Whether the functional is a pass@k with k above 1."""
     at_0, at_half, at_1 = functional.of(np.array([0.0, 0.5, 1.0])).tolist()
     return functional.threshold is None and at_0 == 0.0 and at_half > 0.5 and at_1 > 0.999 and functional.depth > 1
+
+
+def power_of(counts: Counts) -> float:
+    """The power to which the likelihood of so many problems and rollouts is raised."""
+    alpha = coarsening(counts.n_rollouts / len(counts))
+    return alpha / (alpha + len(counts))
 
 
 def _normalised(mass_RJ: FloatArray) -> FloatArray:
@@ -146,6 +161,8 @@ class MixingLaw:
     """Posterior draws of the law from the smooth families alone, for shares below a threshold."""
     likelihood_RJ: FloatArray
     """Likelihood of each unique row on the grid, scaled to maximum 1."""
+    log_evidence: float
+    """Log marginal likelihood of the counts, raised to the power of the fit, under the families for shares."""
     seed: int
     forecasts: bool = False
     """Whether this law answers pass@k itself; otherwise one of `FORECAST_FAMILIES` is fitted when it is asked for."""

@@ -12,6 +12,7 @@ import numpy as np
 from posttrain_diag.errors import StatsError
 from posttrain_diag.stats.counts import FloatArray
 from posttrain_diag.stats.functionals import PGrid, below
+from posttrain_diag.stats.law_by_label import LawByLabel
 from posttrain_diag.stats.mixing_law import MixingLaw
 
 _CELLS = 4_000_000
@@ -19,7 +20,7 @@ _CELLS = 4_000_000
 
 
 def joint_class_posterior(
-    law: MixingLaw, other: MixingLaw, needed: Callable[[FloatArray], FloatArray], cuts: Sequence[float]
+    law: LawByLabel, other: MixingLaw, needed: Callable[[FloatArray], FloatArray], cuts: Sequence[float]
 ) -> FloatArray:
     """Posterior that p lies between two cuts while q reaches what this p asks of it.
 
@@ -38,11 +39,11 @@ def joint_class_posterior(
     Raises:
         StatsError: the laws are of different numbers of problems.
     """
-    if len(law.counts) != len(other.counts):
-        raise StatsError(f"laws of {len(law.counts)} and {len(other.counts)} problems: give two laws of the same ones")
+    if len(law.row_P) != len(other.counts):
+        raise StatsError(f"laws of {len(law.row_P)} and {len(other.counts)} problems: give two laws of the same ones")
     class_KJ = _class_weights(law.grid, cuts)
     reached_RJ = 1.0 - other.share_posterior_RJ @ _share_below(other.grid, needed(law.grid.p_J)).T
-    rows, other_rows = law.counts.table.row_P, other.counts.table.row_P
+    rows, other_rows = law.row_P, other.counts.table.row_P
     pair_P = rows * len(reached_RJ) + other_rows
     pairs, back_P = np.unique(pair_P, return_inverse=True)
     out = np.empty((len(pairs), len(class_KJ)))

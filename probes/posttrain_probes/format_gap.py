@@ -87,7 +87,7 @@ def format_by_class(evidence: Evidence) -> NDArray[np.float64]:
     if law is None:
         return np.zeros((len(evidence.measured), 3))
     cuts = (settings.eps, settings.mastery)
-    return joint_class_posterior(evidence.law, law, lambda p: repairable(p, settings.eps), cuts)
+    return joint_class_posterior(evidence.class_law, law, lambda p: repairable(p, settings.eps), cuts)
 
 
 def format_posterior(evidence: Evidence) -> pd.Series:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -10,7 +12,8 @@ from numpy.typing import NDArray
 
 from posttrain_diag.engines.contract import Engine
 from posttrain_diag.evidence import DrawSpec, Evidence, Needs
-from posttrain_diag.stats import MixingLaw
+from posttrain_diag.stats import below
+from posttrain_diag.stats.functionals import PGrid
 from posttrain_diag.tasks import verify
 from posttrain_diag.tasks.problems.traces import trace_prefix, trace_tokens
 from posttrain_diag.types import Estimate, Figure, Measurement
@@ -22,13 +25,15 @@ CARD = ProbeCard(
     name="prefix_ladder",
     question="Can the policy finish a correct trace that it could not have started (prefix reachability)?",
     method="Success after the first rho of a demonstration's trace, rho = 1/4, 1/2, 3/4, 7/8 of its tokens, on "
-    "problems with p probably below eps; the mixing law is fitted at each rho. A trace is what stands before the "
+    "problems with p probably below eps. The problems are taken to be of groups that respond alike, one of which no "
+    "prefix helps; the counts decide how many there are and who is in them. A few draws after each prefix come "
+    "first, then more after the one that helps most. A trace is what stands before the "
     "answer, or an answer of 8 tokens or more. Controls: a prefix of another problem's "
     "trace (permuted) and a prefix of repeated filler (neutral) of the same length must not help as much; they are "
-    "drawn where a true prefix was followed by a success. "
+    "drawn for the prefix that helps most, where it was followed by a success. "
     "A prefix that passes the verifier by itself gives the answer away and is not drawn.",
     chance_level="the permuted and neutral arms",
-    cost="4 shares x 3 arms x a few draws on low-p problems only (controls on a sample)",
+    cost="4 shares x a few draws on low-p problems only, more and two controls at one share (controls on a sample)",
     references=("arXiv:2601.18779",),
 )
 
@@ -39,8 +44,8 @@ LOW_P = 0.05
 MAX_PROBLEMS = 200
 """Most problems that the ladder is run on, chosen evenly; the others get the pooled rate."""
 POOLED = 1600
-"""Draws per prefix share that a few problems are given together, each at most the rollout budget, whose zeros certify
-p < eps: their pooled zeros tell what no prefix lifts from what one might lift."""
+"""Draws after the most helpful prefix that a few problems are given together, each at most the rollout budget, whose
+zeros certify p < eps: their pooled zeros tell what no prefix lifts from what one might lift."""
 CONTROL_PROBLEMS = 32
 """Number of problems whose controls are drawn: the controls speak for the set, so that a sample is enough."""
 
@@ -67,41 +72,64 @@ def laddered(evidence: Evidence) -> list[str]:
 
 
 def plan(evidence: Evidence, engine: Engine) -> Needs:
-    """Prefixes of the first demonstration's trace, by share of its tokens."""
+    """A few draws after each prefix; once they are made, more after the prefix that helps most, and its controls."""
     ids = laddered(evidence)
     if not ids:
         return Needs()
-    demos = {key: evidence.problems[key].demos[0] for key in ids}
-    tokens = {key: engine.response_ids(demo) for key, demo in demos.items()}
-    filler = _filler(engine)
-    controls = set(_evenly(ids, CONTROL_PROBLEMS))
+    found = prefixes(evidence, engine, ids)
     n = evidence.settings.ladder_rollouts
-    n_true = max(n, min(evidence.settings.rollout_budget, -(-POOLED // len(ids))))
-    succeeded = {share: int(evidence.table(arm_name("true", share))["c"].sum()) > 0 for share in SHARES}
+    ranked = by_success(evidence)
+    n_best = max(n, min(evidence.settings.rollout_budget, -(-POOLED // len(ids))))
     draws: list[DrawSpec] = []
+    for key, given in found.given.items():
+        best = next((share for share in ranked if share in given), None)
+        draws += [
+            DrawSpec(key, arm_name("true", share), n_best if share == best else n, prefix)
+            for share, prefix in given.items()
+        ]
+    if ranked and evidence.table(arm_name("true", ranked[0]))["c"].sum() > 0:
+        draws += _controls(evidence, engine, ids, found.given, ranked[0])
+    return Needs(draws=tuple(draws), notes=found.notes)
+
+
+@dataclass(frozen=True)
+class Prefixes:
+    """What the ladder gives the model of each trace."""
+
+    given: dict[str, dict[float, tuple[int, ...]]]
+    """Problem -> share -> the prefix, shortest first; problems without one are left out."""
+    notes: tuple[str, ...]
+    """What was not given, and why."""
+
+
+def prefixes(evidence: Evidence, engine: Engine, ids: Sequence[str]) -> Prefixes:
+    """The prefixes of the first demonstration of each problem that do not give its answer away.
+
+    Args:
+        evidence: with the problems.
+        engine: encodes and decodes.
+        ids: problems with a demonstration.
+    """
+    out: dict[str, dict[float, tuple[int, ...]]] = {}
     short = leaked = 0
-    for position, key in enumerate(ids):
-        own = tokens[key]
-        if trace_tokens(evidence.problems[key], demos[key], own, engine.decode) == 0:
+    for key in ids:
+        problem = evidence.problems[key]
+        demo = problem.demos[0]
+        own = engine.response_ids(demo)
+        if trace_tokens(problem, demo, own, engine.decode) == 0:
             short += 1
             continue
-        other = tokens[ids[(position + 1 + _spread(key, len(ids))) % len(ids)]]
         given_before = 0
         for share in SHARES:
-            prefix = trace_prefix(evidence.problems[key], demos[key], own, share, engine.decode)
-            size = len(prefix)
-            if size < 1 or size == given_before:
+            prefix = trace_prefix(problem, demo, own, share, engine.decode)
+            if len(prefix) < 1 or len(prefix) == given_before:
                 continue
-            given_before = size
-            given = verify(engine.decode(prefix), evidence.problems[key])
+            given_before = len(prefix)
+            given = verify(engine.decode(prefix), problem)
             if given.strict or given.lenient:
                 leaked += 1
                 continue
-            draws.append(DrawSpec(key, arm_name("true", share), n_true, prefix))
-            if key in controls and succeeded[share]:
-                if len(ids) > 1 and len(other) >= size and other[:size] != prefix:
-                    draws.append(DrawSpec(key, arm_name("permuted", share), n, other[:size]))
-                draws.append(DrawSpec(key, arm_name("neutral", share), n, (filler * size)[:size]))
+            out.setdefault(key, {})[share] = prefix
     notes: list[str] = []
     if short:
         notes.append(
@@ -110,7 +138,43 @@ def plan(evidence: Evidence, engine: Engine) -> Needs:
         )
     if leaked:
         notes.append(f"{leaked} prefixes already contain the answer and were not drawn")
-    return Needs(draws=tuple(draws), notes=tuple(notes))
+    return Prefixes(out, tuple(notes))
+
+
+def by_success(evidence: Evidence) -> list[float]:
+    """The shares that were drawn, those after which success is most frequent first, longer ones before shorter."""
+    tables = {share: evidence.table(arm_name("true", share)) for share in SHARES}
+    rates = {share: table["c"].sum() / table["n"].sum() for share, table in tables.items() if table["n"].sum() > 0}
+    return sorted(rates, key=lambda share: (rates[share], share), reverse=True)
+
+
+def _controls(
+    evidence: Evidence,
+    engine: Engine,
+    ids: list[str],
+    given: Mapping[str, Mapping[float, tuple[int, ...]]],
+    share: float,
+) -> list[DrawSpec]:
+    """Draws after another problem's prefix and after filler of the same length, for a sample of the problems.
+
+    Args:
+        evidence: with the problems.
+        engine: encodes and decodes.
+        ids: the laddered problems.
+        given: problem -> share -> prefix.
+        share: whose prefix is controlled.
+    """
+    n, filler = evidence.settings.ladder_rollouts, _filler(engine)
+    draws: list[DrawSpec] = []
+    for key in _evenly([key for key in given if share in given[key]], CONTROL_PROBLEMS):
+        prefix = given[key][share]
+        size = len(prefix)
+        donor = ids[(ids.index(key) + 1 + _spread(key, len(ids))) % len(ids)]
+        other = engine.response_ids(evidence.problems[donor].demos[0])
+        if len(ids) > 1 and len(other) >= size and other[:size] != prefix:
+            draws.append(DrawSpec(key, arm_name("permuted", share), n, other[:size]))
+        draws.append(DrawSpec(key, arm_name("neutral", share), n, (filler * size)[:size]))
+    return draws
 
 
 def _spread(key: str, size: int) -> int:
@@ -130,68 +194,76 @@ def _filler(engine: Engine) -> tuple[int, ...]:
 def reach(evidence: Evidence) -> pd.Series:
     """Probability that success after some prefix of a correct trace is at least eps, per laddered problem.
 
-    For each share the mixing law is fitted to the laddered problems. A share counts only when the true prefix
-    beats both controls, by a pooled one-sided test at 1%.
+    The problems are taken to be of groups, one of which no prefix helps (`stats.response_groups`). Only shares count
+    whose true prefix beats both controls.
     """
-    best = pd.Series(dtype=float)
-    for share in SHARES:
-        table = evidence.table(arm_name("true", share))
-        table = table[table["n"] > 0]
-        if len(table) == 0:
-            continue
-        values = pd.Series(0.0, index=table.index)
-        if share_counts(evidence, share):
-            values[:] = evidence.arm_law(arm_name("true", share)).prob_at_least(evidence.settings.eps)
-        best = values if best.empty else best.combine(values, max, fill_value=0.0)
-    return best
+    drawn = evidence.responding(tuple(arm_name("true", share) for share in SHARES))
+    out = pd.Series(0.0, index=drawn)
+    if arms := counted_arms(evidence):
+        out[evidence.responding(arms)] = evidence.response_groups(arms).response_P
+    return out
+
+
+def counted_arms(evidence: Evidence) -> tuple[str, ...]:
+    """The arms of the true prefixes that count as evidence of reach, shortest prefix first."""
+    return tuple(arm_name("true", share) for share in SHARES if share_counts(evidence, share))
 
 
 def share_counts(evidence: Evidence, share: float) -> bool:
-    """Whether this share was drawn, and its success, if there is any, exceeds that of the controls."""
+    """Whether this share was drawn, and its success, if there is any, exceeds that of the controls.
+
+    A share without controls of its own is judged by those that have some.
+    """
     table = evidence.table(arm_name("true", share))
-    return bool(table["n"].sum() > 0) and (table["c"].sum() == 0 or beats_controls(evidence, share))
+    if table["n"].sum() == 0:
+        return False
+    controlled = [other for other in SHARES if _has_controls(evidence, other)]
+    judges = [share] if share in controlled else controlled
+    return bool(table["c"].sum() == 0) or not judges or any(beats_controls(evidence, judge) for judge in judges)
 
 
-def best_share_law(evidence: Evidence) -> tuple[str, MixingLaw] | None:
-    """The arm whose prefix helps most, and its law; None where none helps more than its controls."""
-    if evidence.counts is not None:
+def _has_controls(evidence: Evidence, share: float) -> bool:
+    return any(evidence.table(arm_name(kind, share))["n"].sum() > 0 for kind in ARMS[1:])
+
+
+def best_share_law(evidence: Evidence, grid: PGrid) -> tuple[str, NDArray[np.float64]] | None:
+    """The arm whose prefix helps most, and draws of the law of success after it; None where none counts.
+
+    Args:
+        evidence: with the ladder's draws.
+        grid: the cells of the law.
+
+    Returns:
+        The arm's name and masses on the grid, shape (S, J).
+    """
+    arms = () if evidence.counts is not None else counted_arms(evidence)
+    if not arms:
         return None
-    arms = [arm_name("true", share) for share in SHARES if share_counts(evidence, share)]
-    laws = {arm: evidence.arm_law(arm) for arm in arms}
-    chance = {arm: float(law.prob_at_least(evidence.settings.eps).mean()) for arm, law in laws.items()}
-    best = max(chance, key=lambda arm: chance[arm], default=None)
-    return None if best is None else (best, laws[best])
+    reached_J = 1.0 - grid.evaluate(below(evidence.settings.eps))
+    laws = [evidence.response_groups(arms).laws(place, grid) for place in range(len(arms))]
+    best = max(range(len(arms)), key=lambda place: float((laws[place] @ reached_J).mean()))
+    return arms[best], laws[best]
 
 
 def reach_draws(evidence: Evidence, n_draws: int) -> NDArray[np.bool_]:
     """Joint posterior draws of "some prefix lifts success to eps" for each measured problem, shape (n_draws, P).
 
-    Every draw takes one law per share, so what is unsure about the law moves all problems together. The shares use
-    the same uniforms: a problem that one prefix lifts is lifted by the better ones. Problems outside the ladder's
-    sample are reached with the frequency of those inside in the same draw.
+    Every draw takes one draw of the groups, so what is unsure about them moves all problems together. Problems outside
+    the ladder's sample are reached with the frequency of those inside in the same draw.
     """
     index = evidence.measured.index
-    rng = np.random.default_rng([evidence.settings.sampling.seed, 3])
-    shares = [share for share in SHARES if evidence.table(arm_name("true", share))["n"].sum() > 0]
-    drawn = [evidence.table(arm_name("true", share))["n"].reindex(index).to_numpy() > 0 for share in shares]
     out_SP = np.zeros((n_draws, len(index)), dtype=np.bool_)
-    if not shares:
+    arms = counted_arms(evidence)
+    if not arms:
         return out_SP
-    inside = np.flatnonzero(np.any(drawn, axis=0))
-    uniform_SP = rng.random((n_draws, len(inside)))
-    reached_SP = np.zeros((n_draws, len(inside)), dtype=np.bool_)
-    for share, drawn_P in zip(shares, drawn, strict=True):
-        if not share_counts(evidence, share):
-            continue
-        law = evidence.arm_law(arm_name("true", share))
-        chance_SR = law.prob_at_least_given_law(evidence.settings.eps)
-        law_S = np.arange(n_draws) % len(chance_SR)
-        own_P = drawn_P[inside]
-        reached_SP[:, own_P] |= uniform_SP[:, own_P] < chance_SR[law_S][:, law.counts.table.row_P]
-    out_SP[:, inside] = reached_SP
+    rng = np.random.default_rng([evidence.settings.sampling.seed, 3])
+    place_P = index.get_indexer(pd.Index(evidence.responding(arms)))
+    chance_SP = evidence.response_groups(arms).response_SP[:, place_P >= 0]
+    inside = place_P[place_P >= 0]
+    out_SP[:, inside] = rng.random((n_draws, len(inside))) < chance_SP[np.arange(n_draws) % len(chance_SP)]
     outside = np.setdiff1d(np.arange(len(index)), inside)
-    for row, share in zip(out_SP, reached_SP.mean(axis=1).tolist(), strict=True):
-        row[outside] = rng.random(len(outside)) < share
+    for row in out_SP:
+        row[outside] = rng.random(len(outside)) < row[inside].mean()
     return out_SP
 
 

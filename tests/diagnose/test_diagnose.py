@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from plans import plan_of
 from posttrain_probes import BUILTIN
+from posttrain_probes.prefix_ladder import SHARES, arm_name
 from posttrain_probes.synthetic import frame_of, make_evidence, make_problem, rollout_row
 
 from posttrain_diag.diagnose import diagnose, diagnosis_json
@@ -198,3 +199,22 @@ def test_every_probe_speaks_in_the_json_also_one_the_package_does_not_know() -> 
     estimates = diagnose(evidence, [*found, foreign]).estimates
     assert estimates["their_number"].value == 0.5
     assert {name for m in found for name in m.summary} - set(estimates) == {"strict_pass@1"}
+
+
+def test_problems_that_no_prefix_helps_are_support_whatever_prefixes_do_for_others() -> None:
+    """Trap: 64 of 160 problems are out of reach, seven are reached by a prefix; the share was .24 [.07, .31]."""
+    succeeded = dict(zip(SHARES, (0, 1, 6, 9), strict=True))
+    extra = [
+        rollout_row(f"p{i}", j, arm=arm_name("true", share), verdict="pass" if i < 7 and j < passed else "fail")
+        for i in range(71)
+        for share, passed in succeeded.items()
+        for j in range(20)
+    ]
+    found = verdict(make_evidence([(16, 0)] * 71 + [(16, 14)] * 89, extra=extra))
+    share = found.shares["support"]
+    assert share.value is not None and share.low is not None and share.high is not None
+    assert share.value == pytest.approx(0.4, abs=0.03) and share.low <= 0.4 <= share.high + 1e-9
+    table = found.per_problem.set_index("id")
+    null = table.loc[[f"p{i}" for i in range(7, 71)]]
+    assert null["reach"].max() < 0.06 and (null["class"] == "support").mean() > 0.9
+    assert (table["class"].iloc[:7] == "guided").all()

@@ -12,7 +12,7 @@ from posttrain_probes.synthetic import make_evidence, rollout_row
 
 from posttrain_diag.diagnose import diagnose
 from posttrain_diag.evidence import Evidence
-from posttrain_diag.stats import Counts, fit_mixing_law, joint_class_posterior
+from posttrain_diag.stats import Counts, LawByLabel, fit_mixing_law, joint_class_posterior
 from posttrain_diag.types import Diagnosis
 
 EPS = 1 / 256
@@ -73,7 +73,7 @@ def test_the_two_laws_meet_in_each_problem() -> None:
     """Of two problems with equal shares of right failures, only the one that is not mastered is format-limited."""
     form = fit_mixing_law(Counts([256, 60, 256], [200, 50, 0]))
     strict = fit_mixing_law(Counts([256, 400, 256], [0, 340, 0]))
-    found = joint_class_posterior(strict, form, lambda p: np.full_like(p, 0.5), (EPS, 0.8))
+    found = joint_class_posterior(LawByLabel.of(strict), form, lambda p: np.full_like(p, 0.5), (EPS, 0.8))
     assert found[0] == pytest.approx([1, 0, 0], abs=0.05)
     assert found[1] == pytest.approx([0, 0, 1], abs=0.1)
     assert found[2] == pytest.approx([0, 0, 0], abs=0.05)
@@ -84,7 +84,7 @@ def test_laws_of_other_problems_are_refused() -> None:
 
     one, two = fit_mixing_law(Counts([8, 8], [1, 2])), fit_mixing_law(Counts([8], [1]))
     with pytest.raises(StatsError, match="2 and 1 problems"):
-        joint_class_posterior(one, two, lambda p: np.full_like(p, 0.5), (EPS, 0.8))
+        joint_class_posterior(LawByLabel.of(one), two, lambda p: np.full_like(p, 0.5), (EPS, 0.8))
 
 
 def test_a_form_that_was_never_seen_to_fail_is_no_class() -> None:

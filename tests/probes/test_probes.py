@@ -210,17 +210,21 @@ def test_auc_is_half_on_noise_and_one_on_a_signal() -> None:
 
 
 @pytest.mark.parametrize(("problems", "each"), [(200, 16), (40, 40), (10, 160), (2, 256)])
-def test_few_problems_get_more_draws_per_prefix(problems: int, each: int) -> None:
+def test_few_problems_get_more_draws_after_the_prefix_that_helps_most(problems: int, each: int) -> None:
+    """A few draws after every prefix come first; only the best is topped up and controlled."""
     from fake_engine import FakeEngine
 
-    success = [rollout_row("p0", 0, arm=prefix_ladder.arm_name("true", 0.5), verdict="pass")]
-    evidence = demonstrated(make_evidence([(256, 0)] * problems, extra=success))
-    wanted = prefix_ladder.plan(evidence, FakeEngine(lambda _: {"": 1.0}))
-    drawn = {spec.n for spec in wanted.draws if spec.arm == prefix_ladder.arm_name("true", 0.5)}
-    controls = {spec.n for spec in wanted.draws if spec.arm == prefix_ladder.arm_name("neutral", 0.5)}
-    assert (drawn, controls) == ({each}, {16})
-    before = prefix_ladder.plan(demonstrated(make_evidence([(256, 0)] * problems)), FakeEngine(lambda _: {"": 1.0}))
+    engine, name = FakeEngine(lambda _: {"": 1.0}), prefix_ladder.arm_name
+    before = prefix_ladder.plan(demonstrated(make_evidence([(256, 0)] * problems)), engine)
     assert {spec.arm.split(":")[1] for spec in before.draws} == {"true"}, "no success asks for no control"
+    assert {spec.n for spec in before.draws} == {16}
+    drawn = [rollout_row(f"p{i}", 0, arm=spec.arm) for i in range(problems) for spec in before.draws[:3]]
+    drawn += [rollout_row("p0", 1, arm=name("true", 0.5), verdict="pass")]
+    wanted = prefix_ladder.plan(demonstrated(make_evidence([(256, 0)] * problems, extra=drawn)), engine)
+    asked = {(spec.arm, spec.n) for spec in wanted.draws if "true" in spec.arm}
+    assert asked == {(spec.arm, each if spec.arm == name("true", 0.5) else 16) for spec in before.draws}
+    controls = {(spec.arm, spec.n) for spec in wanted.draws if "true" not in spec.arm}
+    assert controls <= {(name(kind, 0.5), 16) for kind in ("permuted", "neutral")} and controls
 
 
 def test_a_prefix_that_helps_no_more_than_filler_is_no_reach() -> None:
