@@ -141,7 +141,7 @@ class ComparedRuns:
 
     @property
     def role(self) -> str:
-        """What the stage between the runs did: expansion, reshaping, consolidation, repair, none, undetermined."""
+        """What the stage did: expansion, reshaping, consolidation, repair, attrition, none or undetermined."""
         return self.comparison.role
 
     @property

@@ -17,6 +17,7 @@ from posttrain_diag.wording.vocabulary import (
     LABELS,
     VERDICTS,
     estimate_title,
+    played_role,
     stage_title,
     verdict_title,
 )
@@ -95,11 +96,15 @@ def comparison_card(found: Mapping[str, Any]) -> str:
             "div",
             BOX,
             tag("div", MUTED, " → ".join(names)),
-            tag("div", "font-size:17px;font-weight:650", clip(str(found.get("role")), SHORT)),
+            tag("div", "font-size:17px;font-weight:650", clip(_role(found), SHORT)),
             tag("div", "", clip(str(found.get("reason")), LONG)),
             *rows,
         )
     )
+
+
+def _role(found: Mapping[str, Any]) -> str:
+    return played_role(str(found.get("role")), support_lost=bool(found.get("support_lost")))
 
 
 def _bar(shares: Mapping[str, Any]) -> Markup:
