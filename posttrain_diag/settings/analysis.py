@@ -70,6 +70,9 @@ class DiagnosisSettings(TaskSettings, SupportSettings):
 class AnalyzeConfig(DiagnosisSettings, VerdictSettings, SamplingSettings, EngineSettings):
     """Everything `diag analyze` was asked for."""
 
+    sibling: tuple[str, ...] = Field(
+        default=(), description="other checkpoints of the same architecture: model, or run directory of its analysis"
+    )
     out: Path
     allocation: Allocation = "adaptive"
     store: StoreKind = "sqlite"
