@@ -56,6 +56,9 @@ class DiagnosisSettings(TaskSettings, SupportSettings):
 
     model: str
     teacher: tuple[str, ...] = Field(default=(), description="other models: directory, hub id, zoo:NAME")
+    sibling: tuple[str, ...] = Field(
+        default=(), description="other checkpoints of one architecture; for an analysis also the runs of theirs"
+    )
     train_tasks: str | None = Field(default=None, description="what a stage trains on, instead of a split of the tasks")
     retain: str | None = Field(default=None, description="tasks whose pass rate should stay: replayed by a stage")
     effort: Effort = "standard"
@@ -70,9 +73,6 @@ class DiagnosisSettings(TaskSettings, SupportSettings):
 class AnalyzeConfig(DiagnosisSettings, VerdictSettings, SamplingSettings, EngineSettings):
     """Everything `diag analyze` was asked for."""
 
-    sibling: tuple[str, ...] = Field(
-        default=(), description="other checkpoints of the same architecture: model, or run directory of its analysis"
-    )
     out: Path
     allocation: Allocation = "adaptive"
     store: StoreKind = "sqlite"
