@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from posttrain_probes import BUILTIN
-from posttrain_probes.synthetic import frame_of, make_problem
-from probes.judged import judged, problem
+from posttrain_probes.synthetic import frame_of, make_evidence, make_problem, rollout_row
 
 from posttrain_diag.diagnose import diagnose
 from posttrain_diag.evidence import Evidence, Settings
@@ -68,10 +67,8 @@ def test_what_every_law_with_that_mean_says_is_named() -> None:
 
 
 def test_right_answers_in_a_wrong_form_are_told_from_one_draw() -> None:
-    golds = [str(i + 10) for i in range(80)]
-    tagged = {"type": "regex", "pattern": r"answer: (\d+)$"}
-    problems = [problem(i, gold, tagged, demos=(f"answer: {gold}",)) for i, gold in enumerate(golds)]
-    found = verdict(judged(problems, [[f"The answer is {gold}."] for gold in golds]))
+    rows = [rollout_row(f"p{i}", 0, lenient=True) for i in range(80)]
+    found = verdict(make_evidence([(0, 0)] * 80, extra=rows))
     assert found.bottleneck == "format", found.reasons
 
 
