@@ -27,6 +27,7 @@ from posttrain_diag.types import (
     ShareName,
 )
 from posttrain_diag.wording import vocabulary
+from posttrain_diag.wording.estimates import bound_text, is_bound
 
 SATURATED = 0.9
 """From this share of mastered problems on, no stage is worth its cost on these tasks."""
@@ -308,9 +309,13 @@ def reasons(
             f"and solved by another model (pass@1 on the problems compared: {told})."
         )
     successes = by_name["signal"].summary.get("expected_successes") if "signal" in by_name else None
-    if successes is not None and successes.value is not None:
-        count = count_text(successes.value)
-        out.append(f"{count} successes are expected when every problem is drawn {settings.rollout_budget} times.")
+    if successes is not None and (successes.value is not None or is_bound(successes)):
+        number = (
+            f"{count_text(successes.value)} successes are"
+            if successes.value is not None
+            else (f"{bound_text(successes, 'expected_successes').capitalize()} successes are")
+        )
+        out.append(f"{number} expected when every problem is drawn {settings.rollout_budget} times.")
     out.extend(
         note for measurement in by_name.values() for note in measurement.notes if measurement.probe == "instrument"
     )

@@ -42,6 +42,7 @@ from posttrain_diag.stats.pass_at_k import (
     pass_hat_k_per_problem,
 )
 from posttrain_diag.stats.two_laws import joint_class_posterior
+from posttrain_diag.stats.zero import as_bound
 
 __all__ = [
     "FATES",
@@ -56,6 +57,7 @@ __all__ = [
     "PairedComparison",
     "SamplingFlaw",
     "WeightHealth",
+    "as_bound",
     "assumption_free_bounds",
     "below",
     "betting_lower_bound",

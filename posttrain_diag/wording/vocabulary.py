@@ -285,6 +285,7 @@ LABELS: Final[Mapping[str, str]] = {
     "measured": "counted directly from rollouts",
     "estimated": "computed under mild assumptions from the counts",
     "model-dependent": "rests on an assumed law beyond what was drawn",
+    "bound": "an upper limit: no draw passed",
     "undefined": "does not exist for this run",
 }
 """What an estimate with each label rests on, in words."""

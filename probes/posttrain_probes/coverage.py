@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from posttrain_diag.evidence import Evidence
-from posttrain_diag.stats import Counts, certified_below, certified_share
+from posttrain_diag.stats import Counts, as_bound, certified_below, certified_share
 from posttrain_diag.types import Estimate, Figure, Measurement
 from posttrain_probes.card import Probe, ProbeCard
 from posttrain_probes.synthetic import make_evidence
@@ -34,7 +34,9 @@ def measure(evidence: Evidence) -> Measurement:
         undefined = Estimate.undefined("no rollout could be judged", settings.level)
         return Measurement(CARD.name, CARD.question, pd.DataFrame(index=list(evidence.ids)), {"coverage": undefined})
     law = evidence.law
-    summary: dict[str, Estimate] = {"coverage": law.share_at_least(settings.eps, settings.level)}
+    counts = Counts(table["n"].to_numpy(np.int64), table["c"].to_numpy(np.int64))
+    covered = as_bound(law.share_at_least(settings.eps, settings.level), counts, counted=False)
+    summary: dict[str, Estimate] = {"coverage": covered}
     notes: list[str] = []
     floor = evidence.chance
     if floor is not None:
@@ -46,7 +48,6 @@ def measure(evidence: Evidence) -> Measurement:
         notes.append("chance floor not measured: exchanging answers needs the texts, and only counts were imported")
     else:
         notes.append("chance floor not measured: fewer than two problems have a gold answer and finished draws")
-    counts = Counts(table["n"].to_numpy(np.int64), table["c"].to_numpy(np.int64))
     zeros = certified_below(counts, settings.eps)
     summary["certified_zero_share"] = certified_share(counts, settings.eps)
     per_problem = pd.DataFrame({"certified_zero": zeros}, index=table.index)

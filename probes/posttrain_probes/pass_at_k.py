@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from posttrain_diag.evidence import Evidence
-from posttrain_diag.stats import Counts, maj_at_k, pass_at_k, pass_hat, pass_hat_k
+from posttrain_diag.stats import Counts, as_bound, maj_at_k, pass_at_k, pass_hat, pass_hat_k
 from posttrain_diag.types import Estimate, Figure, Measurement
 from posttrain_probes.card import Probe, ProbeCard
 from posttrain_probes.synthetic import make_evidence
@@ -37,16 +37,18 @@ def curve_ks(n: int) -> list[int]:
 
 
 def pass_estimate(evidence: Evidence, k: int) -> Estimate:
-    """pass@k by the best estimator that is valid for k."""
+    """pass@k by the best estimator that is valid for k; an upper bound where no draw passed."""
     table = evidence.measured
     if len(table) == 0:
         return Estimate.undefined("no rollout could be judged", evidence.settings.level)
     n_P = table["n"].to_numpy(np.int64)
     counts = Counts(n_P, table["c"].to_numpy(np.int64))
-    if counts.is_uniform and k <= int(n_P.min()):
-        return pass_at_k(counts, k, level=evidence.settings.level)
-    # draws that were stopped by their outcomes bias c/n; the law's posterior is valid under stopping
-    return evidence.law.pass_at_k(k, level=evidence.settings.level)
+    counted = k <= int(n_P.min())
+    if counts.is_uniform and counted:
+        found = pass_at_k(counts, k, level=evidence.settings.level)
+    else:  # draws that were stopped by their outcomes bias c/n; the law's posterior is valid under stopping
+        found = evidence.law.pass_at_k(k, level=evidence.settings.level)
+    return as_bound(found, counts, counted=counted)
 
 
 def measure(evidence: Evidence) -> Measurement:
@@ -67,9 +69,8 @@ def measure(evidence: Evidence) -> Measurement:
     for k in (4, n_min):
         if 1 < k <= n_min:
             uniform = counts.is_uniform
-            summary[f"pass^{k}"] = (
-                pass_hat_k(counts, k, level=level) if uniform else evidence.law.estimate(pass_hat(k), level)
-            )
+            found = pass_hat_k(counts, k, level=level) if uniform else evidence.law.estimate(pass_hat(k), level)
+            summary[f"pass^{k}"] = as_bound(found, counts, counted=True)
     votes = min(n_min, votes_at_hand(evidence))
     summary[f"maj@{votes}"] = majority(evidence, votes)
     figure = Figure(
