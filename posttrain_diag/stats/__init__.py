@@ -27,6 +27,7 @@ from posttrain_diag.stats.importance import (
     weight_health,
 )
 from posttrain_diag.stats.intervals import clopper_pearson, mean_interval, wilson
+from posttrain_diag.stats.luck import known_rate, luck_share, rate_by_answer_set, rate_by_own_answers
 from posttrain_diag.stats.mixing_law import MixingLaw, fit_mixing_law
 from posttrain_diag.stats.null_resample import NullScores, null_resample
 from posttrain_diag.stats.paired import (
@@ -72,7 +73,9 @@ __all__ = [
     "fit_mixing_law",
     "importance_terms",
     "joint_class_posterior",
+    "known_rate",
     "log_e_below",
+    "luck_share",
     "maj_at_k",
     "mean_interval",
     "mixed_group",
@@ -85,6 +88,8 @@ __all__ = [
     "pass_hat",
     "pass_hat_k",
     "pass_hat_k_per_problem",
+    "rate_by_answer_set",
+    "rate_by_own_answers",
     "sampling_flaws",
     "solve_rate",
     "weight_health",

@@ -15,7 +15,8 @@ CARD = ProbeCard(
     name="coverage",
     question="What share of the problems is in effective support (p >= eps), and how much of it is guessing?",
     method="1 - F(eps) under the fitted law of p; chance floor by judging the draws of one problem against the "
-    "answers of others (permutation null); certified zeros by an anytime-valid e-process with e-BH at FDR 10%.",
+    "answers of others (permutation null); how many passes luck explains by wrong answers, those of problems with "
+    "another gold and the problem's own; certified zeros by an anytime-valid e-process with e-BH at FDR 10%.",
     chance_level="the permutation null itself",
     cost="none beyond the main arm (verifier calls only)",
     references=("arXiv:2510.15020", "arXiv:2009.02824"),
@@ -42,7 +43,9 @@ def measure(evidence: Evidence) -> Measurement:
     if floor is not None:
         p_value = floor.p_value
         summary["chance_pass@1"] = floor.floor
-        summary["corrected_pass@1"] = floor.corrected
+        if evidence.luck is not None:
+            summary["corrected_pass@1"] = evidence.luck.known
+            summary["luck_share"] = evidence.luck.share
         summary["chance_p_value"] = Estimate(p_value, p_value, p_value, settings.level, len(evidence.chance_ids))
     elif evidence.counts is not None:
         notes.append("chance floor not measured: exchanging answers needs the texts, and only counts were imported")
