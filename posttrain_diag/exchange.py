@@ -5,6 +5,7 @@ Suffixes: `P` problems; `PP` draws of the row problem judged by the column probl
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -67,13 +68,13 @@ def exchange(rows: pd.DataFrame, problems: Sequence[Problem], draws: int) -> Exc
     finished = rows[rows["verdict"].isin(["pass", "fail"])]
     by_problem = dict(iter(finished.groupby("problem_id")))
     heads = [by_problem[problem.id].iloc[:draws] for problem in problems]
-    texts = [head.groupby(["text", "verdict"], sort=False).size() for head in heads]
+    texts = [Counter(zip(head["text"].map(str), head["verdict"].map(str), strict=True)) for head in heads]
     passes, hits, apart = ([[] for _ in problems] for _ in range(3))
     for i, (problem, drawn) in enumerate(zip(problems, texts, strict=True)):
-        right = [str(text) for text, verdict in drawn.index if verdict == "pass"][:1]
+        right = [text for text, verdict in drawn if verdict == "pass"][:1]
         right = right or list(reference_completions(problem)[:1])
         for other in problems:
-            found = [(verdict, int(n)) for (text, verdict), n in drawn.items() if verify(str(text), other).strict]
+            found = [(verdict, n) for (text, verdict), n in drawn.items() if verify(text, other).strict]
             passes[i].append(sum(n for _, n in found))
             hits[i].append(sum(n for verdict, n in found if verdict == "fail"))
             apart[i].append(other is not problem and not any(verify(text, other).strict for text in right))

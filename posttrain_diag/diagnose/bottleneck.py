@@ -129,7 +129,7 @@ def _labels(evidence: Evidence, posterior: ClassPosterior) -> tuple[dict[Bottlen
         label_probabilities(shares_SC, problems, seed)
         for shares_SC in one_draw.extreme_shares(evidence, posterior.label_shares)
     ]
-    names = dict.fromkeys(name for world in worlds for name in world)
+    names: list[Bottleneck] = [name for name in _LABELS if any(name in world for world in worlds)]
     mean: dict[Bottleneck, float] = {name: float(np.mean([w.get(name, 0.0) for w in worlds])) for name in names}
     return mean, max(min(world.get(name, 0.0) for world in worlds) for name in names) >= NAMED
 

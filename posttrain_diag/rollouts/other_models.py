@@ -73,7 +73,7 @@ def with_others(
     names = {evidence.model.model_sha: evidence.model.model}
     tallies: dict[str, pd.DataFrame] = {}
     notes: list[str] = []
-    for name, known in (dict.fromkeys(teachers) | siblings).items():
+    for name, known in {**dict.fromkeys(teachers), **siblings}.items():
         if known is not None:
             if known.model_sha in names:
                 raise _same(name, names[known.model_sha], sibling=True)

@@ -133,9 +133,9 @@ def guessable(evidence: Evidence) -> Finding | None:
     elif luck is not None and luck > 1 - KNOWN_SHARE:
         severity = "suspect"
         says = (
-            f". Wrong answers hit often enough to explain {luck:.0%} of the passes on problems that are not mastered: most "
-            "of them are luck. Read the chance-corrected numbers, and use tasks with more possible answers, or judge the "
-            "reasoning, before training on these rewards."
+            f". Wrong answers hit often enough to explain {luck:.0%} of the passes on problems that are not mastered: "
+            "most of them are luck. Read the chance-corrected numbers, and use tasks with more possible answers, or "
+            "judge the reasoning, before training on these rewards."
         )
     else:
         severity = "note"
