@@ -141,7 +141,7 @@ class ComparedRuns:
 
     @property
     def role(self) -> str:
-        """What the stage between the runs did: expansion, reshaping, consolidation, repair, none, undetermined."""
+        """What the stage did: expansion, reshaping, consolidation, repair, attrition, none or undetermined."""
         return self.comparison.role
 
     @property
@@ -173,7 +173,8 @@ def evaluate(
         tasks: a tasks file or builtin:zoo/FAMILY.
         out: the run directory; the same call goes on where an interrupted one stopped.
         progress: shown while running; silent by default.
-        **settings: as the flags of `diag analyze` with underscores, e.g. effort="quick", rollouts=64.
+        **settings: as the flags of `diag analyze` with underscores, e.g. effort="quick", rollouts=64,
+            sibling="runs/other".
 
     Raises:
         DiagError: bad tasks, model, settings or run directory.
@@ -181,8 +182,11 @@ def evaluate(
     from posttrain_diag.analysis.analyze import analyze
     from posttrain_diag.settings.analysis import make_config
 
-    if isinstance(settings.get("teacher"), str):
-        settings["teacher"] = (settings["teacher"],)
+    for name in ("teacher", "sibling"):
+        if isinstance(settings.get(name), str | Path):
+            settings[name] = (settings[name],)
+    if "sibling" in settings:  # a run may be named by its directory
+        settings["sibling"] = tuple(map(str, settings["sibling"]))
     config = make_config(model=str(model), tasks=str(tasks), out=Path(out), **settings)
     call = f"diag analyze {shlex.quote(str(model))} --tasks {shlex.quote(str(tasks))} --out {shlex.quote(str(out))}"
     analysis = analyze(config, progress, call if not settings else f"{call}  # from Python, with {settings}")

@@ -5,7 +5,7 @@ Everything is recomputed from stored rollouts, so probes, diagnosis and report w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from posttrain_diag.engines.contract import EngineInfo, Rendering, Tilt
+from posttrain_diag.exchange import Exchange, Luck, exchange, rates_by_own_answers
 from posttrain_diag.settings.analysis import LADDER_BY_EFFORT, TEACHER_ROLLOUTS_BY_EFFORT, AnalyzeConfig
 from posttrain_diag.stats import (
     ChanceFloor,
@@ -23,13 +24,15 @@ from posttrain_diag.stats import (
     chance_floor,
     fit_mixing_law,
     fit_response_groups,
+    known_rate,
     law_by_label,
+    luck_share,
 )
 from posttrain_diag.store import ScoreRow
 from posttrain_diag.store.base import TALLIED
 from posttrain_diag.tasks import compares_with_answer, verify
 from posttrain_diag.tasks.reread import Draws, Reread, reread
-from posttrain_diag.types import Problem, SamplingParams
+from posttrain_diag.types import Estimate, Problem, SamplingParams
 
 MAIN = "main"
 """The arm of the plain prompt under the declared sampling law."""
@@ -237,21 +240,48 @@ class Evidence:
         return problem.answer is not None and compares_with_answer(problem.verifier)
 
     @cached_property
+    def exchanged(self) -> Exchange | None:
+        """Draws of `chance_ids` judged by each other's answers; None with fewer than two problems to exchange."""
+        ids = self.chance_ids
+        return None if len(ids) < 2 else exchange(self.arm(MAIN), [self.problems[key] for key in ids], NULL_DRAWS)
+
+    @cached_property
     def chance(self) -> ChanceFloor | None:
         """pass@1 when answers are exchanged between problems; None with fewer than two problems to exchange."""
-        ids = self.chance_ids
-        if len(ids) < 2:
+        made = self.exchanged
+        if made is None:
             return None
-        rows = self.arm(MAIN)
-        rows = rows[rows["problem_id"].isin(ids) & rows["verdict"].isin(["pass", "fail"])]
-        texts = {str(key): group["text"].iloc[:NULL_DRAWS].value_counts() for key, group in rows.groupby("problem_id")}
+        seed, level = self.settings.sampling.seed, self.settings.level
+        return chance_floor(made.judged_P, made.passes_PP, seed=seed, level=level)
 
-        def passes(i: int, j: int) -> int:
-            drawn = texts[ids[i]]
-            return sum(int(n) for text, n in drawn.items() if verify(str(text), self.problems[ids[j]]).strict)
+    @cached_property
+    def luck(self) -> Luck | None:
+        """What luck explains of the passes on the problems of `chance_ids` (`stats.luck`); None with fewer than two.
 
-        sizes = [int(texts[key].sum()) for key in ids]
-        return chance_floor(sizes, passes, seed=self.settings.sampling.seed, level=self.settings.level)
+        Its share is taken over those that are not mastered: mastered problems say nothing of how the others come to
+        their passes, and the verdict is about the others.
+        """
+        made, table = self.exchanged, self.measured
+        if made is None:
+            return None
+        open_P = (table["c"] < self.settings.mastery * table["n"]).loc[list(made.ids)].to_numpy(bool)
+        settled = made.among(open_P) if open_P.sum() >= 2 else None
+        known, _ = self._luck_of(made, known_rate)
+        if settled is None:
+            return Luck(
+                (), Estimate.undefined("fewer than two problems are not mastered", self.settings.level), 0.0, known
+            )
+        share, rate = self._luck_of(settled, luck_share)
+        return Luck(settled.ids, share, rate, known)
+
+    def _luck_of(self, made: Exchange, estimate: Callable[..., Estimate]) -> tuple[Estimate, float]:
+        """An estimate of `stats.luck` over the problems of an exchange, and their mean lucky passes per draw."""
+        ids, table = list(made.ids), self.measured
+        rate_P = np.maximum(made.rate_by_answer_set(), rates_by_own_answers(self.arm(MAIN), ids))
+        p_P = pd.Series(self.law.posterior_mean(), table.index).loc[ids].to_numpy(np.float64)
+        counts = Counts(table.loc[ids, "n"].to_numpy(np.int64), table.loc[ids, "c"].to_numpy(np.int64))
+        found = estimate(counts, p_P, rate_P, seed=self.settings.sampling.seed, level=self.settings.level)
+        return found, float(rate_P.mean())
 
     @cached_property
     def law(self) -> MixingLaw:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Verdict = Literal["pass", "fail", "truncated", "error"]
 FinishReason = Literal["stop", "length", "error"]
-Label = Literal["measured", "estimated", "model-dependent", "undefined"]
+Label = Literal["measured", "estimated", "model-dependent", "bound", "undefined"]
 InstrumentStatus = Literal["ok", "suspect", "broken"]
 FindingKind = Literal[
     "gold_fails",
@@ -203,7 +203,11 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its interval and with what it rests on. Undefined is a state, never 0, NaN or 999."""
+    """A number with its interval and with what it rests on. Undefined is a state, never 0, NaN or 999.
+
+    With the label "bound" no draw passed and `high` is what is known: an upper limit that holds with probability
+    (1 + level) / 2. `value` is 0 where that was counted, and None where only a fitted law would give one.
+    """
 
     value: float | None
     low: float | None

@@ -86,7 +86,9 @@ def draw_family(family: Family, model: Path) -> None:
                 write_atomic(work / f"{i:02}.json", json.dumps({"id": problem.id, "draws": draws}))
                 tokens += sum(length * n for _, length, _, n in draws)
             spent = time.process_time() - began
-            print(f"{family.name} {start + len(now)}/{len(due)}: {tokens / spent:.0f} tokens per CPU-second", flush=True)
+            print(
+                f"{family.name} {start + len(now)}/{len(due)}: {tokens / spent:.0f} tokens per CPU-second", flush=True
+            )
         engine.close()
     TRUTH.mkdir(exist_ok=True)
     lines = [path.read_text() for path in sorted(work.glob("[0-9][0-9].json"))]

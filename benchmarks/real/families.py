@@ -174,7 +174,9 @@ LINE: Mapping[str, Any] = {"stop": ("\n",)}
 
 
 def _rows(name: str, pairs: Sequence[tuple[str, str]], **more: Any) -> tuple[Row, ...]:
-    return tuple({"id": f"{name}-{i}", "prompt": asked, "answer": gold, **more} for i, (asked, gold) in enumerate(pairs))
+    return tuple(
+        {"id": f"{name}-{i}", "prompt": asked, "answer": gold, **more} for i, (asked, gold) in enumerate(pairs)
+    )
 
 
 def _sums() -> Family:
@@ -199,7 +201,9 @@ def _products() -> Family:
     rng = random.Random("products")
     cells = [(a, b) for a in range(2, 11) for b in range(2, 11)]
     chosen = rng.sample(cells, PROBLEMS)
-    return Family("products", _rows("products", [(f"What is {a} times {b}?", str(a * b)) for a, b in chosen]), options=LINE)
+    return Family(
+        "products", _rows("products", [(f"What is {a} times {b}?", str(a * b)) for a, b in chosen]), options=LINE
+    )
 
 
 def _capitals() -> Family:
@@ -209,7 +213,9 @@ def _capitals() -> Family:
 
 def _capitals_bare() -> Family:
     ask = "What is the capital of {}? Answer with the name of the city only."
-    return Family("capitals-bare", _rows("capitals-bare", [(ask.format(c), city) for c, city in CAPITALS.items()]), cap=128)
+    return Family(
+        "capitals-bare", _rows("capitals-bare", [(ask.format(c), city) for c, city in CAPITALS.items()]), cap=128
+    )
 
 
 def _yesno() -> Family:
@@ -241,7 +247,9 @@ def _tag() -> Family:
 
 def _letter_count() -> Family:
     ask = "How many times does the letter '{}' occur in the word '{}'?"
-    return Family("letter-count", _rows("letter-count", [(ask.format(c, w), str(w.count(c))) for c, w in COUNTED]), cap=128)
+    return Family(
+        "letter-count", _rows("letter-count", [(ask.format(c, w), str(w.count(c))) for c, w in COUNTED]), cap=128
+    )
 
 
 def _reverse() -> Family:

@@ -33,8 +33,9 @@ from posttrain_diag.evidence import Evidence, Settings
 from posttrain_diag.recommend import Facts, Resources, recommend
 from posttrain_diag.recommend.duration import with_times
 from posttrain_diag.rollouts.collect import Collector
-from posttrain_diag.rollouts.other_models import check_teachers, with_teachers
+from posttrain_diag.rollouts.other_models import check_others, with_others
 from posttrain_diag.rollouts.progress import Progress
+from posttrain_diag.rollouts.sibling_runs import SiblingRun, read_siblings
 from posttrain_diag.rollouts.stored import current_evidence
 from posttrain_diag.rollouts.token_cap import DEFAULT, TokenCap, token_cap
 from posttrain_diag.settings.analysis import AnalyzeConfig
@@ -85,9 +86,10 @@ def analyze(config: AnalyzeConfig, progress: Progress | None = None, command: st
         DiagError: bad tasks, model, settings or run directory; what was computed before stays in the run directory.
     """
     progress = progress or Progress()
-    check_teachers(config.model, config.teacher)
+    check_others(config.model, config.teacher, config.sibling)
     progress.phase("load", config.model)
     tasks = load_problems(config)
+    siblings = siblings_of(config, tasks)
     has = resources_of(config, tasks)
     with closing(load_engine(config)) as engine, RunDir(config.out, create=True).locked() as run:
         for warning in engine.info.warnings:
@@ -98,8 +100,9 @@ def analyze(config: AnalyzeConfig, progress: Progress | None = None, command: st
         with settled_heap():
             evidence = gather(config, base, engine, run, progress)
         engine.close()  # its memory is free before another model or the statistics begin
-        if config.teacher:
-            evidence = with_teachers(evidence, config.teacher, partial(load_other, config), run, progress)
+        if config.teacher or siblings:
+            load = partial(load_other, config)
+            evidence = with_others(evidence, config.teacher, siblings, load, run, progress)
         return conclude(evidence, tasks, run, progress, command, has)
 
 
@@ -204,6 +207,15 @@ def task_card(tasks: TaskSet) -> dict[str, Any]:
     return {"source": tasks.source, "sha": tasks.sha, "verifiers": dict(kinds.most_common())}
 
 
+def siblings_of(config: AnalyzeConfig, tasks: TaskSet) -> dict[str, SiblingRun | None]:
+    """The other checkpoints by name, with their run where they were analysed already.
+
+    Raises:
+        UsageError: a run was on other tasks or under another sampling law.
+    """
+    return dict.fromkeys(config.sibling) | read_siblings(config.sibling, tasks.problems, config.sampling(DEFAULT))
+
+
 def resources_of(config: AnalyzeConfig, tasks: TaskSet) -> Resources:
     """What there is to train with, as far as this command tells: `diag train` on this run trains on these problems."""
     given = None
@@ -216,7 +228,8 @@ def resources_of(config: AnalyzeConfig, tasks: TaskSet) -> Resources:
         problems = divide(tasks.problems, given, seed=config.seed).train
     if config.retain is not None:
         load_tasks(config.retain, allow_code=config.allow_code)  # a file that cannot be read is an error now
-    return Resources.of_problems(problems, teacher=bool(config.teacher), retained=config.retain is not None)
+    others = {"teacher": bool(config.teacher), "siblings": bool(config.sibling)}
+    return Resources.of_problems(problems, **others, retained=config.retain is not None)
 
 
 def gather(config: AnalyzeConfig, base: Evidence, engine: Engine, run: RunDir, progress: Progress) -> Evidence:

@@ -113,12 +113,13 @@ def refuse_fatal_flaws(table: CountsTable, temperature: float | None) -> None:
     Raises:
         StatsError: the draws have such a flaw; the message says which one and what to do.
     """
+    drawn = table.counts["drawn"].to_numpy(np.int64)  # erring draws too: a stop counted them
     measured = table.counts["n"].to_numpy(np.int64) > 0
-    counts = Counts(table.counts["n"].to_numpy(np.int64)[measured], table.counts["c"].to_numpy(np.int64)[measured])
+    counts = Counts(drawn[measured], table.counts["c"].to_numpy(np.int64)[measured])
     outcomes = None
-    if table.outcomes is not None and int(counts.c_P.max()) <= 1:  # otherwise no draw can have been the last one
-        kept = [bits for bits, keep in zip(table.outcomes, measured.tolist(), strict=True) if keep]
-        outcomes = [[bit == "1" for bit in bits] for bits in kept]
+    if table.outcomes is not None:
+        last = (bits[-1:] for bits, keep in zip(table.outcomes, measured.tolist(), strict=True) if keep)
+        outcomes = [[bit == "1"] for bit in last]
     for flaw in sampling_flaws(counts, outcomes=outcomes, temperature=temperature):
         if flaw.fatal:
             raise StatsError(f"{table.source}: these counts cannot be used: {flaw.advice}")

@@ -11,6 +11,7 @@ from posttrain_diag.analysis.budget import PROBE_SHARE
 from posttrain_diag.engines.contract import Engine
 from posttrain_diag.evidence import MAIN, DrawSpec, Settings
 from posttrain_diag.rollouts.collect import Collector
+from posttrain_diag.rollouts.other_models import check_others
 from posttrain_diag.rollouts.progress import Progress
 from posttrain_diag.rollouts.stored import spans_of
 from posttrain_diag.rollouts.token_cap import Pilot, pilot_draws
@@ -46,7 +47,9 @@ class CostEstimate:
     probe_tokens: int
     """At most, of the draws that probes ask for beyond the main arm: their budget, by effort."""
     teacher_rollouts: int
-    """At most: other models are asked only what the policy may not have mastered."""
+    """At most: other models are asked only what the policy may not have mastered, and a sibling's run nothing."""
+    teacher_tokens: int
+    """Of these rollouts at the mean length of the policy's."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,9 @@ def estimate_cost(config: AnalyzeConfig, progress: Progress | None = None) -> Co
         progress: told of the pilot draws.
     """
     progress = progress or Progress()
+    check_others(config.model, config.teacher, config.sibling)
     tasks = load_problems(config)
+    drawn_from = len(config.teacher) + sum(known is None for known in analysis.siblings_of(config, tasks).values())
     with closing(analysis.load_engine(config)) as engine:
         cap = analysis.cap_of(config, tasks, engine, progress)
         sampling = config.sampling(cap.tokens)
@@ -86,6 +91,7 @@ def estimate_cost(config: AnalyzeConfig, progress: Progress | None = None) -> Co
         mean, speed = pilot.mean_length(cap.tokens), pilot.tokens / pilot.time_s
     missing = n * len(problems) - stored.rollouts
     tokens = round(missing * mean)
+    others = drawn_from * Settings.of(config, sampling).teacher_rollouts * len(problems)
     return CostEstimate(
         problems=len(problems),
         rollouts=n * len(problems),
@@ -98,7 +104,8 @@ def estimate_cost(config: AnalyzeConfig, progress: Progress | None = None) -> Co
         time_s=tokens / speed if speed else None,
         flops=2.0 * engine.info.n_parameters * tokens,
         probe_tokens=round(PROBE_SHARE[config.effort] * mean * n * len(problems)),
-        teacher_rollouts=len(config.teacher) * Settings.of(config, sampling).teacher_rollouts * len(problems),
+        teacher_rollouts=others,
+        teacher_tokens=round(others * mean),
     )
 
 

@@ -93,7 +93,8 @@ def comparison_json(run: AutopilotRun, number: int) -> dict[str, Any] | None:
     if not path.exists():
         return None
     found = json.loads(path.read_text(encoding="utf-8"))
-    return {"path": str(path), **{name: found[name] for name in ("role", "reason", "decomposition", "forecast")}}
+    short = {name: found[name] for name in ("role", "reason", "decomposition", "forecast")}
+    return {"path": str(path), **short, "support_lost": found.get("support_lost", False)}
 
 
 def commands(run: AutopilotRun, begun: Round) -> list[str]:

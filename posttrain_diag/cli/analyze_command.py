@@ -78,6 +78,15 @@ Teacher = Annotated[
         autocompletion=completion.models,
     ),
 ]
+Sibling = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="MODEL_OR_RUN",
+        help="Another checkpoint of the same architecture, compared as a teacher is and there to merge with: a model, "
+        "or the run directory of its analysis on the same tasks, which costs no draw (repeatable).",
+        autocompletion=completion.models,
+    ),
+]
 TrainTasks = Annotated[
     str | None,
     typer.Option(
@@ -161,6 +170,7 @@ def analyze(
     level: Level = 0.9,
     demos: Demos = None,
     teacher: Teacher = None,
+    sibling: Sibling = None,
     train_tasks: TrainTasks = None,
     retain: Retain = None,
     mapping: Mapping = None,
@@ -206,6 +216,7 @@ def analyze(
         "level": level,
         "demos": demos,
         "teacher": tuple(teacher or ()),
+        "sibling": tuple(sibling or ()),
         "train_tasks": train_tasks,
         "retain": retain,
         "mapping": parse_mapping(mapping),
@@ -353,7 +364,10 @@ def show_cost(config: AnalyzeConfig, as_json: bool, *, quiet: bool) -> None:
     for line in cost_lines(cost):
         echo(line)
     if cost.teacher_rollouts:
-        echo(f"other models: at most {count(cost.teacher_rollouts)} rollouts on problems that may not be mastered")
+        echo(
+            f"other models: at most {count(cost.teacher_rollouts)} rollouts, about {token_count(cost.teacher_tokens)} "
+            "tokens, on problems that may not be mastered"
+        )
     most = f"{PROBE_SHARE[config.effort]:g} times the main arm's (--effort {config.effort})"
     echo(f"probes: at most {token_count(cost.probe_tokens)} tokens, {most}")
     echo(f"run directory: {config.out}")

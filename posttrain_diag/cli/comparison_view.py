@@ -17,7 +17,7 @@ from posttrain_diag.wording.estimates import (
     share_text,
 )
 from posttrain_diag.wording.numbers import p_test, plain, signed_points
-from posttrain_diag.wording.vocabulary import PARTS, ROLES, SUPPORT, SUPPORT_COUNTS
+from posttrain_diag.wording.vocabulary import PARTS, ROLES, SUPPORT, SUPPORT_COUNTS, played_role
 
 CHECK_COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
 LISTED = 6
@@ -27,8 +27,9 @@ LISTED = 6
 def print_comparison(data: Mapping[str, Any], folder: Path) -> None:
     """Print the box with a comparison on stdout."""
     role = data["role"]
+    played = played_role(role, support_lost=bool(data.get("support_lost")))
     parts: list[Any] = [
-        styled(f"{role}: {ROLES[role].meaning}", f"bold {ROLES[role].style}"),
+        styled(f"{played}: {ROLES[role].meaning}", f"bold {ROLES[role].style}"),
         styled(data["reason"]),
         styled(""),
     ]
@@ -42,7 +43,7 @@ def print_comparison(data: Mapping[str, Any], folder: Path) -> None:
     parts += map(styled, [*_null_lines(data["null"]), *_problem_lines(data["problems"])])
     if data["forecast"] is not None:
         parts += [styled(""), styled("Forecast and outcome", "bold")]
-        parts += map(styled, _forecast_lines(data["forecast"], role))
+        parts += map(styled, _forecast_lines(data["forecast"], played))
     if data["checks"]:
         parts.append(styled(""))
     for check in data["checks"]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from posttrain_diag.cli.classes import class_bar, class_words
 from posttrain_diag.cli.terminal import boxed, console, marked, print_line, styled
-from posttrain_diag.wording.estimates import label_text, points_text, share_ends, undefined
+from posttrain_diag.wording.estimates import bound_certainty, is_bound, label_text, points_text, share_ends, undefined
 from posttrain_diag.wording.numbers import LEAST_CLASS_SHARE, class_percent, duration, percent, token_count
 from posttrain_diag.wording.vocabulary import INSTRUMENT, VERDICTS, estimate_title
 
@@ -84,7 +84,10 @@ def _numbers(data: Mapping[str, Any]) -> Any:
         if name not in data["estimates"]:
             continue
         estimate, title = data["estimates"][name], estimate_title(name, short=True)
-        if estimate is None or estimate["value"] is None:
+        if is_bound(estimate):
+            known = (f"at most {percent(estimate['high'])}", bound_certainty(estimate), label_text(estimate))
+            numbers.add_row(styled(title, "bold"), *(styled(cell) for cell in known[:2]), styled(known[2], "dim"))
+        elif estimate is None or estimate["value"] is None:
             numbers.add_row(styled(title, "bold"), "", "", styled(undefined(estimate), "yellow"))
         else:
             cells = (percent(estimate["value"]), share_ends(estimate), label_text(estimate))

@@ -54,7 +54,9 @@ def compare_runs(
     expanded, shrunk = figures.null()
     parts = figures.decomposition(changes[0].change, lost)
     comparable = all(check.severity != "error" for check in checks)
-    role, reason = measured_role(changes[0], parts, expanded, one.table, figures.change_P, comparable=comparable)
+    role, reason = measured_role(
+        changes[0], parts, (expanded, shrunk), one.table, figures.change_P, comparable=comparable
+    )
     plan: list[Mapping[str, Any]] = one.diagnosis["plan"]
     return Comparison(
         before=one.summary(),

@@ -33,6 +33,7 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
         "checks": [asdict(check) for check in comparison.checks],
         "role": comparison.role,
         "reason": comparison.reason,
+        "support_lost": comparison.support_lost,
         "pass@k": {
             str(found.k): {
                 "before": estimate_json(found.before),

@@ -20,6 +20,7 @@ from posttrain_diag.stats import (
     Counts,
     Crossing,
     MixingLaw,
+    as_bound,
     crossing,
     fit_mixing_law,
     null_resample,
@@ -87,13 +88,19 @@ class Figures:
 
     def pass_change(self, k: int) -> PassChange:
         """pass@k before and after, with a paired test over problems, or one by the laws where it is not measured."""
+        sides = self.before, self.after
         if self._measured(k):
             found = paired_difference(*self._values_P(k), seed=self.seed, clusters=self.clusters, level=self.level)
-            before, after = (pass_at_k(run, k, level=self.level) for run in (self.before, self.after))
+            before, after = (self._bounded(pass_at_k(run, k, level=self.level), run, k) for run in sides)
             return PassChange(k, before, after, found.difference, found.p_value)
-        before, after = (law.pass_at_k(k, self.level) for law in self.laws)
+        laws = zip(self.laws, sides, strict=True)
+        before, after = (self._bounded(law.pass_at_k(k, self.level), run, k) for law, run in laws)
         change, p_value = self._change_by_laws(k)
         return PassChange(k, before, after, replace(change, label=_weaker(before.label, after.label)), p_value)
+
+    @staticmethod
+    def _bounded(estimate: Estimate, run: Counts, k: int) -> Estimate:
+        return as_bound(estimate, run, counted=k <= int(run.n_P.min()))
 
     def _change_by_laws(self, k: int) -> tuple[Estimate, float]:
         """Change of pass@k from posterior draws of the two laws, and twice its smaller tail beyond 0.
@@ -214,5 +221,5 @@ class Figures:
 
 def _weaker(*labels: Label) -> Label:
     """Of several labels the one that promises least."""
-    order: tuple[Label, ...] = ("measured", "estimated", "model-dependent", "undefined")
+    order: tuple[Label, ...] = ("bound", "measured", "estimated", "model-dependent", "undefined")
     return max(labels, key=order.index)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from posttrain_diag.compare.types import Decomposition, ForecastCheck, MeasuredRole, NullControl, PassChange
 from posttrain_diag.types import Estimate
+from posttrain_diag.wording.numbers import count
 
 SIGNIFICANT = 0.05
 """A change of pass@1 is real when the paired p-value is below this."""
@@ -21,7 +22,7 @@ MOST = 0.5
 def measured_role(
     pass_1: PassChange,
     parts: Decomposition,
-    expanded: NullControl,
+    null: tuple[NullControl, NullControl],
     before: pd.DataFrame,
     change_P: NDArray[np.float64],
     *,
@@ -32,6 +33,7 @@ def measured_role(
     undetermined   a check failed: what changed may be the prompt, the sampling law or the instrument
     consolidation  (retention) pass@1 did not really change and retained tasks were won back: the interval of
                    forgetting lies below 0
+    attrition      the change is not real, or pass@1 fell, and lost support exceeds the null
     none           the change is not real, or pass@1 fell; real: the paired test over problems has p < .05, or gained
                    support exceeds the null and the newly supported problems hold at least half of the gain (a few
                    problems that are solved now and never were say little of further problems, and much of these)
@@ -43,10 +45,13 @@ def measured_role(
     reshaping      problems supported before hold more than half of the gain
     undetermined   otherwise: the gain lies on problems whose support cannot be told
 
+    Whatever the role, the reason says so where lost support exceeds the null: a gain on some problems can hide that
+    others are no longer reached.
+
     Args:
         pass_1: pass@1 before, after and the paired test.
         parts: of the change.
-        expanded: gained support beside the null.
+        null: gained support, then lost support, each beside what two draws of one model score.
         before: problems.parquet of the first run on the problems compared, same order as `change_P`.
         change_P: change of each problem's pass rate, shape (P,).
         comparable: no check failed.
@@ -55,11 +60,38 @@ def measured_role(
     assert change is not None
     if not comparable:
         return "undetermined", "a control failed (see the checks), so the change cannot be laid to the model"
-    told = f"pass@1 changed by {change:+.3f} (paired p = {pass_1.p_value:.2g})"
+    expanded, shrunk = null
+    role, reason = _role(pass_1.p_value, change, parts, expanded, before, change_P)
+    if not shrunk.exceeds:
+        return role, reason
+    problems = count(round(shrunk.observed))
+    lost = f"support of about {problems} problems was lost, more than noise (p = {shrunk.p_value:.2g})"
+    return ("attrition" if role == "none" else role), f"{reason}; {lost}"
+
+
+def _role(
+    p_value: float,
+    change: float,
+    parts: Decomposition,
+    expanded: NullControl,
+    before: pd.DataFrame,
+    change_P: NDArray[np.float64],
+) -> tuple[MeasuredRole, str]:
+    """The role of a change between comparable runs, by what it gained.
+
+    Args:
+        p_value: of the paired test of pass@1.
+        change: of pass@1.
+        parts: of the change.
+        expanded: gained support beside the null.
+        before: problems.parquet of the first run, as in `measured_role`.
+        change_P: change of each problem's pass rate, shape (P,).
+    """
+    told = f"pass@1 changed by {change:+.3f} (paired p = {p_value:.2g})"
     gained, reshaped = (max(part.value or 0.0, 0.0) for part in (parts.expansion, parts.reshaping))
     newly = gained / (gained + reshaped) if gained + reshaped > 0 else 0.0
     expands = newly >= MOST and expanded.exceeds
-    if pass_1.p_value >= SIGNIFICANT and not (expands and change > 0):
+    if p_value >= SIGNIFICANT and not (expands and change > 0):
         if _won_back(parts.forgetting):
             return "consolidation", f"{told}, and retained tasks were won back"
         return "none", f"{told}: no change that chance does not explain"

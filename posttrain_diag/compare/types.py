@@ -10,7 +10,7 @@ from posttrain_diag.types import Estimate
 if TYPE_CHECKING:
     import pandas as pd
 
-MeasuredRole = Literal["expansion", "reshaping", "consolidation", "repair", "none", "undetermined"]
+MeasuredRole = Literal["expansion", "reshaping", "consolidation", "repair", "attrition", "none", "undetermined"]
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Comparison:
     decomposition: Decomposition
     role: MeasuredRole
     reason: str
-    """Why the stage has this role, in a sentence."""
+    """Why the stage has this role, in a sentence; it says so where support was lost beyond noise."""
     forecast: ForecastCheck | None
     """What the plan had said; None where no plan of the first run names the stage."""
     per_problem: pd.DataFrame
@@ -156,6 +156,11 @@ class Comparison:
     def comparable(self) -> bool:
         """Whether no check failed, so that a role may be concluded."""
         return all(check.severity != "error" for check in self.checks)
+
+    @property
+    def support_lost(self) -> bool:
+        """Whether more support was lost than two draws of one model lose, whatever else the stage did."""
+        return self.comparable and self.null_shrunk.exceeds
 
     def problems(self, fate: str) -> pd.DataFrame:
         """The problems resolved to a fate ("gained", "lost", "kept", "outside"): id and probability, surest first."""

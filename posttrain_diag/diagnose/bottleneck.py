@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from posttrain_diag.diagnose import from_counts
+from posttrain_diag.diagnose import from_counts, one_draw
 from posttrain_diag.diagnose.classes import ClassPosterior, class_posterior
 from posttrain_diag.diagnose.needed import forecast
 from posttrain_diag.evidence import Evidence
@@ -27,6 +27,7 @@ from posttrain_diag.types import (
     ShareName,
 )
 from posttrain_diag.wording import vocabulary
+from posttrain_diag.wording.estimates import bound_text, is_bound
 
 SATURATED = 0.9
 """From this share of mastered problems on, no stage is worth its cost on these tasks."""
@@ -74,6 +75,7 @@ def diagnose(
     instrument = Instrument(_status(findings, checked=evidence.counts is None), findings)
     level = evidence.settings.level
     posterior = class_posterior(evidence, by_name) if len(evidence.measured) else None
+    told = True
     if posterior is None:
         shares: dict[ShareName, Estimate] = {
             name: Estimate.undefined("no rollout could be judged", level) for name in (*CLASSES, "unresolved")
@@ -81,14 +83,15 @@ def diagnose(
         probabilities: dict[Bottleneck, float] = {"undetermined": 1.0}
     else:
         shares = posterior.shares(level)
-        probabilities = label_probabilities(
-            posterior.label_shares, distinct_prompts(evidence), evidence.settings.sampling.seed
-        )
+        probabilities, told = _labels(evidence, posterior)
     probabilities = _with_instrument(probabilities, instrument)
     if evidence.counts is not None and posterior is not None:
         probabilities = from_counts.spread(probabilities)
         shares = from_counts.shares_of_counts(shares, evidence.settings)
-    bottleneck, confidence = _name(probabilities, distinct_prompts(evidence))
+    if not told:
+        unknown: dict[ShareName, Estimate] = {name: Estimate.undefined(one_draw.REASON, level) for name in shares}
+        shares = {**unknown, "format": shares["format"]}
+    bottleneck, confidence = _name(probabilities, distinct_prompts(evidence), told=told)
     needed = None
     if bottleneck == "undetermined" and posterior is not None and not evidence.teachers:
         # further draws of other models are not simulated
@@ -105,12 +108,30 @@ def diagnose(
         instrument=instrument,
         shares=shares,
         estimates=_estimates(by_name),
-        per_problem=problem_table(evidence, by_name, posterior),
-        reasons=(*(() if needed is None else (needed.reason,)), *reasons(evidence, shares, by_name, instrument)),
+        per_problem=problem_table(evidence, by_name, posterior if told else None),
+        reasons=(
+            *(() if needed is None else (needed.reason,)),
+            *(() if told else (one_draw.REASON,)),
+            *reasons(evidence, shares, by_name, instrument),
+        ),
         measurements=tuple(measurements),
         failures=tuple(failures),
         needed=needed,
     )
+
+
+def _labels(evidence: Evidence, posterior: ClassPosterior) -> tuple[dict[Bottleneck, float], bool]:
+    """Probability of each verdict, and whether the counts tell it and not the fitted law's prior alone."""
+    problems, seed = distinct_prompts(evidence), evidence.settings.sampling.seed
+    if not one_draw.only_mean_known(evidence):
+        return label_probabilities(posterior.label_shares, problems, seed), True
+    worlds = [
+        label_probabilities(shares_SC, problems, seed)
+        for shares_SC in one_draw.extreme_shares(evidence, posterior.label_shares)
+    ]
+    names: list[Bottleneck] = [name for name in _LABELS if any(name in world for world in worlds)]
+    mean: dict[Bottleneck, float] = {name: float(np.mean([w.get(name, 0.0) for w in worlds])) for name in names}
+    return mean, max(min(world.get(name, 0.0) for world in worlds) for name in names) >= NAMED
 
 
 def _judge(shares_SC: NDArray[np.float64], problems: int, evidence: Evidence, instrument: Instrument) -> Bottleneck:
@@ -182,11 +203,15 @@ def _prob_above(share: Estimate, threshold: float) -> float:
     return min(0.999, float(stats.norm.sf((threshold - share.value) / spread)))
 
 
-def _name(probabilities: Mapping[Bottleneck, float], problems: int) -> tuple[Bottleneck, float]:
-    """The verdict and its probability; there is none below NAMED, or on too few different problems."""
+def _name(probabilities: Mapping[Bottleneck, float], problems: int, *, told: bool = True) -> tuple[Bottleneck, float]:
+    """The verdict and its probability.
+
+    There is none below NAMED, on too few different problems, or where the counts do not tell it (see `one_draw`); a
+    broken instrument is named whatever the counts.
+    """
     best = max(probabilities, key=lambda name: probabilities[name])
     value = probabilities[best]
-    few = problems < MIN_PROBLEMS and best != "instrument"
+    few = (problems < MIN_PROBLEMS or not told) and best != "instrument"
     if best == "undetermined" or value < NAMED or few:
         return "undetermined", round(1 - value, 4) if best != "undetermined" else 1.0
     return best, round(value, 4)
@@ -205,18 +230,25 @@ def _estimates(by_name: Mapping[str, Measurement]) -> dict[str, Estimate]:
 def problem_table(
     evidence: Evidence, by_name: Mapping[str, Measurement], posterior: ClassPosterior | None
 ) -> pd.DataFrame:
-    """The rows of problems.parquet, in the order of the tasks file."""
+    """The rows of problems.parquet, in the order of the tasks file.
+
+    Args:
+        evidence: what was drawn and scored.
+        by_name: what the probes found, by their name.
+        posterior: the classes of the problems; None where nothing tells them.
+    """
     columns = ("drawn", "n", "c", "failed", "truncated", "errored", "lenient")
     table = evidence.main[[name for name in columns if name not in evidence.unrecorded]].copy()
     for column in ("p_mean", "p_low", "p_high"):
         table[column] = np.nan
     table["class"] = "unresolved"
-    if posterior is not None:
-        index = evidence.measured.index
+    index = evidence.measured.index
+    if len(index):
         interval_P2 = evidence.law.posterior_interval(evidence.settings.level)
         table.loc[index, "p_mean"] = evidence.law.posterior_mean()
         table.loc[index, "p_low"] = interval_P2[:, 0]
         table.loc[index, "p_high"] = interval_P2[:, 1]
+    if posterior is not None:
         table.loc[index, "class"] = posterior.classes
         for name in CLASSES:
             table.loc[index, f"posterior_{name}"] = posterior.posterior[name]
@@ -277,9 +309,13 @@ def reasons(
             f"and solved by another model (pass@1 on the problems compared: {told})."
         )
     successes = by_name["signal"].summary.get("expected_successes") if "signal" in by_name else None
-    if successes is not None and successes.value is not None:
-        count = count_text(successes.value)
-        out.append(f"{count} successes are expected when every problem is drawn {settings.rollout_budget} times.")
+    if successes is not None and (successes.value is not None or is_bound(successes)):
+        number = (
+            f"{count_text(successes.value)} successes are"
+            if successes.value is not None
+            else (f"{bound_text(successes, 'expected_successes').capitalize()} successes are")
+        )
+        out.append(f"{number} expected when every problem is drawn {settings.rollout_budget} times.")
     out.extend(
         note for measurement in by_name.values() for note in measurement.notes if measurement.probe == "instrument"
     )

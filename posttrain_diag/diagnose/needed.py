@@ -18,6 +18,7 @@ from posttrain_probes.format_gap import REPAIRABLE, repairable
 from posttrain_probes.prefix_ladder import best_share_law
 from scipy.special import logsumexp
 
+from posttrain_diag.diagnose import one_draw
 from posttrain_diag.diagnose.classes import members_of, shares_of
 from posttrain_diag.evidence import Evidence
 from posttrain_diag.stats import below
@@ -253,16 +254,17 @@ def forecast(evidence: Evidence, judge: VerdictOfShares) -> Needed:
     """
     present = _Present.of(evidence, judge)
     problems, mean = present.problems, present.mean
+    least = one_draw.ENOUGH_DRAWS if one_draw.only_mean_known(evidence) else 0
     most = max(MOST_ROLLOUTS, round(4 * mean))
 
     def by_rollouts(rollouts: int) -> Counter[Bottleneck]:
         return present.verdicts(problems, rollouts)
 
-    found = _search(by_rollouts, _ladder(mean, most))
+    found = _search(by_rollouts, [number for number in _ladder(mean, most) if number >= least])
     if found is not None:
         return _needed(evidence, found[0], problems, found[1])
     outlook = by_rollouts(most)
-    for rollouts in sorted({round(mean), max(PILOT, round(mean))}):
+    for rollouts in sorted({max(least, round(mean)), max(PILOT, round(mean))}):
 
         def by_problems(count: int, rollouts: int = rollouts) -> Counter[Bottleneck]:
             return present.verdicts(count, rollouts)
@@ -313,7 +315,8 @@ def _needed(evidence: Evidence, rollouts: int, problems: int, outcome: Counter[B
     """The number of rollouts or problems that is needed, with its sentence."""
     measured = len(evidence.measured)
     probability, share = _probability(outcome), _shares(outcome)
-    likely = ", ".join(f"{name} {value:.0%}" for name, value in share.items() if name != "undetermined")
+    named = ", ".join(f"{name} {value:.0%}" for name, value in share.items() if name != "undetermined")
+    likely = "" if one_draw.only_mean_known(evidence) else f" ({named})"  # which one is the law's guess as yet
     drawn = int(evidence.main["drawn"].sum())
     more = max(1, rollouts * (len(evidence.problems) if problems == measured else problems) - drawn)
     by_counts = evidence.counts is not None
@@ -326,5 +329,5 @@ def _needed(evidence: Evidence, rollouts: int, problems: int, outcome: Counter[B
             f"more rollouts on these {measured} problems would not decide, about {problems:,} problems like them at "
             f"{rollouts:,} rollouts each ({more:,} more draws)"
         )
-    reason = f"Undetermined: {samples} would decide with probability {probability:.0%} ({likely}): {act}."
+    reason = f"Undetermined: {samples} would decide with probability {probability:.0%}{likely}: {act}."
     return Needed(rollouts, problems, more, round(probability, 4), share, reason)

@@ -89,8 +89,8 @@ class Facts:
         """Sum up a diagnosis and the evidence behind it."""
         rows = diagnosis.per_problem
         known = "posterior_support" in rows
-        rows = rows[rows["p_mean"].notna()] if known else rows.iloc[:0]
-        headroom, success, taught = ({} for _ in range(3)) if rows.empty else _sums(rows)
+        rows = rows[rows["p_mean"].notna()]
+        headroom, success, taught = _sums(rows) if known and len(rows) else ({} for _ in range(3))
         drawn = int(evidence.main["drawn"].sum()) if evidence.counts is None else 0
         mixed, successes = (diagnosis.estimates.get(name) for name in ("mixed_groups@8", "expected_successes"))
         return Facts(

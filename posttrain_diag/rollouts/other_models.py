@@ -1,12 +1,13 @@
 """Other models on the same problems: a teacher, a sibling or an earlier checkpoint, each opened in turn.
 
 They draw from the main arm alone, under the policy's sampling law, and only where the policy may not have mastered a
-problem. Their draws lie in the run's store under their own model_sha, so that nothing is drawn twice.
+problem. Their draws lie in the run's store under their own model_sha, so that nothing is drawn twice. A sibling that
+was analysed already is read from its run (sibling_runs.py) and not drawn from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -16,34 +17,47 @@ from posttrain_diag.errors import UsageError
 from posttrain_diag.evidence import MAIN, DrawSpec, Evidence, tally
 from posttrain_diag.rollouts.collect import Collector
 from posttrain_diag.rollouts.progress import Progress
+from posttrain_diag.rollouts.sibling_runs import SiblingRun, cap_note
 from posttrain_diag.rollouts.stored import current_tallies, spans_of
 from posttrain_diag.settings.analysis import RESOLVED
 from posttrain_diag.store import RunDir
 
 
-def check_teachers(model: str, teachers: Sequence[str]) -> None:
+def check_others(model: str, teachers: Sequence[str], siblings: Sequence[str] = ()) -> None:
     """Refuse names of other models that can be seen to be wrong before anything is loaded.
 
+    Args:
+        model: the policy.
+        teachers: as `--teacher` names them.
+        siblings: as `--sibling` names them: models, or runs of them.
+
     Raises:
-        UsageError: a teacher is the model itself, is given twice, or is a zoo model that there is not.
+        UsageError: one is the model itself, is given twice, or is a zoo model that there is not.
     """
     from posttrain_diag.zoo import resolve_model
 
-    for index, name in enumerate(teachers):
-        if name == model or name in teachers[:index]:
-            raise _same(name, model if name == model else name)
+    names = (*teachers, *siblings)
+    for index, name in enumerate(names):
+        if name == model or name in names[:index]:
+            raise _same(name, model if name == model else name, sibling=index >= len(teachers))
         if name.startswith("zoo:"):
             resolve_model(name)
 
 
-def with_teachers(
-    evidence: Evidence, teachers: Sequence[str], load: Callable[[str], Engine], run: RunDir, progress: Progress
+def with_others(
+    evidence: Evidence,
+    teachers: Sequence[str],
+    siblings: Mapping[str, SiblingRun | None],
+    load: Callable[[str], Engine],
+    run: RunDir,
+    progress: Progress,
 ) -> Evidence:
     """The evidence with the exact tallies of other models; what is not stored of them yet is drawn first.
 
     Args:
         evidence: the evidence on the policy, whose engine is closed by now.
-        teachers: names of the other models.
+        teachers: names of models to compare with.
+        siblings: other checkpoints by name; with their run where they were analysed already, else they are drawn from.
         load: opens the engine of one of them, with the policy's engine settings.
         run: where the draws are stored.
         progress: shown while drawing.
@@ -54,17 +68,24 @@ def with_teachers(
     """
     asked = open_problems(evidence)
     if not asked:
-        return replace(evidence, teachers=dict.fromkeys(teachers, tally(pd.DataFrame())))
+        return replace(evidence, teachers=dict.fromkeys((*teachers, *siblings), tally(pd.DataFrame())))
     assert evidence.model is not None
     names = {evidence.model.model_sha: evidence.model.model}
     tallies: dict[str, pd.DataFrame] = {}
     notes: list[str] = []
-    for name in teachers:
+    for name, known in {**dict.fromkeys(teachers), **siblings}.items():
+        if known is not None:
+            if known.model_sha in names:
+                raise _same(name, names[known.model_sha], sibling=True)
+            names[known.model_sha] = name
+            notes += [note] if (note := cap_note(known, evidence.settings.sampling)) else []
+            tallies[name] = known.tallies[known.tallies["problem_id"].isin(asked)]
+            continue
         progress.phase("load", name)
         engine = load(name)
         try:
             if (sha := engine.info.model_sha) in names:
-                raise _same(name, names[sha])
+                raise _same(name, names[sha], sibling=name in siblings)
             names[sha] = name
             tallies[name] = _drawn(evidence, engine, name, asked, run, progress)
             told = [f"{name}: {notice}" for notice in (*engine.info.warnings, *engine.info.notices)]
@@ -103,8 +124,9 @@ def _drawn(
         store.close()
 
 
-def _same(name: str, other: str) -> UsageError:
+def _same(name: str, other: str, *, sibling: bool = False) -> UsageError:
+    flag = "--sibling" if sibling else "--teacher"
     return UsageError(
-        f"--teacher {name}: is the same model as {other}; give another model to compare with: a teacher, a sibling or "
+        f"{flag} {name}: is the same model as {other}; give another model to compare with: a teacher, a sibling or "
         "an earlier checkpoint"
     )

@@ -56,6 +56,9 @@ class DiagnosisSettings(TaskSettings, SupportSettings):
 
     model: str
     teacher: tuple[str, ...] = Field(default=(), description="other models: directory, hub id, zoo:NAME")
+    sibling: tuple[str, ...] = Field(
+        default=(), description="other checkpoints of one architecture; for an analysis also the runs of theirs"
+    )
     train_tasks: str | None = Field(default=None, description="what a stage trains on, instead of a split of the tasks")
     retain: str | None = Field(default=None, description="tasks whose pass rate should stay: replayed by a stage")
     effort: Effort = "standard"

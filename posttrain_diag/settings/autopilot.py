@@ -33,7 +33,6 @@ _NAMED_BY = (
 class AutopilotConfig(DiagnosisSettings, TrainingDrawSettings, PromptSettings, ModelSettings):
     """Everything `diag run` was asked for, except where it writes."""
 
-    sibling: tuple[str, ...] = ()
     target: float = Field(default=0.95, gt=0, le=1, description="pass@1 on the held-out problems that is enough")
     keep: float = Field(default=0.95, gt=0, le=1, description="share of the start's retention that must remain")
     budget_tokens: int | None = Field(default=None, ge=1, description="tokens of the whole run; None: no limit")

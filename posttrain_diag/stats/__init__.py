@@ -30,6 +30,7 @@ from posttrain_diag.stats.importance import (
 )
 from posttrain_diag.stats.intervals import clopper_pearson, mean_interval, wilson
 from posttrain_diag.stats.law_by_label import LawByLabel, law_by_label
+from posttrain_diag.stats.luck import known_rate, luck_share, rate_by_answer_set, rate_by_own_answers
 from posttrain_diag.stats.mixing_law import MixingLaw, fit_mixing_law
 from posttrain_diag.stats.null_resample import NullScores, null_resample
 from posttrain_diag.stats.paired import (
@@ -46,6 +47,7 @@ from posttrain_diag.stats.pass_at_k import (
 )
 from posttrain_diag.stats.response_groups import ResponseGroups, fit_response_groups
 from posttrain_diag.stats.two_laws import joint_class_posterior
+from posttrain_diag.stats.zero import as_bound
 
 __all__ = [
     "FATES",
@@ -62,6 +64,7 @@ __all__ = [
     "ResponseGroups",
     "SamplingFlaw",
     "WeightHealth",
+    "as_bound",
     "assumption_free_bounds",
     "bayes_at_n",
     "below",
@@ -80,8 +83,10 @@ __all__ = [
     "g_pass_at_k",
     "importance_terms",
     "joint_class_posterior",
+    "known_rate",
     "law_by_label",
     "log_e_below",
+    "luck_share",
     "maj_at_k",
     "mean_interval",
     "mg_pass",
@@ -96,6 +101,8 @@ __all__ = [
     "pass_hat",
     "pass_hat_k",
     "pass_hat_k_per_problem",
+    "rate_by_answer_set",
+    "rate_by_own_answers",
     "sampling_flaws",
     "solve_rate",
     "weight_health",

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from posttrain_diag.errors import UsageError
+from posttrain_diag.wording.vocabulary import played_role
 
 EntryKind = Literal["analysis", "comparison", "autopilot"]
 RunState = Literal["finished", "unfinished", "damaged"]
@@ -160,7 +161,7 @@ def _comparison(folder: Path, entry: RunEntry, files: Mapping[str, os.stat_resul
         entry,
         model=" -> ".join(names),
         tasks=f"{data['problems']['n']} problems",
-        verdict=data["role"],
+        verdict=played_role(data["role"], support_lost=bool(data.get("support_lost"))),
         pass_1=data["pass@k"]["1"]["change"],
         note=data["reason"],
     )

@@ -10,6 +10,7 @@ from posttrain_diag.wording.numbers import (
     UNDEFINED,
     alone,
     finite,
+    nominal,
     percent,
     percent_between,
     percent_with,
@@ -63,6 +64,23 @@ def _get(block: EstimateLike | None, key: str) -> Any:
     return block.get(key) if isinstance(block, Mapping) else getattr(block, key, None)
 
 
+def is_bound(block: EstimateLike | None) -> bool:
+    """Whether an estimate is an upper limit because no draw passed: it reads "at most X", whatever its value."""
+    return _get(block, "label") == "bound" and finite(_get(block, "high")) is not None
+
+
+def bound_certainty(block: EstimateLike | None) -> str:
+    """The probability with which an upper limit holds, in brackets: (95%) for the end of a 90% interval."""
+    level = finite(_get(block, "level"))
+    return "" if level is None else f"({nominal((1.0 + level) / 2.0)})"
+
+
+def bound_text(block: EstimateLike | None, name: str = "pass@1") -> str:
+    """An upper limit in words, at most 6.3% (95%), in the unit that the name of its estimate asks for."""
+    high = finite(_get(block, "high"))
+    return UNDEFINED if high is None else f"at most {quantity(name, high)} {bound_certainty(block)}".rstrip()
+
+
 def ends(block: EstimateLike | None) -> tuple[float | None, float | None, float | None]:
     """Value, low and high of an estimate; None for what is absent or no finite number."""
     value, low, high = (finite(_get(block, key)) for key in ("value", "low", "high"))
@@ -76,7 +94,12 @@ def undefined(block: EstimateLike | None) -> str:
 
 
 def share_text(block: EstimateLike | None) -> str:
-    """A share with its interval, 12.8% [11.7, 14.0]; an em dash with the reason where it is undefined."""
+    """A share with its interval, 12.8% [11.7, 14.0]; an em dash with the reason where it is undefined.
+
+    An upper limit reads as one: at most 6.3% (95%).
+    """
+    if is_bound(block):
+        return bound_text(block)
     value, low, high = ends(block)
     return undefined(block) if value is None else percent_with(value, low, high)
 
@@ -95,6 +118,8 @@ def points_column(block: EstimateLike | None) -> str:
 
 def share_alone(block: EstimateLike | None) -> str:
     """A share without its interval; a zero reads as the bound that its interval gives, an undefined one as a dash."""
+    if is_bound(block):
+        return f"≤{percent(finite(_get(block, 'high')) or 0.0)}"
     value, _, high = ends(block)
     return UNDEFINED if value is None else alone(value, high)
 
@@ -110,7 +135,9 @@ def change_alone(before: EstimateLike | None, after: EstimateLike | None) -> str
 
 
 def share_ends(block: EstimateLike) -> str:
-    """The interval of a share without the value; empty where there is none."""
+    """The interval of a share without the value; empty where there is none, and for an upper limit."""
+    if is_bound(block):
+        return ""
     return percent_between(*ends(block))
 
 
@@ -132,6 +159,8 @@ def label_text(block: EstimateLike) -> str:
     """What an estimate rests on, unless it was measured, with bounds that need no fitted law beside it."""
     label = str(_get(block, "label") or "")
     label = "" if label in ("measured", "undefined") else label
+    if is_bound(block):
+        label = str(_get(block, "reason") or "")
     if bounds := _get(block, "bounds"):
         least, most = (percent(end, sign="") for end in bounds)
         label = f"{label} ([{least}, {most}] without a fitted law)".strip()
@@ -159,7 +188,9 @@ def quantity(name: str, value: float) -> str:
 
 
 def quantity_ends(name: str, block: EstimateLike) -> str:
-    """The interval of an estimate in the unit that its name asks for; empty where there is none."""
+    """The interval of an estimate in the unit that its name asks for; empty where there is none, and for a limit."""
+    if is_bound(block):
+        return ""
     value, low, high = ends(block)
     if value is None or low is None or high is None:
         return ""

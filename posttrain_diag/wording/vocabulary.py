@@ -236,6 +236,7 @@ ROLES: Final[Mapping[str, RoleWords]] = {
     "repair": RoleWords(
         "Repair of the format", "most of the gain lies on answers that were right and wrongly formatted", "format"
     ),
+    "attrition": RoleWords("Attrition", "support was lost, and no gain of pass@1 makes up for it", "instrument", "red"),
     "none": RoleWords("None", "no useful change of pass@1", "unresolved", "yellow"),
     "undetermined": RoleWords("Undetermined", "the role cannot be told", "undetermined", "yellow"),
 }
@@ -284,6 +285,7 @@ LABELS: Final[Mapping[str, str]] = {
     "measured": "counted directly from rollouts",
     "estimated": "computed under mild assumptions from the counts",
     "model-dependent": "rests on an assumed law beyond what was drawn",
+    "bound": "an upper limit: no draw passed",
     "undefined": "does not exist for this run",
 }
 """What an estimate with each label rests on, in words."""
@@ -399,9 +401,19 @@ def verdict_title(verdict: str) -> str:
     return VERDICTS[verdict].title if verdict in VERDICTS else verdict
 
 
-def role_title(role: str) -> str:
-    """The title of a role on a page; an unknown one keeps its name."""
-    return ROLES[role].title if role in ROLES else role
+def role_title(role: str, *, support_lost: bool = False) -> str:
+    """The title of a role on a page; an unknown one keeps its name.
+
+    Args:
+        role: as a comparison measured it.
+        support_lost: lost support exceeded its null, which the title of any other role than attrition says too.
+    """
+    return played_role(ROLES[role].title if role in ROLES else role, support_lost=support_lost)
+
+
+def played_role(role: str, *, support_lost: bool) -> str:
+    """A role's name as it is told: "reshaping with attrition" where support was lost beyond noise beside it."""
+    return f"{role} with attrition" if support_lost and role.casefold() != "attrition" else role
 
 
 def hue(name: str) -> str:

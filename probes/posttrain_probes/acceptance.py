@@ -108,13 +108,18 @@ def _gives_gold(text: str, problem: Problem) -> bool:
 
 
 def guessable(evidence: Evidence) -> Finding | None:
-    """Passes that are wholly or mostly explained by giving each problem the answers drawn for others."""
+    """Passes that are wholly or mostly luck.
+
+    Whether there is any knowledge is tested by giving each problem the answers drawn for others. How much of the passes
+    is luck is estimated within the problems (`stats.luck`).
+    """
     floor = evidence.chance
     if floor is None or floor.floor.value is None:
         return None
     chance, p_value, chosen = floor.floor.value, floor.p_value, evidence.chance_ids
-    luck = luck_share(evidence, chance)
-    if chance < GUESS_FLOOR and (luck is None or luck <= 1 - KNOWN_SHARE):
+    luck = luck_share(evidence)
+    rate = 0.0 if evidence.luck is None else evidence.luck.rate
+    if max(chance, rate) < GUESS_FLOOR and (luck is None or luck <= 1 - KNOWN_SHARE):
         return None
     at_chance = chance >= GUESS_FLOOR and p_value > GUESS_P
     if at_chance:
@@ -128,15 +133,16 @@ def guessable(evidence: Evidence) -> Finding | None:
     elif luck is not None and luck > 1 - KNOWN_SHARE:
         severity = "suspect"
         says = (
-            f", which explains {luck:.0%} of the passes on problems that are not mastered: most of them are luck. Read "
-            "the chance-corrected numbers, and use tasks with more possible answers, or judge the reasoning, before "
-            "training on these rewards."
+            f". Wrong answers hit often enough to explain {luck:.0%} of the passes on problems that are not mastered: "
+            "most of them are luck. Read the chance-corrected numbers, and use tasks with more possible answers, or "
+            "judge the reasoning, before training on these rewards."
         )
     else:
         severity = "note"
+        explains = "" if luck is None else f" ({luck:.0%} of the passes on problems that are not mastered)"
         says = (
-            f"; the model is better than chance (permutation p = {p_value:.2g}), but pass@k at large k is "
-            "inflated: read the chance-corrected numbers."
+            f"; the model is better than chance (permutation p = {p_value:.2g}), but what luck adds{explains} inflates "
+            "pass@k at large k: read the chance-corrected numbers."
         )
     told = (
         f"Draws made for other problems pass {chance:.0%} of the time"
@@ -146,21 +152,15 @@ def guessable(evidence: Evidence) -> Finding | None:
     return Finding("guessable", severity, floor.floor, () if severity == "note" else tuple(chosen), told + says)
 
 
-def luck_share(evidence: Evidence, chance: float) -> float | None:
-    """Share of the passes on problems that are not mastered that chance explains; None where too few tell.
-
-    With pass rate p = k + (1 - k) f over a floor f, the share k / p is knowledge and the rest luck. Mastered problems
-    say nothing of how the others come to their passes, and the verdict is about the others.
-    """
-    table = evidence.measured.loc[list(evidence.chance_ids)]
-    table = table[table["c"] < evidence.settings.mastery * table["n"]]
-    passed = int(table["c"].sum())
-    if len(table) < GUESS_MIN_PROBLEMS or chance * float(table["n"].sum()) < LUCK_PASSES or chance >= 1:
+def luck_share(evidence: Evidence) -> float | None:
+    """Share of the passes on problems that are not mastered that luck explains; None where too few tell."""
+    luck = evidence.luck
+    if luck is None or luck.share.value is None or len(luck.ids) < GUESS_MIN_PROBLEMS:
         return None
-    p = float(np.mean(table["c"] / table["n"]))
-    if passed < LUCK_PASSES or p < chance / 2:
-        return None  # hardly any passes: whatever made them, the verdict does not rest on them
-    return 1.0 - max(0.0, (p - chance) / (1 - chance)) / p
+    table = evidence.measured.loc[list(luck.ids)]
+    if int(table["c"].sum()) < LUCK_PASSES or luck.rate * float(table["n"].sum()) < LUCK_PASSES:
+        return None
+    return luck.share.value
 
 
 def accepts_others_by_code(evidence: Evidence) -> Finding | None:

@@ -56,12 +56,15 @@ def measure(evidence: Evidence) -> Measurement:
         return Measurement(CARD.name, CARD.question, pd.DataFrame(index=list(evidence.ids)), undefined, notes=notes)
     laws = {name: fit_law(table, seed=evidence.settings.sampling.seed) for name, table in tables.items()}
     per_problem = _per_problem(evidence, tables, laws)
-    summary = {
-        f"teacher_pass@1[{name}]": pass_at_k(Counts(table["n"].to_numpy(), table["c"].to_numpy()), 1, level=level)
-        for name, table in tables.items()
-    }
+    summary = {f"teacher_pass@1[{name}]": _pass_at_1(table, laws[name], level) for name, table in tables.items()}
     summary |= _joint(evidence, tables, laws, per_problem["other_solves"])
     return Measurement(CARD.name, CARD.question, per_problem, summary, notes=_cut(tables))
+
+
+def _pass_at_1(table: pd.DataFrame, law: MixingLaw, level: float) -> Estimate:
+    """pass@1 of one model; by its law where draws were stopped by their outcomes, as in a sibling's own analysis."""
+    counts = Counts(table["n"].to_numpy(), table["c"].to_numpy())
+    return pass_at_k(counts, 1, level=level) if counts.is_uniform else law.pass_at_k(1, level=level)
 
 
 def _cut(tables: Mapping[str, pd.DataFrame]) -> tuple[str, ...]:
@@ -78,7 +81,7 @@ def _cut(tables: Mapping[str, pd.DataFrame]) -> tuple[str, ...]:
 def _nothing(evidence: Evidence) -> str:
     """Why no other model was compared."""
     if not evidence.teachers:
-        return "no other model was compared: give --teacher M (a teacher, a sibling or an earlier checkpoint)"
+        return "no other model was compared: give --teacher M (a teacher or an earlier checkpoint) or --sibling M"
     if all(len(tallies) == 0 for tallies in evidence.teachers.values()):
         return "every problem is mastered, so the other models were asked nothing"
     return "no rollout of the other models could be judged"

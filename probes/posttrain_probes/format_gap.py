@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from posttrain_diag.engines.contract import Engine
 from posttrain_diag.evidence import DrawSpec, Evidence, Needs
-from posttrain_diag.stats import Counts, joint_class_posterior, pass_at_k, solve_rate
+from posttrain_diag.stats import Counts, as_bound, joint_class_posterior, pass_at_k, solve_rate
 from posttrain_diag.types import Estimate, Figure, Measurement
 from posttrain_probes.card import Probe, ProbeCard
 from posttrain_probes.estimates import not_in_counts
@@ -106,7 +106,9 @@ def substance_pass_at_1(evidence: Evidence) -> Estimate:
     n_P, right_P = table["n"].to_numpy(np.int64), evidence.right_in_substance.to_numpy(np.int64)
     counts = Counts(n_P, right_P)
     if counts.is_uniform:
-        return pass_at_k(counts, 1, level=level)
+        return as_bound(pass_at_k(counts, 1, level=level), counts, counted=True)
+    if counts.n_passed == 0:
+        return as_bound(evidence.law.pass_at_k(1, level=level), counts, counted=True)
     strict = evidence.law.pass_at_k(1, level=level)
     form = evidence.format_law
     if form is None or strict.value is None:

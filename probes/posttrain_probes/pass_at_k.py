@@ -10,6 +10,7 @@ import pandas as pd
 from posttrain_diag.evidence import Evidence
 from posttrain_diag.stats import (
     Counts,
+    as_bound,
     bayes_at_n,
     g_pass,
     g_pass_at_k,
@@ -53,16 +54,18 @@ def curve_ks(n: int) -> list[int]:
 
 
 def pass_estimate(evidence: Evidence, k: int) -> Estimate:
-    """pass@k by the best estimator that is valid for k."""
+    """pass@k by the best estimator that is valid for k; an upper bound where no draw passed."""
     table = evidence.measured
     if len(table) == 0:
         return Estimate.undefined("no rollout could be judged", evidence.settings.level)
     n_P = table["n"].to_numpy(np.int64)
     counts = Counts(n_P, table["c"].to_numpy(np.int64))
-    if counts.is_uniform and k <= int(n_P.min()):
-        return pass_at_k(counts, k, level=evidence.settings.level)
-    # draws that were stopped by their outcomes bias c/n; the law's posterior is valid under stopping
-    return evidence.law.pass_at_k(k, level=evidence.settings.level)
+    counted = k <= int(n_P.min())
+    if counts.is_uniform and counted:
+        found = pass_at_k(counts, k, level=evidence.settings.level)
+    else:  # draws that were stopped by their outcomes bias c/n; the law's posterior is valid under stopping
+        found = evidence.law.pass_at_k(k, level=evidence.settings.level)
+    return as_bound(found, counts, counted=counted)
 
 
 def measure(evidence: Evidence) -> Measurement:
@@ -83,9 +86,8 @@ def measure(evidence: Evidence) -> Measurement:
     for k in (4, n_min):
         if 1 < k <= n_min:
             uniform = counts.is_uniform
-            summary[f"pass^{k}"] = (
-                pass_hat_k(counts, k, level=level) if uniform else evidence.law.estimate(pass_hat(k), level)
-            )
+            found = pass_hat_k(counts, k, level=level) if uniform else evidence.law.estimate(pass_hat(k), level)
+            summary[f"pass^{k}"] = as_bound(found, counts, counted=True)
     summary.update(_steadiness(evidence, counts, min(n_min, STEADY_K)))
     votes = min(n_min, votes_at_hand(evidence))
     summary[f"maj@{votes}"] = majority(evidence, votes)

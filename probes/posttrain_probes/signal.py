@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from posttrain_diag.evidence import Evidence
+from posttrain_diag.stats import as_bound
 from posttrain_diag.types import Estimate, Figure, Measurement
 from posttrain_probes.card import Probe, ProbeCard
 from posttrain_probes.estimates import share_estimate
@@ -33,9 +34,11 @@ def measure(evidence: Evidence) -> Measurement:
             CARD.name, CARD.question, pd.DataFrame(index=list(evidence.ids)), {"expected_successes": undefined}
         )
     law = evidence.law
-    groups = {size: law.mixed_groups(size, level=level) for size in GROUP_SIZES}
+    counts = law.counts
+    groups = {size: as_bound(law.mixed_groups(size, level=level), counts, counted=False) for size in GROUP_SIZES}
     summary = {f"mixed_groups@{size}": estimate for size, estimate in groups.items()}
-    summary["expected_successes"] = law.expected_successes(evidence.settings.rollout_budget, level=level)
+    expected = law.expected_successes(evidence.settings.rollout_budget, level=level)
+    summary["expected_successes"] = as_bound(expected, counts, counted=False)
     summary["partial_credit"] = partial_credit(evidence)
     figure = Figure(
         "mixed_groups",
@@ -68,9 +71,9 @@ def partial_credit(evidence: Evidence) -> Estimate:
 def validate() -> None:
     """Check that at p = 1/2 nearly every group of 8 is mixed (99.2%), and that at p = 0 none is."""
     half = measure(make_evidence([(64, 32)] * 30)).summary["mixed_groups@8"].value
-    none = measure(make_evidence([(64, 0)] * 30)).summary["mixed_groups@8"].value
+    none = measure(make_evidence([(64, 0)] * 30)).summary["mixed_groups@8"].high
     assert half is not None and half > 0.95, half
-    assert none is not None and none < 0.05, none
+    assert none is not None and none < 0.3, none
 
 
 PROBE = Probe(CARD, measure, validate)

@@ -192,6 +192,7 @@ def _round(data: AutopilotData, block: Mapping[str, Any]) -> dict[str, Any]:
     chosen = next((as_mapping(e.get("proposal")) for e in told if e.get("event") == "chosen"), {})
     analysed = next((e for e in told if e.get("event") == "analysed"), {})
     tokens = as_mapping(block.get("tokens"))
+    role = role_title(str(comparison.get("role")), support_lost=bool(comparison.get("support_lost")))
     return {
         "number": number,
         "stage": clip(str(block.get("stage")), NAME_LIMIT),
@@ -205,7 +206,7 @@ def _round(data: AutopilotData, block: Mapping[str, Any]) -> dict[str, Any]:
         "gain": _change(block, "pass@1"),
         "retention": _change(block, "retention"),
         "then": clip(verdict_title(str(analysed.get("bottleneck"))), NAME_LIMIT) if analysed else "",
-        "role": clip(role_title(str(comparison.get("role"))), NAME_LIMIT) if comparison else "",
+        "role": clip(role, NAME_LIMIT) if comparison else "",
         "tokens": token_count(finite(tokens.get("total")) or 0.0),
         "settings": ", ".join(f"{k} {v}" for k, v in as_mapping(block.get("settings")).items()),
         "links": [(words, link) for words, link in links if link],

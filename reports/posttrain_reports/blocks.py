@@ -56,12 +56,18 @@ class FigureBlock:
         return self.drawing.markup() if self.drawing else ""
 
 
+def _point_value(point: Point) -> str:
+    if point.bound is not None:
+        return f"at most {percent(point.bound)}"
+    return UNDEFINED if point.value is None else percent(point.value)
+
+
 def _estimate_rows(points: Sequence[Point], name: str) -> Table:
     rows = tuple(
         (
             f"{p.x:g}",
-            UNDEFINED if p.value is None else percent(p.value),
-            "" if p.value is None else percent_between(p.value, p.low, p.high),
+            _point_value(p),
+            "" if p.value is None or p.bound is not None else percent_between(p.value, p.low, p.high),
             p.label,
         )
         for p in points
@@ -89,10 +95,11 @@ def _pass_at_k(title: str, figure: Mapping[str, Any], data: ReportData) -> Figur
             ("measured", "measured: k is at most the rollouts drawn"),
             ("estimated", "estimated: a little beyond them"),
             ("model-dependent", "model-dependent: a forecast, read its assumption"),
+            ("bound", "upper limits: no draw passed, the shaded range is what the counts allow"),
         )
         if label in labels
     )
-    first, last = (f"{percent(p.value or 0)} at k={p.x:g}" for p in (defined[0], defined[-1]))
+    first, last = (f"{_point_value(p)} at k={p.x:g}" for p in (defined[0], defined[-1]))
     drawing = charts.pass_at_k(points, 1 / eps if eps else None, f"pass@k curve from {first} to {last}")
     return FigureBlock("pass_at_k", title, caption, drawing, legend, _estimate_rows(points, "k"))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from posttrain_diag.wording.estimates import change_alone, points_text, share_ends
+from posttrain_diag.wording.estimates import bound_text, change_alone, is_bound, points_text, share_ends
 from posttrain_diag.wording.numbers import UNDEFINED, class_percent, finite, percent
 from posttrain_diag.wording.text import clip
 from posttrain_diag.wording.vocabulary import (
@@ -17,6 +17,7 @@ from posttrain_diag.wording.vocabulary import (
     LABELS,
     VERDICTS,
     estimate_title,
+    played_role,
     stage_title,
     verdict_title,
 )
@@ -95,11 +96,15 @@ def comparison_card(found: Mapping[str, Any]) -> str:
             "div",
             BOX,
             tag("div", MUTED, " → ".join(names)),
-            tag("div", "font-size:17px;font-weight:650", clip(str(found.get("role")), SHORT)),
+            tag("div", "font-size:17px;font-weight:650", clip(_role(found), SHORT)),
             tag("div", "", clip(str(found.get("reason")), LONG)),
             *rows,
         )
     )
+
+
+def _role(found: Mapping[str, Any]) -> str:
+    return played_role(str(found.get("role")), support_lost=bool(found.get("support_lost")))
 
 
 def _bar(shares: Mapping[str, Any]) -> Markup:
@@ -125,7 +130,8 @@ def _tiles(estimates: Mapping[str, Any]) -> Markup:
         label = str(estimate.get("label"))
         small = [share_ends(estimate), label if label in LABELS and label != "measured" else ""]
         value = finite(estimate.get("value"))
-        big = tag("div", "font-size:17px;font-weight:650", UNDEFINED if value is None else percent(value))
+        text = UNDEFINED if value is None else percent(value)
+        big = tag("div", "font-size:17px;font-weight:650", bound_text(estimate) if is_bound(estimate) else text)
         title = tag("div", MUTED, estimate_title(name))
         tiles.append(tag("div", "flex:1 1 140px", title, big, tag("div", MUTED, ", ".join(filter(None, small)))))
     return tag("div", "display:flex;flex-wrap:wrap;gap:6px 14px;margin:8px 0", *tiles)

@@ -25,7 +25,12 @@ from posttrain_reports.svg import (
 WIDE, NARROW = 560, 340
 ARM_TITLE = {"true": "correct trace", "permuted": "another problem's trace", "neutral": "neutral text"}
 _POWER_DIGITS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-ZONE_NOTE = {"measured": "measured", "estimated": "estimated", "model-dependent": "model-dependent"}
+ZONE_NOTE = {
+    "measured": "measured",
+    "estimated": "estimated",
+    "model-dependent": "model-dependent",
+    "bound": "upper limits",
+}
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,8 @@ def top_of(points: Sequence[Point]) -> float:
 
 def describe(point: Point, name: str) -> str:
     """One point in words, for its tooltip."""
+    if point.bound is not None:
+        return f"{name}: at most {percent(point.bound)}, no draw passed"
     if point.value is None:
         return f"{name}: {UNDEFINED}"
     return f"{name}: {percent_with(point.value, point.low, point.high)}, {point.label}"
@@ -162,7 +169,7 @@ def pass_at_k(points: Sequence[Point], budget: float | None, label: str) -> Draw
         for run in runs(points):
             band(canvas, run, x, y, "accent")
             for a, b in pairwise(run):
-                style = b.label if b.label != "undefined" else "measured"
+                style = b.label if b.label not in ("undefined", "bound") else "measured"
                 canvas.line((x(a.x), y(a.value or 0)), (x(b.x), y(b.value or 0)), f"curve {style}")
             for p in run:
                 canvas.circle(x(p.x), y(p.value or 0), 3.6, f"dot {p.label}", describe(p, f"pass@{p.x:g}"))

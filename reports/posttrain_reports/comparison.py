@@ -123,7 +123,7 @@ def comparison_context(data: ComparisonData) -> dict[str, Any]:
         "sections": SECTIONS,
         "names": names,
         "headline": headline(found),
-        "role": role_title(role),
+        "role": role_title(role, support_lost=bool(found.get("support_lost"))),
         "hue": hue(role),
         "role_meaning": ROLES[role].meaning if role in ROLES else "",
         "reason": clip(str(found["reason"]), LONG_TEXT),

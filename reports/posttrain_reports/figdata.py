@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MAX_POINTS = 2000
 """Most points drawn in a scatter; beyond this a seeded sample is drawn, and the caption says so."""
-_LABELS: tuple[Label, ...] = ("measured", "estimated", "model-dependent", "undefined")
+_LABELS: tuple[Label, ...] = ("measured", "estimated", "model-dependent", "bound", "undefined")
 MAX_CURVE = 200
 """Most points drawn of one curve; beyond this it is evenly thinned, first and last kept."""
 MAX_ARMS = 6
@@ -41,6 +41,11 @@ class Point:
     low: float | None
     high: float | None
     label: Label = "measured"
+
+    @property
+    def bound(self) -> float | None:
+        """The upper limit where that is all that is known, because no draw passed; else None."""
+        return self.high if self.label == "bound" else None
 
 
 @dataclass(frozen=True)
@@ -104,11 +109,16 @@ def points(data: Mapping[str, Any], x_name: str) -> tuple[Point, ...]:
             continue
         known: Label = label if label in _LABELS else "measured"
         y = None if known == "undefined" else finite(value)
-        found.append(Point(position, y, finite(low), finite(high), known if y is not None else "undefined"))
+        found.append(Point(position, y, finite(low), finite(high), _known(known, y)))
     found.sort(key=lambda point: point.x)
     if len(found) > MAX_CURVE:
         found = [found[i] for i in np.linspace(0, len(found) - 1, MAX_CURVE).round().astype(int).tolist()]
     return tuple(found)
+
+
+def _known(label: Label, value: float | None) -> Label:
+    """The label of a point: without a value it is undefined, unless it is an upper limit."""
+    return label if value is not None or label == "bound" else "undefined"
 
 
 def point_of(x: float, block: Mapping[str, Any]) -> Point:
@@ -116,7 +126,7 @@ def point_of(x: float, block: Mapping[str, Any]) -> Point:
     label = block.get("label")
     known: Label = label if label in _LABELS else "measured"
     y = None if known == "undefined" else finite(block.get("value"))
-    return Point(x, y, finite(block.get("low")), finite(block.get("high")), known if y is not None else "undefined")
+    return Point(x, y, finite(block.get("low")), finite(block.get("high")), _known(known, y))
 
 
 def ladder(data: Mapping[str, Any]) -> dict[str, tuple[Point, ...]]:

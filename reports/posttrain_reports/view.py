@@ -9,7 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from posttrain_diag.wording.estimates import is_share, points_text, quantity, quantity_ends, share_text
+from posttrain_diag.wording.estimates import (
+    bound_text,
+    is_bound,
+    is_share,
+    points_text,
+    quantity,
+    quantity_ends,
+    share_text,
+)
 from posttrain_diag.wording.numbers import (
     LEAST_CLASS_SHARE,
     UNDEFINED,
@@ -122,22 +130,29 @@ def number(name: str, block: Mapping[str, Any], level: float | None = None) -> E
     found = _K_IN_NAME.search(name)
     is_bar = value is not None and low is not None and high is not None and is_share(name, value)
     reason = str(block.get("reason") or "")
+    bound = is_bound(block)
     if value is None and not reason:
         reason = "no reason was recorded"
     return EstimateView(
         name=name,
         title=clip(estimate_title(name), NAME_LIMIT),
-        value=UNDEFINED if value is None else quantity(name, value),
+        value=_value(name, block, value),
         interval=quantity_ends(name, block),
         bounded=low is not None and high is not None,
-        level="" if own_level is None else nominal(own_level),
-        label=clip(label, NAME_LIMIT) if value is not None else "undefined",
+        level="" if own_level is None or bound else nominal(own_level),
+        label=clip(label, NAME_LIMIT) if value is not None or bound else "undefined",
         n="" if drawn is None or (drawn == 0 and value is None) else count(drawn),
         k=found.group(1) if found else "",
         reason=clip(reason, LONG_TEXT),
-        defined=value is not None,
+        defined=value is not None or bound,
         bar=span(low, value, high) if is_bar else None,
     )
+
+
+def _value(name: str, block: Mapping[str, Any], value: float | None) -> str:
+    if is_bound(block):
+        return bound_text(block, name)
+    return UNDEFINED if value is None else quantity(name, value)
 
 
 def level_of(diagnosis: Mapping[str, Any]) -> float | None:

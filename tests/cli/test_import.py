@@ -150,6 +150,10 @@ def test_sampling_that_breaks_the_counts_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bits.csv").write_text(f"task_id,n,c,bits\n{bits}\n")
     done = diag("import", "counts", str(tmp_path / "bits.csv"), "--out", str(tmp_path / "never"))
     assert done.returncode == 2 and "stopped at the first pass" in done.stderr and "Traceback" not in done.stderr
+    topped_up = [f"p{i},{i % 7 + 1},1,{'0' * (i % 7)}1" for i in range(30)] + ["q,9,2,010000010", "r,9,0,000000000"]
+    (tmp_path / "topped.csv").write_text("\n".join(["task_id,n,c,bits", *topped_up]))
+    with pytest.raises(StatsError, match="stopped at the first pass"):
+        analyze_counts(read_counts(str(tmp_path / "topped.csv")), tmp_path / "never", SETTINGS)
     with pytest.raises(StatsError, match="greedy"):
         run(tmp_path, varied(8), temperature=0.0)
     assert not (tmp_path / "never").exists() and not (tmp_path / "run").exists()

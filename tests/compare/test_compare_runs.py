@@ -102,6 +102,29 @@ def test_imported_counts(counted: tuple[Path, Path]) -> None:
     assert len(found.problems("kept")) == 20 and found.problems("lost").empty
 
 
+def test_attrition_is_said_where_its_null_is_exceeded(counted: tuple[Path, Path]) -> None:
+    """Half of the problems fall from 32/64 to 0/64: that is a role of its own, on every surface."""
+    found = compare_runs(*counted[::-1])
+    assert found.null_shrunk.exceeds and found.role == "attrition" and found.support_lost
+    assert "support of about 20 problems was lost, more than noise" in found.reason
+    assert comparison_json(found)["support_lost"] is True
+    assert not compare_runs(*counted).support_lost
+
+
+def test_a_gain_does_not_hide_that_support_was_lost(tmp_path: Path) -> None:
+    """Ten problems that were solved at 16/64 never pass any more, while thirty go from 10/64 to 60/64."""
+    for name, many, few in (("a", 10, 16), ("b", 60, 0)):
+        rows = [f"p{i},64,{many if i % 4 else few}" for i in range(40)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["problem_id,n,c", *rows]))
+        analyze_counts(read_counts(str(tmp_path / f"{name}.csv")), tmp_path / name, SETTINGS)
+    found = compare_runs(tmp_path / "a", tmp_path / "b")
+    assert found.role == "reshaping" and "support of about 10 problems was lost" in found.reason
+    shown = CliRunner().invoke(app, ["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path / "c")])
+    assert shown.exit_code == 0 and "reshaping with attrition" in shown.output
+    for page in ("report.html", "report.md"):
+        assert "Reshaping with attrition" in (tmp_path / "c" / page).read_text()
+
+
 def test_only_shared_and_measured_problems_are_compared(counted: tuple[Path, Path], tmp_path: Path) -> None:
     def fewer(table: pd.DataFrame) -> pd.DataFrame:
         table = table[table["id"] != "p39"].iloc[::-1].set_index("id")

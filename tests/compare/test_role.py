@@ -24,6 +24,7 @@ def role(
     expansion=0.0,
     attrition=0.0,
     null_p=0.5,
+    lost_p=0.5,
     forgetting=None,
     columns=None,
     comparable=True,
@@ -41,7 +42,7 @@ def role(
     return measured_role(
         pass_1,
         parts,
-        NullControl(5.0, 1.0, 2.0, null_p, 400),
+        (NullControl(5.0, 1.0, 2.0, null_p, 400), NullControl(7.0, 1.0, 2.0, lost_p, 400)),
         pd.DataFrame(columns or {}, index=range(P)),
         np.full(P, change),
         comparable=comparable,
@@ -71,6 +72,22 @@ def role(
 def test_rules(case, expected):
     found, reason = role(**case)
     assert found == expected, reason
+
+
+@pytest.mark.parametrize(
+    ("case", "expected"),
+    [
+        ({"p_value": 0.2, "change": 0.02}, "attrition"),
+        ({"change": -0.2, "attrition": 0.2}, "attrition"),
+        ({}, "reshaping"),
+        ({"expansion": 0.25, "null_p": 0.01}, "expansion"),
+    ],
+)
+def test_lost_support_beyond_its_null_is_said_in_role_or_reason(case, expected):
+    found, reason = role(**case, lost_p=0.01)
+    assert found == expected and "support of about 7 problems was lost, more than noise (p = 0.01)" in reason
+    assert "support" not in role(p_value=0.2, change=0.02)[1]
+    assert role(**case, lost_p=0.01, comparable=False)[0] == "undetermined"
 
 
 def test_forecast_beside_outcome():

@@ -250,6 +250,18 @@ def test_mastered_problems_do_not_hide_that_the_others_are_guessed() -> None:
     assert not confident(evidence)
 
 
+def test_repeated_golds_are_no_luck() -> None:
+    """Seven in eight golds are 1: a permutation called most passes luck, where one in twenty is."""
+    rng = random.Random(0)
+    golds = ["1" if i % 8 else str(10 + i) for i in range(64)]
+    problems = [problem(i, gold, {"type": "exact"}) for i, gold in enumerate(golds)]
+    texts = [[g if rng.random() < 0.35 else str(rng.randrange(30)) for _ in range(64)] for g in golds]
+    evidence = judged(problems, texts)
+    assert evidence.luck is not None and evidence.luck.share.value == pytest.approx(0.06, abs=0.05)
+    assert evidence.chance is not None and evidence.chance.floor.value is not None and evidence.chance.floor.value > 0.2
+    assert ("guessable", "suspect") not in findings(evidence)
+
+
 def test_open_problems_that_are_known_are_not_luck() -> None:
     """Answers of one letter in twenty: passes at .3 are knowledge."""
     assert findings(options(0.3, letters="ABCDEFGHIJKLMNOPQRST")) in ([], [("guessable", "note")])

@@ -165,7 +165,7 @@ def test_config_files_of_older_runs_open(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(OLD_ANALYSIS)
     config = load_config(path)
-    assert config.model_dump(mode="json") == {**yaml.safe_load(OLD_ANALYSIS), "stop": []}
+    assert config.model_dump(mode="json") == {**yaml.safe_load(OLD_ANALYSIS), "stop": [], "sibling": []}
     assert (config.rollouts_per_problem, config.eps) == (16, 1 / 256)
     assert config.sampling(32).identity()["temperature"] == 0.7
     path.write_text(OLD_ANALYSIS + "rolouts: 3\n")

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -72,6 +74,54 @@ def test_stop_at_first_success_is_recognised_with_and_without_order():
     counts = Counts([len(r) for r in outcomes], [sum(r) for r in outcomes])
     assert kinds(counts, outcomes=outcomes)["stop_at_first_success"]
     assert kinds(counts)["stop_at_first_success"]
+
+
+def stopped(passes, cap=32, problems=80, seed=3):
+    """Outcomes of draws that end at so many passes."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for p in rng.beta(1.0, 2.0, problems):
+        row = []
+        while len(row) < cap and sum(row) < passes:
+            row.append(bool(rng.random() < p))
+        rows.append(row)
+    return rows
+
+
+def tallied(rows):
+    return Counts([len(row) for row in rows], [sum(row) for row in rows])
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_a_stop_is_recognised_although_some_problems_break_the_pattern(ordered):
+    """Two problems were topped up, so that c is not at most 1: an accidental 2 of 40 hid the stop of all others."""
+    rows = [*stopped(1), [False] * 37 + [True, True, False], [True] * 5 + [False] * 35]
+    assert kinds(tallied(rows), outcomes=rows if ordered else None)["stop_at_first_success"]
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_a_stop_at_the_second_pass_is_recognised(ordered):
+    rows = stopped(2)
+    (flaw, *_) = sampling_flaws(tallied(rows), outcomes=rows if ordered else None)
+    assert flaw.fatal and "stopped at the second pass" in flaw.advice
+
+
+def test_what_a_stop_at_the_first_pass_still_tells_is_unbiased():
+    rows = stopped(1, problems=4000)
+    (flaw, *_) = sampling_flaws(tallied(rows), outcomes=rows)
+    first, within = (float(found) / 100 for found in re.findall(r"([\d.]+)%", flaw.advice))
+    p = np.random.default_rng(3).beta(1.0, 2.0, 4000)
+    assert first == pytest.approx(1 / 3, abs=0.03)
+    assert within == pytest.approx(float((1 - (1 - p) ** 32).mean()), abs=0.03)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_unequal_numbers_of_draws_that_ignore_the_outcomes_are_no_stop(ordered):
+    rng = np.random.default_rng(4)
+    for seed in range(20):
+        sizes = np.random.default_rng(seed).integers(1, 33, 120)
+        rows = [list(rng.random(size) < p) for size, p in zip(sizes, rng.beta(0.5, 3.0, 120), strict=True)]
+        assert "stop_at_first_success" not in kinds(tallied(rows), outcomes=rows if ordered else None)
 
 
 def test_ordinary_rare_successes_are_not_stopping():
