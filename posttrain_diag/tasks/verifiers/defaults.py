@@ -40,6 +40,16 @@ WHY: Mapping[str, str] = {
     "exact": "the answers are longer texts or formulas",
 }
 """For each type of verifier what its choice rests on, as the user is told."""
+_ALSO_WORDS = ("right", "wrong", "true", "false", "correct", "incorrect")
+"""They may be words like others: the opposite of left is right."""
+_ASKS_FOR_A_WORD = re.compile(
+    r"\b(?:what|which)\b[^.?!]*\b(?:opposite|antonym|synonym|word|direction|side|hand)\b"
+    r"|\b(?:antonym|synonym|opposite) (?:of|for)\b",
+    re.IGNORECASE,
+)
+_BOTH_SIDES = re.compile(
+    r"\b(?:true|right|correct|yes)\W{0,3}(?:or|/|,)\W{0,3}(?:false|wrong|incorrect|no)\b", re.IGNORECASE
+)
 _ASKS_FOR_A_LETTER = re.compile(
     r"\b(?:options?|choices?|choose|which of the following|multiple[ -]choice)\b", re.IGNORECASE
 )
@@ -59,7 +69,8 @@ def kind_of(answer: str, prompt: str) -> str:
     if not texts and _LETTER.fullmatch(answer) and _ASKS_FOR_A_LETTER.search(prompt):
         return "choice"
     if truth_of(answer) is not None and answer.lower() not in ("y", "n", "t", "f", "si", "ne", "da"):
-        return "yesno"
+        if answer.lower() not in _ALSO_WORDS or not _ASKS_FOR_A_WORD.search(prompt) or _BOTH_SIDES.search(prompt):
+            return "yesno"
     if _looks_like_math(answer, prompt):
         return "math"
     if gold_quantity(answer) is not None:

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.answers.score import by_kind, judge_answers
 from posttrain_diag.tasks import verify
+from posttrain_diag.tasks.verifiers.defaults import default_verifier
 from posttrain_diag.tasks.verifiers.reading import final_part
 from posttrain_diag.tasks.verifiers.reading.demand import demanded_form
 from posttrain_diag.tasks.verifiers.reading.marks import MAX_MARKS, find_marks
@@ -122,3 +123,45 @@ def test_the_number_of_now(text: str, right: bool) -> None:
 )
 def test_options_told_apart(text: str, right: bool) -> None:
     assert judged("choice", "Which colour is cold?\nA) red\nB) blue\nC) green", "B", text) == right
+
+
+def _numeric(prompt: str) -> Problem:
+    return Problem(id="a", prompt=prompt, messages=(), answer="12", verifier={"type": "numeric"})
+
+
+@pytest.mark.parametrize(
+    ("said", "strict"),
+    [
+        ("5 + 7 = 12, so Zoe has 12 pens.\nanswer: 12", True),
+        ("**Answer:** 12", True),
+        ("Zoe has 5 + 7 = 12 pens now.\nThe answer is: 12", False),
+        ("Zoe has 5 + 7 = 12 pens now. The answer is 12.", False),
+    ],
+)
+def test_a_quoted_lead_is_the_form(said: str, strict: bool) -> None:
+    """Where the prompt quotes 'answer: N', a sentence that says what the answer is has another form."""
+    row = _numeric("How many pens does Zoe have now? End with a line 'answer: N'.")
+    judged = verify(said, row)
+    assert (judged.strict, judged.lenient) == (strict, True)
+
+
+def test_a_lead_of_another_name_is_another_form() -> None:
+    """The words before the colon count as well."""
+    row = _numeric("How many? Finish with 'Final answer: N'.")
+    assert verify("Final answer: 12", row).strict
+    assert not verify("Result: 12", row).strict
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answer", "kind"),
+    [
+        ("What is the opposite of left?", "right", "words"),
+        ("What is the opposite of true?", "false", "words"),
+        ("Give an antonym for wrong.", "right", "words"),
+        ("Is the sun a star?", "true", "yesno"),
+        ("What is the opposite claim, true or false: all birds fly?", "false", "yesno"),
+    ],
+)
+def test_a_truth_word_may_be_a_word(prompt: str, answer: str, kind: str) -> None:
+    """Right is the opposite of left, and no yes."""
+    assert default_verifier(answer, prompt, boxed={})["type"] == kind

@@ -94,3 +94,13 @@ def demanded_tag(prompt: str) -> str | None:
     """The name of the tag that a prompt asks for: `a` of "Write the answer as <a>...</a>"."""
     found = _TAG.search(prompt) or _OWN_TAG.search(prompt)
     return found[1] if found else None
+
+
+@lru_cache(maxsize=4096)
+def demanded_lead(prompt: str) -> str | None:
+    """The words with a colon that a prompt quotes for the answer: `answer:` of "End with a line 'answer: N'."."""
+    found = _PHRASE.search(prompt[-MAX_CHARS:])
+    if found is None or not found.group().rstrip().endswith(":"):
+        return None
+    quoted = re.search(r"[\"'“‘`*]+([^\"'“‘`*]+:)\s*$", found.group())
+    return None if quoted is None else quoted[1].strip()

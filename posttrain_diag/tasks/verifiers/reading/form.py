@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 
-from posttrain_diag.tasks.verifiers.reading.demand import demanded_form, demanded_tag
+from posttrain_diag.tasks.verifiers.reading.demand import demanded_form, demanded_lead, demanded_tag
 from posttrain_diag.tasks.verifiers.reading.marks import Mark
 from posttrain_diag.tasks.verifiers.reading.wrapping import without_fence
 
@@ -33,7 +33,18 @@ def keeps_form(
     if form == "tag":
         return _in_tag(text, demanded_tag(prompt) or "answer", right)
     marked = [mark for mark in marks if mark.kind == form]
-    return bool(marked) and marked[-1].closed and right(marked[-1].text)
+    if not marked or not marked[-1].closed or not right(marked[-1].text):
+        return False
+    lead = demanded_lead(prompt) if form == "phrase" else None
+    line = text.rfind("\n", 0, marked[-1].start) + 1
+    return lead is None or _leads(text[line : marked[-1].end], lead)
+
+
+def _leads(line: str, lead: str) -> bool:
+    """Whether a marked answer is led by these words: "The answer is 12" is another form than "answer: 12"."""
+    said = re.sub(r"[*_`\"']", "", line)
+    spaced = r"\s+".join(map(re.escape, lead[:-1].split()))
+    return re.search(rf"\b{spaced}\s*:", said, re.IGNORECASE) is not None
 
 
 def _in_tag(text: str, name: str, right: Callable[[str], bool]) -> bool:
