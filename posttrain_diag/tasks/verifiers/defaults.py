@@ -68,9 +68,8 @@ def kind_of(answer: str, prompt: str) -> str:
         return "choice"
     if not texts and _LETTER.fullmatch(answer) and _ASKS_FOR_A_LETTER.search(prompt):
         return "choice"
-    if truth_of(answer) is not None and answer.lower() not in ("y", "n", "t", "f", "si", "ne", "da"):
-        if answer.lower() not in _ALSO_WORDS or not _ASKS_FOR_A_WORD.search(prompt) or _BOTH_SIDES.search(prompt):
-            return "yesno"
+    if _is_truth(answer, prompt):
+        return "yesno"
     if _looks_like_math(answer, prompt):
         return "math"
     if gold_quantity(answer) is not None:
@@ -85,6 +84,14 @@ def kind_of(answer: str, prompt: str) -> str:
     if listed(answer) is not None:
         return "list"
     return "words" if len(answer.split()) <= MAX_WORDS else "exact"
+
+
+def _is_truth(answer: str, prompt: str) -> bool:
+    """Whether an answer is a yes or a no, and not a word that the prompt asks for."""
+    if truth_of(answer) is None or answer.lower() in ("y", "n", "t", "f", "si", "ne", "da"):
+        return False
+    word = answer.lower() in _ALSO_WORDS and _ASKS_FOR_A_WORD.search(prompt) is not None
+    return not word or _BOTH_SIDES.search(prompt) is not None
 
 
 def _looks_like_math(answer: str, prompt: str) -> bool:
