@@ -97,7 +97,7 @@ def _object(text: str, row: Row) -> bool:
 
 
 def _date(text: str, row: Row) -> bool:
-    return str(row["answer"]) in text
+    return re.search(rf"{row['answer']}(?![-\w])", text) is not None
 
 
 RULES: dict[str, tuple[Callable[[str, Row], bool], Callable[[str, Row], bool] | None]] = {

@@ -9,7 +9,7 @@ yes, no, true, false                                       yesno
 {"city": "Rome"}    ["a", "b"]                             json
 [1, 4, 9]                     speaks of JSON               json
 2, 3, 5, 7    [1, 4, 9]                                    list
-Paris, New Delhi                                           words
+Paris, New Delhi, 2021-03-05, March 5, 2021                words
 anything longer                                            exact
 """
 
@@ -54,6 +54,14 @@ _ASKS_FOR_A_LETTER = re.compile(
     r"\b(?:options?|choices?|choose|which of the following|multiple[ -]choice)\b", re.IGNORECASE
 )
 _LETTER = re.compile(r"\(?[A-J]\)?")
+_MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
+_CODE = re.compile(
+    rf"""\d+(?:-\d+)+ | [A-Za-z]{{2,}}\w*(?:_[A-Za-z0-9]+)+ | https?://\S+
+      | (?:{_MONTHS})\s\d{{1,2}}(?:st|nd|rd|th)?,\s\d{{4}}""",
+    re.VERBOSE,
+)
+"""What is said as it stands, though it looks like a formula or a list: dates, ranges, telephone numbers, names of
+variables, addresses."""
 _INTERVAL = re.compile(r"\([^()\[\]]+,[^()\[\]]+\]|\[[^()\[\]]+,[^()\[\]]+\)")
 _FORMULA = re.compile(
     r"\\[A-Za-z]+|[\^_]|(?<![<>=!])=(?!=)|\\pm|√|π|(?<![A-Za-z])[a-z]\s*[-+*/]\s*[a-z\d]|\d[a-z](?![a-z])|\d\s*[-+*]\s*\d|[≤≥<>]"
@@ -70,6 +78,8 @@ def kind_of(answer: str, prompt: str) -> str:
         return "choice"
     if _is_truth(answer, prompt):
         return "yesno"
+    if _CODE.fullmatch(answer) and demanded_form(prompt) != "boxed":
+        return "words"
     if _looks_like_math(answer, prompt):
         return "math"
     if gold_quantity(answer) is not None:

@@ -165,3 +165,20 @@ def test_a_lead_of_another_name_is_another_form() -> None:
 def test_a_truth_word_may_be_a_word(prompt: str, answer: str, kind: str) -> None:
     """Right is the opposite of left, and no yes."""
     assert default_verifier(answer, prompt, boxed={})["type"] == kind
+
+
+@pytest.mark.parametrize(
+    ("answer", "said", "other"),
+    [
+        ("2021-03-05", "The date March 5, 2021 is 2021-03-05.", "The date March 5, 2021 is 2021-05-03."),
+        ("March 5, 2021", "It happened on March 5, 2021.", "It happened on March 6, 2021."),
+        ("555-1234", "Her number is 555-1234.", "Her number is 555-1243."),
+        ("max_depth", "The parameter is called `max_depth`.", "The parameter is called `min_depth`."),
+    ],
+)
+def test_dates_and_codes_are_read_in_sentences(answer: str, said: str, other: str) -> None:
+    """They look like formulas or lists and are neither."""
+    verifier = default_verifier(answer, "Which is it?", boxed={})
+    row = Problem(id="a", prompt="Which is it?", messages=(), answer=answer, verifier=verifier)
+    assert verify(answer, row).strict and verify(said, row).strict
+    assert not verify(other, row).lenient
