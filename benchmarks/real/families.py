@@ -20,13 +20,15 @@
 | few-shot | three worked lines and a fourth to go on with, as text without a chat template | none |
 
 Every family is a tasks file as a user would write it. The verifier is the one that the product chooses, but where the
-rows name one. Rows of GSM8K (MIT) and MBPP (CC BY 4.0) come from files of theirs that the benchmark is given.
+rows name one. `python -m benchmarks.real.families FAMILY DIR` writes one. Rows of GSM8K (MIT) and MBPP (CC BY 4.0) come from files of theirs that the benchmark is given.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -319,3 +321,18 @@ def all_families(folder: Path) -> dict[str, Family]:
 
     outside = (_gsm8k(read("gsm8k_test.jsonl")), _mbpp(read("mbpp.jsonl")))
     return own_families() | {family.name: family for family in outside}
+
+
+def main() -> int:
+    """Write the tasks file of a family."""
+    parser = argparse.ArgumentParser(description="Write the tasks file of a family of the real-model benchmark.")
+    parser.add_argument("family", choices=own_families())
+    parser.add_argument("folder", type=Path)
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    print(own_families()[arguments.family].write(arguments.folder))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
