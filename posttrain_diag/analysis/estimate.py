@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from posttrain_diag.analysis import analyze as analysis
-from posttrain_diag.analysis.budget import PROBE_SHARE
+from posttrain_diag.analysis.budget import CHECK_SHARE, PROBE_SHARE
 from posttrain_diag.engines.contract import Engine
 from posttrain_diag.evidence import MAIN, DrawSpec, Settings
 from posttrain_diag.rollouts.collect import Collector
@@ -19,6 +19,7 @@ from posttrain_diag.settings.analysis import AnalyzeConfig
 from posttrain_diag.store import RunDir
 from posttrain_diag.store.speed import stored_speed
 from posttrain_diag.tasks import load_problems
+from posttrain_diag.tasks.problems.traces import trace_tokens
 from posttrain_diag.types import Problem, SamplingParams
 
 
@@ -45,7 +46,10 @@ class CostEstimate:
     flops: float
     """Of these tokens."""
     probe_tokens: int
-    """At most, of the draws that probes ask for beyond the main arm: their budget, by effort."""
+    """At most, of the draws that probes ask for beyond the main arm: their budget, by effort; only that of the checks
+    of the instrument where no demonstration shows a trace, because the other probes then ask for hardly any."""
+    probe_share: float
+    """The same as a multiple of the main arm's tokens."""
     teacher_rollouts: int
     """At most: other models are asked only what the policy may not have mastered, and a sibling's run nothing."""
     teacher_tokens: int
@@ -82,6 +86,7 @@ def estimate_cost(config: AnalyzeConfig, progress: Progress | None = None) -> Co
         problems = {problem.id: problem for problem in tasks.problems}
         n = config.rollouts_per_problem
         stored = stored_draws(config, engine, problems, sampling)
+        traced = any(shows_trace(problem, engine) for problem in tasks.problems)
         pilot: Pilot | None = cap.pilot
         if pilot is None and not stored.drawn:
             pilot = pilot_draws(engine, tasks.problems, sampling, (cap.tokens,), progress)
@@ -89,6 +94,7 @@ def estimate_cost(config: AnalyzeConfig, progress: Progress | None = None) -> Co
         mean, speed = stored.tokens / stored.drawn, stored.speed
     else:
         mean, speed = pilot.mean_length(cap.tokens), pilot.tokens / pilot.time_s
+    share = PROBE_SHARE[config.effort] if traced else min(CHECK_SHARE, PROBE_SHARE[config.effort])
     missing = n * len(problems) - stored.rollouts
     tokens = round(missing * mean)
     others = drawn_from * Settings.of(config, sampling).teacher_rollouts * len(problems)
@@ -103,10 +109,19 @@ def estimate_cost(config: AnalyzeConfig, progress: Progress | None = None) -> Co
         tokens=tokens,
         time_s=tokens / speed if speed else None,
         flops=2.0 * engine.info.n_parameters * tokens,
-        probe_tokens=round(PROBE_SHARE[config.effort] * mean * n * len(problems)),
+        probe_tokens=round(share * mean * n * len(problems)),
+        probe_share=share,
         teacher_rollouts=others,
         teacher_tokens=round(others * mean),
     )
+
+
+def shows_trace(problem: Problem, engine: Engine) -> bool:
+    """Whether a beginning of the problem's demonstration can be given away, so that probes have something to draw."""
+    if not problem.demos or "tokens" in engine.info.lacks:
+        return False
+    demo = problem.demos[0]
+    return trace_tokens(problem, demo, engine.response_ids(demo), engine.decode) > 0
 
 
 def stored_draws(

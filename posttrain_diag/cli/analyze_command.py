@@ -346,7 +346,6 @@ def show_cost(config: AnalyzeConfig, as_json: bool, *, quiet: bool) -> None:
     """Print what a run would draw."""
     from dataclasses import asdict
 
-    from posttrain_diag.analysis.budget import PROBE_SHARE
     from posttrain_diag.analysis.estimate import estimate_cost
     from posttrain_diag.cli.progress import make_progress
 
@@ -368,7 +367,7 @@ def show_cost(config: AnalyzeConfig, as_json: bool, *, quiet: bool) -> None:
             f"other models: at most {count(cost.teacher_rollouts)} rollouts, about {token_count(cost.teacher_tokens)} "
             "tokens, on problems that may not be mastered"
         )
-    most = f"{PROBE_SHARE[config.effort]:g} times the main arm's (--effort {config.effort})"
+    most = f"{cost.probe_share:g} times the main arm's (--effort {config.effort})"
     echo(f"probes: at most {token_count(cost.probe_tokens)} tokens, {most}")
     echo(f"run directory: {config.out}")
 

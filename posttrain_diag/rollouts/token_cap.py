@@ -32,7 +32,7 @@ PILOT_CAPS = (256, 1024, 4096)
 """Caps of the pilot draws: those that one of them cuts are drawn again under the next."""
 LONGEST_UNKNOWN = 1024
 """The longest of them where a server does not tell its context: it may refuse what is longer."""
-LEFT_CUT = 1 / 16
+LEFT_CUT = 1 / 8
 """No more than this share of the pilot draws is left cut before the longest cap: a single row is slow to draw."""
 QUANTILE = 0.95
 MARGIN = 1.5

@@ -120,8 +120,14 @@ def test_a_dry_run_tells_the_tokens_of_the_mean_draw(dry_run: Any, tmp_path: Pat
     assert cost.tokens == 16 * N * min(91, cap) and cost.most_tokens == 16 * N * cap
     assert cost.time_s is not None and cost.time_s > 0
     assert cost.flops == 2 * 10 * cost.tokens
-    assert cost.probe_tokens == 2 * cost.tokens, "the multiple of --effort standard"
+    assert cost.probe_tokens == cost.tokens / 2, "bare answers leave the probes nothing but checks of the instrument"
     assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_tells_the_budget_of_probes_where_there_are_traces(dry_run: Any) -> None:
+    traces = [replace(problem, demos=(f"{LONG}{problem.answer}",)) for problem in answers_only()]
+    cost, _ = dry_run(traces)
+    assert cost.probe_share == 2 and cost.probe_tokens == 2 * cost.tokens, "the multiple of --effort standard"
 
 
 def test_a_dry_run_in_a_run_takes_its_cap_and_its_draws(run_analysis: Run, dry_run: Any, tmp_path: Path) -> None:
