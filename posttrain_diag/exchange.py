@@ -86,12 +86,20 @@ def exchange(rows: pd.DataFrame, problems: Sequence[Problem], draws: int) -> Exc
 def rates_by_own_answers(rows: pd.DataFrame, ids: Sequence[str]) -> NDArray[np.float64]:
     """How often a guess at each problem would hit, by its own wrong answers (`stats.luck`), shape (P,).
 
+    A draw that is right in substance and fails for its form is no wrong answer. Where right answers fail for their form
+    so would guesses, so that guesses count as often as right answers are in form.
+
     Args:
         rows: the main arm's rollouts.
         ids: the problems; a failed draw without a readable answer is no guess.
     """
     finished = rows[rows["verdict"].isin(["pass", "fail"]) & rows["problem_id"].isin(ids)]
     drawn = finished.groupby("problem_id").size()
-    wrong = finished[(finished["verdict"] == "fail") & finished["extracted"].notna()]
+    failed = finished["verdict"] == "fail"
+    lost = failed & finished["lenient"].astype(bool)
+    passed = int((~failed).sum())
+    in_form = 1.0 if not lost.any() else passed / (passed + int(lost.sum()))
+    wrong = finished[failed & ~lost & finished["extracted"].notna()]
     answers = {str(key): group.value_counts().tolist() for key, group in wrong.groupby("problem_id")["extracted"]}
-    return np.asarray([rate_by_own_answers(answers.get(key, []), int(drawn[key])) for key in ids])
+    rates = [rate_by_own_answers(answers.get(key, []), int(drawn[key])) for key in ids]
+    return in_form * np.asarray(rates, dtype=np.float64)

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from posttrain_diag.errors import StatsError
+from posttrain_diag.exchange import rates_by_own_answers
 from posttrain_diag.stats import (
     Counts,
     chance_floor,
@@ -140,3 +142,14 @@ def test_what_cannot_be_told_is_no_luck() -> None:
     assert luck_share(Counts([4, 4], [0, 0]), np.zeros(2), np.ones(2), seed=0).value is None
     with pytest.raises(StatsError, match="2 counts, 1 p"):
         luck_share(Counts([4, 4], [1, 0]), np.zeros(1), np.ones(2), seed=0)
+
+
+def test_answers_in_another_form_are_no_guesses() -> None:
+    """The right answer without its form is no wrong answer, and a wrong one without it would not have passed."""
+    draws = (
+        [("pass", True, "12")] * 2 + [("fail", True, "12")] * 18 + [("fail", False, str(n)) for n in range(3, 9)] * 10
+    )
+    rows = pd.DataFrame(draws, columns=["verdict", "lenient", "extracted"]).assign(problem_id="a")
+    bare = rows.assign(lenient=False).query("extracted != '12' or verdict == 'pass'")
+    (rate,), (strict_task,) = rates_by_own_answers(rows, ["a"]), rates_by_own_answers(bare, ["a"])
+    assert 0 < rate < 0.15 * strict_task, (rate, strict_task)
