@@ -255,6 +255,19 @@ class Evidence:
         return chance_floor(made.judged_P, made.passes_PP, seed=seed, level=level)
 
     @cached_property
+    def chance_in_substance(self) -> ChanceFloor | None:
+        """The same of right answers in whatever form; None where most right answers are in form."""
+        if self.counts is not None or len(self.chance_ids) < 2:
+            return None
+        table = self.measured.loc[list(self.chance_ids)]
+        right = self.right_in_substance.loc[list(self.chance_ids)]
+        if int(right.sum()) < 2 * int(table["c"].sum()):
+            return None
+        problems = [self.problems[key] for key in self.chance_ids]
+        made = exchange(self.arm(MAIN), problems, NULL_DRAWS, lenient=True)
+        return chance_floor(made.judged_P, made.passes_PP, seed=self.settings.sampling.seed, level=self.settings.level)
+
+    @cached_property
     def luck(self) -> Luck | None:
         """What luck explains of the passes on the problems of `chance_ids` (`stats.luck`); None with fewer than two.
 

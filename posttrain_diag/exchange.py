@@ -57,27 +57,37 @@ class Luck:
     """Mean pass rate that luck does not explain, over all problems that were exchanged."""
 
 
-def exchange(rows: pd.DataFrame, problems: Sequence[Problem], draws: int) -> Exchange:
+def exchange(rows: pd.DataFrame, problems: Sequence[Problem], draws: int, *, lenient: bool = False) -> Exchange:
     """Judge draws by the verifiers of all problems.
 
     Args:
         rows: the main arm's rollouts, with finished draws of every one of the problems.
         problems: the problems that exchange their draws.
         draws: of each problem, the first finished ones.
+        lenient: in substance, whatever the form.
     """
+
+    def passes_on(text: str, other: Problem) -> bool:
+        judged = verify(text, other)
+        return judged.lenient if lenient else judged.strict
+
     finished = rows[rows["verdict"].isin(["pass", "fail"])]
     by_problem = dict(iter(finished.groupby("problem_id")))
     heads = [by_problem[problem.id].iloc[:draws] for problem in problems]
-    texts = [Counter(zip(head["text"].map(str), head["verdict"].map(str), strict=True)) for head in heads]
+    right_at_home = [head["lenient"].astype(bool) if lenient else head["verdict"] == "pass" for head in heads]
+    texts = [
+        Counter(zip(head["text"].map(str), right.tolist(), strict=True))
+        for head, right in zip(heads, right_at_home, strict=True)
+    ]
     passes, hits, apart = ([[] for _ in problems] for _ in range(3))
     for i, (problem, drawn) in enumerate(zip(problems, texts, strict=True)):
-        right = [text for text, verdict in drawn if verdict == "pass"][:1]
+        right = [text for text, passed in drawn if passed][:1]
         right = right or list(reference_completions(problem)[:1])
         for other in problems:
-            found = [(verdict, n) for (text, verdict), n in drawn.items() if verify(text, other).strict]
+            found = [(passed, n) for (text, passed), n in drawn.items() if passes_on(text, other)]
             passes[i].append(sum(n for _, n in found))
-            hits[i].append(sum(n for verdict, n in found if verdict == "fail"))
-            apart[i].append(other is not problem and not any(verify(text, other).strict for text in right))
+            hits[i].append(sum(n for passed, n in found if not passed))
+            apart[i].append(other is not problem and not any(passes_on(text, other) for text in right))
     sizes = np.asarray([len(head) for head in heads], dtype=np.int64)
     ids = tuple(problem.id for problem in problems)
     return Exchange(ids, sizes, np.asarray(passes, np.int64), np.asarray(hits, np.int64), np.asarray(apart, bool))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +11,17 @@ from numpy.typing import NDArray
 from posttrain_probes.format_gap import repairable
 
 from benchmarks.real.draws import stored_draws
-from benchmarks.real.families import Family
-from benchmarks.real.labels import label
+from benchmarks.real.families import Family, Row
+from benchmarks.real.labels import RULES, label
 from posttrain_diag.diagnose.bottleneck import DOMINANT, SATURATED
 from posttrain_diag.settings.analysis import VerdictSettings
 from posttrain_diag.stats import Counts, pass_at_k
 
+GUESSED = 0.05
+"""Below this rate of right answers among the draws of other problems nothing is called guessed."""
+OTHERS = 12
+"""Other problems whose most frequent texts are tried on each problem."""
+TEXTS = 20
 RESAMPLED = 400
 """Draws of every problem's probabilities, for how sure the true verdict is."""
 CLASSES = ("mastered", "reshaping", "format", "out of reach")
@@ -32,6 +38,8 @@ class Truth:
     """Draws that pass, per problem."""
     right_P: NDArray[np.int64]
     """Draws that are right in substance."""
+    others_P: NDArray[np.float64]
+    """How often draws made for other problems are right on each problem."""
     settings: VerdictSettings
 
     @property
@@ -49,6 +57,13 @@ class Truth:
         """Share of problems that passed at least once in eps times as many draws: pass@n, with n = 1 / eps = 256."""
         return float((self.strict_P >= self.n * self.settings.eps).mean())
 
+    @property
+    def guessed(self) -> bool:
+        """Whether the model is right no more often than its draws for other problems are: its passes show nothing."""
+        edge_P = self.right_P / self.n - self.others_P
+        error = float(edge_P.std(ddof=1)) / len(edge_P) ** 0.5
+        return float(self.others_P.mean()) >= GUESSED and float(edge_P.mean()) <= 1.645 * error
+
     def pass_at(self, k: int) -> float:
         """Mean chance that one of k draws passes; k at most n."""
         return float(pass_at_k(Counts(np.full_like(self.strict_P, self.n), self.strict_P), k).value or 0.0)
@@ -61,6 +76,8 @@ class Truth:
 
     def verdict(self) -> tuple[str, float]:
         """The verdict from the frequencies, and how probable it is given that they come from `n` draws."""
+        if self.guessed:
+            return "instrument", 1.0
         named = self._name(self.classes())
         p_SP, share_SP = self._sampled()
         names = [self._name(Counter(row.tolist())) for row in _classes(p_SP, share_SP, self.settings)]
@@ -116,4 +133,21 @@ def truth_of(family: Family, settings: VerdictSettings, cap: int) -> Truth:
         whole = [(said, often) for said, tokens, finish, often in read if finish == "stop" and tokens <= cap]
         strict.append(sum(often for said, often in whole if said.strict))
         right.append(sum(often for said, _, _, often in read if said.right))
-    return Truth(n, np.array(strict), np.array(right), settings)
+    return Truth(n, np.array(strict), np.array(right), _rate_of_others(family.name, rows), settings)
+
+
+def _rate_of_others(name: str, rows: Mapping[str, Row]) -> NDArray[np.float64]:
+    """How often draws made for other problems are right on each problem, shape (P,)."""
+    if name not in RULES:  # code is judged by its own tests
+        return np.zeros(len(rows))
+    right, rng = RULES[name][0], np.random.default_rng(0)
+    drawn: dict[str, list[str]] = {}
+    for key, draws in stored_draws(name).items():
+        texts = [text for text, _, _, often in draws for _ in range(often)]
+        drawn[key] = [texts[i] for i in rng.permutation(len(texts))[:TEXTS]]
+    keys = list(drawn)
+    out: list[float] = []
+    for i, key in enumerate(keys):
+        others = [keys[(i + step) % len(keys)] for step in range(1, OTHERS + 1)]
+        out.append(float(np.mean([right(text, rows[key]) for other in others for text in drawn[other]])))
+    return np.array(out)

@@ -116,6 +116,8 @@ def guessable(evidence: Evidence) -> Finding | None:
     floor = evidence.chance
     if floor is None or floor.floor.value is None:
         return None
+    if (guessed := _guessed_in_substance(evidence)) is not None:
+        return guessed
     chance, p_value, chosen = floor.floor.value, floor.p_value, evidence.chance_ids
     luck = luck_share(evidence)
     rate = 0.0 if evidence.luck is None else evidence.luck.rate
@@ -130,7 +132,7 @@ def guessable(evidence: Evidence) -> Finding | None:
             "passes, and pass@k grows by luck too. Use tasks with more possible answers, or judge the reasoning, "
             "before reading pass@k."
         )
-    elif luck is not None and luck > 1 - KNOWN_SHARE:
+    elif luck is not None and luck > 1 - KNOWN_SHARE and _passes_decide(evidence):
         severity = "suspect"
         says = (
             f". Wrong answers hit often enough to explain {luck:.0%} of the passes on problems that are not mastered: "
@@ -150,6 +152,30 @@ def guessable(evidence: Evidence) -> Finding | None:
         else (f"Draws made for other problems pass {chance:.2%} of the time")
     )
     return Finding("guessable", severity, floor.floor, () if severity == "note" else tuple(chosen), told + says)
+
+
+def _guessed_in_substance(evidence: Evidence) -> Finding | None:
+    """Right answers that fail for their form, and are no more frequent than draws of other problems are right."""
+    floor = evidence.chance_in_substance
+    if floor is None or floor.floor.value is None or floor.floor.value < GUESS_FLOOR or floor.p_value <= GUESS_P:
+        return None
+    chosen = tuple(evidence.chance_ids)
+    return Finding(
+        "guessable",
+        "broken" if len(chosen) >= GUESS_MIN_PROBLEMS else "suspect",
+        floor.floor,
+        chosen,
+        f"Most right answers fail for their form, and in substance draws made for other problems are right "
+        f"{floor.floor.value:.0%} of the time: the model is not measurably better than that (permutation p = "
+        f"{floor.p_value:.2g}), so a repair of the form would train it to guess in form. Use tasks with more possible "
+        "answers, or judge the reasoning.",
+    )
+
+
+def _passes_decide(evidence: Evidence) -> bool:
+    """Whether at least half of the problems that are not mastered pass at all: only then does luck decide a verdict."""
+    luck = evidence.luck
+    return luck is not None and bool((evidence.measured.loc[list(luck.ids), "c"] > 0).mean() >= 0.5)
 
 
 def luck_share(evidence: Evidence) -> float | None:

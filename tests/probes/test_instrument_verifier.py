@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -248,6 +249,29 @@ def test_mastered_problems_do_not_hide_that_the_others_are_guessed() -> None:
     evidence = judged(problems, texts)
     assert ("guessable", "suspect") in findings(evidence)
     assert not confident(evidence)
+
+
+@pytest.mark.parametrize(("p", "guessed"), [(0.25, True), (0.6, False)])
+def test_guesses_in_another_form(p: float, guessed: bool) -> None:
+    """The letter is asked for alone and the model writes a sentence: a format problem only if it knows the letter."""
+    rng = random.Random(0)
+    golds = [rng.choice("ABCD") for _ in range(60)]
+    others = {letter: [other for other in "ABCD" if other != letter] for letter in "ABCD"}
+    ask = "Which is red?\nA. sky\nB. tomato\nC. grass\nD. snow\nAnswer with the letter only."
+    problems = [replace(problem(i, gold, {"type": "choice"}), prompt=f"{i}. {ask}") for i, gold in enumerate(golds)]
+    said = [[gold if rng.random() < p else rng.choice(others[gold]) for _ in range(16)] for gold in golds]
+    evidence = judged(problems, [[f"The answer is {letter}." for letter in letters] for letters in said])
+    assert (("guessable", "broken") in findings(evidence)) == guessed
+    assert verdict(evidence).bottleneck == ("instrument" if guessed else "format")
+
+
+def test_luck_on_a_few_problems_is_a_note() -> None:
+    """Where most problems never pass, luck on the others decides no verdict."""
+    rng = random.Random(0)
+    golds = [str(100 + 37 * i) if i < 45 else rng.choice("ABCD") for i in range(60)]
+    problems = [problem(i, gold, {"type": "exact"}) for i, gold in enumerate(golds)]
+    texts = [[str(rng.randrange(10**6)) if i < 45 else rng.choice("ABCD") for _ in range(64)] for i in range(60)]
+    assert ("guessable", "suspect") not in findings(judged(problems, texts))
 
 
 def test_repeated_golds_are_no_luck() -> None:
