@@ -87,6 +87,8 @@ class Facts:
     """Strictly passing draws of the main arm; None: an earlier version made the run."""
     draws: int | None = None
     """Judged draws of the main arm; None: an earlier version made the run."""
+    chat: bool | None = None
+    """Whether prompts go through a chat template; None: an earlier version made the run, or it was imported."""
 
     @staticmethod
     def of(diagnosis: Diagnosis, evidence: Evidence) -> Facts:
@@ -116,6 +118,7 @@ class Facts:
             counts_only=evidence.counts is not None,
             passes=int(rows["c"].sum()),
             draws=int(rows["n"].sum()),
+            chat=None if evidence.model is None else evidence.model.renderings[:1] == ("chat",),
         )
 
     def json(self) -> dict[str, Any]:
@@ -125,8 +128,8 @@ class Facts:
     @staticmethod
     def read(data: Mapping[str, Any]) -> Facts:
         """Read the contents of facts.json, also those of earlier versions, which held more or knew no passes."""
-        later = {"passes": None, "draws": None}
-        return Facts(**{f.name: {**later, **data}[f.name] for f in fields(Facts)})
+        whole: dict[str, Any] = {"passes": None, "draws": None, "chat": None, **data}
+        return Facts(**{f.name: whole[f.name] for f in fields(Facts)})
 
     def reachable(self, stage_teaches: bool, teacher: bool) -> Mapping[ProblemClass, float]:
         """Headroom by class, on the problems that a stage can work on.

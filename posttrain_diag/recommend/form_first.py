@@ -20,7 +20,8 @@ FORM_WHY: Mapping[str, str] = {
     "Where the reference answer alone is the demanded form, it can be the demonstration; no stage rewrites the "
     "model's own rejected answers into the form.",
     "filter": "As sft, on those demonstrations alone that the verifier passes: each of them shows the demanded form.",
-    "rft": "Some answers are drawn in the demanded form: a light SFT on these alone teaches it in the model's own words.",
+    "rft": "Some answers are drawn in the demanded form: a light SFT on these alone teaches it in the model's own "
+    "words.",
     "grpo": "Some answers are drawn in the demanded form, and the strict verdict rewards only these: RL with it is RL "
     "with a reward for the form.",
     "rloo": "As grpo: the strict verdict rewards only answers in the demanded form.",
@@ -45,6 +46,9 @@ def free_steps(facts: Facts, run: str) -> tuple[FreeStep, ...]:
     """
     if not form_is_open(facts) or facts.counts_only:
         return ()
+    flag = "--template 'TEXT THAT SHOWS THE FORM {prompt}'"  # without a chat template there is no system turn
+    if facts.chat is not False:
+        flag = "--system-prompt 'TEXT THAT SHOWS THE FORM'"
     new = shlex.quote(f"{run}-prompt")
     why = (
         "The answers are right and the form is not: a prompt that shows the demanded form, with one or two answers in "
@@ -56,7 +60,7 @@ def free_steps(facts: Facts, run: str) -> tuple[FreeStep, ...]:
             "Change the prompt or the few-shot examples",
             why,
             (
-                f"diag analyze MODEL --tasks FILE --system-prompt 'TEXT THAT SHOWS THE FORM' --out {new}",
+                f"diag analyze MODEL --tasks FILE {flag} --out {new}",
                 f"diag compare {shlex.quote(run)} {new}",
             ),
         ),

@@ -54,8 +54,9 @@ def _nothing(_: Diagnosis) -> str:
 
 
 def _main(diagnosis: Diagnosis) -> str:
-    verdict, confidence = clip(verdict_title(str(diagnosis.get("bottleneck"))), NAME_LIMIT), finite(
-        diagnosis.get("confidence")
+    verdict, confidence = (
+        clip(verdict_title(str(diagnosis.get("bottleneck"))), NAME_LIMIT),
+        finite(diagnosis.get("confidence")),
     )
     return f"verdict {verdict}" + ("" if confidence is None else f", confidence {class_percent(confidence)}")
 
@@ -144,5 +145,8 @@ def _steady_words(name: str) -> tuple[str, str] | None:
         k = found.group(1)
         return f"mG-pass@{k}", f"G-pass@{k} averaged over τ from 50% to 100%: 1 only where every draw passes"
     if (found := re.fullmatch(r"bayes@(\d+)", name)) is not None:
-        return f"Bayes@{found.group(1)}", "pass@1 if every p were as likely beforehand: few draws rank models more stably"
+        return (
+            f"Bayes@{found.group(1)}",
+            "pass@1 if every p were as likely beforehand: few draws rank models more stably",
+        )
     return None

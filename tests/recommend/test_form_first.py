@@ -27,6 +27,7 @@ def format_facts(passes: int, **changes: Any) -> Facts:
     """Facts of a model that is right in substance on every problem and passes `passes` of 64 draws of each."""
     evidence = make_evidence([(64, passes)] * 40)
     facts = Facts.of(diagnose(evidence, [p.measure(evidence) for p in BUILTIN]), evidence)
+    facts = replace(facts, chat=True)
     room, rate = 1 - facts.pass_1, facts.pass_1
     known = {
         "bottleneck": "format",
@@ -50,6 +51,8 @@ def test_a_format_problem_begins_with_the_prompt() -> None:
     assert "--system-prompt" in analyze and "'runs/my run-prompt'" in analyze
     assert compare == "diag compare 'runs/my run' 'runs/my run-prompt'"
     assert free_json(plan)[0]["commands"] == [analyze, compare]
+    (plain,) = recommend(format_facts(0, chat=False), NO_DEMOS, "r").free
+    assert "--template" in plain.commands[0] and "--system-prompt" not in plain.commands[0], "it has no system turn"
 
 
 def test_where_nothing_passed_nothing_that_needs_passes_is_proposed() -> None:
@@ -88,8 +91,8 @@ def test_other_problems_ask_for_no_other_prompt() -> None:
 
 def test_runs_of_earlier_versions_know_no_passes(tmp_path: Path) -> None:
     facts = format_facts(0)
-    old = {name: value for name, value in facts.json().items() if name not in ("passes", "draws")}
-    assert Facts.read(old) == replace(facts, passes=None, draws=None)
+    old = {name: value for name, value in facts.json().items() if name not in ("passes", "draws", "chat")}
+    assert Facts.read(old) == replace(facts, passes=None, draws=None, chat=None)
     run = RunDir(tmp_path / "run", create=True)
     run.write_json("run.json", {})
     run.write_json("facts.json", {**facts.json(), "resources": asdict(NO_DEMOS)})
