@@ -54,7 +54,7 @@ def print_plan(data: Mapping[str, Any]) -> None:
     if (pilots := data["pilots"]) is not None:
         print_line(f"{len(pilots['runs'])} pilots, {token_count(pilots['tokens'])} tokens: {pilots['reason']}")
         print_line()
-    print_free_steps(data["before_training"])
+    print_free_steps(data.get("before_training") or ())
     if data["plan"]:
         _print_table(data["plan"])
         print_actions(data["plan"], evidence=True)

@@ -40,7 +40,7 @@ def test_every_arm_says_what_it_cost_and_what_it_decided() -> None:
     assert table is not None
     rows = {row[0]: row[1:] for row in table.rows}
     assert list(rows) == list(ARMS), "the dearest first"
-    assert rows["main"][:3] == ("640", "60 k", "60.0%") and rows["main"][-1] == "verdict Format, confidence 93%"
+    assert rows["main"][:3] == ("640", "60 k", "60.0%") and rows["main"][-1] == "verdict Format, confidence 93.0%"
     assert rows["prefix"][2] == "30.0%" and re.fullmatch(r"reach 3\S* \[.*\] of 12 problems", rows["prefix"][-1])
     assert rows["pilot"][-1] == "token cap 96"
     assert rows["longer"][-1] == "nothing to object: instrument sound here"
