@@ -373,9 +373,21 @@ class StageProposal:
 
 
 @dataclass(frozen=True)
+class FreeStep:
+    """Something to try before any training: it changes no weight."""
+
+    title: str
+    why: str
+    commands: tuple[str, ...]
+    """The commands that try it; words in capitals stand for what the user fills in."""
+
+
+@dataclass(frozen=True)
 class Plan:
     """Stages in the order in which they pay, and why the others do not."""
 
     proposals: tuple[StageProposal, ...]
     rejected: Mapping[str, str] = field(default_factory=dict[str, str])
     """For each stage that is not proposed, why."""
+    free: tuple[FreeStep, ...] = ()
+    """What to try before the first stage."""

@@ -49,11 +49,12 @@ def recommend(
 
 def print_plan(data: Mapping[str, Any]) -> None:
     """Print a table of the proposals, the reasons of the first, and what speaks against the others."""
-    from posttrain_diag.cli.verdict import print_actions
+    from posttrain_diag.cli.verdict import print_actions, print_free_steps
 
     if (pilots := data["pilots"]) is not None:
         print_line(f"{len(pilots['runs'])} pilots, {token_count(pilots['tokens'])} tokens: {pilots['reason']}")
         print_line()
+    print_free_steps(data.get("before_training") or ())
     if data["plan"]:
         _print_table(data["plan"])
         print_actions(data["plan"], evidence=True)

@@ -29,10 +29,11 @@ def print_verdict(data: Mapping[str, Any], run: Path) -> None:
     parts += _class_parts(data, shown.options.ascii_only, shown.width)
     parts += [_numbers(data), *_evidence(data)]
     boxed(f"{model} on {data['tasks']['source']}", parts)
+    print_free_steps(data.get("before_training") or ())
     if data["plan"]:
         print_line("What pays next", "bold")
         print_actions(data["plan"][:MAX_ACTIONS])
-    elif verdict.without_plan:
+    elif verdict.without_plan and not data.get("before_training"):
         print_line(f"What to do next: {verdict.without_plan}", "bold")
     print_line()
     print_line(f"report: {run / 'report.html'}", whole=True)
@@ -103,6 +104,16 @@ def _evidence(data: Mapping[str, Any]) -> list[Any]:
         shown.add(data["needed"]["reason"])
     reasons = [reason for reason in data["reasons"] if reason not in shown]
     return [Text(), marked("-", reasons, "dim")] if reasons else []
+
+
+def print_free_steps(steps: Sequence[Mapping[str, Any]]) -> None:
+    """Print what to try before any training: title, reason and commands."""
+    for step in steps:
+        print_line(f"First, without training: {step['title'][0].lower()}{step['title'][1:]}", "bold")
+        print_line(step["why"], indent=3)
+        for command in step["commands"]:
+            print_line(command, "cyan", indent=3, whole=True)
+        print_line()
 
 
 def print_actions(plan: Sequence[Mapping[str, Any]], *, evidence: bool = False) -> None:

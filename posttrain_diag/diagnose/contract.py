@@ -73,6 +73,11 @@ def plan_json(plan: Plan) -> list[dict[str, Any]]:
     ]
 
 
+def free_json(plan: Plan) -> list[dict[str, Any]]:
+    """What to try before any training, as JSON."""
+    return [{"title": step.title, "why": step.why, "commands": list(step.commands)} for step in plan.free]
+
+
 def versions() -> dict[str, str]:
     """Versions of the packages that a number may depend on."""
     out = {"python": platform.python_version(), "platform": sys.platform}
@@ -100,11 +105,20 @@ def teacher_rollouts(evidence: Evidence) -> dict[str, int]:
     return {name: int(evidence.teacher_table(name)["drawn"].sum()) for name in evidence.teachers}
 
 
-def tokens_by_arm(evidence: Evidence) -> dict[str, int]:
-    """Generated tokens of the main arm and of each kind of follow-up draws (prefix, deep, longer, ...)."""
-    tokens = evidence.tallied["tokens"].groupby(level="arm").sum()
-    found = tokens.groupby([str(arm).partition(":")[0] for arm in tokens.index]).sum()
-    return {str(kind): int(number) for kind, number in found.items()}
+def by_arm(evidence: Evidence) -> dict[str, dict[str, int]]:
+    """Draws and generated tokens of the main arm and of each kind of other draws (pilot, prefix, deep, longer, ...).
+
+    Returns:
+        {"rollouts_by_arm": {kind: draws}, "tokens_by_arm": {kind: tokens}}
+    """
+    table = evidence.tallied
+    table = table.assign(draws=table[["c", "failed", "truncated", "errored"]].sum(axis=1))[["draws", "tokens"]]
+    kinds = [str(arm).partition(":")[0] for arm in table.index.get_level_values("arm")]
+    found = table.groupby(kinds).sum()
+    return {
+        name: {str(kind): int(number) for kind, number in found[column].items()}
+        for name, column in (("rollouts_by_arm", "draws"), ("tokens_by_arm", "tokens"))
+    }
 
 
 def diagnosis_json(diagnosis: Diagnosis, plan: Plan, evidence: Evidence, *, tasks: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,6 +158,7 @@ def diagnosis_json(diagnosis: Diagnosis, plan: Plan, evidence: Evidence, *, task
         "estimates": {name: estimate_json(value) for name, value in diagnosis.estimates.items()},
         "reasons": list(diagnosis.reasons),
         "plan": plan_json(plan),
+        "before_training": free_json(plan),
         "not_proposed": dict(plan.rejected),
         "notes": [*evidence.notes, *_sample_notes(evidence)],
         "failures": [asdict(f) for f in diagnosis.failures],
@@ -151,7 +166,7 @@ def diagnosis_json(diagnosis: Diagnosis, plan: Plan, evidence: Evidence, *, task
             "rollouts": int(evidence.main["drawn"].sum()),
             "rollouts_all_arms": int(evidence.main["drawn"].sum()) if counted else evidence.drawn,
             "tokens": None if counted else evidence.tokens(),
-            **({} if counted else {"tokens_by_arm": tokens_by_arm(evidence)}),
+            **({} if counted else by_arm(evidence)),
             **{
                 name: None if name in evidence.unrecorded else int(evidence.main[name].sum())
                 for name in ("truncated", "errored")

@@ -83,6 +83,12 @@ class Facts:
     """Whether the policy is close to uniform on correct traces and knows no other way either."""
     counts_only: bool
     """Whether nothing but counts is known, so that there is no model to train."""
+    passes: int | None = None
+    """Strictly passing draws of the main arm; None: an earlier version made the run."""
+    draws: int | None = None
+    """Judged draws of the main arm; None: an earlier version made the run."""
+    chat: bool | None = None
+    """Whether prompts go through a chat template; None: an earlier version made the run, or it was imported."""
 
     @staticmethod
     def of(diagnosis: Diagnosis, evidence: Evidence) -> Facts:
@@ -110,6 +116,9 @@ class Facts:
             n_parameters=0 if evidence.model is None else evidence.model.n_parameters,
             random_like=_random_like(evidence),
             counts_only=evidence.counts is not None,
+            passes=int(rows["c"].sum()),
+            draws=int(rows["n"].sum()),
+            chat=None if evidence.model is None else evidence.model.renderings[:1] == ("chat",),
         )
 
     def json(self) -> dict[str, Any]:
@@ -118,8 +127,9 @@ class Facts:
 
     @staticmethod
     def read(data: Mapping[str, Any]) -> Facts:
-        """Read the contents of facts.json, also those of earlier versions, which held more."""
-        return Facts(**{f.name: data[f.name] for f in fields(Facts)})
+        """Read the contents of facts.json, also those of earlier versions, which held more or knew no passes."""
+        whole: dict[str, Any] = {"passes": None, "draws": None, "chat": None, **data}
+        return Facts(**{f.name: whole[f.name] for f in fields(Facts)})
 
     def reachable(self, stage_teaches: bool, teacher: bool) -> Mapping[ProblemClass, float]:
         """Headroom by class, on the problems that a stage can work on.

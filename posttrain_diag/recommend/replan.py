@@ -9,9 +9,10 @@ from typing import Any
 
 import yaml
 
-from posttrain_diag.diagnose.contract import plan_json
+from posttrain_diag.diagnose.contract import free_json, plan_json
 from posttrain_diag.errors import UsageError, did_you_mean
 from posttrain_diag.recommend.facts import Facts, Resources
+from posttrain_diag.recommend.form_first import without_passes
 from posttrain_diag.recommend.pilots import RUNGS, Piloted, attempts, run_pilots
 from posttrain_diag.recommend.rules import OPTIONS, forecast_all, lacking, no_stage, plan_from, recommend
 from posttrain_diag.rollouts.progress import Progress
@@ -45,7 +46,7 @@ def replan(
         say: told a line per pilot.
 
     Returns:
-        {"schema", "resources", "plan", "not_proposed", "pilots"}: the plan as in diagnosis.json.
+        {"schema", "resources", "plan", "before_training", "not_proposed", "pilots"}: the plan as in diagnosis.json.
 
     Raises:
         UsageError: unknown resources, or a run that an older version made.
@@ -77,6 +78,7 @@ def _json(plan: Plan, has: Resources, piloted: Piloted | None) -> dict[str, Any]
         "schema": 1,
         "resources": asdict(has),
         "plan": plan_json(plan),
+        "before_training": free_json(plan),
         "not_proposed": dict(plan.rejected),
         "pilots": None if piloted is None else {"reason": piloted.reason, "runs": runs, "tokens": piloted.tokens},
     }
@@ -105,6 +107,7 @@ def piloted_plan(
     """
     forecasts = forecast_all(facts, has)
     ready = [name for name in forecasts if name in STAGES and name not in OPTIONS and not lacking(name, has)]
+    ready = [name for name in ready if not without_passes(name, facts)]
     inputs, config_of = inputs_and_configs(path, request)
     able = [name for name in ready if not inputs.missing(name)]
     attempt = attempts(inputs, config_of, path / "pilots", store=RunDir(path).store, progress=progress)

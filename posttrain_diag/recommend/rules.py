@@ -10,6 +10,7 @@ from typing import Any
 from posttrain_diag.diagnose.bottleneck import count_text
 from posttrain_diag.recommend.facts import Facts, Resources
 from posttrain_diag.recommend.forecast import LIKE, Forecast, chances, forecast
+from posttrain_diag.recommend.form_first import FORM_WHY, form_is_open, free_steps, light_first, without_passes
 from posttrain_diag.recommend.outcomes import Outcome, shipped_outcomes
 from posttrain_diag.stages.catalogue import CATALOGUE, stage_record
 from posttrain_diag.stages.record import StageRecord
@@ -45,7 +46,7 @@ def recommend(facts: Facts, has: Resources, run: str, outcomes: Sequence[Outcome
     """
     reason = no_stage(facts)
     if reason:
-        return Plan((), {record.name: reason for record in CATALOGUE})
+        return Plan((), {record.name: reason for record in CATALOGUE}, free_steps(facts, run))
     return plan_from(forecast_all(facts, has, outcomes), facts, has, run)
 
 
@@ -73,23 +74,34 @@ def plan_from(
         first: stages that come before all others where they are worth it: those that pilots left.
     """
     lacks = {name: lacking(name, has) for name in found}
-    ready = {name: f for name, f in found.items() if not lacks[name]}
+    ready = {name: f for name, f in found.items() if not lacks[name] and not without_passes(name, facts)}
     chance = chances(ready, ALIKE)
     sure = {n for n, f in ready.items() if float((f.utility_D > WORTH_IT).mean()) >= SURE_ENOUGH}
     able = sure if facts.bottleneck == "undetermined" else set(ready)
     order = _ordered({n: ready[n] for n in ready if n in able - set(OPTIONS) and ready[n].utility > WORTH_IT})
+    light = form_is_open(facts)
+    if light:
+        order = light_first(order, {name: ready[name].utility for name in order})
     order.sort(key=lambda name: name not in first)
     best = max((ready[name].utility for name in order), default=0.0)
     if facts.bottleneck == "undetermined" and not order:
         reason = f"the verdict is open, and no stage gains whatever it is. {facts.needed}"
-        return Plan((), dict.fromkeys(found, reason))
+        return Plan((), dict.fromkeys(found, reason), free_steps(facts, run))
+    better = max(best + ALIKE, WORTH_IT)
     wished = _ordered(
-        {n: f for n, f in found.items() if lacks[n] and n not in OPTIONS and f.utility > max(best + ALIKE, WORTH_IT)}
+        {
+            n: f
+            for n, f in found.items()
+            if lacks[n] and not without_passes(n, facts) and n not in OPTIONS
+            if f.utility > (WORTH_IT if light and n == "sft" else better)
+        }
     )
+    if light:  # light SFT is named even where other stages do as well without demonstrations
+        wished = light_first(wished, {name: found[name].utility for name in wished})
     chosen = (*order, *wished[:MOST_WISHED])
     proposals = [_proposal(found[n], lacks[n], chance.get(n, 0.0), facts, has, run) for n in chosen]
     rejected = {name: _against(f, lacks[name], best, facts) for name, f in found.items() if name not in chosen}
-    return Plan(tuple(proposals), rejected)
+    return Plan(tuple(proposals), rejected, free_steps(facts, run))
 
 
 def _with_needs(stage: StageRecord, has: Resources) -> Resources:
@@ -146,6 +158,10 @@ def _against(found: Forecast, needs: tuple[str, ...], best: float, facts: Facts)
         expected += f" and other tasks by {kept:+.2f}"
     if not found.precedents:
         expected = "no known situation shows that it moves the classes found here"
+    if without_passes(found.stage, facts):
+        what = "change the prompt first" if form_is_open(facts) else "there is nothing to learn from"
+        drawn = count_text(facts.draws or 0)
+        return f"learns from the policy's own successes, and none of {drawn} draws passed: {what}"
     if needs:
         return f"needs {' and '.join(needs)}; {expected}"
     successes = facts.expected_successes
@@ -236,8 +252,8 @@ def _why(name: str, facts: Facts) -> str:
     count = "an unknown number of" if facts.expected_successes is None else count_text(facts.expected_successes)
     if facts.bottleneck == "consolidation" and name in _CONSOLIDATES:
         return _CONSOLIDATES[name]
-    if name == "sft" and facts.bottleneck == "format":
-        return "The content is right and the format is not: a light SFT on correctly formatted answers repairs it."
+    if name in FORM_WHY and form_is_open(facts):
+        return FORM_WHY[name]
     if name == "sft" and facts.bottleneck == "reshaping":
         return (
             "Demonstrations inside the policy's support sharpen it as well as reward does, and cost no draws; with "

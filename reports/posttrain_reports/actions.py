@@ -59,6 +59,28 @@ class Action:
     command: str
 
 
+@dataclass(frozen=True)
+class FreeAction:
+    """What to try before any training, in the words that a page prints."""
+
+    title: str
+    why: str
+    commands: tuple[str, ...]
+
+
+def free_steps(diagnosis: Mapping[str, Any]) -> tuple[FreeAction, ...]:
+    """What to try before the first stage, ready to be printed."""
+    steps = map(as_mapping, (diagnosis.get("before_training") or ())[:MAX_ACTIONS])
+    return tuple(
+        FreeAction(
+            clip(str(step.get("title") or ""), NAME_LIMIT),
+            clip(str(step.get("why") or ""), LONG_TEXT),
+            tuple(clip(str(command), LONG_TEXT) for command in (step.get("commands") or ())[:MAX_LIST]),
+        )
+        for step in steps
+    )
+
+
 def actions(diagnosis: Mapping[str, Any]) -> tuple[Action, ...]:
     """The plan's stages in order, ready to be printed."""
     now = finite(as_mapping(as_mapping(diagnosis.get("estimates")).get("pass@1")).get("value"))

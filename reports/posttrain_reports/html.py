@@ -10,7 +10,8 @@ from posttrain_diag.wording.numbers import finite, nominal
 from posttrain_diag.wording.text import clip
 from posttrain_diag.wording.vocabulary import CLASSES, LABELS
 from posttrain_reports import selection, view
-from posttrain_reports.actions import LONG_TEXT, MAX_ACTIONS, NAME_LIMIT, actions
+from posttrain_reports.actions import LONG_TEXT, MAX_ACTIONS, NAME_LIMIT, actions, free_steps
+from posttrain_reports.arms import steadiness, tokens_by_arm
 from posttrain_reports.blocks import figure_blocks
 from posttrain_reports.data import ReportData, as_mapping
 from posttrain_reports.page import fitted, render_page
@@ -99,6 +100,7 @@ def _context(data: ReportData, table: selection.TableRows, body: Mapping[str, An
         "store": data.store,
         "command": clip(data.command, 2000),
         "verdict": found,
+        "free_steps": free_steps(diagnosis),
         "actions": plan[:MAX_ACTIONS],
         "more_actions": plan[MAX_ACTIONS:],
         "rejected": [
@@ -114,6 +116,8 @@ def _context(data: ReportData, table: selection.TableRows, body: Mapping[str, An
         "tiles": view.headline_numbers(numbers, budget),
         "conditions": view.conditions(data),
         "identity": view.rollout_identity(data),
+        "arms": tokens_by_arm(diagnosis),
+        "steadiness": steadiness(diagnosis),
         "level": "" if (level := view.level_of(diagnosis)) is None else nominal(level),
         "shares": view.share_rows(diagnosis, table.group_totals),
         "figures": figures,

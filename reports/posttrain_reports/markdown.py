@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from posttrain_diag.wording.numbers import UNDEFINED, count
 from posttrain_diag.wording.text import clip, visible
 from posttrain_reports import selection, view
-from posttrain_reports.actions import LONG_TEXT, MAX_ACTIONS, actions
+from posttrain_reports.actions import LONG_TEXT, MAX_ACTIONS, actions, free_steps
+from posttrain_reports.arms import steadiness, tokens_by_arm
 from posttrain_reports.blocks import FigureBlock, Table, figure_blocks
 from posttrain_reports.data import ReportData, as_mapping
 
@@ -53,6 +54,9 @@ def _verdict(data: ReportData) -> list[str]:
 
 def _actions(data: ReportData) -> list[str]:
     lines = ["## What to do next"]
+    for step in free_steps(data.diagnosis):
+        lines.append(f"**First, without training: {escape_markdown(step.title)}.** {escape_markdown(step.why)}")
+        lines += [code_block(command) for command in step.commands]
     for action in actions(data.diagnosis)[:MAX_ACTIONS]:
         cost = ", ".join(f"{name} {value}" for name, value in action.cost)
         gain = f"{action.gain} {action.gain_interval}".rstrip() + (" of pass@1" if action.gain != UNDEFINED else "")
@@ -94,6 +98,10 @@ def figure_lines(block: FigureBlock) -> list[str]:
     if block.table is not None and block.table.rows:
         lines.append(_cut(block.table))
     return lines
+
+
+def _small(title: str, table: Table | None) -> list[str]:
+    return [] if table is None else [title, _cut(table)]
 
 
 def _cut(table: Table) -> str:
@@ -160,6 +168,8 @@ def render_markdown(data: ReportData) -> str:
         "## Key numbers",
         escape_markdown(view.rollout_identity(data)),
         *_numbers("Estimates:", view.key_numbers(data.diagnosis)),
+        *_small("### How steadily it passes", steadiness(data.diagnosis)),
+        *_small("### Tokens by arm, and what they bought", tokens_by_arm(data.diagnosis)),
         "### Classes of problems",
         table_lines(
             ("class", "share", "interval", "meaning"),

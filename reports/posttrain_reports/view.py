@@ -42,7 +42,7 @@ from posttrain_diag.wording.vocabulary import (
     stage_title,
     verdict_title,
 )
-from posttrain_reports.actions import LONG_TEXT, MAX_LIST, NAME_LIMIT, span
+from posttrain_reports.actions import LONG_TEXT, MAX_LIST, NAME_LIMIT, free_steps, span
 from posttrain_reports.data import ReportData, as_mapping
 from posttrain_reports.figdata import numeric_column, reported_shares
 
@@ -295,10 +295,14 @@ def _next_step(name: str, status: str, diagnosis: Mapping[str, Any]) -> str:
     if name == "undetermined":
         needed = as_mapping(diagnosis.get("needed")).get("reason")
         return clip(str(needed), LONG_TEXT) if needed else VERDICTS[name].without_plan
+    free = "".join(f"{step.title[:1].lower()}{step.title[1:]}" for step in free_steps(diagnosis)[:1])
+    if not plan and free:
+        return f"Next: {free}; it costs no training."
     if not plan:
         fallback = VERDICTS[name].without_plan if name in VERDICTS else ""
         return fallback or "The plan holds no stage with a positive expected gain."
     caution = "Read the instrument findings, then: " if status == "suspect" else "Next: "
+    caution += f"{free} (no training), then " if free else ""
     title = clip(stage_title(str(plan[0].get("stage"))), NAME_LIMIT)
     gain = as_mapping(plan[0].get("expected_gain"))
     if finite(gain.get("value")) is None:
