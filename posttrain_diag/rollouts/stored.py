@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from posttrain_diag.engines.contract import Engine
-from posttrain_diag.evidence import Evidence, add_tallies
+from posttrain_diag.evidence import MAIN, Evidence, add_tallies
 from posttrain_diag.rollouts.collect import Owed
 from posttrain_diag.rollouts.judge import Judge
 from posttrain_diag.store import Span, Store
@@ -35,6 +35,24 @@ def spans_of(owed: Iterable[Owed], *, exact: bool = False) -> list[Span]:
     for item in owed:
         key = (item.prompt_sha, item.sampling_sha)
         found.setdefault(key, Span(*key, stop=item.spec.n if exact else NO_END))
+    return list(found.values())
+
+
+def spans_by_plan(owed: Iterable[Owed]) -> list[Span]:
+    """All stored draws of the main arm's prompts, and of the probes' prompts as many as the plan asks for by now.
+
+    Probes are asked twice, the second time after their first draws were looked at. Draws of the second time that an
+    earlier run left must not be seen the first time, or a repeated analysis would ask for others.
+
+    Args:
+        owed: the plan; the same prompt may be in it twice.
+    """
+    found: dict[tuple[str, str], Span] = {}
+    for item in owed:
+        key = (item.prompt_sha, item.sampling_sha)
+        stop = NO_END if item.spec.arm == MAIN else item.spec.n
+        before = found.get(key)
+        found[key] = Span(*key, stop=stop if before is None else max(stop, before.stop))
     return list(found.values())
 
 
@@ -65,11 +83,14 @@ def current_evidence(base: Evidence, store: Store, owed: Sequence[Owed]) -> Evid
     together.
     """
     assert base.model is not None
-    model_sha, spans = base.model.model_sha, spans_of(owed)
+    model_sha, spans = base.model.model_sha, spans_by_plan(owed)
     tallies = current_tallies(store, model_sha, spans, base.problems)
     first = first_draws(tallies)
     tilted = {(item.prompt_sha, item.sampling_sha) for item in owed if item.spec.tilt is not None}
-    shown = [span if (span.prompt_sha, span.sampling_sha) in tilted else replace(span, stop=first) for span in spans]
+    shown = [
+        span if (span.prompt_sha, span.sampling_sha) in tilted else replace(span, stop=min(span.stop, first))
+        for span in spans
+    ]
     return replace(base, tallies=tallies, rollouts=store.rows(model_sha, shown))
 
 

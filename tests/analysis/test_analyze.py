@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from fake_engine import FakeEngine, Killed, make_problems
 
-from posttrain_diag.analysis.analyze import Analysis, load_engine
+from posttrain_diag.analysis.analyze import Analysis, analyze, load_engine
 from posttrain_diag.analysis.report_data import stored_report
 from posttrain_diag.errors import StoreError, UsageError
 from posttrain_diag.settings.analysis import make_config
@@ -176,3 +176,11 @@ def test_store_survives_a_real_kill(run_analysis: Run, tmp_path: Path) -> None:
         run_analysis(law_of(0.3), make_problems(N, word), engine=FakeEngine(law_of(0.3), die_after=50))
     with sqlite3.connect(tmp_path / "run" / "rollouts.sqlite") as db:
         assert db.execute("SELECT count(*) FROM rollouts").fetchone() == (50,)
+
+
+def test_a_repeated_analysis_draws_nothing(tmp_path: Path) -> None:
+    """What the second round of probes drew is not seen by their first round when the command is given again."""
+    config = make_config(model="zoo:base", tasks="builtin:zoo/G", out=tmp_path / "run", effort="quick", limit=20)
+    first, again = (analyze(config).json["samples"]["tokens_by_arm"] for _ in range(2))
+    assert first == again
+    assert set(first) >= {"main", "prefix"}
