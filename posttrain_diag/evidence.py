@@ -281,16 +281,20 @@ class Evidence:
         settled = made.among(open_P) if open_P.sum() >= 2 else None
         known, _ = self._luck_of(made, known_rate)
         if settled is None:
-            return Luck(
-                (), Estimate.undefined("fewer than two problems are not mastered", self.settings.level), 0.0, known
-            )
+            unknown = Estimate.undefined("fewer than two problems are not mastered", self.settings.level)
+            return Luck((), unknown, unknown, 0.0, known)
         share, rate = self._luck_of(settled, luck_share)
-        return Luck(settled.ids, share, rate, known)
+        by_set, _ = self._luck_of(settled, luck_share, own=False)
+        return Luck(settled.ids, share, by_set, rate, known)
 
-    def _luck_of(self, made: Exchange, estimate: Callable[..., Estimate]) -> tuple[Estimate, float]:
+    def _luck_of(
+        self, made: Exchange, estimate: Callable[..., Estimate], *, own: bool = True
+    ) -> tuple[Estimate, float]:
         """An estimate of `stats.luck` over the problems of an exchange, and their mean lucky passes per draw."""
         ids, table = list(made.ids), self.measured
-        rate_P = np.maximum(made.rate_by_answer_set(), rates_by_own_answers(self.arm(MAIN), ids))
+        rate_P = made.rate_by_answer_set()
+        if own:
+            rate_P = np.maximum(rate_P, rates_by_own_answers(self.arm(MAIN), ids))
         p_P = pd.Series(self.law.posterior_mean(), table.index).loc[ids].to_numpy(np.float64)
         counts = Counts(table.loc[ids, "n"].to_numpy(np.int64), table.loc[ids, "c"].to_numpy(np.int64))
         found = estimate(counts, p_P, rate_P, seed=self.settings.sampling.seed, level=self.settings.level)

@@ -51,6 +51,9 @@ class Luck:
     """Those that are not mastered."""
     share: Estimate
     """Share of their passes."""
+    share_by_set: Estimate
+    """The same by answers to other problems alone. A problem's own wrong answers may be near misses of a right
+    calculation: they tell how much luck there may be, and are no ground for a suspicion."""
     rate: float
     """Lucky passes per draw, the mean over these problems."""
     known: Estimate

@@ -120,8 +120,7 @@ def guessable(evidence: Evidence) -> Finding | None:
         return guessed
     chance, p_value, chosen = floor.floor.value, floor.p_value, evidence.chance_ids
     luck = luck_share(evidence)
-    rate = 0.0 if evidence.luck is None else evidence.luck.rate
-    if max(chance, rate) < GUESS_FLOOR and (luck is None or luck <= 1 - KNOWN_SHARE):
+    if chance < GUESS_FLOOR and (luck is None or luck <= 1 - KNOWN_SHARE):
         return None
     at_chance = chance >= GUESS_FLOOR and p_value > GUESS_P
     if at_chance:
@@ -179,14 +178,14 @@ def _passes_decide(evidence: Evidence) -> bool:
 
 
 def luck_share(evidence: Evidence) -> float | None:
-    """Share of the passes on problems that are not mastered that luck explains; None where too few tell."""
+    """Share of the passes on problems not mastered that answers to other problems explain; None where too few tell."""
     luck = evidence.luck
-    if luck is None or luck.share.value is None or len(luck.ids) < GUESS_MIN_PROBLEMS:
+    if luck is None or luck.share_by_set.value is None or len(luck.ids) < GUESS_MIN_PROBLEMS:
         return None
     table = evidence.measured.loc[list(luck.ids)]
     if int(table["c"].sum()) < LUCK_PASSES or luck.rate * float(table["n"].sum()) < LUCK_PASSES:
         return None
-    return luck.share.value
+    return luck.share_by_set.value
 
 
 def accepts_others_by_code(evidence: Evidence) -> Finding | None:
