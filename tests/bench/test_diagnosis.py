@@ -30,7 +30,7 @@ def test_the_subset_is_diagnosed_rightly(case, tmp_path):
         wrong = sum(n for key, n in record["confusion"].items() if len({*key.split(">"), "unresolved"}) == 3)
         assert wrong <= 0.02 * scores.problems, record["confusion"]
         assert agreed >= 0.6 * scores.problems, record["confusion"]
-        assert scores.unresolved <= 0.1, record["confusion"]
+        assert scores.unresolved <= 0.4, record["confusion"]
 
 
 def test_a_case_that_was_run_is_not_run_again(tmp_path):
