@@ -294,7 +294,8 @@ def _gsm8k(rows: Sequence[Row]) -> Family:
 
 
 def _mbpp(rows: Sequence[Row]) -> Family:
-    return Family("mbpp", tuple(_evenly(rows)), options={"allow_code": True}, cap=LONG)
+    chosen = [{"id": f"mbpp-{row['task_id']}", **row} for row in _evenly(rows)]
+    return Family("mbpp", tuple(chosen), options={"allow_code": True}, cap=LONG)
 
 
 OWN: tuple[Callable[[], Family], ...] = (

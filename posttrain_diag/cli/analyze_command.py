@@ -368,18 +368,19 @@ def show_cost(config: AnalyzeConfig, as_json: bool, *, quiet: bool) -> None:
             "tokens, on problems that may not be mastered"
         )
     most = f"{cost.probe_share:g} times the main arm's (--effort {config.effort})"
-    echo(f"probes: at most {token_count(cost.probe_tokens)} tokens, {most}")
+    probes = f"about {token_count(cost.probe_tokens)} tokens, at most {token_count(cost.most_probe_tokens)}, {most}"
+    echo(f"probes: {probes}")
     echo(f"run directory: {config.out}")
 
 
 def cost_lines(cost: CostEstimate) -> list[str]:
     """Tokens and time of a main arm, and what they rest on."""
-    takes = "" if cost.time_s is None else f", about {duration(cost.time_s)}"
+    takes = "" if cost.time_s is None else f"about {duration(cost.time_s)}, "
     by = "the run's own draws"
     if cost.pilot_rollouts:
-        by = f"{count(cost.pilot_rollouts)} pilot draws made now and kept nowhere"
+        by = f"{count(cost.pilot_rollouts)} draws made now and kept nowhere"
     return [
-        f"the main arm: about {token_count(cost.tokens)} tokens{takes}, {scientific(cost.flops)} FLOPs, by the mean "
-        f"length and the speed of {by}",
+        f"with its probes: {takes}{scientific(cost.flops)} FLOPs, by the mean length and the speed of {by}",
+        f"the main arm: about {token_count(cost.tokens)} tokens",
         f"at most {token_count(cost.max_new_tokens)} new tokens each: at most {token_count(cost.most_tokens)} tokens",
     ]

@@ -171,7 +171,14 @@ def cap_of_pilot(pilot: Pilot, needed: int, left: int | None) -> TokenCap:
 
 
 def pilot_draws(
-    engine: Engine, problems: Sequence[Problem], params: SamplingParams, caps: Sequence[int], progress: Progress
+    engine: Engine,
+    problems: Sequence[Problem],
+    params: SamplingParams,
+    caps: Sequence[int],
+    progress: Progress,
+    *,
+    draws: int = PILOT_DRAWS,
+    what: str = "pilot draws, for the token cap",
 ) -> Pilot:
     """A few draws over evenly chosen problems; those that a cap cuts are drawn again, with their seeds, under the next.
 
@@ -181,8 +188,10 @@ def pilot_draws(
         params: the sampling law; its own cap is not read.
         caps: ascending, at least one.
         progress: told of each draw.
+        draws: how many, at least one.
+        what: what they are for, as progress shows it.
     """
-    chosen = Counter(problems[i * len(problems) // PILOT_DRAWS].id for i in range(PILOT_DRAWS))
+    chosen = Counter(problems[i * len(problems) // draws].id for i in range(draws))
     by_id = {problem.id: problem for problem in problems if problem.id in chosen}
     shas = {key: prompt_sha(engine, key, PILOT, _prompt(by_id[key])) for key in chosen}
     due = {key: tuple(range(n)) for key, n in chosen.items()}
@@ -190,10 +199,10 @@ def pilot_draws(
     made: list[Rollout] = []
     last: dict[tuple[str, int], Rollout] = {}
     tried: list[int] = []
-    progress.phase("sample", "pilot draws, for the token cap")
+    progress.phase("sample", what)
     for cap in caps:
         law = replace(params, max_new_tokens=cap)
-        progress.plan(PILOT_DRAWS, PILOT_DRAWS - sum(map(len, due.values())), cap)
+        progress.plan(draws, draws - sum(map(len, due.values())), cap)
         for draw in engine.sample(_requests(by_id, due, shas, law), law):
             rollout = judge.rollout(engine, Asked(draw.key, shas[draw.key], sampling_sha(law), PILOT), draw)
             made.append(rollout)

@@ -116,18 +116,20 @@ def dry_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tu
 def test_a_dry_run_tells_the_tokens_of_the_mean_draw(dry_run: Any, tmp_path: Path, given: int | None) -> None:
     cost, engine = dry_run(answers_only(), max_new_tokens=given)
     cap = given or 160
-    assert (cost.max_new_tokens, cost.pilot_rollouts, engine.drawn) == (cap, 16, 16)
+    made = 64 if given else 64 + 16
+    assert (cost.max_new_tokens, cost.pilot_rollouts, engine.drawn) == (cap, made, made)
     assert cost.tokens == 16 * N * min(91, cap) and cost.most_tokens == 16 * N * cap
     assert cost.time_s is not None and cost.time_s > 0
-    assert cost.flops == 2 * 10 * cost.tokens
-    assert cost.probe_tokens == cost.tokens / 2, "bare answers leave the probes nothing but checks of the instrument"
+    assert cost.flops == 2 * 10 * (cost.tokens + cost.probe_tokens)
+    assert cost.most_probe_tokens == cost.tokens / 2, "bare answers leave the probes nothing but checks"
+    assert 0 < cost.probe_tokens < cost.most_probe_tokens
     assert not (tmp_path / "run").exists()
 
 
 def test_a_dry_run_tells_the_budget_of_probes_where_there_are_traces(dry_run: Any) -> None:
     traces = [replace(problem, demos=(f"{LONG}{problem.answer}",)) for problem in answers_only()]
     cost, _ = dry_run(traces)
-    assert cost.probe_share == 2 and cost.probe_tokens == 2 * cost.tokens, "the multiple of --effort standard"
+    assert cost.probe_share == 2 and cost.most_probe_tokens == 2 * cost.tokens, "the multiple of --effort standard"
 
 
 def test_a_dry_run_in_a_run_takes_its_cap_and_its_draws(run_analysis: Run, dry_run: Any, tmp_path: Path) -> None:

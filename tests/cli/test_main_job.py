@@ -119,7 +119,7 @@ def test_dry_run_keeps_nothing(tmp_path: Path) -> None:
     assert (cost["problems"], cost["rollouts"], cost["stored"]) == (16, 768, 0)
     assert cost["most_tokens"] == 768 * cost["max_new_tokens"]
     assert 6 * 768 <= cost["tokens"] <= 10 * 768
-    assert cost["pilot_rollouts"] == 16 and cost["said"].endswith("four times the longest demonstration")
+    assert cost["pilot_rollouts"] == 64 and cost["said"].endswith("four times the longest demonstration")
     assert not (tmp_path / "run").exists()
 
 
