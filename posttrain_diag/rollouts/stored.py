@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from posttrain_diag.engines.contract import Engine
-from posttrain_diag.evidence import MAIN, Evidence, add_tallies
+from posttrain_diag.evidence import MAIN, PILOT, Evidence, add_tallies
 from posttrain_diag.rollouts.collect import Owed
 from posttrain_diag.rollouts.judge import Judge
 from posttrain_diag.store import Span, Store
@@ -39,7 +39,7 @@ def spans_of(owed: Iterable[Owed], *, exact: bool = False) -> list[Span]:
 
 
 def spans_by_plan(owed: Iterable[Owed]) -> list[Span]:
-    """All stored draws of the main arm's prompts, and of the probes' prompts as many as the plan asks for by now.
+    """All stored draws of the main arm and the pilot, and of the probes' prompts as many as the plan asks for by now.
 
     Probes are asked twice, the second time after their first draws were looked at. Draws of the second time that an
     earlier run left must not be seen the first time, or a repeated analysis would ask for others.
@@ -50,7 +50,7 @@ def spans_by_plan(owed: Iterable[Owed]) -> list[Span]:
     found: dict[tuple[str, str], Span] = {}
     for item in owed:
         key = (item.prompt_sha, item.sampling_sha)
-        stop = NO_END if item.spec.arm == MAIN else item.spec.n
+        stop = NO_END if item.spec.arm in {MAIN, PILOT} else item.spec.n
         before = found.get(key)
         found[key] = Span(*key, stop=stop if before is None else max(stop, before.stop))
     return list(found.values())

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from posttrain_diag.cli.app import app, error_text
 from posttrain_diag.errors import DiagError
 from posttrain_diag.recommend.replan import inputs_and_configs
+from posttrain_diag.stages.catalogue import stage_record
 from posttrain_diag.stages.prepare import TrainRequest, planned_stage, prepare
 from posttrain_diag.tasks import write_tasks
 from posttrain_diag.zoo import problems
@@ -113,17 +114,17 @@ def test_the_plan_counts_the_demonstrations_that_training_gets(tmp_path: Path) -
     """Demonstrations on the last rows alone: they are counted where they are trained on, not by place in the file."""
     from dataclasses import replace
 
-    from posttrain_diag.store import RunDir
-
-    rows = problems("T", 40)
     tasks, run = tmp_path / "tasks.jsonl", tmp_path / "run"
-    write_tasks([replace(row, demos=row.demos if i >= 28 else ()) for i, row in enumerate(rows)], tasks)
+    write_tasks([replace(row, demos=row.demos if i >= 28 else ()) for i, row in enumerate(problems("S", 40))], tasks)
     diag("analyze", "zoo:base", "--tasks", str(tasks), "--rollouts", "4", "--out", str(run), "--json", "--quiet")
     request = TrainRequest(run=run, stage="sft")
     taught = sum(bool(problem.demos) for problem in prepare(request).inputs.train)
     assert json.loads((run / "facts.json").read_text())["resources"]["demos"] == taught > 0
-    planned = TrainRequest(run=run, stage=planned_stage(RunDir(run)))
-    assert prepare(planned).inputs.missing(planned.stage or "") == ()
+    plan = json.loads((run / "diagnosis.json").read_text())["plan"]
+    ready = [step["stage"] for step in plan if not step["needs"]]
+    assert any("demos" in stage_record(stage).needs for stage in ready)
+    for stage in ready:
+        assert prepare(TrainRequest(run=run, stage=stage)).inputs.missing(stage) == ()
 
 
 def test_a_run_is_trained_by_its_plan_and_the_same_command_does_it_once(tasks: Path, tmp_path: Path) -> None:
