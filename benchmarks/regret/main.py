@@ -103,7 +103,7 @@ def answer(
     situation = question.situation
     has = question.setting.resources(situation, demos_of(situation))
     found = forecast_all(facts, has, outcomes)
-    plan = None if no_stage(facts) else plan_from(found, facts, has, "RUN")
+    plan = None if no_stage(facts, has) else plan_from(found, facts, has, "RUN")
     able = [stage for stage in worth if stage != NOTHING]
     picks = {"ours": first_of(plan, worth)}
     picks |= {name: fixed(name, facts.pass_1, able) for name in RECIPES}

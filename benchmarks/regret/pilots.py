@@ -57,7 +57,7 @@ class Pilots:
         Raises:
             NotRun: a record is missing.
         """
-        if no_stage(facts):
+        if no_stage(facts, Resources()):
             return Piloted(found, (), "no stage can be proposed")
         if question.setting.small and not _affordable(facts):
             return Piloted(found, (), "measuring would take more than the share of the budget that is a pilot's")
@@ -122,7 +122,7 @@ def with_pilot(
         piloted = pilots.of(question, found, facts)
     except NotRun:
         return None
-    plan = None if no_stage(facts) else plan_from(piloted.forecasts, facts, has, "RUN", piloted.last)
+    plan = None if no_stage(facts, has) else plan_from(piloted.forecasts, facts, has, "RUN", piloted.last)
     pick = first_of(plan, worth)
     chosen = [run for v in question.admissible() if v.stage == pick for run in question.runs_of(v, records)]
     tokens = [tokens_of(within(run, BUDGET)) for run in chosen if "refused" not in run]

@@ -61,9 +61,11 @@ def judge(before: Measured, after: Measured, start: Measured, *, keep: float, se
         shown += f", retention {before.retention.value:.3f} -> {after.retention.value:.3f}"
     if gain.low is None or gain.low <= 0:
         cause, why = "gain", "the gain is not beyond chance"
-    elif margin is not None and margin.high is not None and margin.high < 0:
+    elif margin is not None and margin.value is not None and margin.value < 0:
         cause = "retention"
         why = f"retention fell below {keep:g} of the start's {start.retention.value:.3f}" if start.retention else ""
+        if margin.high is not None and margin.high >= 0:
+            why += ", more likely than not"
     elif utility <= 0:
         cause, why = "retention", f"half of the {lost:.3f} lost on retained tasks outweighs the gain"
     else:

@@ -21,7 +21,7 @@ from posttrain_diag.autopilot.bill import BudgetSpent, Metered
 from posttrain_diag.autopilot.choose import rollouts_to_top_up
 from posttrain_diag.autopilot.commands import analyze_command
 from posttrain_diag.autopilot.judge import judge
-from posttrain_diag.autopilot.next_round import from_plan, go_on, retry, to_pilots
+from posttrain_diag.autopilot.next_round import from_plan, go_on, retry, to_pilots, with_more
 from posttrain_diag.autopilot.result import write_result
 from posttrain_diag.autopilot.run import AutopilotRun, open_run
 from posttrain_diag.autopilot.state import AutopilotState, RunPhase
@@ -107,8 +107,6 @@ def choose(run: AutopilotRun, state: AutopilotState) -> AutopilotState:
         return state.ended("instrument", f"the measurement is broken, mend it first: {advice}")
     if value is not None and value >= run.config.target:
         return state.ended("target", f"pass@1 {value:.3f} has reached the target of {run.config.target:g}")
-    if found["bottleneck"] == "saturated":
-        return state.ended("saturated", f"nearly all held-out problems are mastered, pass@1 {_text(value)}")
     if run.left == 0:
         return _budget_spent(run, state)
     if (rollouts := rollouts_to_top_up(found, state.topups)) is not None:
@@ -116,7 +114,8 @@ def choose(run: AutopilotRun, state: AutopilotState) -> AutopilotState:
         run.journal.tell("top up", text, round=number, once=state.topups, rollouts=rollouts, needed=found["needed"])
         return replace(state, phase="analyze", rollouts=rollouts, topups=state.topups + 1)
     if len(state.rounds) >= run.config.max_stages:
-        return state.ended("stages", f"{len(state.rounds)} stages were run, which is the limit (--max-stages)")
+        why = f"{len(state.rounds)} stages were run, which is the limit (--max-stages)"
+        return state.ended("stages", f"{why}; {with_more(run, state, found)}")
     return retry(run, state) or go_on(run, state) or to_pilots(run, state, found) or from_plan(run, state, found)
 
 
@@ -241,10 +240,6 @@ PHASES: Mapping[RunPhase, Callable[[AutopilotRun, AutopilotState], AutopilotStat
 
 def _indented(say: Callable[[str], None]) -> Callable[[str], None]:
     return lambda text: say(f"  {text}")
-
-
-def _text(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.3f}"
 
 
 def _interval(estimate: Mapping[str, Any] | None) -> str:

@@ -93,7 +93,19 @@ def from_plan(run: AutopilotRun, state: AutopilotState, found: Mapping[str, Any]
             "budget", f"{run.left or 0:,} tokens are left of {run.config.budget_tokens or 0:,}: {against}"
         )
     what = against or "; ".join(dict.fromkeys(others.values()))
+    if found["bottleneck"] == "saturated":
+        value = found["estimates"]["pass@1"]["value"]
+        return state.ended("saturated", f"nearly all held-out problems are mastered, pass@1 {value:.3f}: {what}")
     return state.ended("no gain", f"no stage is expected to gain more than {LEAST_GAIN:g} and can run: {what}")
+
+
+def with_more(run: AutopilotRun, state: AutopilotState, found: Mapping[str, Any]) -> str:
+    """What the run would do next if it might run another stage."""
+    tried = {r.stage: r for r in state.rounds if r.start == state.current and r.outcome != "kept"}
+    plan = (found if state.piloted else run.steps.plan(run.analysis(state.current), run.resources))["plan"]
+    options = weigh(plan, run.prepared(plan[0]["stage"]).inputs, tried) if plan else ()
+    option = next((option for option in options if not option.against), None)
+    return "nothing would follow" if option is None else f"next would be {option.stage}, {option.text}"
 
 
 def _afford(

@@ -148,7 +148,7 @@ class AutopilotRun:
     @property
     def resources(self) -> Mapping[str, Any]:
         """What a stage from the current checkpoint has beyond what its analysis knows: `Resources` fields by name."""
-        has: dict[str, Any] = {"siblings": bool(self.next_request("merge").siblings)}
+        has: dict[str, Any] = {"siblings": bool(self.next_request("merge").siblings), "to_target": True}
         if (left := self.left) is not None:
             has["budget_tokens"] = left
         return has

@@ -34,6 +34,8 @@ class Resources:
     """Whether there are tasks whose pass rate should stay."""
     budget_tokens: int | None = None
     """Tokens that a stage may generate and train on; None: as many as it takes."""
+    to_target: bool = False
+    """Whether a stage is wanted even where nearly all problems are mastered, because a target is not reached."""
 
     @staticmethod
     def of_problems(problems: Sequence[Problem], **more: Any) -> Resources:

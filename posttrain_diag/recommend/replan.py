@@ -56,7 +56,7 @@ def replan(
         raise UsageError(f"{path}: holds no facts.json; make the diagnosis again: the same `diag analyze` goes on")
     data = run.read_json("facts.json")
     facts, has = Facts.read(data), _changed(Resources(**data["resources"]), changes)
-    if not pilot or no_stage(facts):
+    if not pilot or no_stage(facts, has):
         return _json(recommend(facts, has, str(path)), has, None)
     with run.locked():
         plan, piloted = piloted_plan(path, facts, has, request or _request(path, has), progress, say)

@@ -44,7 +44,7 @@ def recommend(facts: Facts, has: Resources, run: str, outcomes: Sequence[Outcome
         run: the run directory as the user would type it.
         outcomes: the precedents; None: those that come with the package.
     """
-    reason = no_stage(facts)
+    reason = no_stage(facts, has)
     if reason:
         return Plan((), {record.name: reason for record in CATALOGUE}, free_steps(facts, run))
     return plan_from(forecast_all(facts, has, outcomes), facts, has, run)
@@ -123,11 +123,11 @@ def _ordered(forecasts: Mapping[str, Forecast]) -> list[str]:
     return out
 
 
-def no_stage(facts: Facts) -> str:
+def no_stage(facts: Facts, has: Resources) -> str:
     """Why no stage can be proposed at all; empty where one can."""
     if facts.instrument == "broken" or facts.bottleneck == "instrument":
         return "the instrument must be mended first: no stage can be judged by broken verdicts"
-    if facts.bottleneck == "saturated":
+    if facts.bottleneck == "saturated" and not has.to_target:
         return "these tasks are mastered: no stage can gain on them; diagnose harder ones"
     if facts.headroom and (facts.bottleneck != "undetermined" or _known_enough(facts)):
         return ""

@@ -190,7 +190,10 @@ class World:
 
     def replan(self, run: Path, has: Mapping[str, Any]) -> Mapping[str, Any]:
         self.resources.append(has)
-        return json.loads((run / "diagnosis.json").read_text())
+        found = json.loads((run / "diagnosis.json").read_text())
+        if found["bottleneck"] == "saturated" and has["to_target"]:
+            return {**found, "plan": [self.proposal(*row) for row in self.plan]}
+        return found
 
     def pilot(self, run: Path, has: Mapping[str, Any], request: TrainRequest, progress: Progress, say: Any) -> None:
         data = json.loads((run / "diagnosis.json").read_text())

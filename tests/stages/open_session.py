@@ -23,6 +23,7 @@ def open_session(
     watched: tuple[Problem, ...] = (),
     siblings: tuple[str, ...] = (),
     retain: tuple[Problem, ...] = (),
+    default_replay: float = 0.0,
     **settings: Any,
 ) -> Session:
     config = make_stage_config(**{**QUICK, **settings})
@@ -30,7 +31,8 @@ def open_session(
     policy = load_policy(inputs.model, config)
     params = SamplingParams(1.0, max_new_tokens=24, seed=config.seed)
     steps, rate = config.steps or 2, config.learning_rate or 1e-3
-    session = Session(inputs, config, policy, params, folder, steps=steps, learning_rate=rate)
+    more = {"steps": steps, "learning_rate": rate, "default_replay": default_replay}
+    session = Session(inputs, config, policy, params, folder, **more)
     session.watcher.begin()
     return session
 

@@ -33,7 +33,7 @@ def run(session: Session) -> None:
             return
         rows = session.rows_once(f"rft-{number}", partial(_rows, session, number))
         steps = session.steps * number // rounds - session.steps * (number - 1) // rounds
-        fit_rows(session, f"rft-{number}", rows, steps=steps)
+        fit_rows(session, f"rft-{number}", rows, steps=steps, own=True)
 
 
 def _rows(session: Session, number: int) -> list[TokenRow]:

@@ -53,7 +53,7 @@ def run(session: Session) -> None:
     References:
         Wang et al. 2023, arXiv:2203.11171; Huang et al. 2022, arXiv:2210.11610; Yu et al. 2024, arXiv:2407.06023.
     """
-    fit_rows(session, "search-transfer", session.rows_once("searched", lambda: _rows(session)))
+    fit_rows(session, "search-transfer", session.rows_once("searched", lambda: _rows(session)), own=True)
 
 
 def _rows(session: Session) -> list[TokenRow]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,11 +40,17 @@ from posttrain_diag.stages.session.ledger import Ledger
 from posttrain_diag.stages.session.watch import Watcher
 from posttrain_diag.stages.trainers.trl import processes_of
 from posttrain_diag.store import RolloutStore, Store, write_atomic
+from posttrain_diag.tasks.problems.split import some
 from posttrain_diag.types import Problem, Rollout, SamplingParams
 
 STATE = "stage_state.json"
 REPLAY_DRAWS = 8
 """Draws of the starting policy per retained problem; those that pass are replayed."""
+SKILL_PROBLEMS, SKILL_DRAWS = 128, 4
+"""Where no tasks to retain are given: training problems that are looked at for what the model solves already, and draws
+of each."""
+SOLVED = 0.75
+"""Share of its draws that must pass for a training problem to count as solved already."""
 
 Trained = TypeVar("Trained", TokenRow, TokenPair, Lesson)
 
@@ -93,6 +99,7 @@ class Session:
         self.steps = steps
         self.learning_rate = learning_rate
         self.replay_share = replay_share(config, inputs, default_replay)
+        self._default_replay = default_replay
         self.rate_factor = 1.0
         """Of the next optimizer step's learning rate."""
         self.most_zero_steps: int | None = None
@@ -265,11 +272,40 @@ class Session:
 
         return self.rows_once("replay", make)
 
-    def with_replay(self, rows: Sequence[TokenRow]) -> list[TokenRow]:
-        """Rows for a supervised stage, with the share of replayed rows that the user asked for."""
-        if self.replay_share == 0:
+    def skill_rows(self) -> list[TokenRow]:
+        """The starting policy's own passing draws on training problems that it solves already."""
+        problems = some(self.inputs.train, SKILL_PROBLEMS, seed=self.config.seed)
+
+        def make() -> list[TokenRow]:
+            drawn = self.own_draws(problems, SKILL_DRAWS)
+            solved = {key: own for key, own in drawn.items() if sum(d.passed for d in own) >= SOLVED * len(own)}
+            self.state.extra["solved_before"] = {"problems": len(solved), "of": len(problems)}
+            engine = self.policy.engine
+            own = {TokenRow(d.problem_id, d.prompt_ids, taught_ids(engine, d)): None for d in _passed(solved)}
+            return list(own)
+
+        return self.rows_once("skills", make)
+
+    def with_replay(self, rows: Sequence[TokenRow], *, own: bool = False) -> list[TokenRow]:
+        """Rows for a supervised stage, with replayed rows mixed in.
+
+        Where tasks to retain were given, or a share was set, that share is of those tasks. Else what the model solves
+        of the training problems is replayed, at most in the proportion that these have among them: what others wrote
+        must not cost what it does right.
+
+        Args:
+            rows: what the stage teaches.
+            own: they are the model's own passes, which hold what it does right already.
+        """
+        if self.inputs.retain or self.config.replay is not None:
+            if self.replay_share == 0:
+                return list(rows)
+            return mixed(rows, self.replay_rows(), self.replay_share, seed=self.config.seed)
+        if own or self._default_replay == 0 or not (skills := self.skill_rows()):
             return list(rows)
-        return mixed(rows, self.replay_rows(), self.replay_share, seed=self.config.seed)
+        looked = min(SKILL_PROBLEMS, len(self.inputs.train))
+        share = min(self._default_replay, len({row.problem_id for row in skills}) / looked)
+        return mixed(rows, skills, share, seed=self.config.seed)
 
     def phase(self, name: str, make: Callable[[Path], Any]) -> None:
         """Run one trainer to its end, or take over what an earlier process left.
@@ -326,6 +362,11 @@ def replay_share(config: StageConfig, inputs: StageInputs, default: float) -> fl
     if config.replay is not None:
         return config.replay
     return default if inputs.retain else 0.0
+
+
+def _passed(drawn: Mapping[str, Sequence[Rollout]]) -> Iterator[Rollout]:
+    """The draws that pass, problem by problem."""
+    return (draw for own in drawn.values() for draw in own if draw.passed)
 
 
 def _silent(text: str) -> None:

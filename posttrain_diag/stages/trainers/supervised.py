@@ -20,10 +20,11 @@ def fit_rows(
     steps: int | None = None,
     loss: str = "nll",
     replay: bool = True,
+    own: bool = False,
     trainer: Any = None,
     **more: Any,
 ) -> None:
-    """Train on rows, with the user's share of replayed rows mixed in.
+    """Train on rows, with replayed ones mixed in (`Session.with_replay`).
 
     Args:
         session: the stage in progress.
@@ -32,6 +33,7 @@ def fit_rows(
         steps: optimizer steps of this phase; None: all of the stage's.
         loss: "nll", or "dft" for the probability-weighted one (arXiv:2508.05629).
         replay: False: the rows hold what is to be replayed already.
+        own: the rows are the model's own passes.
         trainer: another trainer class than SFTTrainer with hooks.
         **more: further arguments of the trainer.
 
@@ -40,7 +42,7 @@ def fit_rows(
     """
     if not rows:
         raise UsageError(f"{phase}: there is nothing to train on")
-    trained = session.with_replay(rows) if replay else list(rows)
+    trained = session.with_replay(rows, own=own) if replay else list(rows)
     check_lengths(trained, session.policy.engine.info.context_length)
 
     def make(folder: Path) -> Any:
